@@ -1,0 +1,1 @@
+"""From a model and a guide to numbers, runs and pictures."""

@@ -1,0 +1,1 @@
+"""Rules that turn a trace of the guide and a trace of the model into a loss; they know no model."""

@@ -1,0 +1,1 @@
+"""Scores of frames and scenes; they know no model."""

@@ -1,0 +1,1 @@
+"""Typed configurations, each of which reproduces one row of one paper."""

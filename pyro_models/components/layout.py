@@ -1,0 +1,37 @@
+"""Where particles, sequences and time sit in a tensor: the one place that moves them.
+
+Plates follow one convention: `sequences` is dim -1 and, in models without objects, `time` is dim -2. A latent that is a
+whole sequence is drawn outside the time plate, so under a particle plate its batch shape is (particles, 1, sequences):
+the singleton keeps the time plate's place. Networks want the same value without that singleton.
+"""
+
+import torch
+from torch import Tensor
+
+
+def merge_particles(value: Tensor, event_dims: int) -> Tensor:
+    """Drop the time plate's singleton: (*particles, 1, sequences, *event) -> (*particles, sequences, *event).
+
+    Values drawn without particles, (sequences, *event), come back as they are.
+
+    Args:
+        value: a site's value, drawn inside the `sequences` plate and outside the `time` plate.
+        event_dims: number of event dimensions of the site.
+
+    Raises:
+        ValueError: if the place of the time plate is not a singleton.
+    """
+    plates = value.dim() - event_dims
+    if plates < 2:
+        return value
+    place = plates - 2
+    if value.shape[place] != 1:
+        raise ValueError(
+            f"value: expected (*particles, 1, sequences, *event) with {event_dims} event dims, got {tuple(value.shape)}"
+        )
+    return value.squeeze(place)
+
+
+def to_time_plate(value: Tensor, event_dims: int) -> Tensor:
+    """Put time into its plate: (*particles, sequences, time, *event) -> (*particles, time, sequences, *event)."""
+    return torch.transpose(value, -event_dims - 1, -event_dims - 2)

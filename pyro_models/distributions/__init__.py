@@ -1,0 +1,1 @@
+"""Exact marginals and likelihoods: Pyro distributions without learnable parameters."""

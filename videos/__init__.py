@@ -1,0 +1,1 @@
+"""Frames in, frames out: simulators, loaders and patterns of missing frames."""
