@@ -1,0 +1,71 @@
+"""What a guide has to draw: the table of a model's sample sites."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.util import get_rng_state, set_rng_state
+from torch import Tensor, nn
+
+from guides.site_table import SiteTable, tabulate_trace
+
+
+def describe_sites(
+    model: Callable[..., Any], frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
+) -> SiteTable:
+    """The sample sites of a model, or of a guide, as one call with these arguments reaches them.
+
+    The call draws from the prior; the random state, the parameters and the buffers are left as they were.
+
+    Args:
+        model: called as `model(frames, observed, controls)`.
+        frames: (sequences, time, channels, height, width) in [0, 1].
+        observed: bool (sequences, time), False = missing, or None.
+        controls: (sequences, time, control) or None.
+
+    Returns:
+        One row per site: its law, event and batch shape, support, plates, whether it is discrete, observed,
+        reparameterised. Prints as text, and as HTML in a notebook.
+
+    Example:
+        >>> import pyro, torch, pyro.distributions as dist
+        >>> def model(frames, observed=None, controls=None):
+        ...     with pyro.plate("sequences", frames.shape[0], dim=-1):
+        ...         position = pyro.sample("position", dist.Normal(torch.zeros(2), 1).to_event(1))
+        ...         speed = pyro.sample("speed", dist.LogNormal(0.0, 1.0))
+        >>> table = describe_sites(model, torch.zeros(5, 7, 1, 8, 8))
+        >>> table.names
+        ('position', 'speed')
+        >>> table["speed"].support, table["speed"].batch_shape, str(table["speed"].plates[0])
+        ('positive', (5,), 'sequences[5]@-1')
+    """
+    with undisturbed(model, device=frames.device), torch.no_grad():
+        return tabulate_trace(poutine.trace(model).get_trace(frames, observed, controls))
+
+
+@contextmanager
+def undisturbed(*programs: Callable[..., Any], device: torch.device) -> Iterator[None]:
+    """Run models and guides without a trace of it: generators, parameter store and buffers are put back.
+
+    Validation is off inside, so that a faulty program can be looked at instead of stopping at its first fault.
+    """
+    buffers = [buffer for program in programs if isinstance(program, nn.Module) for buffer in program.buffers()]
+    copies = [buffer.clone() for buffer in buffers]
+    store = pyro.get_param_store()
+    state = get_rng_state()
+    accelerators = [device] if device.type != "cpu" else []
+    try:
+        with (
+            torch.random.fork_rng(devices=accelerators, device_type=device.type if accelerators else "cuda"),
+            store.scope(store.get_state()),
+            pyro.validation_enabled(False),
+        ):
+            yield
+    finally:
+        set_rng_state(state)
+        for buffer, copy in zip(buffers, copies, strict=True):
+            if not torch.equal(buffer, copy):
+                buffer.copy_(copy)
