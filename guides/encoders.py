@@ -1,0 +1,61 @@
+"""Encoders that look at each frame on its own and give the moments of its code."""
+
+from typing import Any, cast
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pyro_models.components.frame_networks import frame_encoder
+from pyro_models.components.initial_weights import glorot
+
+
+class FrameEncoder(nn.Module):
+    """Mean and variance of the code of each frame, q(a_t | x_t) = N(mean, diag(variance)).
+
+    It sees frames only, so it runs once per sequence and not once per particle. With a `variance_limit` the variance is
+    limit * sigmoid(v), as in the reference code of Fraccaro et al. 2017, where the limit is the emission noise: it
+    keeps q from collapsing to the prior early in training. Without one it is softplus(v).
+
+    Args:
+        frame_shape: (channels, height, width).
+        code_dim: size of a code.
+        network: "conv", "mlp", or a module (*batch, channels, height, width) -> (*batch, feature) with an attribute
+            `feature_dim`.
+        variance_limit: what every variance stays below; None = unbounded.
+        **options: further arguments of a named network: width, precision.
+
+    Raises:
+        ValueError: if the network is unknown or `variance_limit` is not positive.
+    """
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, int, int] = (1, 32, 32),
+        code_dim: int = 2,
+        network: str | nn.Module = "conv",
+        variance_limit: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if variance_limit is not None and variance_limit <= 0:
+            raise ValueError(f"variance_limit: expected a positive number or None, got {variance_limit}")
+        self.variance_limit = variance_limit
+        self.network = frame_encoder(network, frame_shape, **options) if isinstance(network, str) else network
+        features = cast(int, self.network.feature_dim)
+        self.mean = nn.Linear(features, code_dim)
+        self.variance = nn.Linear(features, code_dim)
+        self.mean.apply(glorot)
+        self.variance.apply(glorot)
+
+    def forward(
+        self, frames: Float[Tensor, "sequences time channels height width"]
+    ) -> tuple[Float[Tensor, "sequences time code"], Float[Tensor, "sequences time code"]]:
+        """Mean and variance of every frame's code.
+
+        Args:
+            frames: zero where they are missing.
+        """
+        features = self.network(frames)
+        raw = self.variance(features)
+        variance = nn.functional.softplus(raw) if self.variance_limit is None else self.variance_limit * raw.sigmoid()
+        return self.mean(features), variance

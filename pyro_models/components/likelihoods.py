@@ -1,0 +1,74 @@
+"""Laws of a frame given a decoder's output: modules (*batch, channels, height, width) -> law with three event dims."""
+
+from collections.abc import Callable
+
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+
+class BernoulliFrames(nn.Module):
+    """Binary pixels, x ~ Bernoulli(sigmoid(output)); for frames of zeros and ones."""
+
+    def forward(self, output: Float[Tensor, "*batch channels height width"]) -> Distribution:
+        """Law of a frame; its mean is the probability of each pixel."""
+        return dist.Bernoulli(logits=output).to_event(3)
+
+
+class GaussianFrames(nn.Module):
+    """Grey pixels, x ~ N(output, s) with one learned variance s per pixel, the same at all times (Karl et al. 2017).
+
+    Args:
+        frame_shape: (channels, height, width).
+        initial_variance: s at the start, squared units of a pixel in [0, 1].
+        minimum_variance: what s stays above. A pixel that never changes would otherwise add an unbounded log density; a
+            standard deviation of 0.01 is what the published pendulum bounds amount to.
+
+    Raises:
+        ValueError: unless 0 <= minimum_variance < initial_variance.
+    """
+
+    def __init__(
+        self, frame_shape: tuple[int, int, int], initial_variance: float = 0.1, minimum_variance: float = 1e-4
+    ) -> None:
+        super().__init__()
+        if not 0 <= minimum_variance < initial_variance:
+            raise ValueError(
+                f"minimum_variance: expected at least 0 and below initial_variance = {initial_variance}, "
+                f"got {minimum_variance}"
+            )
+        self.minimum_variance = minimum_variance
+        excess = torch.full(frame_shape, initial_variance - minimum_variance)
+        self.log_excess_variance = nn.Parameter(excess.log())
+
+    @property
+    def variance(self) -> Float[Tensor, "channels height width"]:
+        """Variance of each pixel."""
+        return self.minimum_variance + self.log_excess_variance.exp()
+
+    def forward(self, output: Float[Tensor, "*batch channels height width"]) -> Distribution:
+        """Law of a frame; its mean is the decoder's output."""
+        return dist.Normal(output, self.variance.sqrt()).to_event(3)
+
+
+FRAME_LIKELIHOODS: dict[str, Callable[[tuple[int, int, int]], nn.Module]] = {
+    "bernoulli": lambda frame_shape: BernoulliFrames(),
+    "gaussian": GaussianFrames,
+}
+
+
+def frame_likelihood(likelihood: str, frame_shape: tuple[int, int, int]) -> nn.Module:
+    """The law of frames by name.
+
+    Args:
+        likelihood: "bernoulli" or "gaussian" (one learned variance per pixel).
+        frame_shape: (channels, height, width).
+
+    Raises:
+        ValueError: if there is no law of that name.
+    """
+    if likelihood not in FRAME_LIKELIHOODS:
+        raise ValueError(f"likelihood: expected one of {', '.join(sorted(FRAME_LIKELIHOODS))}, got {likelihood!r}")
+    return FRAME_LIKELIHOODS[likelihood](frame_shape)

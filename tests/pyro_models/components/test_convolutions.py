@@ -1,0 +1,94 @@
+"""The convolutional networks: sizes, batch shapes, precision and layout."""
+
+import pytest
+import torch
+
+from pyro_models.components.convolutions import ConvDecoder, ConvEncoder
+
+
+def num_parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_decoder_has_the_reference_number_of_parameters():
+    assert num_parameters(ConvDecoder(2)) == 112_545
+
+
+def test_encoder_has_the_reference_number_of_parameters():
+    # 20,868 with the two heads of 512 * 2 + 2 each
+    assert num_parameters(ConvEncoder()) + 2 * (512 * 2 + 2) == 20_868
+
+
+@pytest.mark.parametrize("frame_shape", [(1, 8, 8), (1, 16, 16), (3, 32, 32), (2, 16, 24), (1, 64, 64)])
+def test_shapes_and_batches(frame_shape):
+    encoder = ConvEncoder(frame_shape, channels=5).double()
+    decoder = ConvDecoder(3, frame_shape, channels=5).double()
+    codes = torch.randn(2, 1, 7, 3, dtype=torch.float64)
+    frames = decoder(codes)
+    assert frames.shape == (2, 1, 7, *frame_shape)
+    assert frames.dtype == torch.float64
+    features = encoder(frames)
+    assert features.shape == (2, 1, 7, encoder.feature_dim)
+    torch.testing.assert_close(features[1, 0, 3], encoder(frames[1, 0, 3]))
+    torch.testing.assert_close(frames[1, 0, 3], decoder(codes[1, 0, 3]))
+
+
+def test_an_empty_batch_is_allowed():
+    assert ConvDecoder(3, (1, 8, 8), channels=4)(torch.zeros(0, 3)).shape == (0, 1, 8, 8)
+
+
+def test_every_output_pixel_depends_on_the_codes_and_every_parameter_is_reached():
+    decoder = ConvDecoder(3, (1, 16, 16), channels=6).double()
+    encoder = ConvEncoder((1, 16, 16), channels=6).double()
+    codes = torch.randn(9, 3, dtype=torch.float64)
+    frames = decoder(codes)
+    assert ((frames[1:] - frames[:1]).abs() > 0).any(0).all()
+    encoder(frames).square().sum().backward()
+    for parameter in [*decoder.parameters(), *encoder.parameters()]:
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
+
+
+def test_memory_format_changes_the_layout_and_not_the_numbers():
+    fast = ConvDecoder(3, (1, 16, 16), channels=4).double()
+    plain = ConvDecoder(3, (1, 16, 16), channels=4, memory_format=torch.contiguous_format).double()
+    plain.load_state_dict(fast.state_dict())
+    assert fast.convolutions[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert plain.convolutions[0].weight.is_contiguous()
+    codes = torch.randn(5, 3, dtype=torch.float64)
+    torch.testing.assert_close(fast(codes), plain(codes))
+
+
+def test_reduced_precision_comes_back_in_float32_close_to_full_precision():
+    full = ConvDecoder(2, (1, 16, 16), channels=8)
+    reduced = ConvDecoder(2, (1, 16, 16), channels=8, precision="bfloat16")
+    reduced.load_state_dict(full.state_dict())
+    codes = torch.randn(6, 2)
+    output = reduced(codes)
+    assert output.dtype == torch.float32
+    assert not torch.equal(output, full(codes))
+    torch.testing.assert_close(output, full(codes), atol=0.05 * full(codes).abs().max().item(), rtol=0)
+    output.sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in reduced.parameters())
+
+
+def test_reduced_precision_leaves_float64_alone():
+    full = ConvEncoder((1, 16, 16), channels=8).double()
+    reduced = ConvEncoder((1, 16, 16), channels=8, precision="bfloat16").double()
+    reduced.load_state_dict(full.state_dict())
+    frames = torch.rand(4, 1, 16, 16, dtype=torch.float64)
+    assert torch.equal(reduced(frames), full(frames))
+
+
+@pytest.mark.parametrize("frame_shape", [(1, 4, 4), (1, 20, 20), (1, 2, 16), (1, 16, 18)])
+def test_frames_that_cannot_be_halved_are_refused(frame_shape):
+    with pytest.raises(ValueError, match="frame_shape: expected the shorter side"):
+        ConvDecoder(2, frame_shape)
+    with pytest.raises(ValueError, match="frame_shape: expected the shorter side"):
+        ConvEncoder(frame_shape)
+
+
+@pytest.mark.parametrize("build", [lambda: ConvDecoder(2, precision="half"), lambda: ConvEncoder(precision="half")])
+def test_unknown_precision_is_refused(build):
+    with pytest.raises(ValueError, match="precision: expected one of float32, bfloat16, got 'half'"):
+        build()
