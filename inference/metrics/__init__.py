@@ -1,1 +1,20 @@
 """Scores of frames and scenes; they know no model."""
+
+from inference.metrics.frames import (
+    PixelErrors,
+    count_incorrect_pixels,
+    incorrect_pixels_per_frame,
+    intersection_over_union,
+    normalized_code_rmse,
+)
+from inference.metrics.positions import PositionMap, fit_position_map
+
+__all__ = [
+    "PixelErrors",
+    "PositionMap",
+    "count_incorrect_pixels",
+    "fit_position_map",
+    "incorrect_pixels_per_frame",
+    "intersection_over_union",
+    "normalized_code_rmse",
+]
