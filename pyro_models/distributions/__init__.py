@@ -1,1 +1,7 @@
 """Exact marginals and likelihoods: Pyro distributions without learnable parameters."""
+
+from pyro_models.distributions.gaussian_path import GaussianPath
+from pyro_models.distributions.linear_gaussian_ssm import LinearGaussianSSM
+from pyro_models.distributions.state_path_posterior import StatePathPosterior
+
+__all__ = ["GaussianPath", "LinearGaussianSSM", "StatePathPosterior"]

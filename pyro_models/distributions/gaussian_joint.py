@@ -1,0 +1,97 @@
+"""States and observations together: drawing them, and their joint density."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pyro_models.distributions.gaussian_numerics import factor_semidefinite, semidefinite_tolerance
+from pyro_models.distributions.gaussian_steps import apply, smoothed_mean
+from pyro_models.distributions.state_space import StateSpace, at_step
+
+
+def draw_joint(model: StateSpace, batch: torch.Size) -> tuple[Tensor, Tensor]:
+    """A state path (*batch, time, state) and the observations (*batch, time, obs) that it emits, in float64.
+
+    Reparameterised; singular covariances are allowed (`factor_semidefinite`).
+    """
+    precise, (initial, transition, emission) = model.double(), _factors(model)
+    options = {"dtype": torch.float64, "device": model.initial_mean.device}
+    moved = torch.randn((*batch, model.num_steps, model.state_dim), **options)
+    seen = torch.randn((*batch, model.num_steps, model.obs_dim), **options)
+    states = [precise.initial_mean + apply(initial, moved[..., 0, :])]
+    for step in range(model.num_steps - 1):
+        matrix, _, offset = precise.transition(step)
+        state = apply(matrix, states[-1]) + apply(at_step(transition, step, 2), moved[..., step + 1, :])
+        states.append(state if offset is None else state + offset)
+    path = torch.stack(states, -2)
+    return path, emitted_mean(precise, path) + apply(emission, seen)
+
+
+def draw_posterior(model: StateSpace, values: Tensor, batch: torch.Size) -> Float[Tensor, "*batch time state"]:
+    """A state path given the observations, in float64, by Matheron's rule (Hoffman and Ribak 1991; Doucet 2010).
+
+    z + E[z | a - a*] for a draw (z, a*) of the model, with the expectation under the model with zero means: exact,
+    joint over time and reparameterised; it factors no posterior covariance, so process noise may be zero.
+    """
+    path, imagined = draw_joint(model, batch)
+    residual = values.double() - imagined
+    if model.observed is not None:
+        residual = torch.where(model.observed[..., None], residual, 0.0)
+    return path + smoothed_mean(model.double().centred(), residual)
+
+
+def joint_log_density(model: StateSpace, values: Tensor, path: Tensor) -> Float[Tensor, "*batch"]:
+    """Log p(a, z) in nats, in float64; NaN where a covariance is singular, as there is no density then."""
+    precise, (initial, transition, emission) = model.double(), _factors(model)
+    path = path.double()
+    expected = apply(precise.transition_matrix, path[..., :-1, :])
+    if precise.transition_offset is not None:
+        expected = expected + precise.transition_offset
+    first = _log_normal(path[..., 0, :] - precise.initial_mean, initial)
+    steps = _log_normal(path[..., 1:, :] - expected, transition)
+    emissions = _log_normal(values.double() - emitted_mean(precise, path), emission)
+    if model.observed is not None:
+        emissions = torch.where(model.observed, emissions, 0.0)
+    return first + steps.sum(-1) + emissions.sum(-1)
+
+
+def emitted_mean(model: StateSpace, path: Tensor) -> Float[Tensor, "*batch time obs"]:
+    """C_t z_t + d_t."""
+    mean = apply(model.emission_matrix, path)
+    return mean if model.emission_offset is None else mean + model.emission_offset
+
+
+def singular_covariances(model: StateSpace) -> list[str]:
+    """Names of the covariances with a singular matrix among them."""
+    names = ("initial_covariance", "transition_covariance", "emission_covariance")
+    used = (True, model.num_steps > 1, True)
+    return [
+        name
+        for name, factor, is_used in zip(names, _factors(model), used, strict=True)
+        if is_used and not bool((factor.diagonal(dim1=-2, dim2=-1) > 0).all())
+    ]
+
+
+def _factors(model: StateSpace) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower factors of initial, transition and emission covariance, zero columns where singular in the given dtype."""
+    covariances = (model.initial_covariance, model.transition_covariance, model.emission_covariance)
+    return tuple(  # pyright: ignore[reportReturnType]
+        factor_semidefinite(covariance.double(), semidefinite_tolerance(covariance.shape[-1], covariance.dtype))
+        for covariance in covariances
+    )
+
+
+def _log_normal(residual: Tensor, factor: Tensor) -> Tensor:
+    """Log density of N(0, L L^T), NaN where a pivot of L is zero."""
+    pivots = factor.diagonal(dim1=-2, dim2=-1)
+    regular = (pivots > 0).all(-1)
+    safe = torch.where(regular[..., None, None], factor, torch.eye(factor.shape[-1]).to(factor))
+    inverse = torch.linalg.solve_triangular(safe, torch.eye(factor.shape[-1]).to(factor), upper=False)
+    density = (
+        -0.5 * apply(inverse, residual).square().sum(-1)
+        - safe.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        - 0.5 * residual.shape[-1] * math.log(2 * math.pi)
+    )
+    return torch.where(regular, density, torch.nan)

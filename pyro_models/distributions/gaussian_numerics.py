@@ -1,0 +1,64 @@
+"""The one policy for covariances in finite precision: symmetrise, factor, and never repair silently.
+
+- Recursions run in float64 whatever the caller's dtype; results are cast back. No jitter is added anywhere.
+- A matrix that must be positive definite and is not becomes NaN (`factor_definite`), so that a wrong model gives a
+  visibly wrong number instead of a plausible one.
+- A matrix that may be singular (process noise, a state known exactly) is factored by `factor_semidefinite`, whose
+  pivots below a stated tolerance are exact zeros.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def symmetrize(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+    """The symmetric part, (M + M^T) / 2: rounding errors of a covariance product are not symmetric."""
+    return 0.5 * (matrix + matrix.mT)
+
+
+def factor_definite(covariance: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+    """Lower Cholesky factor L with L L^T = covariance; NaN where the covariance is not positive definite."""
+    factor, info = torch.linalg.cholesky_ex(covariance)
+    return torch.where((info == 0)[..., None, None], factor, torch.nan)
+
+
+def semidefinite_tolerance(size: int, dtype: torch.dtype) -> float:
+    """Share of a variance below which what is left of it after regression on the earlier coordinates counts as zero.
+
+    A covariance given in `dtype` is known only to that dtype's rounding, `size * eps` relative to its diagonal.
+    """
+    return 4 * size * torch.finfo(dtype).eps
+
+
+def factor_semidefinite(covariance: Float[Tensor, "*batch n n"], tolerance: float) -> Float[Tensor, "*batch n n"]:
+    """Lower factor L with L L^T = covariance for a positive semidefinite, possibly zero, covariance.
+
+    Column-wise Cholesky in which a pivot not larger than `tolerance` times its diagonal entry gives a column of zeros
+    (for a semidefinite matrix the whole remaining column is then zero as well; Higham 2002, section 10.3). Zero
+    columns pass no gradient.
+    """
+    size = covariance.shape[-1]
+    columns: list[Tensor] = []
+    for j in range(size):
+        remainder = covariance[..., j:, j]
+        if columns:
+            left = torch.stack(columns, -1)
+            remainder = remainder - (left[..., j:, :] @ left[..., j, :, None]).squeeze(-1)
+        pivot = remainder[..., :1]
+        positive = pivot > tolerance * covariance[..., j, j, None]
+        column = torch.where(positive, remainder / torch.where(positive, pivot, 1.0).sqrt(), 0.0)
+        columns.append(torch.nn.functional.pad(column, (j, 0)))
+    return torch.stack(columns, -1)
+
+
+def is_semidefinite(covariance: Float[Tensor, "*batch n n"]) -> Tensor:
+    """Whether each matrix is finite, symmetric and positive semidefinite, up to the rounding of its dtype."""
+    size, scale = covariance.shape[-1], covariance.abs().amax((-2, -1))
+    slack = 16 * size * torch.finfo(covariance.dtype).eps * scale
+    symmetric = ((covariance - covariance.mT).abs().amax((-2, -1)) <= slack) & covariance.isfinite().all(-1).all(-1)
+    ridge = slack[..., None, None].double() * torch.eye(size, dtype=torch.float64, device=covariance.device)
+    # the tiny summand lets the zero matrix pass; NaN and infinity are refused above, and here only kept from LAPACK
+    clean = torch.where(symmetric[..., None, None], covariance.double(), 0.0) + ridge
+    tiny = torch.finfo(covariance.dtype).tiny * torch.eye(size, dtype=torch.float64, device=covariance.device)
+    return symmetric & (torch.linalg.cholesky_ex(clean + tiny).info == 0)

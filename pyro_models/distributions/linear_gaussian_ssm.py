@@ -1,0 +1,340 @@
+"""The exact Gaussian marginal of a linear-Gaussian state-space model, as a Pyro distribution."""
+
+from dataclasses import fields
+from typing import Any, cast
+
+import torch
+from pyro.distributions import MultivariateNormal, TorchDistribution
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from pyro_models.distributions.gaussian_joint import (
+    draw_joint,
+    emitted_mean,
+    joint_log_density,
+    singular_covariances,
+)
+from pyro_models.distributions.gaussian_numerics import factor_semidefinite, is_semidefinite, semidefinite_tolerance
+from pyro_models.distributions.gaussian_path import GaussianPath
+from pyro_models.distributions.gaussian_steps import (
+    Moments,
+    filter_states,
+    marginal_log_prob,
+    predict,
+    prior_states,
+    smooth_states,
+)
+from pyro_models.distributions.state_path_posterior import StatePathPosterior
+from pyro_models.distributions.state_space import EVENT_DIMS, StateSpace, at_step, checked_state_space, checked_values
+
+_TRANSITIONS = ("transition_matrix", "transition_covariance", "transition_offset")
+_COVARIANCES = ("initial_covariance", "transition_covariance", "emission_covariance")
+
+
+class LinearGaussianSSM(TorchDistribution):
+    r"""The law of observations whose hidden state moves linearly with Gaussian noise; the state is integrated out.
+
+    .. math::
+
+        z_1 \sim N(m, P), \quad z_t = A_t z_{t-1} + b_t + N(0, Q_t), \quad a_t = C_t z_t + d_t + N(0, R_t)
+
+    `log_prob` is the sum of the log densities of the Kalman innovations (Kalman 1960; Schweppe 1965, eq. 15), in nats
+    per sequence. The first state emits the first observation, without a transition before it.
+
+    Missing steps are integrated out; the values stored there are never read (NaN is allowed) and get no gradient.
+    Process noise may be singular or zero: nothing but innovation covariances C P C^T + R is inverted, and where one of
+    these is not positive definite the result is NaN. Recursions run in float64 and give back the dtype of
+    parameters and values. Everything is differentiable in every parameter and in the observations.
+
+    Batch dims broadcast: parameters may have fewer batch dims than the observations (or size 1 there), and what they
+    share is computed once.
+
+    Example:
+        >>> eye = torch.eye(2)
+        >>> matrix = torch.tensor([[1.0, 0.1], [0.0, 1.0]])  # position and velocity
+        >>> ssm = LinearGaussianSSM(
+        ...     torch.zeros(2), eye, matrix[None], 0.01 * eye[None], eye[None, :1], torch.ones(1, 1, 1), num_steps=5
+        ... )
+        >>> a = ssm.rsample(torch.Size([3]))
+        >>> a.shape, ssm.log_prob(a).shape, ssm.smooth(a).mean.shape
+        (torch.Size([3, 5, 1]), torch.Size([3]), torch.Size([3, 5, 2]))
+
+    Args:
+        initial_mean: m, (*batch, state).
+        initial_covariance: P, (*batch, state, state), positive semidefinite.
+        transition_matrix: A, (*batch, time - 1 or 1, state, state); index 0 moves the first state to the second.
+        transition_covariance: Q, (*batch, time - 1 or 1, state, state), positive semidefinite, may be zero.
+        emission_matrix: C, (*batch, time or 1, obs, state).
+        emission_covariance: R, (*batch, time or 1, obs, obs), positive semidefinite.
+        transition_offset: b, (*batch, time - 1 or 1, state), for instance the effect of controls.
+        emission_offset: d, (*batch, time or 1, obs).
+        observed: bool (*batch, time), False where the observation is missing.
+        num_steps: number of time steps, needed only if every time dim above is 1.
+        validate_args: check covariances and values (shapes are always checked).
+
+    Raises:
+        TypeError: if a parameter is no floating-point tensor, or `observed` is no bool tensor.
+        ValueError: if a shape does not fit, or (with `validate_args`) a covariance is not positive semidefinite.
+    """
+
+    arg_constraints = {  # pyright: ignore[reportAssignmentType]
+        "initial_mean": constraints.real_vector,
+        "initial_covariance": constraints.positive_semidefinite,
+        "transition_matrix": constraints.independent(constraints.real, 3),
+        "transition_covariance": constraints.independent(constraints.positive_semidefinite, 1),
+        "emission_matrix": constraints.independent(constraints.real, 3),
+        "emission_covariance": constraints.independent(constraints.positive_semidefinite, 1),
+    }
+    support = constraints.independent(constraints.real, 2)  # pyright: ignore[reportAssignmentType]
+    has_rsample = True
+
+    initial_mean: Tensor
+    initial_covariance: Tensor
+    transition_matrix: Tensor
+    transition_covariance: Tensor
+    emission_matrix: Tensor
+    emission_covariance: Tensor
+    transition_offset: Tensor | None
+    emission_offset: Tensor | None
+    observed: Tensor | None
+    num_steps: int
+
+    def __init__(
+        self,
+        initial_mean: Tensor,
+        initial_covariance: Tensor,
+        transition_matrix: Tensor,
+        transition_covariance: Tensor,
+        emission_matrix: Tensor,
+        emission_covariance: Tensor,
+        transition_offset: Tensor | None = None,
+        emission_offset: Tensor | None = None,
+        observed: Tensor | None = None,
+        num_steps: int | None = None,
+        *,
+        validate_args: bool | None = None,
+    ) -> None:
+        model = checked_state_space(
+            initial_mean,
+            initial_covariance,
+            transition_matrix,
+            transition_covariance,
+            emission_matrix,
+            emission_covariance,
+            transition_offset,
+            emission_offset,
+            observed,
+            num_steps,
+        )
+        self._adopt(model)
+        # our own checks below are cheaper than torch's eigenvalues of every covariance, and name what is wrong
+        super().__init__(model.batch_shape, torch.Size([model.num_steps, model.obs_dim]), validate_args=False)
+        self._validate_args = TorchDistribution._validate_args if validate_args is None else validate_args
+        if self._validate_args:
+            for name in _COVARIANCES:
+                if not is_semidefinite(getattr(model, name)).all():
+                    raise ValueError(f"{name}: expected finite, symmetric, positive semidefinite matrices")
+
+    def _adopt(self, model: StateSpace) -> None:
+        self._model = model
+        for field in fields(model):
+            setattr(self, field.name, getattr(model, field.name))
+
+    @property
+    def state_dim(self) -> int:
+        """Dimension of the hidden state."""
+        return self._model.state_dim
+
+    @property
+    def obs_dim(self) -> int:
+        """Dimension of one observation."""
+        return self._model.obs_dim
+
+    def expand(self, batch_shape: torch.Size, _instance: "LinearGaussianSSM | None" = None) -> "LinearGaussianSSM":
+        """The same law for a larger batch; parameters are shared, not copied."""
+        batch_shape = torch.Size(batch_shape)
+        try:
+            fits = torch.broadcast_shapes(batch_shape, self._batch_shape) == batch_shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(f"batch_shape: expected one that {tuple(self.batch_shape)} expands to, got {batch_shape}")
+        new = cast(LinearGaussianSSM, self._get_checked_instance(LinearGaussianSSM, _instance))
+        new._adopt(self._model)
+        TorchDistribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    @property
+    def mean(self) -> Tensor:
+        """E[a_t], (*batch, time, obs)."""
+        model = self._model.double()
+        mean = emitted_mean(model, prior_states(model, self.batch_shape).mean)
+        return mean.to(self._model.dtype).expand(self.batch_shape + self.event_shape)
+
+    @property
+    def variance(self) -> Tensor:
+        """Var[a_t], (*batch, time, obs)."""
+        model = self._model.double()
+        states = prior_states(model, self.batch_shape).covariance
+        covariance = model.emission_matrix @ states @ model.emission_matrix.mT + model.emission_covariance
+        variance = covariance.diagonal(dim1=-2, dim2=-1)
+        return variance.to(self._model.dtype).expand(self.batch_shape + self.event_shape)
+
+    def log_prob(self, a: Tensor) -> Tensor:
+        """Log p(a) over the observed steps, (*batch), nats per sequence."""
+        values, batch = self._values(a)
+        return marginal_log_prob(self._model.double(), values.double()).to(self._result_dtype(a)).expand(batch)
+
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """Draw observations of all steps, missing ones included; differentiable in every parameter."""
+        return self.rsample_joint(sample_shape)[1]
+
+    def rsample_joint(self, sample_shape: torch.Size = torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
+        """Draw states (*batch, time, state) together with the observations (*batch, time, obs) that they emit."""
+        states, values = draw_joint(self._model, torch.Size(sample_shape) + self.batch_shape)
+        return states.to(self._model.dtype), values.to(self._model.dtype)
+
+    def joint_log_prob(self, a: Tensor, z: Tensor) -> Tensor:
+        """Log p(a, z) = log p(z_1) + sum_t log p(z_t | z_{t-1}) + sum_t log p(a_t | z_t) over observed a_t, in nats.
+
+        Args:
+            a: (*batch, time, obs).
+            z: (*batch, time, state).
+
+        Raises:
+            ValueError: with `validate_args`, if a covariance is singular, so that there is no density; otherwise the
+                result is NaN.
+        """
+        values, batch = self._values(a)
+        path, path_batch = checked_values("z", z, self._path_shape, self.batch_shape, None, self._validate_args)
+        if self._validate_args and (names := singular_covariances(self._model)):
+            raise ValueError(
+                f"{', '.join(names)}: expected regular matrices, as the states have no joint density otherwise; "
+                "got a singular one (`log_prob` integrates the states out, and `posterior` can still be drawn from)"
+            )
+        result = joint_log_density(self._model, values, path)
+        dtype = torch.promote_types(self._result_dtype(a), z.dtype)
+        return result.to(dtype).expand(torch.broadcast_shapes(batch, path_batch))
+
+    def filter(self, a: Tensor) -> GaussianPath:
+        """Laws of z_t given a_1 .. a_t, with predicted moments and log p(a_t | a_1 .. a_{t-1})."""
+        values, batch = self._values(a)
+        path = filter_states(self._model.double(), values.double(), batch)
+        return path.to(self._result_dtype(a))
+
+    def smooth(self, a: Tensor) -> GaussianPath:
+        """Laws of z_t given all of a, with the covariances of neighbouring states."""
+        values, batch = self._values(a)
+        path = smooth_states(self._model.double(), values.double(), batch)
+        return path.to(self._result_dtype(a))
+
+    def smoothed_marginals(self, a: Tensor) -> Distribution:
+        """Independent laws of z_t given all of a: event (time, state).
+
+        The product of the marginals, not the joint law: the guide of the reference code of Fraccaro et al. (2017),
+        whose bound is looser than that of `posterior`.
+        """
+        values, batch = self._values(a)
+        path = smooth_states(self._model.double(), values.double(), batch)
+        tolerance = semidefinite_tolerance(self.state_dim, torch.float64)
+        factor = factor_semidefinite(path.covariance, tolerance)
+        dtype = self._result_dtype(a)
+        return MultivariateNormal(
+            path.mean.to(dtype), scale_tril=factor.to(dtype), validate_args=self._validate_args
+        ).to_event(1)
+
+    def posterior(self, a: Tensor) -> StatePathPosterior:
+        """The law of the whole state path given a: event (time, state), joint `rsample` and exact `log_prob`."""
+        return StatePathPosterior(self, a)
+
+    def state_marginals(self) -> GaussianPath:
+        """Laws of z_t before any observation."""
+        return prior_states(self._model.double(), self.batch_shape).to(self._model.dtype)
+
+    def forecast(
+        self,
+        a: Tensor,
+        num_steps: int,
+        *,
+        transition_matrix: Tensor | None = None,
+        transition_covariance: Tensor | None = None,
+        emission_matrix: Tensor | None = None,
+        emission_covariance: Tensor | None = None,
+        transition_offset: Tensor | None = None,
+        emission_offset: Tensor | None = None,
+    ) -> "LinearGaussianSSM":
+        """The law of the next states and observations given a, itself a state-space model.
+
+        `state_marginals()`, `mean`, `variance`, `rsample` and `log_prob` of the result speak of steps time + 1 ...
+        time + num_steps.
+
+        Args:
+            a: (*batch, time, obs).
+            num_steps: how many steps to look ahead.
+            transition_matrix: (*batch, num_steps or 1, state, state); index 0 moves the last state to the first new
+                one. This and the other parameters may be left out where the model's own hold for every step.
+            transition_covariance: (*batch, num_steps or 1, state, state).
+            emission_matrix: (*batch, num_steps or 1, obs, state).
+            emission_covariance: (*batch, num_steps or 1, obs, obs).
+            transition_offset: (*batch, num_steps or 1, state).
+            emission_offset: (*batch, num_steps or 1, obs).
+
+        Raises:
+            ValueError: if a parameter that changes over time is left out, or has the wrong number of steps.
+        """
+        given = {
+            "transition_matrix": transition_matrix,
+            "transition_covariance": transition_covariance,
+            "emission_matrix": emission_matrix,
+            "emission_covariance": emission_covariance,
+            "transition_offset": transition_offset,
+            "emission_offset": emission_offset,
+        }
+        if num_steps < 1:
+            raise ValueError(f"num_steps: expected a positive int, got {num_steps!r}")
+        future = {name: self._future(name, value, num_steps) for name, value in given.items()}
+        first: dict[str, Any] = {
+            name: None if future[name] is None else at_step(future[name].double(), 0, EVENT_DIMS[name] - 1)
+            for name in _TRANSITIONS
+        }
+        values, batch = self._values(a)
+        last = filter_states(self._model.double(), values.double(), batch)
+        state = predict(
+            Moments(last.mean[..., -1, :], last.covariance[..., -1, :, :]),
+            first["transition_matrix"],
+            first["transition_covariance"],
+            first["transition_offset"],
+        )
+        for name in _TRANSITIONS:  # index 0 has been used
+            value = future[name]
+            if value is not None and value.shape[-EVENT_DIMS[name]] > 1:
+                future[name] = value.narrow(-EVENT_DIMS[name], 1, num_steps - 1)
+        dtype = self._result_dtype(a)
+        return LinearGaussianSSM(
+            state.mean.to(dtype),
+            state.covariance.to(dtype),
+            **future,  # pyright: ignore[reportArgumentType]
+            num_steps=num_steps,
+            validate_args=self._validate_args,
+        )
+
+    def _future(self, name: str, value: Tensor | None, num_steps: int) -> Any:
+        dims = EVENT_DIMS[name]
+        if value is None:
+            value = getattr(self, name)
+            if value is not None and value.shape[-dims] != 1:
+                raise ValueError(f"{name}: expected its values at the {num_steps} new steps, as it changes over time")
+        elif value.dim() < dims or value.shape[-dims] not in (1, num_steps):
+            raise ValueError(f"{name}: expected {num_steps} or 1 steps at dim {-dims}, got {tuple(value.shape)}")
+        return value
+
+    @property
+    def _path_shape(self) -> torch.Size:
+        return torch.Size([self.num_steps, self.state_dim])
+
+    def _values(self, a: Tensor) -> tuple[Tensor, torch.Size]:
+        return checked_values("a", a, self.event_shape, self.batch_shape, self.observed, self._validate_args)
+
+    def _result_dtype(self, a: Tensor) -> torch.dtype:
+        return torch.promote_types(self._model.dtype, a.dtype)
