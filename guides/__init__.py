@@ -2,6 +2,16 @@
 
 from guides.check import GuideCheck, GuideMismatchError, check_guide
 from guides.describe import describe_sites
+from guides.kalman import KalmanGuide
+from guides.recurrent_states import RecurrentStateGuide
 from guides.site_table import SiteTable
 
-__all__ = ["GuideCheck", "GuideMismatchError", "SiteTable", "check_guide", "describe_sites"]
+__all__ = [
+    "GuideCheck",
+    "GuideMismatchError",
+    "KalmanGuide",
+    "RecurrentStateGuide",
+    "SiteTable",
+    "check_guide",
+    "describe_sites",
+]

@@ -19,7 +19,7 @@ def clean_state() -> Iterator[None]:
     pyro.clear_param_store()
     pyro.set_rng_seed(seed)
     default_dtype = torch.get_default_dtype()
-    with pyro.validation_enabled(True), pyro.settings.context(module_local_params=True):
+    with pyro.validation_enabled(True):
         yield
     torch.set_default_dtype(default_dtype)
     pyro.clear_param_store()

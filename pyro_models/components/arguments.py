@@ -11,7 +11,7 @@ def check_video(
     frame_shape: tuple[int, int, int],
     control_dim: int,
 ) -> Tensor:
-    """Check the three arguments of a model or guide and blank the missing frames, so that nothing stored there is ever read.
+    """Check the arguments of a model or guide and blank missing frames, so that what is stored there is never read.
 
     Args:
         frames: (sequences, time, channels, height, width).

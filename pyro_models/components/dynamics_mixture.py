@@ -1,7 +1,8 @@
 """Networks that weigh K linear dynamics by what has been seen so far (the "dynamics parameter network").
 
-Each maps the codes a_0, a_1, ..., a_{t-1} to a point alpha_t of the K-simplex (Fraccaro et al. 2017, between eqs. 8 and 9). All share
-one contract: `forward` weighs a whole sequence in one pass, `step` weighs one step and carries a state, and both agree.
+Each maps the codes a_0, a_1, ..., a_{t-1} to a point alpha_t of the K-simplex (Fraccaro et al. 2017, between eqs. 8 and
+9). All share one contract: `forward` weighs a whole sequence in one pass, `step` weighs one step and carries a state,
+and both agree.
 """
 
 from abc import ABC, abstractmethod
@@ -11,14 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pyro_models.components.initial_weights import glorot
+
 State = tuple[Tensor, ...]
 
 
 class DynamicsMixture(nn.Module, ABC):
     """Weights alpha_t = softmax(f(inputs_{1:t})) of K dynamics.
 
-    The inputs are already shifted: `inputs[t]` is the code of step t - 1 and `inputs[0]` the learned code a_0, so the weights of step t
-    never see the code of step t and the prior over codes stays a proper autoregressive density.
+    The inputs are already shifted: `inputs[t]` is the code of step t - 1 and `inputs[0]` the learned code a_0, so the
+    weights of step t never see the code of step t and the prior over codes stays a proper autoregressive density.
 
     Args:
         code_dim: size of a code.
@@ -35,7 +38,9 @@ class DynamicsMixture(nn.Module, ABC):
         """State before the first step, for inputs of this batch shape, dtype and device."""
 
     @abstractmethod
-    def step(self, inputs: Float[Tensor, "*batch code"], state: State) -> tuple[Float[Tensor, "*batch component"], State]:
+    def step(
+        self, inputs: Float[Tensor, "*batch code"], state: State
+    ) -> tuple[Float[Tensor, "*batch component"], State]:
         """Weights of one step and the state after it."""
 
     @abstractmethod
@@ -44,9 +49,10 @@ class DynamicsMixture(nn.Module, ABC):
 
 
 class LSTMDynamicsMixture(DynamicsMixture):
-    """alpha_t = softmax(W h_t + b), h_t = LSTM(a_{t-1}, h_{t-1}); zero initial state, forget gate biased towards remembering.
+    """alpha_t = softmax(W h_t + b), h_t = LSTM(a_{t-1}, h_{t-1}).
 
-    The paper writes softmax(h_t); the affine map is the reference code's, since h_t has more entries than there are dynamics.
+    The initial state is zero and the forget gate is biased towards remembering. The paper writes softmax(h_t); the
+    affine map is the reference code's, since h_t has more entries than there are dynamics.
 
     Args:
         code_dim: size of a code.
@@ -58,21 +64,16 @@ class LSTMDynamicsMixture(DynamicsMixture):
         super().__init__(code_dim, num_components)
         self.lstm = nn.LSTM(code_dim, hidden_dim, batch_first=True)
         self.head = nn.Linear(hidden_dim, num_components)
-        with torch.no_grad():
-            for name, parameter in self.lstm.named_parameters():
-                if name.startswith("weight"):
-                    nn.init.xavier_uniform_(parameter)
-                else:
-                    parameter.zero_()
-            self.lstm.bias_ih_l0[hidden_dim : 2 * hidden_dim] = 1.0
-        _glorot(self.head)
+        self.apply(glorot)
 
     def initial_state(self, inputs: Float[Tensor, "*batch code"]) -> State:
         """Zero hidden and cell states."""
         zeros = inputs.new_zeros(*inputs.shape[:-1], self.lstm.hidden_size)
         return zeros, zeros
 
-    def step(self, inputs: Float[Tensor, "*batch code"], state: State) -> tuple[Float[Tensor, "*batch component"], State]:
+    def step(
+        self, inputs: Float[Tensor, "*batch code"], state: State
+    ) -> tuple[Float[Tensor, "*batch component"], State]:
         """One LSTM step."""
         batch = inputs.shape[:-1]
         hidden, cell = (value.reshape(1, -1, self.lstm.hidden_size) for value in state)
@@ -87,7 +88,9 @@ class LSTMDynamicsMixture(DynamicsMixture):
 
 
 class WindowDynamicsMixture(DynamicsMixture):
-    """alpha_t = softmax(MLP(a_{t-F}, ..., a_{t-1})): the last F codes, zeros before the first (the paper's MLP for F = 1, FIFO for F > 1).
+    """alpha_t = softmax(MLP(a_{t-F}, ..., a_{t-1})), zeros before the first code.
+
+    The paper's MLP for F = 1, its FIFO for F > 1.
 
     Args:
         code_dim: size of a code.
@@ -108,13 +111,15 @@ class WindowDynamicsMixture(DynamicsMixture):
             nn.ReLU(),
             nn.Linear(hidden_dim, num_components),
         )
-        self.network.apply(_glorot)
+        self.network.apply(glorot)
 
     def initial_state(self, inputs: Float[Tensor, "*batch code"]) -> State:
         """A buffer of F - 1 zero codes, oldest first."""
         return (inputs.new_zeros(*inputs.shape[:-1], self.window - 1, self.code_dim),)
 
-    def step(self, inputs: Float[Tensor, "*batch code"], state: State) -> tuple[Float[Tensor, "*batch component"], State]:
+    def step(
+        self, inputs: Float[Tensor, "*batch code"], state: State
+    ) -> tuple[Float[Tensor, "*batch component"], State]:
         """Push one code into the buffer and weigh it."""
         buffer = torch.cat([state[0], inputs.unsqueeze(-2)], -2)
         return self.network(buffer.flatten(-2)).softmax(-1), (buffer[..., 1:, :],)
@@ -131,9 +136,3 @@ DYNAMICS_MIXTURES: dict[str, Callable[[int, int], DynamicsMixture]] = {
     "lstm": LSTMDynamicsMixture,
     "mlp": WindowDynamicsMixture,
 }
-
-
-def _glorot(layer: nn.Module) -> None:
-    if isinstance(layer, nn.Linear):
-        nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)

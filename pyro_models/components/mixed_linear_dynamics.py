@@ -1,0 +1,208 @@
+"""Linear-Gaussian dynamics whose matrices are mixed anew at each step by a network of past emissions."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Size, Tensor, nn
+
+from pyro_models.components.dynamics_mixture import DYNAMICS_MIXTURES, DynamicsMixture
+from pyro_models.distributions import LinearGaussianSSM
+from pyro_models.distributions.gaussian_steps import Moments, apply, condition, predict
+
+
+class MixedLinearDynamics(nn.Module):
+    """K linear-Gaussian dynamics, mixed by weights that depend on past codes::
+
+        alpha_t = f(a_0, ..., a_{t-1});   A_t = sum_k alpha_t[k] A_k,  B_t and C_t likewise
+        z_1 ~ N(0, Sigma);  z_t ~ N(A_t z_{t-1} + B_t u_t, Q);  a_t ~ N(C_t z_t, R)
+
+    (Fraccaro et al. 2017, eqs. 8 and 9). Given all codes the chain is a `LinearGaussianSSM`, so filter, smoother and
+    marginal are exact. Noise is isotropic and fixed at the reference code's variances; these set the scale of the
+    codes.
+
+    Args:
+        code_dim: size of an emission a_t.
+        state_dim: size of a state z_t.
+        num_components: K.
+        control_dim: size of a control u_t, 0 = none.
+        mixture: "lstm", "mlp" or "fifo", or a `DynamicsMixture`.
+        transition_variance: diagonal of Q.
+        emission_variance: diagonal of R.
+        initial_variance: diagonal of Sigma.
+        learn_noise: train the diagonals of Q and R (log-variances, floored at 1e-4).
+
+    Raises:
+        ValueError: if the mixture is not known by that name or does not fit the sizes.
+    """
+
+    log_transition_variance: Tensor
+    log_emission_variance: Tensor
+    noise_floor = 1e-4  # variance below which a learned noise would make the marginal explode
+
+    def __init__(
+        self,
+        code_dim: int,
+        state_dim: int,
+        num_components: int,
+        control_dim: int = 0,
+        *,
+        mixture: str | DynamicsMixture = "lstm",
+        transition_variance: float = 0.08,
+        emission_variance: float = 0.03,
+        initial_variance: float = 20.0,
+        learn_noise: bool = False,
+    ) -> None:
+        super().__init__()
+        if isinstance(mixture, str):
+            if mixture not in DYNAMICS_MIXTURES:
+                raise ValueError(f"mixture: expected one of {sorted(DYNAMICS_MIXTURES)}, got {mixture!r}")
+            mixture = DYNAMICS_MIXTURES[mixture](code_dim, num_components)
+        if (mixture.code_dim, mixture.num_components) != (code_dim, num_components):
+            raise ValueError(
+                f"mixture: expected code_dim, num_components = {code_dim}, {num_components}, "
+                f"got {mixture.code_dim}, {mixture.num_components}"
+            )
+        self.code_dim, self.state_dim, self.control_dim = code_dim, state_dim, control_dim
+        self.initial_variance = initial_variance
+        self.mixture = mixture
+        self.initial_code = nn.Parameter(torch.zeros(code_dim))
+        self.transition_matrices = nn.Parameter(torch.eye(state_dim).repeat(num_components, 1, 1))
+        self.emission_matrices = nn.Parameter(0.05 * torch.randn(num_components, code_dim, state_dim))
+        if control_dim:
+            self.control_matrices = nn.Parameter(0.05 * torch.randn(num_components, state_dim, control_dim))
+        noise = {
+            "log_transition_variance": (state_dim, transition_variance),
+            "log_emission_variance": (code_dim, emission_variance),
+        }
+        for name, (size, variance) in noise.items():
+            value = torch.full((size,), variance).log()
+            if learn_noise:
+                setattr(self, name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
+
+    @property
+    def transition_covariance(self) -> Float[Tensor, "state state"]:
+        """Q."""
+        return torch.diag(self.log_transition_variance.exp().clamp_min(self.noise_floor))
+
+    @property
+    def emission_covariance(self) -> Float[Tensor, "code code"]:
+        """R."""
+        return torch.diag(self.log_emission_variance.exp().clamp_min(self.noise_floor))
+
+    @property
+    def initial_covariance(self) -> Float[Tensor, "state state"]:
+        """Sigma, the covariance of the state at the first step."""
+        return self.initial_variance * torch.eye(
+            self.state_dim, dtype=self.transition_matrices.dtype, device=self.transition_matrices.device
+        )
+
+    def weights(self, codes: Float[Tensor, "*batch time code"]) -> Float[Tensor, "*batch time component"]:
+        """alpha_1, ..., alpha_T given every code; alpha_t sees the codes before t only."""
+        first = self.initial_code.expand_as(codes[..., :1, :])
+        return self.mixture(torch.cat([first, codes[..., :-1, :]], -2))
+
+    def given_weights(
+        self,
+        weights: Float[Tensor, "*batch time component"],
+        observed: Bool[Tensor, "*sequences time"] | None = None,
+        controls: Float[Tensor, "*sequences time control"] | None = None,
+    ) -> LinearGaussianSSM:
+        """The linear-Gaussian chain under given mixture weights."""
+        later = weights[..., 1:, :]
+        offset = None
+        if controls is not None:
+            offset = torch.einsum("...tk,kij,...tj->...ti", later, self.control_matrices, controls[..., 1:, :])
+        return LinearGaussianSSM(
+            initial_mean=weights.new_zeros(self.state_dim),
+            initial_covariance=self.initial_covariance,
+            transition_matrix=torch.einsum("...k,kij->...ij", later, self.transition_matrices),
+            transition_covariance=self.transition_covariance.unsqueeze(0),
+            emission_matrix=torch.einsum("...k,kij->...ij", weights, self.emission_matrices),
+            emission_covariance=self.emission_covariance.unsqueeze(0),
+            transition_offset=offset,
+            observed=observed,
+            validate_args=False,  # the covariances are diagonal and positive by construction
+        )
+
+    def condition(
+        self,
+        codes: Float[Tensor, "*batch time code"],
+        observed: Bool[Tensor, "*sequences time"] | None = None,
+        controls: Float[Tensor, "*sequences time control"] | None = None,
+        *,
+        sample_missing: bool = False,
+    ) -> LinearGaussianSSM:
+        """The linear-Gaussian chain that these codes select.
+
+        With every code seen the weights follow from one pass of the mixture network. With missing steps the network is
+        interleaved with the Kalman filter: at a missing step it is fed the prediction C_t m_{t|t-1} of the code, or a
+        draw from its law N(C_t m_{t|t-1}, C_t P_{t|t-1} C_t' + R) (Fraccaro et al. 2017, eqs. 11 and 12; the reference
+        code feeds the mean).
+
+        Args:
+            codes: (*batch, time, code); values at missing steps are never read.
+            observed: bool (*sequences, time), None = all; broadcasts over leading particles.
+            controls: (*sequences, time, control) or None.
+            sample_missing: feed draws instead of means at missing steps.
+        """
+        if observed is None:
+            return self.given_weights(self.weights(codes), None, controls)
+        return self.given_weights(self._filtered_weights(codes, observed, controls, sample_missing), observed, controls)
+
+    def _filtered_weights(
+        self, codes: Tensor, observed: Tensor, controls: Tensor | None, sample_missing: bool
+    ) -> Float[Tensor, "*batch time component"]:
+        seen = observed.unsqueeze(-1)
+        codes = torch.where(seen, codes, codes.new_zeros(()))
+        inputs = self.initial_code.expand_as(codes[..., 0, :])
+        state = self.mixture.initial_state(inputs)
+        moments = Moments(codes.new_zeros(*codes.shape[:-2], self.state_dim), self.initial_covariance)
+        transition_covariance, emission_covariance = self.transition_covariance, self.emission_covariance
+        weights_of_steps = []
+        for step in range(codes.shape[-2]):
+            weights, state = self.mixture.step(inputs, state)
+            weights_of_steps.append(weights)
+            if step:
+                transition = torch.einsum("...k,kij->...ij", weights, self.transition_matrices)
+                offset = None
+                if controls is not None:
+                    offset = torch.einsum("...k,kij,...j->...i", weights, self.control_matrices, controls[..., step, :])
+                moments = predict(moments, transition, transition_covariance, offset)
+            emission = torch.einsum("...k,kij->...ij", weights, self.emission_matrices)
+            predicted_code = apply(emission, moments.mean)
+            if sample_missing:
+                law_covariance = emission @ moments.covariance @ emission.mT + emission_covariance
+                noise = torch.randn_like(predicted_code)
+                predicted_code = predicted_code + apply(torch.linalg.cholesky(law_covariance), noise)
+            code = codes[..., step, :]
+            inputs = torch.where(seen[..., step, :], code, predicted_code)
+            moments = condition(moments, emission, emission_covariance, None, code, observed[..., step]).moments
+        return torch.stack(weights_of_steps, -2)
+
+    def simulate(
+        self, batch_shape: Size, num_steps: int, controls: Float[Tensor, "*sequences time control"] | None = None
+    ) -> Float[Tensor, "*batch time code"]:
+        """Ancestral draw of codes; reparameterised."""
+        inputs = self.initial_code.expand(*batch_shape, self.code_dim)
+        weights_state = self.mixture.initial_state(inputs)
+        transition_scale = self.transition_covariance.diagonal().sqrt()
+        emission_scale = self.emission_covariance.diagonal().sqrt()
+        state = inputs.new_zeros(())
+        codes = []
+        for step in range(num_steps):
+            weights, weights_state = self.mixture.step(inputs, weights_state)
+            noise = torch.randn(*batch_shape, self.state_dim, dtype=inputs.dtype, device=inputs.device)
+            if step == 0:
+                state = self.initial_variance**0.5 * noise
+            else:
+                state = torch.einsum("...k,kij,...j->...i", weights, self.transition_matrices, state)
+                if controls is not None:
+                    state = state + torch.einsum(
+                        "...k,kij,...j->...i", weights, self.control_matrices, controls[..., step, :]
+                    )
+                state = state + transition_scale * noise
+            emission = torch.einsum("...k,kij,...j->...i", weights, self.emission_matrices, state)
+            inputs = emission + emission_scale * torch.randn_like(emission)
+            codes.append(inputs)
+        return torch.stack(codes, -2)

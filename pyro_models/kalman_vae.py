@@ -1,0 +1,149 @@
+"""The Kalman variational auto-encoder (Fraccaro, Kamronn, Paquet & Winther 2017)."""
+
+from collections.abc import Sequence
+
+import pyro
+import torch
+from jaxtyping import Bool, Float
+from pyro.distributions.torch_distribution import TorchDistribution
+from pyro.nn import PyroModule
+from torch import Size, Tensor, nn
+from torch.distributions import constraints
+
+from pyro_models.components.arguments import check_video
+from pyro_models.components.frame_networks import frame_decoder
+from pyro_models.components.layout import merge_particles, to_time_plate
+from pyro_models.components.likelihoods import frame_likelihood
+from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
+
+
+class CodePrior(TorchDistribution):
+    """Law of codes whose linear dynamics are chosen by the codes themselves, with the states integrated out::
+
+        alpha_t = f(a_0, ..., a_{t-1});   (A_t, B_t, C_t) = sum_k alpha_t[k] (A_k, B_k, C_k)
+        p(a | u) = prod_t N(a_t; C_t m_{t|t-1}, C_t P_{t|t-1} C_t' + R)
+
+    m and P are the Kalman filter's predictions (Fraccaro et al. 2017, eqs. 3 and 8). Since alpha_t looks back only,
+    this is a proper autoregressive density. Missing steps are integrated out; there f is fed the prediction C_t
+    m_{t|t-1}, as in the reference code, so that with missing steps this is the law of the model that does so.
+
+    Args:
+        dynamics: the mixture of linear dynamics.
+        batch_shape: (*particles, sequences).
+        num_steps: frames in a sequence.
+        observed: bool (sequences, time), None = every step is seen.
+        controls: (sequences, time, control); `controls[:, t]` acts between steps t - 1 and t.
+    """
+
+    arg_constraints = {}  # pyright: ignore[reportAssignmentType] - torch declares a property
+    support = constraints.independent(constraints.real, 2)  # pyright: ignore[reportAssignmentType]
+    has_rsample = True
+
+    def __init__(
+        self,
+        dynamics: MixedLinearDynamics,
+        batch_shape: Sequence[int],
+        num_steps: int,
+        observed: Bool[Tensor, "sequences time"] | None = None,
+        controls: Float[Tensor, "sequences time control"] | None = None,
+    ) -> None:
+        self.dynamics = dynamics
+        self.num_steps = num_steps
+        self.observed = observed
+        self.controls = controls
+        super().__init__(Size(batch_shape), Size((num_steps, dynamics.code_dim)), validate_args=False)
+
+    def expand(self, batch_shape: Sequence[int], _instance: "CodePrior | None" = None) -> "CodePrior":
+        """The same law for a larger batch (particles to the left)."""
+        return CodePrior(self.dynamics, batch_shape, self.num_steps, self.observed, self.controls)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density of the observed codes, (*batch), nats."""
+        value = value.expand(torch.broadcast_shapes(value.shape, self.batch_shape + self.event_shape))
+        return self.dynamics.condition(value, self.observed, self.controls).log_prob(value)
+
+    def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 - torch's own signature
+        """Ancestral draw of all codes, those at missing steps included; reparameterised."""
+        return self.dynamics.simulate(Size(sample_shape) + self.batch_shape, self.num_steps, self.controls)
+
+
+class KalmanVAE(PyroModule):
+    """Frames decoded from codes; codes emitted by a linear-Gaussian state whose dynamics are mixed at each step::
+
+        alpha_t = f(a_0, ..., a_{t-1})
+        z_1 ~ N(0, Sigma);   z_t ~ N(A_t z_{t-1} + B_t u_t, Q)          A_t = sum_k alpha_t[k] A_k, likewise B_t, C_t
+        a_t ~ N(C_t z_t, R)
+        x_t ~ Bernoulli(decoder(a_t)) or N(decoder(a_t), diag(s))
+
+    (Fraccaro et al. 2017, eqs. 1, 8 and 9). Sites, in the plate `sequences`: `a`, the codes, event (time, code); `z`,
+    the states, event (time, state), unless they are integrated out; and, in the plate `time` as well, the observed
+    `frames`, event (channels, height, width).
+
+    The joint is written in the order in which it can be evaluated without a loop over sites: p(a) with all states
+    integrated out by the Kalman filter, then p(z | a), exact by the smoother. Their product is prod_t p(z_t | z_{t-1},
+    a_{<t}) p(a_t | z_t, a_{<t}), the model above; any guide for `a` and `z` is scored by it.
+
+    Where a frame is missing its terms are integrated out and f is fed the predicted code (see `CodePrior`).
+
+    Args:
+        frame_shape: (channels, height, width) of a frame.
+        code_dim: size of a_t.
+        state_dim: size of z_t.
+        num_components: K, number of linear dynamics.
+        control_dim: size of u_t, 0 = none.
+        mixture: what weighs the dynamics: "lstm", "mlp" (the last code) or "fifo" (the last five).
+        decoder: "conv", "mlp", or a module (*batch, code) -> (*batch, channels, height, width).
+        likelihood: "bernoulli" or "gaussian" (one learned variance per pixel).
+        marginalize_state: integrate z out exactly (no site `z`).
+        dynamics: a ready-made mixture of linear dynamics instead of the paper's.
+
+    Raises:
+        ValueError: if frames, observed or controls have the wrong shape.
+    """
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, int, int] = (1, 32, 32),
+        *,
+        code_dim: int = 2,
+        state_dim: int = 4,
+        num_components: int = 3,
+        control_dim: int = 0,
+        mixture: str = "lstm",
+        decoder: str | nn.Module = "conv",
+        likelihood: str = "bernoulli",
+        marginalize_state: bool = True,
+        dynamics: MixedLinearDynamics | None = None,
+    ) -> None:
+        super().__init__()
+        self.frame_shape = frame_shape
+        self.marginalize_state = marginalize_state
+        self.dynamics = dynamics or MixedLinearDynamics(
+            code_dim, state_dim, num_components, control_dim, mixture=mixture
+        )
+        self.decoder = frame_decoder(decoder, code_dim, frame_shape) if isinstance(decoder, str) else decoder
+        self.likelihood = frame_likelihood(likelihood, frame_shape)
+
+    def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
+        """Draw or score one batch.
+
+        Args:
+            frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
+            observed: bool (sequences, time), None = all.
+            controls: (sequences, time, control) or None.
+
+        Returns:
+            The codes, (*particles, sequences, time, code).
+        """
+        frames = check_video(frames, observed, controls, self.frame_shape, self.dynamics.control_dim)
+        num_sequences, num_frames = frames.shape[:2]
+        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        with pyro.plate("sequences", num_sequences, dim=-1):
+            codes = pyro.sample("a", CodePrior(self.dynamics, (num_sequences,), num_frames, observed, controls))
+            if not self.marginalize_state:
+                pyro.sample("z", self.dynamics.condition(codes, observed, controls).posterior(codes))
+            codes = merge_particles(codes, 2)
+            law = self.likelihood(to_time_plate(self.decoder(codes), 3))
+            with pyro.plate("time", num_frames, dim=-2):
+                pyro.sample("frames", law.mask(seen.T), obs=to_time_plate(frames, 3))
+        return codes
