@@ -50,8 +50,8 @@ class RecurrentStatePath(TorchDistribution):
         context: h_t, (*batch, time, hidden).
     """
 
-    arg_constraints = {}
-    support = constraints.independent(constraints.real, 2)
+    arg_constraints = {}  # pyright: ignore[reportAssignmentType] - torch declares a property
+    support = constraints.independent(constraints.real, 2)  # pyright: ignore[reportAssignmentType]
     has_rsample = True
 
     def __init__(

@@ -1,5 +1,4 @@
 """Kalman guides: collapsed and joint bounds agree path by path, marginals are looser by the known gap."""
-gap."""
 
 import math
 
