@@ -1,0 +1,70 @@
+"""From values of a model's latents to the frames it expects: condition the model, read its `frames` site."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pyro
+from pyro import poutine
+from torch import Tensor
+
+from guides.site_table import SiteTable, sample_sites
+
+FRAMES, SEQUENCES, TIME, DRAWS = "frames", "sequences", "time", "_draws"
+
+Arguments = tuple[Tensor, Tensor | None, Tensor | None]
+
+
+def check_frames_site(table: SiteTable) -> None:
+    """Check that a model has the site that all models have: `frames`, in the plates `sequences` and `time`.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    if FRAMES not in table:
+        raise ValueError(f"model: expected an observed site 'frames', got sites {', '.join(table.names)}")
+    plates = [plate.name for plate in table[FRAMES].plates]
+    if not {SEQUENCES, TIME} <= set(plates) or len(table[FRAMES].event_shape) != 3:
+        raise ValueError(
+            "model: expected site 'frames' in plates 'sequences' and 'time' with event (channels, height, width), "
+            f"got plates {plates} and event {table[FRAMES].event_shape}"
+        )
+
+
+def plate_of_draws(draws: int | None, nesting: int) -> AbstractContextManager[Any]:
+    """A plate to the left of `nesting` others, so that a program runs for all draws at once; None = no plate."""
+    return nullcontext() if draws is None else pyro.plate(DRAWS, draws, dim=-nesting - 1)
+
+
+def decode_latents(
+    model: Callable[..., Any],
+    arguments: Arguments,
+    latents: Mapping[str, Tensor],
+    nesting: int,
+    draws: int | None = None,
+) -> Tensor:
+    """The frames that a model expects at these latents.
+
+    Args:
+        model: called with `arguments`.
+        arguments: frames, observed, controls.
+        latents: a value for each latent site; with `draws`, draws come first, then the plates, then the event.
+        nesting: number of dimensions that the model's own plates lay claim to.
+        draws: how many draws, None if the values are single.
+
+    Returns:
+        (sequences, time, channels, height, width), with the draws in front if there are any.
+    """
+    with plate_of_draws(draws, nesting):
+        trace = poutine.trace(poutine.condition(model, dict(latents))).get_trace(*arguments)
+    return expected_frames(sample_sites(trace)[FRAMES])
+
+
+def expected_frames(node: dict[str, Any]) -> Tensor:
+    """Mean of a traced `frames` site, (*draws, sequences, time, channels, height, width), wherever its plates sit."""
+    mean = node["fn"].mean
+    dims = {frame.name: mean.dim() - 3 + frame.dim for frame in node["cond_indep_stack"] if frame.vectorized}
+    leading = [dims[name] for name in (DRAWS, SEQUENCES, TIME) if name in dims]
+    event = list(range(mean.dim() - 3, mean.dim()))
+    others = [dim for dim in range(mean.dim() - 3) if dim not in leading]
+    return mean.permute(*leading, *others, *event).reshape(*(mean.shape[dim] for dim in leading + event))
