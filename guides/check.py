@@ -86,9 +86,10 @@ def check_guide(
 
     Checked: missing sites, extra sites (unless marked `infer={"is_auxiliary": True}`) and sites that the model
     observes; event shape, plates, support, dtype and device of each draw; draws outside the model's support;
-    non-finite log densities; missing frames that are read; parameters of the guide that no gradient reaches; and
-    whether both can be drawn in a plate of particles to the left of their own. All for these arguments: pass
-    `observed` and `controls` if the guide is to use them.
+    non-finite log densities; entries that the guide scores and the model, where frames are missing, does not; missing
+    frames that are read; parameters of the guide that no gradient reaches; and whether both can be drawn in a plate of
+    particles to the left of their own. All for these arguments: pass `observed` and `controls` if the guide is to use
+    them.
 
     The random state, the parameters and the buffers are left as they were.
 
@@ -106,19 +107,39 @@ def check_guide(
         GuideMismatchError: a `ValueError` with every mismatch: the site, what was expected, what came, how to mend it.
 
     Example:
+        A guide for the codes of a Kalman VAE, in ten lines. The model does not score a missing frame's code, so neither
+        must the guide: that is what the mask is for.
+
         >>> import pyro, torch, pyro.distributions as dist
-        >>> def model(frames, observed=None, controls=None):
+        >>> from pyro.nn import PyroModule
+        >>> from pyro_models import KalmanVAE
+        >>> class LinearGuide(PyroModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.network = torch.nn.Linear(8 * 8, 2 * 2)
+        ...     def forward(self, frames, observed, controls=None):
+        ...         frames = torch.where(observed[:, :, None, None, None], frames, 0)
+        ...         mean, log_scale = self.network(frames.flatten(2)).chunk(2, dim=-1)
+        ...         law = dist.Normal(mean, log_scale.exp()).to_event(1).mask(observed).to_event(1)
+        ...         with pyro.plate("sequences", frames.shape[0], dim=-1):
+        ...             pyro.sample("a", law)
+        >>> model = KalmanVAE(frame_shape=(1, 8, 8), code_dim=2, decoder="mlp")
+        >>> frames, observed = torch.rand(5, 7, 1, 8, 8).round(), torch.rand(5, 7) > 0.3
+        >>> check = check_guide(model, LinearGuide(), frames, observed)
+        >>> check.guide["a"].distribution, check.guide["a"].event_shape
+        ('Normal.to_event(2).mask()', (7, 2))
+
+        What a guide that names the site otherwise hears:
+
+        >>> def misnamed(frames, observed=None, controls=None):
         ...     with pyro.plate("sequences", frames.shape[0], dim=-1):
-        ...         pyro.sample("speed", dist.LogNormal(0.0, 1.0))
-        >>> def guide(frames, observed=None, controls=None):
-        ...     with pyro.plate("sequences", frames.shape[0], dim=-1):
-        ...         pyro.sample("sped", dist.LogNormal(0.0, 1.0))
-        >>> check_guide(model, guide, torch.zeros(5, 7, 1, 8, 8))
+        ...         pyro.sample("aa", dist.Normal(torch.zeros(7, 2), 1).to_event(2))
+        >>> check_guide(model, misnamed, frames, observed)
         Traceback (most recent call last):
             ...
         guides.check.GuideMismatchError: the guide does not fit the model, 2 mismatches:
-          - speed: expected a draw of LogNormal with event shape (), got no such site; add it to the guide
-          - sped: expected no such site, got LogNormal; rename it to "speed", or mark it infer={"is_auxiliary": True}
+          - a: expected a draw of CodePrior with event shape (7, 2), got no such site; add it to the guide
+          - aa: expected no such site, got Normal.to_event(2); rename it to "a", or mark it infer={"is_auxiliary": True}
     """
     arguments = (frames, observed, controls)
     with undisturbed(model, guide, device=frames.device):
@@ -133,6 +154,7 @@ def check_guide(
         found += _compare_values(wanted, offered, prior, posterior)
         if not found:
             found += _compare_scores(model, guide, arguments, posterior)
+            found += _compare_scored_entries(model, arguments, wanted, posterior)
             found += _compare_missing(guide, arguments)
             found += _compare_particles(model, guide, arguments, max(wanted.plate_nesting, offered.plate_nesting))
     if found:
@@ -291,6 +313,32 @@ def _parameters(guide: Program, posterior: Trace) -> Iterator[tuple[str, Tensor]
             leaf = value.unconstrained() if hasattr(value, "unconstrained") else value
             if leaf.requires_grad and id(leaf) not in seen:
                 yield name, leaf
+
+
+def _compare_scored_entries(
+    model: Program, arguments: Arguments, wanted: SiteTable, posterior: Trace
+) -> Iterator[Mismatch]:
+    """Entries of a draw that the guide scores and the model leaves out, as it may where frames are missing.
+
+    Their entropy would lift the bound above the log evidence. No density on the reals is flat where it is drawn from,
+    so an entry of zero gradient under the model is one that it does not score.
+    """
+    nodes = {name: node for name, node in sample_sites(posterior).items() if name in wanted}
+    values = {name: node["value"].detach() for name, node in nodes.items()}
+    leaves = {name: value.clone().requires_grad_() for name, value in values.items() if wanted[name].support == "real"}
+    if not leaves:
+        return
+    scored = poutine.trace(poutine.condition(model, {**values, **leaves})).get_trace(*arguments)
+    total = torch.stack([_masked_score(node).sum() for node in sample_sites(scored).values()]).sum()
+    own = torch.stack([_masked_score({**nodes[name], "value": leaf}).sum() for name, leaf in leaves.items()]).sum()
+    by_model = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    by_guide = torch.autograd.grad(own, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    for name, modelled, guided in zip(leaves, by_model, by_guide, strict=True):
+        alone = (modelled == 0) & (guided != 0)
+        if bool(alone.any()):
+            got = f"{_share(alone)} scored by the guide alone"
+            mend = "mask the guide's law where the model leaves frames out: law.mask(observed)"
+            yield Mismatch(name, "the entries of a draw that the model scores", got, mend)
 
 
 def _compare_missing(guide: Program, arguments: Arguments) -> Iterator[Mismatch]:

@@ -220,6 +220,24 @@ def test_a_parameter_without_gradient():
     check_guide(model, guide, FRAMES)
 
 
+def test_entries_that_the_guide_alone_scores():
+    def model(frames, observed=None, controls=None):
+        with pyro.plate("sequences", 5, dim=-1):
+            law = dist.Normal(torch.zeros(7), 1.0)
+            pyro.sample("path", (law if observed is None else law.mask(observed)).to_event(1))
+
+    def guide(frames, observed=None, controls=None):
+        with pyro.plate("sequences", 5, dim=-1):
+            pyro.sample("path", dist.Normal(torch.ones(7), 2.0).to_event(1))
+
+    check_guide(model, guide, FRAMES)
+    with pytest.raises(GuideMismatchError, match="1 mismatch") as caught:
+        check_guide(model, guide, FRAMES, OBSERVED)
+    expected = "path: expected the entries of a draw that the model scores, got 2 of 35 scored by the guide alone; mask"
+    assert str(caught.value.mismatches[0]).startswith(expected)
+    check_guide(model, model, FRAMES, OBSERVED)
+
+
 def test_missing_frames_that_are_read():
     guide = Guide()
     guide.reads_missing = True
