@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -14,18 +15,19 @@ class FrameEncoder(nn.Module):
 
     It sees frames only, so it runs once per sequence and not once per particle. With a `variance_limit` the variance is
     limit * sigmoid(v), as in the reference code of Fraccaro et al. 2017, where the limit is the emission noise: it
-    keeps q from collapsing to the prior early in training. Without one it is softplus(v).
+    keeps q from collapsing to the prior early in training. Without one it is softplus(v). A limit of 0 makes the code a
+    point, as in an auto-encoder: there is no network for the variance, which is 0.
 
     Args:
         frame_shape: (channels, height, width).
         code_dim: size of a code.
         network: "conv", "mlp", or a module (*batch, channels, height, width) -> (*batch, feature) with an attribute
             `feature_dim`.
-        variance_limit: what every variance stays below; None = unbounded.
+        variance_limit: what every variance stays below; None = unbounded, 0 = a point.
         **options: further arguments of a named network: width, precision.
 
     Raises:
-        ValueError: if the network is unknown or `variance_limit` is not positive.
+        ValueError: if the network is unknown or `variance_limit` is negative.
     """
 
     def __init__(
@@ -37,15 +39,13 @@ class FrameEncoder(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        if variance_limit is not None and variance_limit <= 0:
-            raise ValueError(f"variance_limit: expected a positive number or None, got {variance_limit}")
+        if variance_limit is not None and variance_limit < 0:
+            raise ValueError(f"variance_limit: expected a number that is not negative, or None, got {variance_limit}")
         self.variance_limit = variance_limit
         self.network = frame_encoder(network, frame_shape, **options) if isinstance(network, str) else network
         features = cast(int, self.network.feature_dim)
-        self.mean = nn.Linear(features, code_dim)
-        self.variance = nn.Linear(features, code_dim)
-        self.mean.apply(glorot)
-        self.variance.apply(glorot)
+        self.mean = nn.Linear(features, code_dim).apply(glorot)
+        self.variance = None if variance_limit == 0 else nn.Linear(features, code_dim).apply(glorot)
 
     def forward(
         self, frames: Float[Tensor, "sequences time channels height width"]
@@ -56,6 +56,10 @@ class FrameEncoder(nn.Module):
             frames: zero where they are missing.
         """
         features = self.network(frames)
+        mean = self.mean(features)
+        if self.variance is None:
+            return mean, torch.zeros_like(mean)
         raw = self.variance(features)
-        variance = nn.functional.softplus(raw) if self.variance_limit is None else self.variance_limit * raw.sigmoid()
-        return self.mean(features), variance
+        if self.variance_limit is None:
+            return mean, nn.functional.softplus(raw)
+        return mean, self.variance_limit * raw.sigmoid()

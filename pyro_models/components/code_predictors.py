@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Size, Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 
+from pyro_models.components.controls import with_control, without_first
 from pyro_models.components.initial_weights import glorot
 
 
@@ -42,7 +43,7 @@ class CodePredictor(nn.Module, ABC):
         num_steps: int,
         observed: Bool[Tensor, "sequences time"] | None,
         controls: Float[Tensor, "sequences time control"] | None,
-    ) -> Distribution:
+    ) -> TorchDistribution:
         """Law of all codes, batch (sequences,), event (time, code); codes at missing steps have no density."""
 
     @abstractmethod
@@ -58,8 +59,8 @@ class CodePredictor(nn.Module, ABC):
 
     def _run(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Predictions from inputs (*batch, time, input), whatever the batch; and the LSTM's state."""
-        output, state = self.lstm(inputs.reshape(-1, *inputs.shape[-2:]), state)
-        return self.head(output).reshape(*inputs.shape[:-1], self.code_dim), state
+        output, new_state = self.lstm(inputs.reshape(-1, *inputs.shape[-2:]), state)
+        return self.head(output).reshape(*inputs.shape[:-1], self.code_dim), new_state
 
 
 class ForwardPredictor(CodePredictor):
@@ -84,7 +85,7 @@ class ForwardPredictor(CodePredictor):
         num_steps: int,
         observed: Bool[Tensor, "sequences time"] | None,
         controls: Float[Tensor, "sequences time control"] | None,
-    ) -> Distribution:
+    ) -> TorchDistribution:
         """Autoregressive; where codes are missing it is fed its own predictions."""
         return AutoregressiveCodes(self, Size((num_sequences,)), num_steps, observed, controls)
 
@@ -114,10 +115,7 @@ class ForwardPredictor(CodePredictor):
         """One-step predictions of all codes; in one pass if none is missing."""
         if observed is not None:
             return self._unroll(codes, observed, controls, False)[0]
-        inputs = codes[..., :-1, :]
-        if controls is not None:
-            later = controls[:, 1:].to(codes.dtype)
-            inputs = torch.cat([inputs, later.expand(*inputs.shape[:-1], self.control_dim)], -1)
+        inputs = with_control(codes[..., :-1, :], None if controls is None else controls[:, 1:])
         first = self.initial_mean.expand(*codes.shape[:-2], 1, self.code_dim)
         return first if codes.shape[-2] == 1 else torch.cat([first, self._run(inputs)[0]], -2)
 
@@ -132,9 +130,7 @@ class ForwardPredictor(CodePredictor):
         predictions, completed = [], []
         for step in range(codes.shape[-2]):
             if step:
-                inputs = completed[-1]
-                if controls is not None:
-                    inputs = torch.cat([inputs, controls[:, step].expand(*inputs.shape[:-1], self.control_dim)], -1)
+                inputs = with_control(completed[-1], None if controls is None else controls[:, step])
                 prediction, state = self._run(inputs.unsqueeze(-2), state)
                 prediction = prediction.squeeze(-2)
             guess = prediction + scales[step] * torch.randn_like(prediction) if sample else prediction
@@ -154,8 +150,8 @@ class AutoregressiveCodes(TorchDistribution):
         controls: (sequences, time, control) or None.
     """
 
-    arg_constraints = {}
-    support = constraints.independent(constraints.real, 2)
+    arg_constraints = {}  # pyright: ignore[reportAssignmentType]
+    support = constraints.independent(constraints.real, 2)  # pyright: ignore[reportAssignmentType]
     has_rsample = True
 
     def __init__(
@@ -219,7 +215,7 @@ class BidirectionalPredictor(CodePredictor):
         num_steps: int,
         observed: Bool[Tensor, "sequences time"] | None,
         controls: Float[Tensor, "sequences time control"] | None,
-    ) -> Distribution:
+    ) -> TorchDistribution:
         """Pseudo-likelihood of randomly hidden codes."""
         device = self.log_scale.device
         late = torch.arange(num_steps, device=device) >= self.keep_first
@@ -252,10 +248,9 @@ class BidirectionalPredictor(CodePredictor):
     ) -> Float[Tensor, "*batch time code"]:
         """A prediction for every step from the visible codes."""
         shown = visible.unsqueeze(-1)
-        inputs = [torch.where(shown, codes, codes.new_zeros(())), shown.to(codes.dtype).expand(*codes.shape[:-1], 1)]
-        if controls is not None:
-            inputs.append(without_first(controls).expand(*codes.shape[:-1], self.control_dim))
-        return self._run(torch.cat(inputs, -1))[0]
+        known = shown.to(codes.dtype).expand(*codes.shape[:-1], 1)
+        inputs = torch.cat([torch.where(shown, codes, codes.new_zeros(())), known], -1)
+        return self._run(with_control(inputs, None if controls is None else without_first(controls)))[0]
 
 
 class HiddenCodes(TorchDistribution):
@@ -269,8 +264,8 @@ class HiddenCodes(TorchDistribution):
         batch_shape: (*particles, sequences), None = (sequences,).
     """
 
-    arg_constraints = {}
-    support = constraints.independent(constraints.real, 2)
+    arg_constraints = {}  # pyright: ignore[reportAssignmentType]
+    support = constraints.independent(constraints.real, 2)  # pyright: ignore[reportAssignmentType]
     has_rsample = True
 
     def __init__(
@@ -301,11 +296,6 @@ class HiddenCodes(TorchDistribution):
         """A draw of all codes, of which the predictor sees none."""
         blank = self.predictor.log_scale.new_zeros(Size(sample_shape) + self.batch_shape + self.event_shape)
         return self.predictor.complete(blank, torch.zeros_like(self.visible), self.controls, sample=True)
-
-
-def without_first(controls: Float[Tensor, "sequences time control"]) -> Float[Tensor, "sequences time control"]:
-    """Zero the control of the first frame, which acted before the video began and is never used."""
-    return torch.cat([torch.zeros_like(controls[:, :1]), controls[:, 1:]], 1)
 
 
 CODE_PREDICTORS: dict[str, Callable[..., CodePredictor]] = {

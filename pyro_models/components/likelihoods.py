@@ -6,13 +6,12 @@ import pyro.distributions as dist
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 
 class BernoulliFrames(nn.Module):
     """Binary pixels, x ~ Bernoulli(sigmoid(output)); for frames of zeros and ones."""
 
-    def forward(self, output: Float[Tensor, "*batch channels height width"]) -> Distribution:
+    def forward(self, output: Float[Tensor, "*batch channels height width"]) -> dist.Independent:
         """Law of a frame; its mean is the probability of each pixel."""
         return dist.Bernoulli(logits=output).to_event(3)
 
@@ -48,7 +47,7 @@ class GaussianFrames(nn.Module):
         """Variance of each pixel."""
         return self.minimum_variance + self.log_excess_variance.exp()
 
-    def forward(self, output: Float[Tensor, "*batch channels height width"]) -> Distribution:
+    def forward(self, output: Float[Tensor, "*batch channels height width"]) -> dist.Independent:
         """Law of a frame; its mean is the decoder's output."""
         return dist.Normal(output, self.variance.sqrt()).to_event(3)
 

@@ -30,6 +30,13 @@ def test_without_a_limit_the_variance_is_positive_and_unbounded():
     assert (variance > 3).all()
 
 
+def test_a_limit_of_zero_is_a_point_without_a_network_for_the_variance():
+    encoder = FrameEncoder((1, 3, 4), code_dim=2, network="mlp", hidden=(6,), variance_limit=0.0).double()
+    mean, variance = encoder(torch.rand(SEQUENCES, TIME, 1, 3, 4, dtype=torch.float64))
+    assert torch.equal(variance, torch.zeros_like(mean))
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == (12 * 6 + 6) + (6 * 2 + 2)
+
+
 def test_each_frame_is_seen_on_its_own():
     encoder = FrameEncoder((1, 16, 16), code_dim=2, channels=4).double()
     frames = torch.rand(SEQUENCES, TIME, 1, 16, 16, dtype=torch.float64)
@@ -56,7 +63,7 @@ def test_a_network_of_ones_own():
 
 
 def test_messages():
-    with pytest.raises(ValueError, match="variance_limit: expected a positive number or None, got 0.0"):
-        FrameEncoder(variance_limit=0.0)
+    with pytest.raises(ValueError, match="variance_limit: expected a number that is not negative, or None, got -0.1"):
+        FrameEncoder(variance_limit=-0.1)
     with pytest.raises(ValueError, match="frame encoder: expected one of conv, mlp, got 'cnn'"):
         FrameEncoder(network="cnn")

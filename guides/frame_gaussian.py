@@ -1,0 +1,106 @@
+"""The guide of frame auto-encoders: each frame on its own."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from guides.encoders import FrameEncoder
+from pyro_models.components.arguments import check_video
+
+
+class FrameGaussianGuide(PyroModule):
+    """Codes recognised frame by frame, q(a | x) = prod_t N(a_t; mu(x_t), diag v(x_t)), or a point mass at mu(x_t).
+
+    For models with one site `a`, event (time, code), such as `RecurrentCodes`. With `point=True` it is an
+    auto-encoder's encoder: nothing is drawn, and the objective is no bound on the evidence. A missing frame's code has
+    no density and its value in the trace means nothing; `complete` infers it.
+
+    Args:
+        model: the model served; it has `frame_shape`, `code_dim`, `control_dim` and a `predictor` of codes.
+        point: point masses instead of Gaussians.
+        encoder: frames (sequences, time, channels, height, width) -> mean and variance of the codes; by default a
+            convolutional `FrameEncoder`, without a variance if `point`.
+
+    Raises:
+        ValueError: if frames, observed or controls have the wrong shape.
+    """
+
+    def __init__(self, model: PyroModule, *, point: bool = False, encoder: nn.Module | None = None) -> None:
+        super().__init__()
+        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
+        self._served = [model]
+        self.point = point
+        self.encoder = encoder or FrameEncoder(model.frame_shape, model.code_dim, variance_limit=0.0 if point else None)
+
+    @property
+    def model(self) -> PyroModule:
+        """The model served."""
+        return self._served[0]
+
+    @property
+    def completion_methods(self) -> tuple[str, ...]:
+        """How missing codes can be inferred: what the model's predictor of codes offers."""
+        return self.model.predictor.completion_methods
+
+    def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
+        """Draw codes.
+
+        Args:
+            frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
+            observed: bool (sequences, time), None = all.
+            controls: (sequences, time, control) or None; not used.
+
+        Returns:
+            The codes, as drawn inside the plates.
+        """
+        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.control_dim)
+        mean, variance = self.encoder(frames)
+        if self.point:
+            law = dist.Delta(mean, event_dim=2)
+        else:
+            law = dist.Normal(mean, variance.sqrt()).to_event(1)
+            law = (law if observed is None else law.mask(observed)).to_event(1)
+        with pyro.plate("sequences", frames.shape[0], dim=-1):
+            return pyro.sample("a", law)
+
+    @torch.no_grad()
+    def complete(
+        self,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        method: str | None = None,
+        num_samples: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Codes of every step: encodings where frames are seen, predictions of the model's recurrent network elsewhere.
+
+        "filtering", for a forward network: at each step it is fed the encoding if the frame is seen, else its own last
+        output, and an imputed code is that output (Fraccaro et al. 2017, section 5.1). "smoothing", for a bidirectional
+        one: an imputed code is its output at that step.
+
+        Args:
+            frames: (sequences, time, channels, height, width).
+            observed: bool (sequences, time), None = all.
+            controls: (sequences, time, control) or None.
+            method: one of `completion_methods`, None = the first.
+            num_samples: None for means throughout, else the number of draws, of the codes seen and of those imputed.
+
+        Returns:
+            `{"a": (sequences, time, code)}`; with draws (num_samples, 1, sequences, time, code).
+
+        Raises:
+            ValueError: if the method is not one of `completion_methods`.
+        """
+        if method is not None and method not in self.completion_methods:
+            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.control_dim)
+        codes, variance = self.encoder(frames)
+        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        if num_samples is None:
+            return {"a": self.model.predictor.complete(codes, seen, controls)}
+        shape = (num_samples, 1, *codes.shape)
+        drawn = codes + variance.sqrt() * torch.randn(shape, dtype=codes.dtype, device=codes.device)
+        return {"a": self.model.predictor.complete(drawn, seen, controls, sample=True)}

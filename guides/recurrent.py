@@ -1,0 +1,165 @@
+"""A smoothing guide for models with one site per step: a backward recurrent network meets the state before."""
+
+from collections.abc import Callable
+from typing import cast
+
+import pyro
+import pyro.distributions as dist
+import torch
+from jaxtyping import Bool, Float
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from pyro_models.components.arguments import check_video
+from pyro_models.components.controls import with_control, without_first
+from pyro_models.components.frame_networks import MLPEncoder
+from pyro_models.components.initial_weights import glorot
+from pyro_models.components.markov_video import MarkovVideo
+
+
+class RecurrentGuide(PyroModule):
+    """The structured guide of deep Markov models ("DKS", Krishnan, Shalit & Sontag 2017, section 5.2)::
+
+        h_t = relu(V h_{t+1} + U [features(x_t), u_t] + c)              from the last frame to the first
+        q(v_t | s_{t-1}, x, u) = N(M k_t + m, diag(softplus(L k_t + l))^2),   k_t = (tanh(W s_{t-1} + w) + h_t) / 2
+
+    v_t is the variable that a `MarkovVideo` draws at step t and s_{t-1} the state before; for a deep Markov model v_t
+    is s_t, so this is q(z_t | z_{t-1}, x_{t:T}), the form of the true posterior. The backward network runs once per
+    sequence, whatever the number of particles.
+
+    Where a frame is missing, the variable has the law of the model's transition, so that a forecast is the model's own;
+    the backward network passes over it.
+
+    Args:
+        model: the model served, a `MarkovVideo`.
+        network: module (*batch, channels, height, width) -> (*batch, feature) with an attribute `feature_dim`; by
+            default one fully connected layer.
+        hidden_dim: units of the backward network, and of the default `network`.
+        minimum_scale: what every standard deviation stays above.
+
+    Raises:
+        ValueError: if frames, observed or controls have the wrong shape.
+    """
+
+    completion_methods = ("smoothing",)
+
+    def __init__(
+        self,
+        model: MarkovVideo,
+        *,
+        network: nn.Module | None = None,
+        hidden_dim: int = 128,
+        minimum_scale: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
+        self._served = [model]
+        transition = model.transition
+        self.network = network or MLPEncoder(model.frame_shape, hidden=(hidden_dim,))
+        inputs = cast(int, self.network.feature_dim) + 1 + transition.control_dim
+        self.backward_network = nn.RNN(inputs, hidden_dim, nonlinearity="relu", batch_first=True).apply(glorot)
+        self.end = nn.Parameter(torch.zeros(hidden_dim))
+        self.start = nn.Parameter(torch.zeros(transition.state_dim))
+        self.from_state = nn.Linear(transition.state_dim, hidden_dim).apply(glorot)
+        self.mean = nn.Linear(hidden_dim, transition.variable_dim).apply(glorot)
+        self.scale = nn.Linear(hidden_dim, transition.variable_dim).apply(glorot)
+        self.minimum_scale = minimum_scale
+
+    @property
+    def model(self) -> MarkovVideo:
+        """The model served."""
+        return self._served[0]
+
+    def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
+        """Draw the variables of all steps.
+
+        Args:
+            frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
+            observed: bool (sequences, time), None = all.
+            controls: (sequences, time, control) or None; `controls[:, t]` acts between frames t - 1 and t, so the first
+                is not used.
+        """
+        with pyro.plate("sequences", frames.shape[0], dim=-1):
+            self._unroll(frames, observed, controls, pyro.sample)
+
+    @torch.no_grad()
+    def complete(
+        self,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        method: str = "smoothing",
+        num_samples: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Variables of every step, by the guide where frames are seen and by the model's transition elsewhere.
+
+        Args:
+            frames: (sequences, time, channels, height, width).
+            observed: bool (sequences, time), None = all.
+            controls: (sequences, time, control) or None.
+            method: "smoothing".
+            num_samples: number of draws, or None for one path in which each step has its mean given the mean before;
+                that is not the mean of the draws where the transition is not linear.
+
+        Returns:
+            A value (sequences, variable) for each site of the model; with draws (num_samples, 1, sequences, variable).
+
+        Raises:
+            ValueError: if the method is not "smoothing".
+        """
+        if method not in self.completion_methods:
+            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+
+        def draw(site: str, law: dist.Independent) -> Tensor:
+            return law.mean if num_samples is None else law.expand((num_samples, 1, frames.shape[0])).rsample()
+
+        return self._unroll(frames, observed, controls, draw)
+
+    def _unroll(
+        self,
+        frames: Tensor,
+        observed: Tensor | None,
+        controls: Tensor | None,
+        draw: Callable[[str, dist.Independent], Tensor],
+    ) -> dict[str, Tensor]:
+        """Walk through the steps; `draw` turns the name and the law of a variable into its value."""
+        transition = self.model.transition
+        frames = check_video(frames, observed, controls, self.model.frame_shape, transition.control_dim)
+        context = self._context(frames, observed, controls)
+        variables = {}
+        state = self.start
+        for step in range(frames.shape[1]):
+            control = None if controls is None else controls[:, step]
+            law = self._law(state, context[:, step])
+            if observed is not None:
+                prior = transition.law(state, control) if step else transition.initial_law()
+                law = _choose(observed[:, step], law, prior)
+            variable = variables[self.model.site(step)] = draw(self.model.site(step), law)
+            state = transition.next_state(state, variable, control) if step else transition.initial_state(variable)
+        return variables
+
+    def _law(
+        self, state: Float[Tensor, "*batch state"], context: Float[Tensor, "sequences hidden"]
+    ) -> dist.Independent:
+        combined = 0.5 * (self.from_state(state).tanh() + context)
+        scale = nn.functional.softplus(self.scale(combined)) + self.minimum_scale
+        return dist.Normal(self.mean(combined), scale).to_event(1)
+
+    def _context(
+        self, frames: Tensor, observed: Tensor | None, controls: Tensor | None
+    ) -> Float[Tensor, "sequences time hidden"]:
+        """h_t: what the frames from t to the last say."""
+        features = self.network(frames)
+        seen = torch.ones_like(features[..., :1]) if observed is None else observed.unsqueeze(-1).to(features.dtype)
+        inputs = torch.cat([features * seen, seen], -1)
+        inputs = with_control(inputs, None if controls is None else without_first(controls))
+        end = self.end.expand(1, frames.shape[0], -1).contiguous()
+        output, _ = self.backward_network(inputs.flip(1), end)
+        return output.flip(1)
+
+
+def _choose(seen: Bool[Tensor, " sequences"], law: dist.Independent, prior: dist.Independent) -> dist.Independent:
+    """The guide's law where the frame is seen, the model's elsewhere; both are diagonal Gaussians."""
+    mean = torch.where(seen.unsqueeze(-1), law.mean, prior.mean)
+    return dist.Normal(mean, torch.where(seen.unsqueeze(-1), law.stddev, prior.stddev)).to_event(1)

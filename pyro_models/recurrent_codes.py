@@ -1,0 +1,123 @@
+"""A frame auto-encoder whose codes are predicted by a recurrent network: the AE-RNN and VAE-RNN baselines."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from pyro_models.components.arguments import check_video
+from pyro_models.components.code_predictors import CODE_PREDICTORS, CodePredictor
+from pyro_models.components.frame_networks import frame_decoder
+from pyro_models.components.layout import merge_particles, to_time_plate
+from pyro_models.components.likelihoods import frame_likelihood
+
+RecurrentCodesStage = Literal["frames", "codes", "whole"]
+
+
+class RecurrentCodes(PyroModule):
+    """Frames from codes, codes from a recurrent network::
+
+        a_1 ~ N(m, diag(v));   a_t ~ N(f(a_1, ..., a_{t-1}, u_t), s^2 I)        f an LSTM with a linear head
+        x_t ~ Bernoulli(decoder(a_t)) or N(decoder(a_t), diag(s_x))
+
+    (the baselines of Fraccaro et al. 2017, section 5.1, after Srivastava et al. 2015 and Chung et al. 2015). With
+    `FrameGaussianGuide(model)` this is the VAE-RNN, with `FrameGaussianGuide(model, point=True)` the AE-RNN. Sites, in
+    the plate `sequences`: `a`, event (time, code); and, in the plate `time` as well, the observed `frames`.
+
+    It is trained in two stages; `stage` says what a call scores:
+
+    - `"frames"`: the auto-encoder alone, a_t ~ N(0, I) at each step. For the AE-RNN give the site `a` the weight 0: an
+      auto-encoder has no prior. (With plain `pyro.infer.SVI` the prior stays, a penalty on the size of the codes.)
+    - `"codes"`: the law of the codes alone, no `frames` site and no decoder. Freeze the encoder and let the guide give
+      the codes; maximum likelihood of f is then least squares.
+    - `"whole"`, from the start: the model above, as it is queried and compared.
+
+    A schedule sets it by `RecurrentCodes.prepare(stage)`; it is not part of the `state_dict`, so a model that was
+    loaded is whole. Where a frame is missing, its terms are left out and f is fed its own last output.
+
+    Args:
+        frame_shape: (channels, height, width) of a frame.
+        code_dim: size of a_t.
+        control_dim: size of u_t, 0 = none.
+        predictor: "forward" (the LSTM above), "bidirectional" (an imputer that sees the codes on both sides; its law of
+            codes is a pseudo-likelihood, so it has no evidence), or a `CodePredictor`.
+        decoder: "conv", "mlp", or a module (*batch, code) -> (*batch, channels, height, width).
+        likelihood: "bernoulli" or "gaussian" (one learned variance per pixel).
+
+    Raises:
+        ValueError: if a name is unknown, or frames, observed or controls have the wrong shape.
+    """
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, int, int] = (1, 32, 32),
+        *,
+        code_dim: int = 2,
+        control_dim: int = 0,
+        predictor: str | CodePredictor = "forward",
+        decoder: str | nn.Module = "conv",
+        likelihood: str = "bernoulli",
+    ) -> None:
+        super().__init__()
+        if isinstance(predictor, str):
+            if predictor not in CODE_PREDICTORS:
+                raise ValueError(f"predictor: expected one of {', '.join(CODE_PREDICTORS)}, got {predictor!r}")
+            predictor = CODE_PREDICTORS[predictor](code_dim, control_dim=control_dim)
+        self.frame_shape = frame_shape
+        self.code_dim = code_dim
+        self.control_dim = control_dim
+        self.predictor = predictor
+        self.decoder = frame_decoder(decoder, code_dim, frame_shape) if isinstance(decoder, str) else decoder
+        self.likelihood = frame_likelihood(likelihood, frame_shape)
+        self._stage: RecurrentCodesStage = "whole"
+
+    @property
+    def stage(self) -> RecurrentCodesStage:
+        """What a call scores: "frames", "codes" or "whole"."""
+        return self._stage
+
+    @stage.setter
+    def stage(self, stage: RecurrentCodesStage) -> None:
+        if stage not in get_args(RecurrentCodesStage):
+            raise ValueError(f"stage: expected one of {', '.join(get_args(RecurrentCodesStage))}, got {stage!r}")
+        self._stage = stage
+
+    @staticmethod
+    def prepare(stage: RecurrentCodesStage) -> Callable[[Any, Any], None]:
+        """What a training schedule calls with model and guide at the start of a stage: it sets the model's `stage`."""
+
+        def set_stage(model: RecurrentCodes, guide: nn.Module) -> None:
+            model.stage = stage
+
+        return set_stage
+
+    def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
+        """Draw or score one batch.
+
+        Args:
+            frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
+            observed: bool (sequences, time), None = all.
+            controls: (sequences, time, control) or None; `controls[:, t]` acts between frames t - 1 and t.
+
+        Returns:
+            The codes, (*particles, sequences, time, code).
+        """
+        frames = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        num_sequences, num_frames = frames.shape[:2]
+        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        with pyro.plate("sequences", num_sequences, dim=-1):
+            if self.stage == "frames":
+                zeros = frames.new_zeros(num_sequences, num_frames, self.code_dim)
+                law = dist.Normal(zeros, torch.ones_like(zeros)).to_event(1).mask(seen).to_event(1)
+            else:
+                law = self.predictor.law(num_sequences, num_frames, observed, controls)
+            codes = merge_particles(pyro.sample("a", law), 2)
+            if self.stage != "codes":
+                frame_law = self.likelihood(to_time_plate(self.decoder(codes), 3))
+                with pyro.plate("time", num_frames, dim=-2):
+                    pyro.sample("frames", frame_law.mask(seen.T), obs=to_time_plate(frames, 3))
+        return codes
