@@ -1,0 +1,117 @@
+"""One batch of videos, with everything that is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+# The shape of each field, as words: a word that occurs twice is one size. `frames` comes first and fixes sequences and
+# time.
+_LAYOUT: dict[str, tuple[str | int, ...]] = {
+    "frames": ("sequences", "time", "channels", "height", "width"),
+    "observed": ("sequences", "time"),
+    "controls": ("sequences", "time", "control"),
+    "positions": ("sequences", "time", "objects", 2),
+    "velocities": ("sequences", "time", "objects", 2),
+    "state": ("sequences", "time", "state"),
+    "hits": ("sequences", "time"),
+}
+_BOOLEAN = ("observed", "hits")
+
+
+@dataclass(frozen=True)
+class VideoBatch:
+    """Videos of equal length with masks, controls and ground truth, every field aligned with the frames.
+
+    Args:
+        frames: (sequences, time, channels, height, width), floating point in [0, 1].
+        observed: bool (sequences, time), False = the frame is missing and is never read. None = all are seen.
+        controls: (sequences, time, control); `controls[:, t]` is the input that acted between frame t - 1 and frame t,
+            so `controls[:, 0]` acted on nothing that is seen.
+        positions: (sequences, time, objects, 2), pixels, (x to the right, y down), origin at the centre of the
+            top-left pixel.
+        velocities: (sequences, time, objects, 2), pixels per frame, axes as in `positions`.
+        state: (sequences, time, state), the simulator's own state in its own units; its docstring names them.
+        hits: bool (sequences, time), True = an object bounced between the frame before and this one.
+
+    Raises:
+        TypeError: if a field is not a tensor.
+        ValueError: if a shape or dtype is not as above.
+    """
+
+    frames: Tensor
+    observed: Tensor | None = None
+    controls: Tensor | None = None
+    positions: Tensor | None = None
+    velocities: Tensor | None = None
+    state: Tensor | None = None
+    hits: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {}
+        for name, layout in _LAYOUT.items():
+            value = getattr(self, name)
+            if value is None and name != "frames":
+                continue
+            _check_field(name, value, layout, sizes)
+
+    @property
+    def num_sequences(self) -> int:
+        """Number of videos."""
+        return self.frames.shape[0]
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames of each video."""
+        return self.frames.shape[1]
+
+    @property
+    def arguments(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What every model and guide is called with: (frames, observed, controls)."""
+        return self.frames, self.observed, self.controls
+
+    def to(self, device: torch.device | str) -> VideoBatch:
+        """The same batch with every tensor on `device`."""
+        return VideoBatch(**{name: value.to(device) for name, value in self._present().items()})
+
+    def clone(self) -> VideoBatch:
+        """A copy that shares no memory with this batch."""
+        return VideoBatch(**{name: value.clone() for name, value in self._present().items()})
+
+    def select(self, index: Tensor | slice | list[int]) -> VideoBatch:
+        """The sequences that `index` names (integers, a mask or a slice), in its order, with all their fields."""
+        return VideoBatch(**{name: value[index] for name, value in self._present().items()})
+
+    def with_observed(self, observed: Tensor | None) -> VideoBatch:
+        """The same videos with another mask of seen frames, bool (sequences, time), or None when all are seen."""
+        return replace(self, observed=observed)
+
+    def _present(self) -> dict[str, Tensor]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_field(name: str, value: object, layout: tuple[str | int, ...], sizes: dict[str, int]) -> None:
+    """Check one field against its layout and enter the sizes that it is the first to name into `sizes`."""
+    words = "(" + ", ".join(str(word) for word in layout) + ")"
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name}: expected a torch.Tensor {words}, got {type(value).__name__}; convert arrays with torch.as_tensor"
+        )
+    known = tuple(word if isinstance(word, int) else sizes.get(word) for word in layout)
+    fits = value.dim() == len(layout) and all(
+        size is None or size == actual for size, actual in zip(known, value.shape, strict=True)
+    )
+    if not fits:
+        expected = "(" + ", ".join("..." if size is None else str(size) for size in known) + ")"
+        remedy = (
+            "every field has one entry per sequence and frame" if name != "frames" else "grey videos have channels = 1"
+        )
+        raise ValueError(f"{name}: expected {words} = {expected}, got {tuple(value.shape)}; {remedy}")
+    if name in _BOOLEAN and value.dtype != torch.bool:
+        raise ValueError(f"{name}: expected dtype torch.bool, got {value.dtype}; compare or convert with .bool()")
+    if name not in _BOOLEAN and not value.is_floating_point():
+        raise ValueError(f"{name}: expected a floating point dtype, got {value.dtype}; convert with .float()")
+    sizes.update((word, size) for word, size in zip(layout, value.shape, strict=True) if isinstance(word, str))

@@ -1,0 +1,117 @@
+"""How the box worlds look: ball, walls, paddles and contact marks, in the authors' pixels or antialiased."""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from videos.drawing import (
+    antialiased_line_pixels,
+    disc_coverage,
+    disc_pixels,
+    from_y_up,
+    light,
+    line_pixels,
+    segment_coverage,
+)
+
+Segment = tuple[tuple[float, float], tuple[float, float]]
+
+_MARK_OVERLAP = 2.0  # pixels by which a contact mark reaches into the ball and beyond the wall
+_WALL_THICKNESS = 1.0
+
+
+class Path(NamedTuple):
+    """What happened, in the authors' coordinates (pixels, y up), float64, aligned with the frames."""
+
+    positions: Float[Tensor, "sequences time 2"]
+    velocities: Float[Tensor, "sequences time 2"]
+    paddles: Float[Tensor, "sequences time paddles"]  # heights of their middles
+    normals: Float[Tensor, "sequences time contacts 2"]  # from the wall to the ball
+    overlaps: Float[Tensor, "sequences time contacts"]  # positive where they touch
+    bounced: Bool[Tensor, "sequences time"]
+
+
+class Paddles(NamedTuple):
+    """Vertical bars at given x, with round ends; sizes in pixels."""
+
+    lines: tuple[float, ...]
+    half_length: float
+    radius: float
+
+    def ends(self, heights: Float[Tensor, "*batch paddles"]) -> tuple[Tensor, Tensor]:
+        """Upper and lower end of each bar, both (*batch, paddles, 2), y up."""
+        x = heights.new_tensor(self.lines).expand_as(heights)
+        return torch.stack([x, heights + self.half_length], -1), torch.stack([x, heights - self.half_length], -1)
+
+
+def lit_pictures(
+    path: Path, outline: tuple[Segment, ...], paddles: Paddles, size: int, radius: float
+) -> Float[Tensor, "sequences time height width"]:
+    """Whole lit pixels, as pygame 2.6.1 under pymunk 7.3.1 sets them: everything that is not black counts.
+
+    Points are rounded to pixels before y is turned round. A contact adds a mark: the antialiased line from 2 pixels
+    within the ball's surface to 2 pixels beyond the wall's surface, along the normal.
+
+    Args:
+        path: what happened.
+        outline: fixed walls, y up; one-pixel lines.
+        paddles: bars two pixels wide: the columns of x and x + 1.
+        size: height and width, pixels.
+        radius: of the ball, a whole number of pixels.
+    """
+    rows, columns = disc_pixels(_pixel(path.positions, size), int(radius))
+    strokes = [(rows, columns, torch.ones_like(rows, dtype=torch.bool))]
+
+    ball = path.positions.unsqueeze(2)
+    from_surface = (radius - path.overlaps).unsqueeze(-1)  # the wall's surface, seen from the middle of the ball
+    inner = ball - (radius - _MARK_OVERLAP) * path.normals
+    outer = ball - (from_surface + _MARK_OVERLAP) * path.normals
+    longest = math.ceil(2.0 * _MARK_OVERLAP) + 1  # rounding both ends may add one
+    rows, columns, on_line = antialiased_line_pixels(_pixel(inner, size), _pixel(outer, size), longest)
+    strokes.append((rows, columns, on_line & (path.overlaps > 0).unsqueeze(-1)))
+
+    if paddles.lines:
+        upper, lower = paddles.ends(path.paddles)
+        longest = math.ceil(2.0 * paddles.half_length)
+        rows, columns, on_line = antialiased_line_pixels(_pixel(upper, size), _pixel(lower, size), longest)
+        strokes += [(rows, columns, on_line), (rows, columns + 1, on_line)]
+
+    rows, columns, visible = (
+        torch.cat([part.flatten(2) for part in parts], -1) for parts in zip(*strokes, strict=True)
+    )
+    return light(_outline_picture(outline, size).to(rows.device), rows, columns, visible)
+
+
+def soft_pictures(
+    path: Path, outline: tuple[Segment, ...], paddles: Paddles, size: int, radius: float
+) -> Float[Tensor, "sequences time height width"]:
+    """Antialiased, with sub-pixel positions and no marks; the arguments are those of `lit_pictures`."""
+    walls = from_y_up(
+        torch.tensor(outline, dtype=torch.float32, device=path.positions.device), size
+    )  # (walls, 2 ends, 2)
+    background = segment_coverage(walls[:, 0], walls[:, 1], _WALL_THICKNESS, size, size).amax(0)
+    pictures = torch.maximum(disc_coverage(from_y_up(path.positions.float(), size), radius, size, size), background)
+    if paddles.lines:
+        upper, lower = (from_y_up(end.float(), size) for end in paddles.ends(path.paddles))
+        bars = segment_coverage(upper, lower, 2.0 * paddles.radius, size, size)
+        pictures = torch.maximum(pictures, bars.amax(2))
+    return pictures
+
+
+def _pixel(points: Tensor, size: int) -> Tensor:
+    return from_y_up(points.round(), size)
+
+
+@lru_cache(maxsize=32)
+def _outline_picture(outline: tuple[Segment, ...], size: int) -> Float[Tensor, "height width"]:
+    """The walls alone, on the CPU; drawn once."""
+    picture = torch.zeros(size, size)
+    for (x0, y0), (x1, y1) in outline:
+        for x, y in line_pixels((round(x0), size - round(y0)), (round(x1), size - round(y1))):
+            if 0 <= x < size and 0 <= y < size:
+                picture[y, x] = 1.0
+    return picture

@@ -1,0 +1,150 @@
+"""Videos in files: the KVAE authors' arrays, and our own with everything that a `VideoBatch` holds."""
+
+import logging
+import os
+import zipfile
+import zlib
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from videos.batch import VideoBatch
+from videos.drawing import from_y_up
+
+_log = logging.getLogger(__name__)
+
+_TIME_STEP = 0.2  # time units from frame to frame in the authors' worlds
+_FIELDS = tuple(field.name for field in fields(VideoBatch))
+
+
+def load_videos(path: str | os.PathLike[str]) -> VideoBatch:
+    """Read videos from an .npz file, the KVAE authors' or one written by `save_videos`.
+
+    Of the authors' files (`images`, with `state` in the ball worlds) every pixel that is not black becomes 1, as in
+    their own code. Their `state[:, t]` (x, y, vx, vy; pixels and pixels per time unit, y up) was recorded after the
+    step that follows the drawing of frame t, so it belongs to frame t + 1 and is moved there; the last one has no
+    frame and is left out. The state of frame 0 is not in the file. It is recovered from that of frame 1: the ball flew
+    back freely, or was reflected by an upright or level wall, whichever agrees with the drawn ball; where neither does
+    (oblique walls, 3 sequences in 1000 of the polygon) the position is that of the drawn ball, within a pixel.
+
+    Sequences in which the ball's centre leaves the rectangle spanned by the walls (the pixels that are lit in every
+    frame of the file; [2, 30] in the boxes) are dropped: about 1 in 90 with gravity.
+
+    Args:
+        path: an .npz file.
+
+    Returns:
+        The videos; truth in the conventions of `VideoBatch`, `state` and its units as in the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is truncated, or holds something else, or its arrays do not fit together.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"path: expected an .npz file of videos, got {path}, which is no file; check the folder"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            wanted = [name for name in ("images", *_FIELDS) if name in getattr(archive, "files", ())]
+            # The authors' pong files have an entry `controls` that holds nothing but a pickled None.
+            arrays = {name: archive[name] for name in wanted if "images" not in wanted or name in ("images", "state")}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"path: expected an .npz file of videos, got {path}, which cannot be read ({error}); "
+            "it is truncated or of another kind: copy or download it again"
+        ) from error
+    if "images" in arrays:
+        return _from_authors(path, arrays["images"], arrays.get("state"))
+    if "frames" in arrays:
+        frames = arrays.pop("frames")
+        others = {name: torch.from_numpy(value) for name, value in arrays.items()}
+        return VideoBatch(torch.from_numpy(frames.astype(np.float32)), **others)
+    raise ValueError(
+        f"path: expected arrays `images` (the KVAE authors') or `frames` (ours), got {path} with neither; "
+        "write videos with videos.save_videos"
+    )
+
+
+def save_videos(path: str | os.PathLike[str], videos: VideoBatch) -> None:
+    """Write videos with all their masks, controls and truth to an .npz file that `load_videos` reads back unchanged.
+
+    Frames that hold nothing but 0 and 1 are stored as bits. The file appears whole or not at all.
+
+    Args:
+        path: where to write; an existing file is replaced.
+        videos: on any device.
+    """
+    path = Path(path)
+    arrays = {name: getattr(videos, name) for name in _FIELDS}
+    arrays = {name: value.detach().cpu().numpy() for name, value in arrays.items() if value is not None}
+    binary = arrays["frames"] > 0
+    if np.array_equal(arrays["frames"], binary):
+        arrays["frames"] = binary
+    beside = path.with_name(path.name + ".part")
+    with open(beside, "wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(beside, path)
+
+
+def _from_authors(path: Path, images: np.ndarray, state: np.ndarray | None) -> VideoBatch:
+    if images.ndim != 4:
+        raise ValueError(
+            f"images: expected (sequences, time, height, width), got {images.shape} in {path}; is it another data set?"
+        )
+    lit = images > 0
+    if state is None:
+        return VideoBatch(torch.from_numpy(lit[:, :, None].astype(np.float32)))
+    expected = (*images.shape[:2], 4)
+    if state.shape != expected:
+        raise ValueError(
+            f"state: expected (sequences, time, 4) = {expected}, got {state.shape} in {path}; is it another data set?"
+        )
+    height = images.shape[2]
+    walls = np.asarray(lit.all((0, 1)))
+    stays = _stays_inside(state[..., :2], walls)
+    if not stays.all():
+        _log.info("%s: %d of %d sequences dropped, their ball leaves the box", path, (~stays).sum(), len(stays))
+    lit, state = lit[stays], state[stays].astype(np.float64)
+    free_change = np.median(np.diff(state[..., 2:], axis=1), (0, 1))  # of the velocity from frame to frame: gravity
+    first = _first_state(lit[:, 0] & ~walls, state[:, 0], free_change)
+    aligned = np.concatenate([first[:, None], state[:, :-1]], 1)
+    change = np.diff(aligned[..., 2:], axis=1, prepend=aligned[:, :1, 2:] - free_change) - free_change
+    bounced = np.abs(change).max(-1) > 1e-3
+    tensor = torch.from_numpy(aligned)
+    return VideoBatch(
+        frames=torch.from_numpy(lit[:, :, None].astype(np.float32)),
+        positions=from_y_up(tensor[..., :2], height).unsqueeze(2).float(),
+        velocities=(tensor[..., 2:] * tensor.new_tensor((_TIME_STEP, -_TIME_STEP))).unsqueeze(2).float(),
+        state=tensor.float(),
+        hits=torch.from_numpy(bounced),
+    )
+
+
+def _stays_inside(positions: np.ndarray, walls: np.ndarray) -> np.ndarray:
+    """Which of the positions (n, time, 2) stay in the rectangle of the walls (height, width), if there are walls."""
+    if not walls.any():
+        return np.ones(len(positions), dtype=bool)
+    rows, columns = np.flatnonzero(walls.any(1)), np.flatnonzero(walls.any(0))
+    low = np.array([columns[0], walls.shape[0] - rows[-1]])
+    high = np.array([columns[-1], walls.shape[0] - rows[0]])
+    return np.asarray(((positions >= low) & (positions <= high)).all((1, 2)))
+
+
+def _first_state(ball: np.ndarray, second: np.ndarray, free_change: np.ndarray) -> np.ndarray:
+    """The state of frame 0 (n, 4) from the ball drawn in it (n, height, width) and the state of frame 1 (n, 4)."""
+    height, width = ball.shape[1:]
+    lit = np.maximum(ball.sum((1, 2)), 1)
+    drawn = np.stack([ball.sum(1) @ np.arange(width) / lit, height - ball.sum(2) @ np.arange(height) / lit], -1)
+    position, velocity = second[:, :2], second[:, 2:]
+    free = position - _TIME_STEP * (velocity - free_change)
+    reflected = position + _TIME_STEP * velocity
+    # The drawn ball is rounded to whole pixels, and its middle lies half a pixel from its centre.
+    first = np.where(np.abs(free - drawn) < 1, free, reflected)
+    first = np.where((np.abs(first - drawn) < 1).all(-1, keepdims=True), first, drawn)
+    return np.concatenate([first, (position - first) / _TIME_STEP], -1)
