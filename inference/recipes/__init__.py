@@ -1,1 +1,10 @@
 """Typed configurations, each of which reproduces one row of one paper."""
+
+from inference.recipes.baselines import RECIPES as BASELINES
+from inference.recipes.kalman_vae import RECIPES as KALMAN_VAE
+from inference.recipes.recipe import OptionError, Recipe, Splits
+
+RECIPES: dict[str, Recipe] = {**KALMAN_VAE, **BASELINES}
+"""Name on the command line -> recipe."""
+
+__all__ = ["RECIPES", "OptionError", "Recipe", "Splits"]

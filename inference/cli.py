@@ -1,0 +1,230 @@
+"""The command line: `kinema demo | recipes | train | evaluate | compare | render`."""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from inference.checkpoints import write_bytes
+from inference.comparison import compare
+from inference.demo import run_demo
+from inference.evaluation import EVALUATION, Evaluation, evaluate, load_run, plain_config, run_evidence
+from inference.recipes import RECIPES, OptionError
+from inference.render import render
+from inference.runs import RunFolder
+from inference.svi import NonFiniteError
+from inference.training import train
+
+USAGE_ERROR, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: words of the command line; None = those of the process.
+
+    Returns:
+        Exit status: 0, 1 if the work failed, 2 if the command was wrong, 130 if it was interrupted.
+    """
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "train":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return options.run_command(options, rest)
+    except NonFiniteError as error:
+        print(f"kinema: {error}", file=sys.stderr)
+        return FAILED
+    except (OptionError, ValueError, FileNotFoundError) as error:
+        print(f"kinema: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("\nkinema: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kinema", description="Generative models of objects moving in video, in Pyro."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, function: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run_command=function)
+        return sub
+
+    demo = command(
+        "demo", _demo, "train a small Kalman VAE on simulated videos and show what it can do (three minutes)"
+    )
+    demo.add_argument("--run", type=Path, default=Path("runs/demo"), help="folder of the run (default: runs/demo)")
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--num-train", type=int, default=None, help="training videos (default: two minutes' worth)")
+
+    command("recipes", _recipes, "list the recipes and their options")
+
+    training = command("train", _train, "train a recipe; the same command goes on with a run that was interrupted")
+    training.add_argument("recipe")
+    training.add_argument("--run", type=Path, default=None, help="folder of the run (default: runs/RECIPE-SEED)")
+    training.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    training.add_argument("--quiet", action="store_true", help="no progress bar")
+    training.epilog = "Every field of the recipe is an option: --epochs 20 --data FOLDER ..."
+
+    evaluation = command("evaluate", _evaluate, "bounds, evidence and imputation errors of a run on its test videos")
+    evaluation.add_argument("run", type=Path)
+    evaluation.add_argument("--num-particles", type=int, default=1000, help="draws per sequence for the evidence")
+    evaluation.add_argument("--num-sequences", type=int, default=100, help="test sequences for the evidence")
+    evaluation.add_argument("--num-masks", type=int, default=4, help="random masks per sequence and level")
+    evaluation.add_argument("--device", default="cpu")
+
+    comparison = command("compare", _compare, "compare runs by their evidence on the same test videos")
+    comparison.add_argument("runs", type=Path, nargs="+", metavar="run")
+    comparison.add_argument("--num-particles", type=int, default=1000)
+    comparison.add_argument("--num-sequences", type=int, default=100)
+    comparison.add_argument("--device", default="cpu")
+
+    pictures = command("render", _render, "draw a run's reconstructions, imputations, codes and learning curve")
+    pictures.add_argument("run", type=Path)
+    pictures.add_argument("--device", default="cpu")
+    return parser
+
+
+def _demo(options: argparse.Namespace, rest: list[str]) -> int:
+    run_demo(options.run, seed=options.seed, num_train=options.num_train)
+    return 0
+
+
+def _recipes(options: argparse.Namespace, rest: list[str]) -> int:
+    width = max(map(len, RECIPES))
+    for name, recipe in RECIPES.items():
+        print(f"{name:{width}}  {recipe.world:12} {recipe.num_steps:6} steps of {recipe.batch_size:3}   {recipe.paper}")
+    print("\nkinema train RECIPE --help-options lists a recipe's options with their values")
+    return 0
+
+
+def _train(options: argparse.Namespace, rest: list[str]) -> int:
+    name = options.recipe
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise OptionError(f"there is no recipe {name!r}.{hint} Recipes: {', '.join(RECIPES)}")
+    recipe = RECIPES[name]
+    if "--help-options" in rest:
+        for field, value in asdict(recipe).items():
+            print(f"--{field.replace('_', '-')} {_as_text(value)}")
+        return 0
+    recipe = recipe.override(_pairs(rest))
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"--device: expected cpu, as this machine has no CUDA device, got {options.device}")
+    path = options.run or Path("runs") / f"{name}-{recipe.seed}"
+    splits = recipe.splits()
+    model, guide = recipe.build()
+    model.to(device)
+    guide.to(device)
+    run = RunFolder.start(path, plain_config(name, recipe), seed=recipe.seed)
+    print(
+        f"{name}: {recipe.num_steps} steps; {splits.train.num_sequences} training sequences ({splits.source}); {path}"
+    )
+    try:
+        result = train(
+            model,
+            guide,
+            recipe.loss(),
+            recipe.training_source(splits.train),
+            recipe.stages(),
+            learning_rate=recipe.schedule(),
+            run=run,
+            validation=splits.validation,
+            clip_norm=recipe.clip_norm,
+            seed=recipe.seed,
+            progress=not options.quiet,
+        )
+    except KeyboardInterrupt:
+        words = " ".join([name, *rest, *(["--run", str(options.run)] if options.run else [])])
+        print(f"\ninterrupted; go on with: kinema train {words}", file=sys.stderr)
+        return INTERRUPTED
+    bound = "" if result.best_bound is None else f", best validation bound {result.best_bound:.1f} nats per sequence"
+    print(f"{result.steps} steps in {result.seconds / 60:.1f} minutes{bound}")
+    print(f"next: kinema evaluate {path}; kinema render {path}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
+    run = load_run(options.run, options.device)
+    evaluation = evaluate(
+        run,
+        num_particles=options.num_particles,
+        num_evidence_sequences=options.num_sequences,
+        num_masks=options.num_masks,
+        progress=sys.stderr.isatty(),
+    )
+    path = options.run / EVALUATION
+    write_bytes(path, json.dumps(asdict(evaluation), indent=1).encode())
+    print(_table(evaluation))
+    print(f"written to {path}")
+    return 0
+
+
+def _compare(options: argparse.Namespace, rest: list[str]) -> int:
+    evidence = {}
+    for path in options.runs:
+        evidence[path.name] = run_evidence(load_run(path, options.device), options.num_particles, options.num_sequences)
+    print(compare(evidence))
+    return 0
+
+
+def _render(options: argparse.Namespace, rest: list[str]) -> int:
+    for path in render(load_run(options.run, options.device)):
+        print(path)
+    return 0
+
+
+def _pairs(rest: Sequence[str]) -> dict[str, str]:
+    """--name value and --name=value, as a dict."""
+    options: dict[str, str] = {}
+    words = iter(rest)
+    for word in words:
+        if not word.startswith("--"):
+            raise OptionError(f"expected --option value, got {word!r}")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            value = next(words, "")
+            if not value:
+                raise OptionError(f"--{name}: expected a value")
+        options[name] = value
+    return options
+
+
+def _as_text(value: object) -> str:
+    return (
+        ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if value is None else str(value)
+    )
+
+
+def _table(evaluation: Evaluation) -> str:
+    lines = [
+        f"{evaluation.recipe}, weights of step {evaluation.step}",
+        f"ELBO                 {evaluation.elbo:10.2f} +- {evaluation.elbo_error:.2f} nats per sequence",
+        f"log evidence         {evaluation.log_evidence:10.2f} +- {evaluation.log_evidence_error:.2f} "
+        f"({evaluation.num_particles} draws, {evaluation.num_evidence_sequences} sequences, "
+        f"k-hat > 0.7 in {evaluation.pareto_k_above:.0%})",
+    ]
+    lines += [
+        f"R2 of positions      {value:10.4f}    {degree} map of codes"
+        for degree, value in evaluation.position_r2.items()
+    ]
+    for curve in evaluation.curves:
+        levels = "  ".join(f"{level:g}: {error:.4f}" for level, error in zip(curve.levels, curve.errors, strict=True))
+        lines.append(f"{curve.pattern:6} {curve.method:10}  {levels}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

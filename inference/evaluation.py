@@ -1,0 +1,200 @@
+"""What a trained run is worth: bounds, evidence, imputation, and how its codes lie in the plane."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.estimators.traces import evaluation_mode
+from inference.evidence import Evidence, log_evidence
+from inference.imputation_curves import PATTERNS, ImputationCurve, imputation_curve
+from inference.metrics.positions import fit_position_map
+from inference.queries import reconstruct
+from inference.recipes import RECIPES, Recipe
+from inference.runs import RunFolder
+from videos.batch import VideoBatch
+
+EVALUATION = "evaluation.json"  # in the run's folder
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run with its weights loaded.
+
+    Attributes:
+        folder: the run's folder.
+        recipe: what it was trained by.
+        model: with the weights of the best validation bound.
+        guide: likewise.
+        test: test videos.
+        step: the step whose weights these are.
+    """
+
+    folder: RunFolder
+    recipe: Recipe
+    model: nn.Module
+    guide: nn.Module
+    test: VideoBatch
+    step: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one run on its test videos.
+
+    Attributes:
+        recipe: name of the recipe.
+        step: training step of the weights.
+        elbo: mean bound, one draw, nats per sequence.
+        elbo_error: its standard error over sequences.
+        log_evidence: mean importance-weighted estimate, nats per sequence.
+        log_evidence_error: its standard error over sequences.
+        num_particles: draws per sequence behind `log_evidence`.
+        num_evidence_sequences: test sequences behind both bounds.
+        pareto_k_above: share of sequences whose Pareto k-hat exceeds 0.7, where the estimate is not to be trusted.
+        frames: frames in a sequence, to turn nats per sequence into nats per frame.
+        position_r2: share of the variance of true positions that an affine and a quadratic map of the codes explain.
+        curves: imputation errors, for models of binary frames.
+    """
+
+    recipe: str
+    step: int
+    elbo: float
+    elbo_error: float
+    log_evidence: float
+    log_evidence_error: float
+    num_particles: int
+    num_evidence_sequences: int
+    pareto_k_above: float
+    frames: int
+    position_r2: Mapping[str, float]
+    curves: tuple[ImputationCurve, ...]
+
+
+def plain_config(name: str, recipe: Recipe) -> dict[str, Any]:
+    """What config.json of a run says: the recipe's name and every field."""
+    return {"recipe": name, "fields": asdict(recipe)}
+
+
+def recipe_of(config: Mapping[str, Any]) -> Recipe:
+    """The recipe that a run was trained by.
+
+    Raises:
+        ValueError: if its recipe or a field is not known to this version.
+    """
+    name = config.get("recipe")
+    if name not in RECIPES:
+        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r} in the run's config.json")
+    kind = type(RECIPES[name])
+    values = dict(config["fields"])
+    unknown = sorted(set(values) - {field.name for field in fields(kind)})
+    if unknown:
+        raise ValueError(f"recipe: {name!r} has no field {', '.join(unknown)}; the run was made by another version")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    if values.get("data") is not None:
+        values["data"] = Path(values["data"])
+    return kind(**values)
+
+
+def load_run(path: str | Path, device: torch.device | str = "cpu", which: str = "best") -> TrainedRun:
+    """Rebuild model and guide of a run and load its weights.
+
+    Args:
+        path: the run's folder.
+        device: where model and guide go.
+        which: "best" validation bound, or "last".
+
+    Raises:
+        ValueError: if the folder is no run, has no checkpoint yet, or was made by another version.
+    """
+    folder = RunFolder.open(path)
+    recipe = recipe_of(folder.config)
+    model, guide = recipe.build()
+    step = folder.load_weights(model, guide, which)
+    model.to(device).eval()
+    guide.to(device).eval()
+    return TrainedRun(folder, recipe, model, guide, recipe.splits().test.to(device), step)
+
+
+def run_evidence(run: TrainedRun, num_particles: int, num_sequences: int, seed: int = 0) -> Evidence:
+    """Log evidence of the first test sequences."""
+    videos = run.test.select(slice(0, num_sequences))
+    return log_evidence(
+        run.model,
+        run.guide,
+        *videos.arguments,
+        num_particles=num_particles,
+        particles_per_chunk=min(50, num_particles),
+        sequences_per_chunk=16,
+        seed=seed,
+    )
+
+
+def evaluate(
+    run: TrainedRun,
+    *,
+    num_particles: int = 1000,
+    num_evidence_sequences: int = 100,
+    num_masks: int = 4,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evaluation:
+    """Score a run on its test videos.
+
+    Args:
+        run: from `load_run`.
+        num_particles: draws per sequence for the evidence.
+        num_evidence_sequences: test sequences for bounds and evidence.
+        num_masks: random masks per sequence and level of the imputation curves.
+        seed: of draws and masks.
+        progress: show bars.
+    """
+    evidence = run_evidence(run, num_particles, num_evidence_sequences, seed)
+    sequences = evidence.log_evidence.shape[0]
+    methods = getattr(run.guide, "completion_methods", ())
+    curves = []
+    if getattr(run.recipe, "likelihood", "bernoulli") == "bernoulli":
+        for pattern in PATTERNS:
+            for method in (*methods, "last frame"):
+                curve = imputation_curve(
+                    run.model, run.guide, run.test, pattern, method, num_masks=num_masks, seed=seed, progress=progress
+                )
+                curves.append(curve)
+    return Evaluation(
+        recipe=run.folder.config["recipe"],
+        step=run.step,
+        elbo=evidence.elbo.mean().item(),
+        elbo_error=_standard_error(evidence.elbo),
+        log_evidence=evidence.log_evidence.mean().item(),
+        log_evidence_error=_standard_error(evidence.log_evidence),
+        num_particles=num_particles,
+        num_evidence_sequences=sequences,
+        pareto_k_above=(evidence.pareto_k > 0.7).double().mean().item(),
+        frames=run.test.num_frames,
+        position_r2=_position_r2(run),
+        curves=tuple(curves),
+    )
+
+
+def _standard_error(values: Tensor) -> float:
+    return (values.double().std() / values.shape[0] ** 0.5).item()
+
+
+def _position_r2(run: TrainedRun) -> dict[str, float]:
+    """Fit on one half of the test videos, judged on the other."""
+    positions = run.test.positions
+    if positions is None:
+        return {}
+    with evaluation_mode(run.model, run.guide):
+        codes = reconstruct(run.model, run.guide, *run.test.arguments).latents.get("a")
+    if codes is None:
+        return {}
+    half = codes.shape[0] // 2
+    result = {}
+    for degree in ("affine", "quadratic"):
+        fitted = fit_position_map(codes[:half], positions[:half], degree)
+        result[degree] = fitted.r_squared(codes[half:], positions[half:]).mean().item()
+    return result

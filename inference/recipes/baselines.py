@@ -1,0 +1,160 @@
+"""Recipes of what the Kalman VAE is compared with: recurrent networks on frozen codes, deep Markov models, DVBF."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pyro
+from pyro.nn import PyroModule
+
+from guides.encoders import FrameEncoder
+from guides.frame_gaussian import FrameGaussianGuide
+from guides.recurrent import RecurrentGuide
+from inference.recipes.recipe import OptionError, Recipe
+from inference.schedules import LinearRamp, Schedule, StaircaseDecay
+from inference.training import Stage
+from pyro_models.components.frame_networks import frame_decoder
+from pyro_models.deep_markov import DeepMarkovModel
+from pyro_models.deep_variational_bayes_filter import DeepVariationalBayesFilter
+from pyro_models.recurrent_codes import RecurrentCodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentCodesRecipe(Recipe):
+    """A frame auto-encoder, pre-trained; then a recurrent network that predicts its frozen codes.
+
+    Attributes:
+        frame_shape: channels, height, width.
+        code_dim: size of a code.
+        variational: a VAE instead of a plain auto-encoder.
+        predictor: forward (the paper's) or bidirectional (an imputer that sees both sides).
+        channels: width of the convolutions.
+        precision: of the frame networks: float32 or bfloat16.
+        pretraining_epochs: epochs in which the auto-encoder is trained; the rest trains the recurrent network.
+    """
+
+    paper: ClassVar[str] = "Fraccaro et al. 2017, figures 3a and 3b, AE-RNN and VAE-RNN"
+
+    frame_shape: tuple[int, ...] = (1, 32, 32)
+    code_dim: int = 2
+    variational: bool = False
+    predictor: str = "forward"
+    channels: int = 32
+    precision: str = "float32"
+    pretraining_epochs: int = 40
+
+    @property
+    def label(self) -> str:
+        """Name of the model in the paper's figures and tables."""
+        if self.predictor == "bidirectional":
+            return "BiLSTM"
+        return "VAE-RNN" if self.variational else "AE-RNN"
+
+    def build(self) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised from the seed."""
+        pyro.set_rng_seed(self.seed)
+        frame_shape = tuple(self.frame_shape)
+        options = {"channels": self.channels, "precision": self.precision}
+        model = RecurrentCodes(
+            frame_shape,
+            code_dim=self.code_dim,
+            predictor=self.predictor,
+            decoder=frame_decoder("conv", self.code_dim, frame_shape, **options),
+        )
+        limit = None if self.variational else 0.0
+        encoder = FrameEncoder(frame_shape, self.code_dim, "conv", variance_limit=limit, **options)
+        return model, FrameGaussianGuide(model, point=not self.variational, encoder=encoder)
+
+    def stages(self) -> list[Stage]:
+        """Frames first, then codes with the auto-encoder frozen."""
+        if not 0 < self.pretraining_epochs < self.epochs:
+            raise OptionError(
+                f"--pretraining-epochs: expected 1 to epochs - 1 = {self.epochs - 1}, got {self.pretraining_epochs}"
+            )
+        pretraining = self.pretraining_epochs * self.steps_per_epoch
+        return [
+            Stage(
+                pretraining,
+                frozen=("model.predictor.*",),
+                site_weights={} if self.variational else {"a": 0.0},  # a plain auto-encoder has no prior
+                prepare=RecurrentCodes.prepare("frames"),
+            ),
+            Stage(
+                self.num_steps - pretraining,
+                frozen=("guide.*", "model.decoder.*"),
+                prepare=RecurrentCodes.prepare("codes"),
+            ),
+        ]
+
+    def schedule(self) -> Schedule:
+        """Times 0.85 at each quarter of the run."""
+        return StaircaseDecay(self.learning_rate, 0.85, max(1, self.num_steps // 4))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkovRecipe(Recipe):
+    """A deep Markov model or a deep variational Bayes filter on the pendulum, with its annealed reconstruction.
+
+    Attributes:
+        frame_shape: channels, height, width.
+        model: dmm or dvbf.
+        state_dim: size of a state z_t.
+        control_dim: size of a control.
+        hidden_dim: units of each hidden layer.
+        likelihood: of frames: bernoulli or gaussian.
+        initial_weight: weight on log p(x | z) at the start.
+        annealing_epochs: epochs in which that weight grows to 1.
+    """
+
+    paper: ClassVar[str] = "Fraccaro et al. 2017, table 1, DMM and DVBF (Krishnan et al. 2017; Karl et al. 2017)"
+
+    world: str = "pendulum"
+    frame_shape: tuple[int, ...] = (1, 16, 16)
+    model: str = "dmm"
+    state_dim: int = 3
+    control_dim: int = 1
+    hidden_dim: int = 128
+    likelihood: str = "gaussian"
+    initial_weight: float = 0.01
+    annealing_epochs: int = 130
+    num_train: int = 500
+    num_validation: int = 500
+    num_test: int = 500
+    epochs: int = 400
+    learning_rate: float = 0.001
+
+    @property
+    def label(self) -> str:
+        """Name of the model in the paper's figures and tables."""
+        return self.model.upper()
+
+    def build(self) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised from the seed."""
+        pyro.set_rng_seed(self.seed)
+        kind = {"dmm": DeepMarkovModel, "dvbf": DeepVariationalBayesFilter}[self.model]
+        model = kind(
+            tuple(self.frame_shape),
+            state_dim=self.state_dim,
+            control_dim=self.control_dim,
+            hidden_dim=self.hidden_dim,
+            likelihood=self.likelihood,
+        )
+        return model, RecurrentGuide(model, hidden_dim=self.hidden_dim)
+
+    def stages(self) -> list[Stage]:
+        """One stage; the weight of the frames grows linearly (Karl et al. 2017)."""
+        ramp = LinearRamp(self.initial_weight, 1.0, max(1, self.annealing_epochs * self.steps_per_epoch))
+        return [Stage(self.num_steps, site_weights={"frames": ramp})]
+
+
+_CPU = {"channels": 16, "precision": "bfloat16", "epochs": 40, "pretraining_epochs": 20}
+_BOX = {
+    "ae-rnn": RecurrentCodesRecipe(),
+    "vae-rnn": RecurrentCodesRecipe(variational=True),
+    "bilstm": RecurrentCodesRecipe(predictor="bidirectional", missing=0.5),
+}
+RECIPES: dict[str, Recipe] = {
+    **{f"{name}-box": recipe for name, recipe in _BOX.items()},
+    **{f"{name}-box-cpu": replace(recipe, **_CPU) for name, recipe in _BOX.items()},
+    "dmm-pendulum": MarkovRecipe(),
+    "dvbf-pendulum": MarkovRecipe(model="dvbf"),
+}

@@ -1,0 +1,144 @@
+"""The Kalman VAE's recipes: the paper's own for each world, and one that two CPU cores train within the hour."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyro
+from pyro.nn import PyroModule
+
+from guides.encoders import FrameEncoder
+from guides.kalman import KalmanGuide
+from inference.recipes.recipe import Recipe
+from inference.schedules import Schedule, StaircaseDecay
+from inference.training import Stage
+from pyro_models.components.frame_networks import frame_decoder
+from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
+from pyro_models.kalman_vae import KalmanVAE
+
+
+@dataclass(frozen=True, kw_only=True)
+class KalmanVAERecipe(Recipe):
+    """The Kalman VAE as in the reference code of Fraccaro et al. 2017, trained on the collapsed bound.
+
+    Attributes:
+        frame_shape: channels, height, width.
+        code_dim: size of a code a_t.
+        state_dim: size of a state z_t.
+        num_components: K, linear dynamics that are mixed.
+        control_dim: size of a control, 0 = none.
+        mixture: what weighs the dynamics: lstm, mlp or fifo.
+        network: frame encoder and decoder: conv or mlp.
+        channels: width of the convolutions.
+        hidden: units of each layer of an mlp.
+        precision: of the frame networks: float32 or bfloat16; densities are float32 always.
+        likelihood: of frames: bernoulli or gaussian.
+        transition_variance: diagonal of Q.
+        emission_variance: diagonal of R; also the limit of the recognition variance.
+        learn_noise: train the diagonals of Q and R.
+        reconstruction_weight: weight on log p(x | a) in training; the reference code's 0.3. Evidence never sees it.
+        frozen_epochs: epochs at the start in which the mixture network stays as initialised.
+        posterior: collapsed, joint or marginals.
+    """
+
+    paper: ClassVar[str] = "Fraccaro et al. 2017, figures 3a and 3b, KVAE"
+
+    frame_shape: tuple[int, ...] = (1, 32, 32)
+    code_dim: int = 2
+    state_dim: int = 4
+    num_components: int = 3
+    control_dim: int = 0
+    mixture: str = "lstm"
+    network: str = "conv"
+    channels: int = 32
+    hidden: tuple[int, ...] = (50, 50)
+    precision: str = "float32"
+    likelihood: str = "bernoulli"
+    transition_variance: float = 0.08
+    emission_variance: float = 0.03
+    learn_noise: bool = False
+    reconstruction_weight: float = 0.3
+    frozen_epochs: int = 10
+    posterior: str = "collapsed"
+
+    @property
+    def label(self) -> str:
+        """Name of the model in the paper's figures and tables."""
+        return "KVAE"
+
+    def build(self) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised from the seed."""
+        pyro.set_rng_seed(self.seed)
+        frame_shape = tuple(self.frame_shape)
+        options = (
+            {"channels": self.channels, "precision": self.precision}
+            if self.network == "conv"
+            else {"hidden": self.hidden}
+        )
+        model = KalmanVAE(
+            frame_shape,
+            decoder=frame_decoder(self.network, self.code_dim, frame_shape, **options),
+            likelihood=self.likelihood,
+            marginalize_state=self.posterior == "collapsed",
+            dynamics=MixedLinearDynamics(
+                self.code_dim,
+                self.state_dim,
+                self.num_components,
+                self.control_dim,
+                mixture=self.mixture,
+                transition_variance=self.transition_variance,
+                emission_variance=self.emission_variance,
+                learn_noise=self.learn_noise,
+            ),
+        )
+        encoder = FrameEncoder(
+            frame_shape, self.code_dim, self.network, variance_limit=self.emission_variance, **options
+        )
+        return model, KalmanGuide(model, self.posterior, encoder=encoder)
+
+    def stages(self) -> list[Stage]:
+        """The mixture network frozen first, then everything; each stage begins with a new optimizer."""
+        weights = {"frames": self.reconstruction_weight}
+        frozen = min(self.frozen_epochs, self.epochs) * self.steps_per_epoch
+        parts = [(frozen, ("model.dynamics.mixture.*",)), (self.num_steps - frozen, ())]
+        return [Stage(steps, frozen=patterns, site_weights=weights) for steps, patterns in parts if steps]
+
+    def schedule(self) -> Schedule:
+        """Times 0.85 at each quarter of the run (every 20 epochs of 80)."""
+        return StaircaseDecay(self.learning_rate, 0.85, max(1, self.num_steps // 4))
+
+
+RECIPES = {
+    "kvae-box": KalmanVAERecipe(),
+    "kvae-box-cpu": KalmanVAERecipe(channels=16, precision="bfloat16", epochs=40, frozen_epochs=5),
+    "kvae-demo": KalmanVAERecipe(
+        channels=8, num_train=3200, num_validation=64, num_test=200, epochs=12, frozen_epochs=2
+    ),
+    "kvae-gravity": KalmanVAERecipe(world="box-gravity", state_dim=5),
+    "kvae-polygon": KalmanVAERecipe(world="polygon", num_components=7),
+    "kvae-pong": KalmanVAERecipe(world="pong", code_dim=3, state_dim=6),
+    "kvae-pendulum": KalmanVAERecipe(
+        world="pendulum",
+        frame_shape=(1, 16, 16),
+        code_dim=2,
+        state_dim=3,
+        num_components=2,
+        control_dim=1,
+        likelihood="gaussian",
+        num_train=500,
+        num_validation=500,
+        num_test=500,
+    ),
+    "kvae-pendulum-mlp": KalmanVAERecipe(
+        world="pendulum",
+        frame_shape=(1, 16, 16),
+        code_dim=2,
+        state_dim=3,
+        num_components=2,
+        control_dim=1,
+        network="mlp",
+        likelihood="gaussian",
+        num_train=500,
+        num_validation=500,
+        num_test=500,
+    ),
+}

@@ -1,0 +1,198 @@
+"""A recipe: a typed configuration that reproduces one row of one paper, and what is built from it."""
+
+import difflib
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from pyro.infer import ELBO, Trace_ELBO
+from pyro.nn import PyroModule
+
+from inference.schedules import Schedule
+from inference.training import Stage
+from videos import SIMULATORS, FixedVideos, VideoBatch, load_videos
+from videos.missing import random_drop
+
+DATA_FILES = {"box": "box", "box-gravity": "box_gravity", "polygon": "polygon", "pong": "pong", "pendulum": "pendulum"}
+
+
+class OptionError(ValueError):
+    """An option that a recipe does not have, or a value that it cannot take."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Training, validation and test videos of one run, and where they came from."""
+
+    train: VideoBatch
+    validation: VideoBatch
+    test: VideoBatch
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(ABC):
+    """What every recipe says: which videos, how long, how fast, from which seed.
+
+    A recipe is complete: the same recipe on the same machine gives the same run. Options of the command line override
+    its fields.
+
+    Attributes:
+        world: name of a simulator, see `videos.SIMULATORS`.
+        data: folder with `<world>.npz` and `<world>_test.npz` of the KVAE authors' simulator; None = simulate.
+        num_train: training sequences.
+        num_validation: validation sequences, held out from the training file or simulated.
+        num_test: test sequences.
+        missing: probability with which each frame after the third is missing from training.
+        redraw_missing: draw new masks of missing frames in each epoch; otherwise each sequence keeps its mask.
+        batch_size: sequences in a step.
+        epochs: passes over the training sequences.
+        learning_rate: of Adam, at the start.
+        clip_norm: largest norm of the gradient, nats per sequence.
+        seed: of everything random.
+    """
+
+    paper: ClassVar[str]
+    """What is reproduced: paper, figure or table, row."""
+
+    @property
+    def label(self) -> str:
+        """Name of the model in the paper's figures and tables."""
+        return ""
+
+    world: str = "box"
+    data: Path | None = None
+    num_train: int = 4800
+    num_validation: int = 200
+    num_test: int = 1000
+    missing: float = 0.0
+    redraw_missing: bool = True
+    batch_size: int = 32
+    epochs: int = 80
+    learning_rate: float = 0.007
+    clip_norm: float | None = 3000.0
+    seed: int = 0
+
+    @abstractmethod
+    def build(self) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised from the seed."""
+
+    @abstractmethod
+    def stages(self) -> list[Stage]:
+        """What is trained when, and with which weights on the sites."""
+
+    def schedule(self) -> Schedule:
+        """Learning rate as a function of the step."""
+        return self.learning_rate
+
+    def loss(self) -> ELBO:
+        """The bound that is maximised: one draw of the guide."""
+        return Trace_ELBO()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates in one pass over the training sequences; the last short batch is dropped."""
+        return max(1, self.num_train // self.batch_size)
+
+    @property
+    def num_steps(self) -> int:
+        """Updates in all."""
+        return self.steps_per_epoch * self.epochs
+
+    def override(self, options: Mapping[str, str]) -> Self:
+        """The same recipe with some fields replaced, given as text.
+
+        Args:
+            options: field name (dashes or underscores) -> value.
+
+        Raises:
+            OptionError: if there is no such field (the nearest name is suggested) or the value has the wrong type.
+        """
+        hints = typing.get_type_hints(type(self))
+        names = [field.name for field in fields(self)]
+        values: dict[str, Any] = {}
+        for option, text in options.items():
+            name = option.replace("-", "_")
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f"; did you mean --{near[0].replace('_', '-')}?" if near else ""
+                known = ", ".join("--" + known.replace("_", "-") for known in names)
+                raise OptionError(f"--{option}: no such option{hint} Options of this recipe: {known}")
+            values[name] = _parse(option, text, hints[name])
+        return replace(self, **values)
+
+    def splits(self) -> Splits:
+        """Training, validation and test videos.
+
+        Raises:
+            FileNotFoundError: if `data` lacks a file.
+            OptionError: if the world is unknown or a file holds too few sequences.
+        """
+        if self.world not in SIMULATORS:
+            near = difflib.get_close_matches(self.world, SIMULATORS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise OptionError(f"--world: expected one of {', '.join(sorted(SIMULATORS))}, got {self.world!r}{hint}")
+        if self.data is None:
+            simulator = SIMULATORS[self.world]()
+            sizes = (self.num_train, self.num_validation, self.num_test)
+            # The test videos do not depend on the seed of the run, so that runs can be compared on them.
+            seeds = (1_000_000 + self.seed, 2_000_000, 3_000_000)
+            parts = [
+                simulator.simulate(size, torch.Generator().manual_seed(seed))
+                for size, seed in zip(sizes, seeds, strict=True)
+            ]
+            return Splits(*parts, source=f"simulated: {simulator}")
+        stem = Path(self.data) / DATA_FILES[self.world]
+        train, test = load_videos(stem.with_suffix(".npz")), load_videos(stem.with_name(f"{stem.name}_test.npz"))
+        num_kept = min(self.num_train, train.num_sequences - self.num_validation)
+        if num_kept < self.batch_size:
+            raise OptionError(
+                f"--data: expected at least {self.batch_size + self.num_validation} sequences in {stem}.npz, "
+                f"got {train.num_sequences}"
+            )
+        return Splits(
+            train=train.select(slice(0, num_kept)),
+            validation=train.select(slice(train.num_sequences - self.num_validation, train.num_sequences)),
+            test=test.select(slice(0, self.num_test)),
+            source=f"{stem}.npz",
+        )
+
+    def training_source(self, train: VideoBatch) -> FixedVideos:
+        """Shuffled batches of the training videos, with missing frames if the recipe says so."""
+        pattern = partial(random_drop, probability=self.missing, keep_first=3) if self.missing else None
+        return FixedVideos(train, self.batch_size, self.seed, missing=pattern, redraw_missing=self.redraw_missing)
+
+
+def _parse(option: str, text: str, hint: Any) -> Any:
+    """A value of a field's type from its text on the command line."""
+    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in choices and text.lower() == "none":
+        return None
+    for choice in choices:
+        if choice is bool and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if choice in (int, float, str, Path):
+            try:
+                return choice(text)
+            except ValueError:
+                continue
+        if typing.get_origin(choice) is tuple:
+            (item, *_) = typing.get_args(choice)
+            try:
+                return tuple(item(part) for part in text.split(",") if part)
+            except ValueError:
+                continue
+    raise OptionError(f"--{option}: expected {_describe(choices)}, got {text!r}")
+
+
+def _describe(choices: tuple[Any, ...]) -> str:
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", Path: "a path"}
+    return " or ".join(
+        "none" if choice is type(None) else words.get(choice, "numbers with commas") for choice in choices
+    )

@@ -1,0 +1,108 @@
+"""A run as pictures: imputations, codes in the plane, mixture weights, films, imputation errors beside the paper's."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from inference.evaluation import EVALUATION, TrainedRun
+from inference.imputation import Imputation
+from inference.imputation_curves import ImputationCurve
+from inference.pictures import (
+    code_grid,
+    draw_code_trajectories,
+    draw_imputation_curves,
+    draw_shaded_videos,
+    draw_strips,
+    draw_weight_maps,
+    draw_weights_at_codes,
+    write_film,
+)
+from inference.queries import generate, impute, reconstruct
+from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
+from pyro_models.components.dynamics_mixture import WindowDynamicsMixture
+from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
+from videos.batch import VideoBatch
+from videos.missing import gap, tail
+
+NUM_SHOWN = 4  # sequences in a picture
+NUM_FIRST = 4  # frames seen before the gap, and by the generation
+
+
+def render(run: TrainedRun, folder: Path | None = None) -> list[Path]:
+    """Draw what a run has learned.
+
+    Args:
+        run: from `load_run`.
+        folder: where to; None = `pictures` in the run's folder.
+
+    Returns:
+        The files written.
+    """
+    folder = run.folder.path / "pictures" if folder is None else folder
+    folder.mkdir(parents=True, exist_ok=True)
+    videos = run.test.select(slice(0, NUM_SHOWN))
+    size = (videos.num_sequences, videos.num_frames)
+    observed = gap(*size, length=max(1, videos.num_frames - 2 * NUM_FIRST), start=NUM_FIRST).to(videos.frames.device)
+    beginning = tail(*size, num_seen=NUM_FIRST).to(videos.frames.device)
+    answers = {
+        method or "imputed": impute(run.model, run.guide, *videos.with_observed(observed).arguments, method=method)
+        for method in getattr(run.guide, "completion_methods", (None,))
+    }
+    answers["generated"] = impute(run.model, run.guide, *videos.with_observed(beginning).arguments)
+    written = []
+    for index in range(videos.num_sequences):
+        panels = {"truth": videos.frames[index]} | {name: answer.frames[index] for name, answer in answers.items()}
+        written.append(_save(draw_strips(panels, observed[index]), folder / f"imputation-{index}.png"))
+        written.append(write_film(folder / f"imputation-{index}.gif", panels, observed[index]))
+    draws = generate(run.model, NUM_SHOWN, videos.num_frames, controls=videos.controls, seed=0).frames
+    shown = {f"truth {index + 1}": video for index, video in enumerate(videos.frames)}
+    shown |= {f"prior draw {index + 1}": video for index, video in enumerate(draws)}
+    written.append(_save(draw_shaded_videos(shown), folder / "generated.png"))
+    written += _draw_codes(run, videos, answers, folder)
+    return written + _draw_curves(run, folder)
+
+
+def _draw_codes(run: TrainedRun, videos: VideoBatch, answers: Mapping[str, Imputation], folder: Path) -> list[Path]:
+    """Paths in the plane of codes (figure 3c) and the weights of the dynamics in it (figure 4), if codes are planar."""
+    codes = reconstruct(run.model, run.guide, *run.test.arguments).latents.get("a")
+    if codes is None or codes.shape[-1] != 2:
+        return []
+    paths = {"encoded": codes[: videos.num_sequences]} | {name: answer.latents["a"] for name, answer in answers.items()}
+    seen = {name: answer.observed for name, answer in answers.items()}
+    written = [_save(draw_code_trajectories(paths, seen), folder / "codes.png")]
+    dynamics = getattr(run.model, "dynamics", None)
+    if isinstance(dynamics, MixedLinearDynamics):
+        corner = 1.1 * codes.abs().amax().item()
+        extent = (-corner, corner, -corner, corner)
+        if isinstance(dynamics.mixture, WindowDynamicsMixture) and dynamics.mixture.window == 1:
+            with torch.no_grad():
+                weights = dynamics.mixture(code_grid(extent).to(codes))
+            written.append(_save(draw_weight_maps(weights, extent, codes), folder / "mixture.png"))
+        else:
+            with torch.no_grad():
+                weights = dynamics.weights(codes)
+            written.append(_save(draw_weights_at_codes(weights[:, 1:], codes[:, :-1]), folder / "mixture.png"))
+    return written
+
+
+def _draw_curves(run: TrainedRun, folder: Path) -> list[Path]:
+    """Imputation errors, if the run has been evaluated, beside the paper's where these are the same videos."""
+    path = run.folder.path / EVALUATION
+    if not path.is_file():
+        return []
+    curves = [ImputationCurve(**curve) for curve in json.loads(path.read_text())["curves"]]
+    if not curves:
+        return []
+    # The paper's curves carry the model's name, and the same name gets the same colour.
+    ours = [replace(curve, method=f"{run.recipe.label} {curve.method}".strip()) for curve in curves]
+    published = KALMAN_VAE_IMPUTATION if run.recipe.world == "box" else ()
+    return [_save(draw_imputation_curves(ours, published), folder / "imputation-errors.png")]
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path)
+    return path
