@@ -1,0 +1,19 @@
+"""Pictures of videos, codes and errors: each function returns a matplotlib figure, `figure.savefig(path)` writes it."""
+
+from inference.pictures.code_space import code_grid, draw_code_trajectories, draw_weight_maps
+from inference.pictures.code_weights import draw_weights_at_codes
+from inference.pictures.error_curves import draw_errors_per_frame, draw_imputation_curves
+from inference.pictures.films import write_film
+from inference.pictures.strips import draw_shaded_videos, draw_strips
+
+__all__ = [
+    "code_grid",
+    "draw_code_trajectories",
+    "draw_errors_per_frame",
+    "draw_imputation_curves",
+    "draw_shaded_videos",
+    "draw_strips",
+    "draw_weight_maps",
+    "draw_weights_at_codes",
+    "write_film",
+]

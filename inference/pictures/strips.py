@@ -1,0 +1,135 @@
+"""A video as one image: frame after frame in a strip, or all frames in one place with the time as shade."""
+
+from collections.abc import Mapping
+
+import torch
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from inference.pictures.theme import (
+    LARGE,
+    MISSING,
+    NORMAL,
+    QUIET,
+    SMALL,
+    as_rgb,
+    check_observed,
+    check_videos,
+    colours_of,
+    new_figure,
+)
+
+GAP = 0.1  # between frames, as a share of their width
+
+
+def draw_strips(
+    videos: Mapping[str, Tensor], observed: Tensor | None = None, *, every: int = 1, title: str = ""
+) -> Figure:
+    """One strip of frames under the other: the truth, and what was made of it.
+
+    Frames that were missing are outlined in orange in the first strip; in the others, those are the imputed ones.
+
+    Args:
+        videos: name of a strip -> (time, channels, height, width) in [0, 1], the truth first.
+        observed: bool (time,), None = all seen.
+        every: show every so-manieth frame.
+        title: above all.
+
+    Raises:
+        ValueError: if shapes differ, or `every` is below 1.
+    """
+    checked = check_videos("videos", videos)
+    num_frames, _, rows, columns = next(iter(checked.values())).shape
+    seen = check_observed(observed, num_frames)
+    if every < 1:
+        raise ValueError(f"every: expected at least 1, got {every}")
+    shown = range(0, num_frames, every)
+    names, colours = list(checked), colours_of(checked)
+    cell = min(0.62, 9.0 / len(shown))
+    aspect = rows / columns
+    figure = new_figure(
+        1.3 + cell * (1 + GAP) * len(shown), 0.55 + cell * aspect * 1.22 * len(names) + 0.3 * bool(title)
+    )
+    axes = figure.subplots()
+    axes.set_xlim(-GAP, (1 + GAP) * len(shown))
+    axes.set_ylim((aspect + 2 * GAP) * len(names) - GAP, -GAP)
+    axes.set_aspect("equal")
+    for row, name in enumerate(names):
+        top = row * (aspect + 2 * GAP)
+        for column, time in enumerate(shown):
+            left = column * (1 + GAP)
+            axes.imshow(
+                as_rgb(checked[name])[time].numpy(), extent=(left, left + 1, top + aspect, top), interpolation="nearest"
+            )
+            edge = MISSING if row == 0 else colours[name]
+            colour, width = (QUIET, 0.5) if seen[time] else (edge, 2.0)
+            outline = Rectangle(
+                (left, top), 1, aspect, fill=False, edgecolor=colour, linewidth=width, joinstyle="miter"
+            )
+            axes.add_patch(outline)
+    axes.set_yticks([row * (aspect + 2 * GAP) + aspect / 2 for row in range(len(names))], names, fontsize=NORMAL)
+    axes.set_xticks([column * (1 + GAP) + 0.5 for column in range(len(shown))], [str(time + 1) for time in shown])
+    axes.tick_params(length=0, labelsize=SMALL, pad=2)
+    axes.tick_params(axis="y", labelsize=NORMAL)
+    axes.set_xlabel("frame" if all(seen) else "frame (outlined: missing, so imputed)", fontsize=SMALL)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=LARGE, loc="left")
+    return figure
+
+
+def draw_shaded_videos(videos: Mapping[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
+    """Each video as one panel, all its frames in one place, early frames light and late frames dark.
+
+    As in figures 4d and 5 of Fraccaro et al. (2017). What is in every frame (walls) is grey.
+
+    Args:
+        videos: name of a panel -> (time, 1, height, width) in [0, 1].
+        columns: panels in a row.
+        title: above all.
+
+    Raises:
+        ValueError: if shapes differ.
+    """
+    checked = check_videos("videos", videos)
+    num_frames = next(iter(checked.values())).shape[0]
+    columns = min(columns, len(checked))
+    rows = -(-len(checked) // columns)
+    figure = new_figure(2.1 * columns + 0.8, 2.3 * rows + 0.3 * bool(title))
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for axes, (name, video) in zip(panels.flat, checked.items(), strict=False):
+        axes.imshow(shade(video).numpy(), interpolation="nearest")
+        axes.set_axis_on()
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_color(QUIET)
+        axes.set_title(name, fontsize=NORMAL)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(1, num_frames), _shades()), ax=panels, label="frame", shrink=0.8, aspect=25, pad=0.02
+    )
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    if title:
+        figure.suptitle(title, fontsize=LARGE, x=0.01, ha="left")
+    return figure
+
+
+def shade(video: Tensor) -> Tensor:
+    """A video (time, channels, height, width) as one image (height, width, 3): later frames lie over earlier ones."""
+    bright = video.mean(1)
+    still = bright.amin(0)
+    image = torch.ones(*still.shape, 3)
+    shades = torch.tensor(_shades()(torch.linspace(0, 1, len(video)).numpy())[:, :3], dtype=image.dtype)
+    for moving, colour in zip(bright - still, shades, strict=True):
+        image = torch.lerp(image, colour.expand_as(image), moving[..., None])
+    return torch.lerp(image, torch.full_like(image, 0.6), still[..., None])
+
+
+def _shades() -> Colormap:
+    """From a light to a dark end; the palest part of the map would vanish on white."""
+    return ListedColormap(colormaps["viridis_r"](torch.linspace(0.05, 1, 256).numpy()))

@@ -1,0 +1,97 @@
+"""One look for all pictures: the same thing has the same colour everywhere, and a figure stays readable in a README."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+TRUTH = "#222222"
+MISSING = "#D55E00"
+QUIET = "#9A9A9A"
+GRID = "#E6E6E6"
+
+# Okabe & Ito's colours, which colour-blind readers tell apart
+_NAMED = {
+    "smooth": "#0072B2",
+    "filter": "#E69F00",
+    "generat": "#009E73",
+    "forecast": "#009E73",
+    "vae-rnn": "#8C564B",
+    "ae-rnn": "#CC79A7",
+    "last frame": QUIET,
+    "truth": TRUTH,
+    "encoded": TRUTH,
+    "seen": TRUTH,
+}
+_OTHERS = ("#56B4E9", "#D55E00", "#6A3D9A", "#B2A100", "#1B6B4A", "#7F7F7F")
+
+SMALL, NORMAL, LARGE = 8.5, 10.0, 11.5
+
+
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name: that of the method it contains, else one that is still free.
+
+    "smoothing", "KVAE smoothing" and "smoothed" are all blue, whichever picture they are in.
+    """
+    colours: dict[str, str] = {}
+    spare = iter(_OTHERS * 10)
+    for name in names:
+        known = [colour for word, colour in _NAMED.items() if word in name.lower()]
+        colours[name] = known[0] if known else next(spare)
+    return colours
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, without global state."""
+    figure = Figure(figsize=(width, height), dpi=150)
+    figure.set_layout_engine("constrained", h_pad=0.08)
+    return figure
+
+
+def tidy(axes: Axes) -> None:
+    """Only the lines that carry something: two spines, a pale grid behind the data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(QUIET)
+    axes.tick_params(labelsize=SMALL, color=QUIET)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def check_videos(name: str, videos: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Videos of one shape (time, channels, height, width), on the CPU, clipped to [0, 1].
+
+    Raises:
+        ValueError: if there are none, or a shape differs.
+    """
+    if not videos:
+        raise ValueError(f"{name}: expected at least one video, got none")
+    shape = next(iter(videos.values())).shape
+    for key, video in videos.items():
+        if video.dim() != 4 or video.shape != shape or video.shape[1] not in (1, 3):
+            raise ValueError(
+                f"{name}: expected one shape (time, channels, height, width) with 1 or 3 channels, "
+                f"got {tuple(video.shape)} for {key!r} beside {tuple(shape)}"
+            )
+    return {key: video.detach().cpu().float().clamp(0, 1) for key, video in videos.items()}
+
+
+def check_observed(observed: Tensor | None, num_frames: int) -> list[bool]:
+    """Which frames are seen, as a list; None = all.
+
+    Raises:
+        ValueError: if it is not bool (time,).
+    """
+    if observed is None:
+        return [True] * num_frames
+    if observed.dtype != torch.bool or tuple(observed.shape) != (num_frames,):
+        raise ValueError(
+            f"observed: expected bool (time,) = ({num_frames},), got {observed.dtype} {tuple(observed.shape)}"
+        )
+    return observed.tolist()
+
+
+def as_rgb(frames: Tensor) -> Tensor:
+    """(time, 1 or 3, height, width) -> (time, height, width, 3)."""
+    return frames.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
