@@ -1,1 +1,10 @@
 """From a model and a guide to numbers, runs and pictures."""
+
+from inference.estimators import IWAE
+from inference.runs import RunFolder
+from inference.site_weights import SiteWeights
+from inference.stages import Stage
+from inference.svi import SVI, NonFiniteError
+from inference.training import TrainingResult, train
+
+__all__ = ["IWAE", "SVI", "NonFiniteError", "RunFolder", "SiteWeights", "Stage", "TrainingResult", "train"]

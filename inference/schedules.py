@@ -8,7 +8,6 @@ with and a resumed run can tell whether that has changed. Any other function of 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 Number = int | float  # a whole number is a number to the checker of annotations, too
 Schedule = Number | Callable[[int], Number]
@@ -171,10 +170,7 @@ class Piecewise:
     def __post_init__(self) -> None:
         if 0 not in self.values:
             raise ValueError(f"values: expected one that begins at step 0, got steps {sorted(self.values)}")
-        object.__setattr__(self, "values", MappingProxyType(dict(sorted(self.values.items()))))
-
-    def __repr__(self) -> str:
-        return f"Piecewise({dict(self.values)})"
+        object.__setattr__(self, "values", dict(sorted(self.values.items())))
 
     def __call__(self, step: int) -> float:
         """The value at a step."""

@@ -1,0 +1,185 @@
+"""Checkpoints: the weights of a model and its guide, and the state of a training run, each written whole or not at all.
+
+A checkpoint is a folder with `weights.safetensors` and `state.pt`. It is written beside its final place, flushed to
+the disk, and renamed: a process that dies on the way leaves a folder whose name begins with a dot, which nobody reads.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from pyro import poutine
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+WEIGHTS = "weights.safetensors"
+STATE = "state.pt"
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint that cannot be read whole."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a training run needs to go on.
+
+    Attributes:
+        path: its folder.
+        weights: parameters and buffers by name, on the CPU; see `named_weights`.
+        state: everything else, of types that `torch.load(..., weights_only=True)` reads.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+
+
+def named_weights(model: Any, guide: Any) -> dict[str, Tensor]:
+    """The live parameters and buffers, each once: `model.<name>`, then those of the guide that the model has not.
+
+    A program that is not a module (a function) has none.
+    """
+    weights: dict[str, Tensor] = {}
+    known: set[int] = set()
+    for prefix, program in (("model", model), ("guide", guide)):
+        module = poutine.unwrap(program)
+        if isinstance(module, nn.Module):
+            for name, tensor in module.state_dict(keep_vars=True).items():
+                if isinstance(tensor, Tensor) and id(tensor) not in known:
+                    known.add(id(tensor))
+                    weights[f"{prefix}.{name}"] = tensor
+    return weights
+
+
+def assign_weights(model: Any, guide: Any, weights: Mapping[str, Tensor]) -> None:
+    """Copy saved weights into a model and a guide of the same architecture, in place.
+
+    Raises:
+        ValueError: if a name is missing or not known, or a shape differs; names all of them.
+    """
+    live = named_weights(model, guide)
+    problems = [f"{name} is missing" for name in live if name not in weights]
+    problems += [f"{name} is not known" for name in weights if name not in live]
+    problems += [
+        f"{name}: expected {tuple(live[name].shape)}, got {tuple(weights[name].shape)}"
+        for name in live
+        if name in weights and live[name].shape != weights[name].shape
+    ]
+    if problems:
+        raise ValueError(f"weights: expected those of this model and guide; {'; '.join(problems)}")
+    with torch.no_grad():
+        for name, tensor in live.items():
+            tensor.copy_(weights[name])
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: afterwards it has the new content or, had the process died, the old."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    _write_through(beside, content)
+    os.replace(beside, path)
+    _flush_folder(path.parent)
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file atomically."""
+    write_bytes(path, _serialise(weights, metadata))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        DamagedCheckpointError: if the file is truncated or something else; names it.
+    """
+    try:
+        return safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DamagedCheckpointError(f"{path}: not a whole file of weights ({error})") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file."""
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
+def write_checkpoint(path: Path, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write a checkpoint folder atomically, in place of one of that name."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    _write_through(beside / WEIGHTS, _serialise(weights))
+    with open(beside / STATE, "wb") as file:
+        torch.save(dict(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    _flush_folder(beside)
+    if path.exists():  # a folder cannot be replaced by renaming: step aside first, under a name that nobody reads
+        aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+        os.rename(path, aside)
+        shutil.rmtree(aside)
+    os.rename(beside, path)
+    _flush_folder(path.parent)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint folder, onto the CPU.
+
+    Raises:
+        DamagedCheckpointError: if a file is missing, truncated or something else; names it.
+    """
+    weights = read_weights(path / WEIGHTS)
+    try:
+        state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+    except Exception as error:  # a truncated archive surfaces as any of a dozen types
+        raise DamagedCheckpointError(f"{path / STATE}: not a whole training state ({error})") from error
+    return Checkpoint(path, weights, state)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint folders in a folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what writes that never finished have left in a folder."""
+    for path in _partial(folder):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _partial(folder: Path) -> Iterator[Path]:
+    yield from folder.glob(".*.partial")
+    yield from folder.glob(".*.old")
+
+
+def _serialise(weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
+    }
+    return safetensors.torch.save(tensors, dict(metadata or {}))
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    """Make renames in a folder last (a folder cannot be opened so on every system)."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

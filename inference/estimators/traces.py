@@ -1,0 +1,245 @@
+"""From a model and a guide to log weights per particle and sequence: what every multi-sample estimator is made of.
+
+One run draws all particles at once: guide and model are called inside one more plate, to the left of all their own
+(Pyro's `vectorize_particles`). Nothing is assumed about where plates sit: the plate of sequences is found by its name
+in each site's stack of plates, and the place for the particles by looking at all of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from jaxtyping import Float
+from pyro import poutine
+from pyro.infer.enum import get_importance_trace
+from pyro.poutine import Trace
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor, nn
+
+from inference.generators import preserved_generators
+
+Program = Callable[..., Any]
+
+SEQUENCES = "sequences"
+PARTICLES = "num_particles_vectorized"  # what Pyro's own estimators call this plate
+
+
+def modules_of(*programs: Program) -> Iterator[nn.Module]:
+    """All modules of models and guides, also of those that are wrapped in effect handlers."""
+    for program in programs:
+        program = poutine.unwrap(program)
+        if isinstance(program, nn.Module):
+            yield from program.modules()
+
+
+@contextmanager
+def local_parameters(*programs: Program) -> Iterator[None]:
+    """Inside, the parameters of Pyro modules live in the modules, not in Pyro's global store."""
+    for module in modules_of(*programs):
+        context = module.__dict__.get("_pyro_context")
+        if context is not None and not hasattr(context, "param_state"):
+            context.param_state = {"params": {}, "constraints": {}}  # it was built while the setting was off
+    with pyro.settings.context(module_local_params=True):
+        yield
+
+
+@contextmanager
+def evaluation_mode(*programs: Program) -> Iterator[None]:
+    """Inside, all modules are in evaluation mode (no dropout, no new batch statistics)."""
+    training = [module for module in modules_of(*programs) if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def find_particle_dim(
+    model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> int:
+    """The plate dim for particles: one to the left of all plates of model and guide, found by running both once.
+
+    The run leaves no trace: random streams, batch statistics and parameter stores are as before.
+
+    Raises:
+        ValueError: if a site lies outside the plate `sequences`; names it.
+    """
+    kwargs = kwargs or {}
+    with preserved_generators(), evaluation_mode(model, guide), local_parameters(model, guide), poutine.block():
+        with torch.no_grad():
+            guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+            model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
+    dims = [0]
+    for trace in (guide_trace, model_trace):
+        for site in sample_sites(prune_subsample_sites(trace)):
+            _sequences_frame(site)
+            dims += [frame.dim for frame in site["cond_indep_stack"] if frame.vectorized]
+    return min(dims) - 1
+
+
+@dataclass(frozen=True)
+class ImportanceTraces:
+    """A guide's draws and the model that was run against them, for all particles at once.
+
+    Attributes:
+        model: the model's trace, log probabilities computed, without the sites of subsampling.
+        guide: the guide's trace, log probabilities and score parts computed, without the sites of subsampling.
+        num_particles: size of the particle plate.
+        particle_dim: its dim, negative; None for a single particle drawn without that plate.
+        num_sequences: how many sequences the batch has.
+        subsampling: sequences in the plate's full size per sequence in the batch; 1 without subsampling.
+    """
+
+    model: Trace
+    guide: Trace
+    num_particles: int
+    particle_dim: int | None
+    num_sequences: int
+    subsampling: float
+
+    def per_sequence(self, site: Mapping[str, Any], log_prob: Tensor) -> Float[Tensor, "particles sequences"]:
+        """Sum a term of a site over everything but particles and sequences, free of the scale of subsampling.
+
+        Args:
+            site: the site's record in one of the traces.
+            log_prob: a term with the site's batch shape, such as its log probability in nats.
+
+        Raises:
+            ValueError: if the site has no dim of its own for sequences; names the site.
+        """
+        frame = _sequences_frame(site)
+        places = [log_prob.dim() + int(frame.dim)]
+        if places[0] < 0 or log_prob.shape[places[0]] != self.num_sequences:
+            raise ValueError(
+                f"site {site['name']!r}: expected a log probability with {self.num_sequences} sequences at dim "
+                f"{frame.dim}, got shape {tuple(log_prob.shape)}"
+            )
+        if self.particle_dim is not None and log_prob.dim() >= -self.particle_dim:
+            places.append(log_prob.dim() + self.particle_dim)
+        others = [place for place in range(log_prob.dim()) if place not in places]
+        total = log_prob.sum(others) if others else log_prob
+        if self.subsampling != 1.0:
+            total = total / self.subsampling
+        return total.expand(self.num_particles, self.num_sequences)
+
+    def log_weights(self) -> Float[Tensor, "particles sequences"]:
+        """Log p(x, z) - log q(z | x) of each particle and sequence, in nats, with gradients."""
+        joint = [self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.model)]
+        drawn = [self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.guide)]
+        return torch.stack(joint).sum(0) - (torch.stack(drawn).sum(0) if drawn else 0.0)
+
+
+def sample_sites(trace: Trace) -> Iterator[Mapping[str, Any]]:
+    """The sample sites of a trace, in the order in which they ran, without `pyro.deterministic` ones."""
+    nodes: Any = trace.nodes
+    for site in nodes.values():
+        if site["type"] == "sample" and not site["infer"].get("_deterministic"):
+            yield site
+
+
+def _sequences_frame(site: Mapping[str, Any]) -> Any:
+    for frame in site["cond_indep_stack"]:
+        if frame.name == SEQUENCES and frame.vectorized:
+            return frame
+    plates = ", ".join(repr(frame.name) for frame in site["cond_indep_stack"] if frame.name != PARTICLES) or "no plate"
+    raise ValueError(
+        f"site {site['name']!r}: expected inside a vectorised plate called {SEQUENCES!r}, found in {plates}; weights "
+        f"per sequence need every sample site there (a Monte Carlo ELBO such as pyro.infer.Trace_ELBO does not)"
+    )
+
+
+def _check_latents(model_trace: Trace, guide_trace: Trace) -> None:
+    undrawn = [
+        site["name"]
+        for site in sample_sites(model_trace)
+        if not site["is_observed"] and site["name"] not in guide_trace
+    ]
+    if undrawn:
+        raise ValueError(
+            f"guide: expected it to draw every latent site of the model, it leaves out {', '.join(map(repr, undrawn))}"
+        )
+
+
+def importance_traces(
+    model: Program,
+    guide: Program,
+    args: Sequence[Any],
+    num_particles: int,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    particle_dim: int | None = None,
+) -> ImportanceTraces:
+    """Draw all latents from the guide, in a plate of particles, and run the model against them.
+
+    One particle is drawn without a plate, so that a program that cannot broadcast over particles still runs.
+
+    Args:
+        model: a callable with Pyro sites.
+        guide: a callable that draws the model's latent sites.
+        args: positional arguments of both.
+        num_particles: how many particles to draw, at least 1.
+        kwargs: keyword arguments of both.
+        particle_dim: what `find_particle_dim` returned for this pair, if it is known; found by one more run otherwise.
+
+    Raises:
+        ValueError: if `num_particles` is not positive, if a latent site is not drawn by the guide, if a site lies
+            outside the plate `sequences`, or if there is no site at all.
+    """
+    kwargs = kwargs or {}
+    if num_particles < 1:
+        raise ValueError(f"num_particles: expected at least 1, got {num_particles}")
+    if num_particles == 1:
+        particle_dim = None
+    else:
+        particle_dim = find_particle_dim(model, guide, args, kwargs) if particle_dim is None else particle_dim
+        model, guide = (pyro.plate(PARTICLES, num_particles, dim=particle_dim)(run) for run in (model, guide))
+    nesting = float("inf") if particle_dim is None else -particle_dim
+    model_trace, guide_trace = get_importance_trace("flat", nesting, model, guide, args, dict(kwargs))
+    _check_latents(model_trace, guide_trace)
+    frames = [_sequences_frame(site) for trace in (guide_trace, model_trace) for site in sample_sites(trace)]
+    if not frames:
+        raise ValueError("model: expected sample sites, it has none")
+    size, full_size = frames[0].size, frames[0].full_size
+    return ImportanceTraces(
+        model=model_trace,
+        guide=guide_trace,
+        num_particles=num_particles,
+        particle_dim=particle_dim,
+        num_sequences=int(size),
+        subsampling=(full_size or size) / size,
+    )
+
+
+def log_weights(
+    model: Program,
+    guide: Program,
+    args: Sequence[Any],
+    num_particles: int,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    particle_dim: int | None = None,
+) -> Float[Tensor, "particles sequences"]:
+    """Log importance weights log p(x, z) - log q(z | x), z drawn from the guide, in nats; gradients are kept.
+
+    Scales and masks of sites and plates are honoured, with one exception: when the plate `sequences` is subsampled, the
+    weights are those of the sequences in the batch, not multiplied by full size / batch size.
+
+    Args:
+        model: a callable with Pyro sites.
+        guide: a callable that draws the model's latent sites.
+        args: positional arguments of both.
+        num_particles: how many particles to draw, at least 1.
+        kwargs: keyword arguments of both.
+        particle_dim: see `importance_traces`.
+
+    Raises:
+        ValueError: see `importance_traces`.
+    """
+    with local_parameters(model, guide):
+        traces = importance_traces(model, guide, args, num_particles, kwargs=kwargs, particle_dim=particle_dim)
+    return traces.log_weights()

@@ -1,0 +1,193 @@
+"""One step of stochastic variational inference, for parameters that live in modules."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import pyro
+import torch
+from jaxtyping import Float
+from pyro.infer import ELBO, TraceEnum_ELBO, TraceTMC_ELBO
+from torch import Tensor, nn
+
+from inference.estimators.traces import Program, evaluation_mode, local_parameters, modules_of
+from inference.generators import preserved_generators
+from inference.schedules import Number, Schedule
+from inference.site_weights import SiteWeights
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient was not finite.
+
+    Attributes:
+        step: the step at which it was first seen, counted from 0.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class SVI:
+    """Stochastic variational inference for any model, guide, ELBO and torch optimizer.
+
+    A step draws from the guide, runs the model against it, follows the gradient of the negative bound per sequence,
+    and returns that negative bound. Parameters live in the modules, and Pyro's global parameter store is left as it
+    was. Nothing is read back from the device, unless the loss itself does (Pyro's `Trace_ELBO` does), so the check for
+    non-finite values is separate: see `check_finite`.
+
+    Args:
+        model: a callable with Pyro sites, usually a `PyroModule`.
+        guide: a callable that draws the model's latent sites; it may hold its model, as a plain reference.
+        optimizer: a torch optimizer of the parameters that are to change; one without a closure.
+        loss: a `pyro.infer.ELBO`, ours or Pyro's. A copy is kept: what it remembers about a model stays here.
+        site_weights: weights on log probabilities by site name, numbers or functions of the step; see `SiteWeights`.
+        clip_norm: largest norm of the gradient of all parameters together, in nats per sequence; None does not clip.
+
+    Attributes:
+        num_steps: steps taken so far: the step that schedules are asked about.
+        gradient_norm: norm of the last step's gradient before clipping, a tensor on the device; None before any.
+
+    Raises:
+        ValueError: if `clip_norm` is not positive.
+    """
+
+    def __init__(
+        self,
+        model: Program,
+        guide: Program,
+        optimizer: torch.optim.Optimizer,
+        loss: ELBO,
+        site_weights: Mapping[str, Schedule] | None = None,
+        clip_norm: Number | None = None,
+    ) -> None:
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"clip_norm: expected a positive number or None, got {clip_norm}")
+        self.model = model
+        self.guide = guide
+        self.optimizer = optimizer
+        self.loss = copy.copy(loss)
+        self.site_weights = dict(site_weights or {})
+        self.clip_norm = clip_norm
+        self.num_steps = 0
+        self.gradient_norm: Tensor | None = None
+        self._first_nonfinite: Tensor | None = None
+
+    def step(self, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
+        """Take one step on a batch.
+
+        Args:
+            args: positional arguments of model and guide; the first is a tensor whose first dim counts sequences.
+            kwargs: their keyword arguments.
+
+        Returns:
+            The negative bound in nats per sequence, on the device, without gradient.
+
+        Raises:
+            TypeError: if the first argument is not a tensor with a dim of sequences.
+            ValueError: if a site weight names no site, if no parameter reaches the loss, or if a parameter was found
+                in Pyro's global store instead of a module.
+        """
+        num_sequences = _num_sequences(args)
+        weights = SiteWeights.at_step(self.site_weights, self.num_steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        with local_parameters(self.model, self.guide), pyro.get_param_store().scope():
+            _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
+            with weights if self.site_weights else nullcontext():
+                loss = self._loss_and_gradients(num_sequences, args, kwargs)
+            weights.check_names()
+            self._check_param_store()
+        self._clip_and_watch(loss)
+        self.optimizer.step()
+        self.num_steps += 1
+        return loss
+
+    def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
+        """The negative bound of a batch in nats per sequence: no gradients, no site weights, evaluation mode.
+
+        Args:
+            args: as in `step`.
+            kwargs: as in `step`.
+        """
+        num_sequences = _num_sequences(args)
+        with local_parameters(self.model, self.guide), pyro.get_param_store().scope(), torch.no_grad():
+            with evaluation_mode(self.model, self.guide):
+                _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
+                loss = self.loss.loss(self.model, self.guide, *args, **kwargs)  # pyright: ignore
+        return float(loss[0] if isinstance(loss, tuple) else loss) / num_sequences
+
+    def _loss_and_gradients(self, num_sequences: int, args: tuple, kwargs: dict[str, Any]) -> Tensor:
+        differentiable = getattr(self.loss, "differentiable_loss", None)
+        if differentiable is not None:
+            loss = differentiable(self.model, self.guide, *args, **kwargs) / num_sequences
+            if not loss.requires_grad:
+                raise ValueError("optimizer: expected parameters that reach the loss, none of model and guide does")
+            loss.backward()
+            return loss.detach()
+        loss = self.loss.loss_and_grads(self.model, self.guide, *args, **kwargs)  # pyright: ignore
+        loss = loss[0] if isinstance(loss, tuple) else loss  # wake-sleep: the model's bound, then the guide's objective
+        gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
+        torch._foreach_div_(gradients, float(num_sequences))
+        return torch.as_tensor(loss, dtype=torch.get_default_dtype(), device=args[0].device) / num_sequences
+
+    def _parameters(self) -> Iterator[nn.Parameter]:
+        """Every parameter once: the optimizer's, and those of the modules that it leaves alone."""
+        seen = set()
+        groups = [group["params"] for group in self.optimizer.param_groups]
+        owned = [module.parameters(recurse=False) for module in modules_of(self.model, self.guide)]
+        for parameter in (parameter for parameters in (*groups, *owned) for parameter in parameters):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield parameter
+
+    def _check_param_store(self) -> None:
+        stored = dict(pyro.get_param_store().named_parameters())
+        if stored:
+            known = {id(parameter) for parameter in self._parameters()}
+            foreign = [name for name, parameter in stored.items() if id(parameter) not in known]
+            if foreign:
+                raise ValueError(
+                    f"model, guide: expected parameters that live in modules, got pyro.param statements for "
+                    f"{', '.join(map(repr, foreign))}; make them nn.Parameter or PyroParam attributes of a PyroModule"
+                )
+
+    def _clip_and_watch(self, loss: Tensor) -> None:
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, float(self.clip_norm), self.gradient_norm)
+        if self._first_nonfinite is None:
+            self._first_nonfinite = torch.full((), -1, dtype=torch.int64, device=loss.device)
+        fine = torch.isfinite(loss) & torch.isfinite(self.gradient_norm).to(loss.device)
+        self._first_nonfinite = torch.where(fine | (self._first_nonfinite >= 0), self._first_nonfinite, self.num_steps)
+
+    def check_finite(self) -> None:
+        """Read back whether any loss or gradient norm so far was not finite; waits for the device.
+
+        Raises:
+            NonFiniteError: if one was; names the first such step.
+        """
+        step = -1 if self._first_nonfinite is None else int(self._first_nonfinite)
+        if step >= 0:
+            raise NonFiniteError(f"step {step}: loss or gradient is not finite", step)
+
+    def forget_nonfinite(self) -> None:
+        """Start watching anew, after parameters were put back to a state from before it."""
+        self._first_nonfinite = None
+
+
+def _num_sequences(args: tuple) -> int:
+    if not args or not isinstance(args[0], Tensor) or args[0].dim() == 0:
+        got = type(args[0]).__name__ if args else "no argument"
+        raise TypeError(f"args: expected a tensor (sequences, ...) as first argument, got {got}")
+    return args[0].shape[0]
+
+
+def _find_plate_nesting(loss: ELBO, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> None:
+    """Let Pyro's vectorised losses look for their plates here, where looking disturbs no random stream."""
+    looks = loss.vectorize_particles or isinstance(loss, TraceEnum_ELBO | TraceTMC_ELBO)
+    if looks and loss.max_plate_nesting == float("inf"):
+        with preserved_generators(), evaluation_mode(model, guide), torch.no_grad():
+            loss._guess_max_plate_nesting(model, guide, args, kwargs)

@@ -1,0 +1,93 @@
+"""Training a model and a guide: the call, and what it promises."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from pyro.infer import ELBO
+from torch import nn
+
+from inference.generators import preserved_generators
+from inference.progress import Interrupts
+from inference.runs import RunFolder
+from inference.schedules import Number, Schedule
+from inference.stages import Stage
+from inference.training_loop import TrainingLoop, TrainingOptions, TrainingResult, VideoSource
+
+__all__ = ["Stage", "TrainingResult", "VideoSource", "train"]
+
+
+def train(
+    model: nn.Module,
+    guide: nn.Module,
+    loss: ELBO,
+    source: VideoSource,
+    stages: Sequence[Stage],
+    *,
+    learning_rate: Schedule,
+    run: RunFolder,
+    validation: Any = None,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    clip_norm: Number | None = None,
+    log_every: int = 50,
+    validate_every: int = 500,
+    checkpoint_every: int = 500,
+    keep_last: int = 2,
+    patience: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> TrainingResult:
+    """Train a model and a guide, or go on with a training that was interrupted.
+
+    If the run folder has a checkpoint, weights, optimizer and random streams continue from it: a run that was killed
+    at any moment and called again ends, on a CPU, with the same bits as one that was not. Ctrl-C finishes the step,
+    writes a checkpoint and raises KeyboardInterrupt; a second Ctrl-C does not wait.
+
+    Nothing is read back from the device except every `log_every` steps, at validations and at checkpoints; this is
+    also when non-finite values are noticed. Pyro validates the first step of each stage and of each process; the later
+    ones run without validation. The caller's random streams are as before when it returns.
+
+    Args:
+        model: a `PyroModule` called `(frames, observed, controls)`.
+        guide: likewise. It holds its model, if it does, as a plain reference.
+        loss: a `pyro.infer.ELBO`.
+        source: gives the batch of each step. Batches go to the parameters' device.
+        stages: one after the other.
+        learning_rate: a number, or a function of the global step.
+        run: where everything is written, from `RunFolder.start`.
+        validation: a `VideoBatch` on which the bound (the same loss, no site weights, its own fixed seed, evaluation
+            mode) is computed, in pieces as large as a training batch; the weights that maximise it are kept.
+        optimizer: called as `optimizer(parameters, lr=...)`, such as `torch.optim.Adam` or a partial of one.
+        clip_norm: largest norm of the gradient, in nats per sequence; None does not clip.
+        log_every: steps between lines of metrics.
+        validate_every: steps between validations.
+        checkpoint_every: steps between checkpoints.
+        keep_last: how many checkpoints are kept.
+        patience: end after this many validations in a row, in the last stage, without a new best; None never does.
+        seed: of all random streams that training draws from.
+        progress: show a progress bar, if this is a terminal or a notebook.
+        tensorboard: also write event files, into `<run>/tensorboard`.
+
+    Returns:
+        How it ended. Model and guide hold the last weights; `run.load_weights(model, guide)` gives the best.
+
+    Raises:
+        ValueError: if an argument is not as described, if a pattern of `frozen` matches no parameter, if a run goes on
+            with other settings (all are named; the last stage's steps may grow, stages may be added), or if
+            tensorboard is wanted and not installed.
+        NonFiniteError: if a loss or a gradient was not finite; names the step, the site that was the first, and the
+            last good checkpoint.
+        KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
+    """
+    if not stages:
+        raise ValueError("stages: expected at least one, got none")
+    options = TrainingOptions(
+        learning_rate, optimizer, clip_norm, log_every, validate_every, checkpoint_every, keep_last, patience, seed
+    )
+    loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options)
+    with preserved_generators(), Interrupts() as interrupts:
+        try:
+            return loop.run_stages(interrupts, progress, tensorboard)
+        finally:
+            loop.unfreeze()

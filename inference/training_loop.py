@@ -1,0 +1,400 @@
+"""The training loop: stages, schedules, validation, checkpoints, and an honest end."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import pyro
+import torch
+from pyro.infer import ELBO
+from torch import nn
+
+from inference.checkpoints import assign_weights, named_weights
+from inference.generators import capture_generators, restore_generators, seed_generators, seeded
+from inference.nonfinite import inspect_step
+from inference.progress import Interrupts, ProgressBar, TensorBoard
+from inference.runs import RunFolder, changed_fields, describe
+from inference.schedules import Number, Schedule, value_at
+from inference.stages import Stage, learnable_parameters, split_frozen
+from inference.svi import SVI, NonFiniteError
+
+VALIDATION_STREAM = 1  # training's streams come from (seed), those of the validation bound from (seed, 1)
+
+
+class VideoSource(Protocol):
+    """What gives the batches of training, as a pure function of the step: see `videos.VideoSource`."""
+
+    def batch(self, step: int) -> Any:
+        """The batch of a step, a `VideoBatch`: the same whenever it is asked for."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training run ended.
+
+    Attributes:
+        steps: steps taken in all.
+        loss: negative bound of the last logged window, nats per sequence, under the site weights of that time.
+        best_bound: highest validation bound, nats per sequence, without site weights; None without validation.
+        best_step: the step after which it was reached; None without validation.
+        ended_early: whether patience ran out.
+        seconds: time in the loop, over all processes that worked on the run.
+    """
+
+    steps: int
+    loss: float | None
+    best_bound: float | None
+    best_step: int | None
+    ended_early: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The options of `inference.train`, under the same names.
+
+    Raises:
+        ValueError: if one of them is not as described there.
+    """
+
+    learning_rate: Schedule
+    optimizer: Callable[..., torch.optim.Optimizer]
+    clip_norm: Number | None
+    log_every: int
+    validate_every: int
+    checkpoint_every: int
+    keep_last: int
+    patience: int | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("log_every", "validate_every", "checkpoint_every", "keep_last", "patience"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ValueError(f"{name}: expected at least 1, got {count}")
+
+    def settings(self) -> dict[str, Any]:
+        """What the numbers of a run depend on, as plain values."""
+        kept = ("clip_norm", "log_every", "validate_every", "patience", "seed")
+        described = {name: describe(getattr(self, name)) for name in ("learning_rate", "optimizer")}
+        return {name: getattr(self, name) for name in kept} | described
+
+
+class TrainingLoop:
+    """The state of a training run and the steps that change it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        guide: nn.Module,
+        loss: ELBO,
+        source: VideoSource,
+        stages: Sequence[Stage],
+        run: RunFolder,
+        validation: Any,
+        options: TrainingOptions,
+    ) -> None:
+        self.model, self.guide, self.loss, self.source = model, guide, loss, source
+        self.stages, self.run, self.validation, self.options = stages, run, validation, options
+        self.settings = options.settings() | {
+            "loss": {"name": type(loss).__name__} | {name: describe(value) for name, value in _own_settings(loss)},
+            "stages": [stage.settings() for stage in stages],
+        }
+        self.parameters = learnable_parameters(model, guide)
+        if not self.parameters:
+            raise ValueError("model, guide: expected parameters that learn, got none that requires a gradient")
+        self.device = next(iter(self.parameters.values())).device
+        for stage in stages:
+            split_frozen(self.parameters, stage.frozen)
+        self.stage, self.step, self.svi = -1, 0, None
+        self.window, self.window_steps = torch.zeros((), device=self.device), 0
+        self.last_loss: float | None = None
+        self.best_bound: float | None = None
+        self.best_step: int | None = None
+        self.stale = 0
+        self.ended_early = False
+        self.seconds_before, self.began = 0.0, time.monotonic()
+        self.checkpointed: tuple[int, int] | None = None  # step and stage of the last checkpoint
+        self.snapshot: dict[str, Any] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Time in the loop so far, over all processes that worked on the run."""
+        return self.seconds_before + time.monotonic() - self.began
+
+    def run_stages(self, interrupts: Interrupts, progress: bool, tensorboard: bool) -> TrainingResult:
+        """Take all steps that are left; see `inference.train`."""
+        self._resume()
+        ends = [sum(stage.steps for stage in self.stages[: index + 1]) for index in range(len(self.stages))]
+        board = TensorBoard(self.run.path / "tensorboard", self.step) if tensorboard else None
+        try:
+            with ProgressBar(ends[-1], self.step, progress) as bar:
+                for index, end in enumerate(ends):
+                    if index > self.stage and not self.ended_early:
+                        self._enter(index)
+                    validated = self.step
+                    while index == self.stage and self.step < end and not self.ended_early:
+                        with pyro.validation_enabled(self.step == validated):
+                            self._take_step()
+                        record = self._measure(end)
+                        bar.advance(record)
+                        if record is not None and board is not None:
+                            board.write(record)
+                        if self.step % self.options.checkpoint_every == 0 or interrupts.requested:
+                            self._write_checkpoint()
+                        if interrupts.requested:
+                            raise KeyboardInterrupt(f"stopped after step {self.step}; the run can go on from there")
+        finally:
+            if board is not None:
+                board.close()
+        self._write_checkpoint()
+        return TrainingResult(
+            steps=self.step,
+            loss=self.last_loss,
+            best_bound=self.best_bound,
+            best_step=self.best_step,
+            ended_early=self.ended_early,
+            seconds=self.seconds,
+        )
+
+    def unfreeze(self) -> None:
+        """Let all parameters learn again that did when this was built."""
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
+
+    # beginning
+
+    def _resume(self) -> None:
+        """Continue from the last checkpoint, or write the first one: a run is resumable from its first step on."""
+        checkpoint = self.run.last_checkpoint()
+        if checkpoint is None:
+            self.run.cut_back({name: 0 for name in self.run.sizes()})
+            self.run.remove_after(-1)
+            seed_generators(self.options.seed)
+            self._write_checkpoint()
+            return
+        state = checkpoint.state
+        last = len(state["settings"]["stages"]) - 1
+        added = {f"stages[{index}]" for index in range(last + 1, len(self.stages))}
+        changes = [
+            change
+            for change in changed_fields(state["settings"], self.settings, may_grow=[f"stages[{last}].steps"])
+            if change.split(".")[0] not in added
+        ]
+        if changes:
+            raise ValueError(f"run: cannot go on from step {state['step']} with other settings: {'; '.join(changes)}")
+        assign_weights(self.model, self.guide, checkpoint.weights)
+        self.run.cut_back(state["sizes"])
+        self.run.remove_after(state["step"])
+        self.step, self.checkpointed = state["step"], (state["step"], state["stage"])
+        if state["stage"] >= 0:
+            self._set_stage(state["stage"])
+            assert self.svi is not None
+            self.svi.optimizer.load_state_dict(state["optimizer"])
+        self.window, self.window_steps = state["window"].to(self.device), state["window_steps"]
+        self.last_loss, self.best_bound, self.best_step = state["last_loss"], state["best_bound"], state["best_step"]
+        self.stale, self.ended_early = state["stale"], state["ended_early"]
+        self.seconds_before = state["seconds"]
+        restore_generators(state["generators"])
+        self._take_snapshot()
+
+    def _enter(self, index: int) -> None:
+        """Begin a stage: rearrange, freeze, and make its optimizer."""
+        stage = self.stages[index]
+        previous = None if self.svi is None or stage.fresh_optimizer else self.svi.optimizer
+        if stage.prepare is not None:
+            stage.prepare(self.model, self.guide)
+        self._set_stage(index)
+        if previous is not None and self.svi is not None:
+            for parameter in (parameter for group in self.svi.optimizer.param_groups for parameter in group["params"]):
+                if parameter in previous.state:
+                    self.svi.optimizer.state[parameter] = previous.state[parameter]
+        self._take_snapshot()
+
+    def _set_stage(self, index: int) -> None:
+        stage = self.stages[index]
+        learning, still = split_frozen(self.parameters, stage.frozen)
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for parameter in still:
+            parameter.requires_grad_(False)
+        optimizer = self.options.optimizer(learning, lr=value_at(self.options.learning_rate, self.step))
+        self.svi = SVI(
+            self.model,
+            self.guide,
+            optimizer,
+            self.loss,
+            site_weights=stage.site_weights,
+            clip_norm=self.options.clip_norm,
+        )
+        self.svi.num_steps = self.step
+        self.stage = index
+
+    # one step
+
+    def _batch(self) -> tuple[Any, ...]:
+        """The arguments of this step, with the learning rate set."""
+        assert self.svi is not None
+        for group in self.svi.optimizer.param_groups:
+            group["lr"] = value_at(self.options.learning_rate, self.step)
+        return self.source.batch(self.step).to(self.device).arguments
+
+    def _take_step(self) -> None:
+        assert self.svi is not None
+        args = self._batch()
+        try:
+            loss = self.svi.step(*args)
+        except (ArithmeticError, RuntimeError, ValueError) as error:
+            self._explain(error, self.step)
+        self.window = self.window + loss
+        self.window_steps += 1
+        self.step += 1
+
+    def _measure(self, stage_end: int) -> dict[str, Any] | None:
+        """Log and validate, if it is time; returns the record that was written."""
+        log = self.step % self.options.log_every == 0 or self.step == stage_end
+        validate = self.validation is not None and (
+            self.step % self.options.validate_every == 0 or self.step == stage_end
+        )
+        if not (log or validate):
+            return None
+        self._check_finite()
+        record: dict[str, Any] = {"step": self.step, "stage": self.stage}
+        if log:
+            record |= self._log()
+        if validate:
+            record["validation_bound"] = self._validate()
+        self.run.append_metrics(record, self.seconds)
+        return record
+
+    def _log(self) -> dict[str, Any]:
+        """The mean loss since the last log, the last gradient norm, and what schedules gave for the last step."""
+        assert self.svi is not None
+        assert self.svi.gradient_norm is not None
+        self.last_loss = float(self.window) / self.window_steps
+        self.window, self.window_steps = torch.zeros((), device=self.device), 0
+        record: dict[str, Any] = {
+            "loss": self.last_loss,
+            "gradient_norm": float(self.svi.gradient_norm),
+            "learning_rate": value_at(self.options.learning_rate, self.step - 1),
+        }
+        for name, weight in self.stages[self.stage].site_weights.items():
+            record[f"site_weight/{name}"] = value_at(weight, self.step - 1)
+        return record
+
+    def _validate(self) -> float | None:
+        """The validation bound in nats per sequence; None if it is not finite, which is never a best one."""
+        assert self.svi is not None
+        total, size = 0.0, self.source.batch(0).num_sequences
+        with seeded(self.options.seed, VALIDATION_STREAM):
+            for start in range(0, self.validation.num_sequences, size):
+                piece = self.validation.select(slice(start, start + size)).to(self.device)
+                total -= self.svi.evaluate_loss(*piece.arguments) * piece.num_sequences
+        bound = total / self.validation.num_sequences
+        if math.isfinite(bound) and (self.best_bound is None or bound > self.best_bound):
+            self.best_bound, self.best_step, self.stale = bound, self.step, 0
+            self.run.write_best(self.step, bound, named_weights(self.model, self.guide))
+        elif self.stage == len(self.stages) - 1:
+            self.stale += 1
+            self.ended_early = self.options.patience is not None and self.stale >= self.options.patience
+        return bound if math.isfinite(bound) else None
+
+    # what is kept
+
+    def _write_checkpoint(self) -> None:
+        if self.checkpointed == (self.step, self.stage):
+            return
+        if self.svi is not None:
+            self._check_finite()
+        state = {
+            "step": self.step,
+            "stage": self.stage,
+            "settings": self.settings,
+            "optimizer": self.svi.optimizer.state_dict() if self.svi is not None else {},
+            "generators": capture_generators(),
+            "window": self.window,
+            "window_steps": self.window_steps,
+            "last_loss": self.last_loss,
+            "best_bound": self.best_bound,
+            "best_step": self.best_step,
+            "stale": self.stale,
+            "ended_early": self.ended_early,
+            "seconds": self.seconds,
+        }
+        weights = named_weights(self.model, self.guide)
+        self.run.write_checkpoint(self.step, weights, state, self.options.keep_last)
+        self.checkpointed = (self.step, self.stage)
+
+    def _take_snapshot(self) -> None:
+        """Keep, in memory, what is needed to take the next steps again."""
+        if self.svi is not None:
+            self.snapshot = {
+                "step": self.step,
+                "weights": {
+                    name: tensor.detach().clone() for name, tensor in named_weights(self.model, self.guide).items()
+                },
+                "optimizer": copy.deepcopy(self.svi.optimizer.state_dict()),
+                "generators": capture_generators(),
+            }
+
+    # when something is not finite
+
+    def _check_finite(self) -> None:
+        """Read back whether all losses, gradients and parameters so far are finite."""
+        assert self.svi is not None
+        try:
+            self.svi.check_finite()
+        except NonFiniteError as error:
+            self._explain(error, error.step)
+        largest = torch.stack(torch._foreach_norm(list(self.parameters.values()), torch.inf))
+        if not bool(torch.isfinite(largest).all()):
+            names = [
+                name for name, value in zip(self.parameters, largest.tolist(), strict=True) if not math.isfinite(value)
+            ]
+            step = self.step - 1
+            raise NonFiniteError(
+                f"step {step}: after the update {names[0]!r} is not finite, though loss and gradient were; "
+                f"{self._last_good()}",
+                step,
+            )
+        self._take_snapshot()
+
+    def _explain(self, error: Exception, failing: int) -> NoReturn:
+        """Go back to the last snapshot and take its steps again, looking at every site."""
+        assert self.svi is not None
+        assign_weights(self.model, self.guide, self.snapshot["weights"])
+        self.svi.optimizer.load_state_dict(self.snapshot["optimizer"])
+        self.svi.forget_nonfinite()
+        self.step = self.svi.num_steps = self.snapshot["step"]
+        restore_generators(self.snapshot["generators"])
+        while self.step <= failing:
+            try:
+                reason = inspect_step(self.svi, self._batch())
+            except (ArithmeticError, RuntimeError, ValueError):
+                raise error from None
+            if reason is not None:
+                raise NonFiniteError(
+                    f"step {self.step}: loss or gradient is not finite; {reason}; {self._last_good()}", self.step
+                ) from error
+            self.step += 1
+        raise NonFiniteError(
+            f"step {failing}: loss or gradient is not finite, but it was when the step was taken again; "
+            f"{self._last_good()}",
+            failing,
+        ) from error
+
+    def _last_good(self) -> str:
+        return (
+            f"the last good checkpoint is {self.run.checkpoint_path(self.checkpointed[0] if self.checkpointed else 0)}"
+        )
+
+
+def _own_settings(loss: ELBO) -> Iterator[tuple[str, Any]]:
+    """The plain options of a loss, without what it finds out about a model."""
+    for name, value in sorted(vars(loss).items()):
+        if not name.startswith("_") and name != "max_plate_nesting" and isinstance(value, bool | int | float | str):
+            yield name, value
