@@ -2,14 +2,20 @@
 
 from guides.check import GuideCheck, GuideMismatchError, check_guide
 from guides.describe import describe_sites
+from guides.encoders import FrameEncoder
+from guides.frame_gaussian import FrameGaussianGuide
 from guides.kalman import KalmanGuide
+from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
 from guides.site_table import SiteTable
 
 __all__ = [
+    "FrameEncoder",
+    "FrameGaussianGuide",
     "GuideCheck",
     "GuideMismatchError",
     "KalmanGuide",
+    "RecurrentGuide",
     "RecurrentStateGuide",
     "SiteTable",
     "check_guide",

@@ -1,7 +1,6 @@
 """A frame auto-encoder whose codes are predicted by a recurrent network: the AE-RNN and VAE-RNN baselines."""
 
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import pyro
 import pyro.distributions as dist
@@ -28,16 +27,17 @@ class RecurrentCodes(PyroModule):
     `FrameGaussianGuide(model)` this is the VAE-RNN, with `FrameGaussianGuide(model, point=True)` the AE-RNN. Sites, in
     the plate `sequences`: `a`, event (time, code); and, in the plate `time` as well, the observed `frames`.
 
-    It is trained in two stages; `stage` says what a call scores:
+    It is trained in two stages, and what is frozen (`requires_grad_(False)`, or a schedule's `frozen(stage)`) says
+    which one it is in; nothing else has to be set, saved or restored:
 
-    - `"frames"`: the auto-encoder alone, a_t ~ N(0, I) at each step. For the AE-RNN give the site `a` the weight 0: an
-      auto-encoder has no prior. (With plain `pyro.infer.SVI` the prior stays, a penalty on the size of the codes.)
-    - `"codes"`: the law of the codes alone, no `frames` site and no decoder. Freeze the encoder and let the guide give
-      the codes; maximum likelihood of f is then least squares.
-    - `"whole"`, from the start: the model above, as it is queried and compared.
+    - `"frames"`, only the predictor is frozen: the auto-encoder alone, a_t ~ N(0, I) at each step. For the AE-RNN give
+      the site `a` the weight 0 there: an auto-encoder has no prior. (Without a weight it is a penalty on the codes.)
+    - `"codes"`, the decoder is frozen, not the predictor, and the encoder should be: the law of the codes that the
+      guide gives, without `frames` site or decoding. Maximum likelihood of f is then least squares. Losses that draw
+      particles as a plate have to be told `max_plate_nesting=2` if this is the first stage that they see.
+    - `"whole"`, otherwise: the model above. In evaluation mode it always is whole.
 
-    A schedule sets it by `RecurrentCodes.prepare(stage)`; it is not part of the `state_dict`, so a model that was
-    loaded is whole. Where a frame is missing, its terms are left out and f is fed its own last output.
+    Where a frame is missing, its terms are left out and f is fed its own last output.
 
     Args:
         frame_shape: (channels, height, width) of a frame.
@@ -73,27 +73,28 @@ class RecurrentCodes(PyroModule):
         self.predictor = predictor
         self.decoder = frame_decoder(decoder, code_dim, frame_shape) if isinstance(decoder, str) else decoder
         self.likelihood = frame_likelihood(likelihood, frame_shape)
-        self._stage: RecurrentCodesStage = "whole"
 
     @property
     def stage(self) -> RecurrentCodesStage:
         """What a call scores: "frames", "codes" or "whole"."""
-        return self._stage
+        learning = {name.partition(".")[0] for name, parameter in self.named_parameters() if parameter.requires_grad}
+        stages: dict[tuple[bool, bool], RecurrentCodesStage] = {(False, True): "frames", (True, False): "codes"}
+        return stages.get(("predictor" in learning, "decoder" in learning), "whole") if self.training else "whole"
 
-    @stage.setter
-    def stage(self, stage: RecurrentCodesStage) -> None:
+    def frozen(self, stage: str) -> tuple[str, ...]:
+        """What a training schedule freezes in a stage: patterns over `model.<parameter>` and `guide.<parameter>`.
+
+        Raises:
+            ValueError: if there is no stage of that name.
+        """
         if stage not in get_args(RecurrentCodesStage):
             raise ValueError(f"stage: expected one of {', '.join(get_args(RecurrentCodesStage))}, got {stage!r}")
-        self._stage = stage
-
-    @staticmethod
-    def prepare(stage: RecurrentCodesStage) -> Callable[[Any, Any], None]:
-        """What a training schedule calls with model and guide at the start of a stage: it sets the model's `stage`."""
-
-        def set_stage(model: RecurrentCodes, guide: nn.Module) -> None:
-            model.stage = stage
-
-        return set_stage
+        if stage == "whole":
+            return ()
+        if stage == "frames":
+            return ("model.predictor.*",)
+        law = ("model.likelihood.*",) if any(True for _ in self.likelihood.parameters()) else ()
+        return ("model.decoder.*", *law, "guide.encoder.*")
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
         """Draw or score one batch.
@@ -104,20 +105,22 @@ class RecurrentCodes(PyroModule):
             controls: (sequences, time, control) or None; `controls[:, t]` acts between frames t - 1 and t.
 
         Returns:
-            The codes, (*particles, sequences, time, code).
+            The codes, as drawn inside the plates.
         """
         frames = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
         num_sequences, num_frames = frames.shape[:2]
         seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        stage = self.stage
         with pyro.plate("sequences", num_sequences, dim=-1):
-            if self.stage == "frames":
+            if stage == "frames":
                 zeros = frames.new_zeros(num_sequences, num_frames, self.code_dim)
                 law = dist.Normal(zeros, torch.ones_like(zeros)).to_event(1).mask(seen).to_event(1)
             else:
                 law = self.predictor.law(num_sequences, num_frames, observed, controls)
-            codes = merge_particles(pyro.sample("a", law), 2)
-            if self.stage != "codes":
-                frame_law = self.likelihood(to_time_plate(self.decoder(codes), 3))
-                with pyro.plate("time", num_frames, dim=-2):
-                    pyro.sample("frames", frame_law.mask(seen.T), obs=to_time_plate(frames, 3))
+            codes = pyro.sample("a", law)
+            if stage == "codes":
+                return codes
+            frame_law = self.likelihood(to_time_plate(self.decoder(merge_particles(codes, 2)), 3))
+            with pyro.plate("time", num_frames, dim=-2):
+                pyro.sample("frames", frame_law.mask(seen.T), obs=to_time_plate(frames, 3))
         return codes

@@ -1,7 +1,7 @@
 """Recurrent networks that predict the codes of a sequence from one another."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
 import torch
@@ -165,7 +165,9 @@ class AutoregressiveCodes(TorchDistribution):
         self.predictor, self.observed, self.controls = predictor, observed, controls
         super().__init__(batch_shape, Size((num_steps, predictor.code_dim)), validate_args=False)
 
-    def expand(self, batch_shape: Size, _instance: "AutoregressiveCodes | None" = None) -> "AutoregressiveCodes":
+    def expand(
+        self, batch_shape: Sequence[int], _instance: "AutoregressiveCodes | None" = None
+    ) -> "AutoregressiveCodes":
         """The same law for a larger batch (particles to the left)."""
         return AutoregressiveCodes(self.predictor, Size(batch_shape), self.event_shape[0], self.observed, self.controls)
 
@@ -280,7 +282,7 @@ class HiddenCodes(TorchDistribution):
         event_shape = Size((hidden.shape[1], predictor.code_dim))
         super().__init__(batch_shape or hidden.shape[:1], event_shape, validate_args=False)
 
-    def expand(self, batch_shape: Size, _instance: "HiddenCodes | None" = None) -> "HiddenCodes":
+    def expand(self, batch_shape: Sequence[int], _instance: "HiddenCodes | None" = None) -> "HiddenCodes":
         """The same score for a larger batch (particles to the left)."""
         return HiddenCodes(self.predictor, self.hidden, self.visible, self.controls, Size(batch_shape))
 
