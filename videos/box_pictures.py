@@ -75,10 +75,11 @@ def lit_pictures(
     strokes.append((rows, columns, on_line & (path.overlaps > 0).unsqueeze(-1)))
 
     if paddles.lines:
-        upper, lower = paddles.ends(path.paddles)
-        longest = math.ceil(2.0 * paddles.half_length)
-        rows, columns, on_line = antialiased_line_pixels(_pixel(upper, size), _pixel(lower, size), longest)
-        strokes += [(rows, columns, on_line), (rows, columns + 1, on_line)]
+        upper = _pixel(paddles.ends(path.paddles)[0], size).long().unsqueeze(-2)  # (sequences, time, paddles, 1, 2)
+        below = torch.arange(round(2.0 * paddles.half_length) + 1, device=upper.device)
+        rows = (upper[..., 1] + below).repeat(1, 1, 1, 2)
+        columns = torch.cat([upper[..., 0], upper[..., 0] + 1], -1).repeat_interleave(len(below), -1)
+        strokes.append((rows, columns, torch.ones_like(rows, dtype=torch.bool)))
 
     rows, columns, visible = (
         torch.cat([part.flatten(2) for part in parts], -1) for parts in zip(*strokes, strict=True)

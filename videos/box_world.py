@@ -231,7 +231,14 @@ class PolygonWorld(BoxWorld):
     """
 
     start_std: float = 2.5
-    corners: tuple[tuple[float, float], ...] = ((3, 1), (1, 15), (8, 30), (25, 30), (30, 8), (15, 1))
+    corners: tuple[tuple[float, float], ...] = (
+        (3.0, 1.0),
+        (1.0, 15.0),
+        (8.0, 30.0),
+        (25.0, 30.0),
+        (30.0, 8.0),
+        (15.0, 1.0),
+    )
 
     def _outline(self) -> tuple[Segment, ...]:
         return tuple(zip(self.corners, (*self.corners[1:], self.corners[0]), strict=True))
@@ -261,7 +268,8 @@ class PongWorld(BoxWorld):
     _first_frame_moved: ClassVar[bool] = True
 
     def _outline(self) -> tuple[Segment, ...]:
-        return ((0.0, 1.0), (self.size, 1.0)), ((0.0, self.size), (self.size, self.size))
+        side = float(self.size)
+        return ((0.0, 1.0), (side, 1.0)), ((0.0, side), (side, side))
 
     def _paddles(self) -> Paddles:
         return Paddles(lines=(0.0, self.size - 2.0), half_length=self.paddle_half_length, radius=1.0)

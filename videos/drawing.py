@@ -89,18 +89,17 @@ def antialiased_line_pixels(
         ends: (*batch, 2), pixels.
         longest: number of steps along the longer axis up to which lines are drawn; longer ones are cut there.
     """
-    start, span = starts.round().long(), ends.round().long() - starts.round().long()
+    start = starts.round()
+    span = ends.round() - start
     length = span.abs().amax(-1, keepdim=True)  # (*batch, 1)
-    steps = torch.arange(longest + 1, device=starts.device)
-    # In whole numbers, so that "through the middle of a pixel" is exact: the shorter axis moves steps * span / length.
-    divisor = length.clamp(min=1).unsqueeze(-1)
-    travelled = steps.unsqueeze(-1) * span.unsqueeze(-2)  # (*batch, steps, 2)
-    near = torch.div(travelled, divisor, rounding_mode="floor")
-    between = (travelled - near * divisor != 0).any(-1)  # the longer axis always falls on a pixel
+    steps = torch.arange(longest + 1, device=starts.device, dtype=starts.dtype)
+    # A quotient of small whole numbers that is whole comes out exact, so "through the middle of a pixel" is exact too.
+    travelled = steps.unsqueeze(-1) * span.unsqueeze(-2) / length.clamp(min=1).unsqueeze(-1)  # (*batch, steps, 2)
+    near = travelled.floor()
+    between = (travelled != near).any(-1)  # the longer axis always falls on a pixel
     near = near + start.unsqueeze(-2)
-    across = (span.abs() < length).long()  # (*batch, 2), one for the shorter axis
-    far = near + across.unsqueeze(-2)
-    points = torch.cat([near, far], -2)
+    far = near + (span.abs() < length).to(near.dtype).unsqueeze(-2)  # one further along the shorter axis
+    points = torch.cat([near, far], -2).long()
     drawn = steps <= length
     return points[..., 1], points[..., 0], torch.cat([drawn, drawn & between], -1)
 

@@ -2,8 +2,6 @@
 
 import logging
 import os
-import zipfile
-import zlib
 from dataclasses import fields
 from pathlib import Path
 
@@ -48,11 +46,8 @@ def load_videos(path: str | os.PathLike[str]) -> VideoBatch:
             f"path: expected an .npz file of videos, got {path}, which is no file; check the folder"
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            wanted = [name for name in ("images", *_FIELDS) if name in getattr(archive, "files", ())]
-            # The authors' pong files have an entry `controls` that holds nothing but a pickled None.
-            arrays = {name: archive[name] for name in wanted if "images" not in wanted or name in ("images", "state")}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, AttributeError) as error:
+        arrays = _read_arrays(path)
+    except Exception as error:  # numpy's parser fails in many ways on damaged bytes, SyntaxError among them
         raise ValueError(
             f"path: expected an .npz file of videos, got {path}, which cannot be read ({error}); "
             "it is truncated or of another kind: copy or download it again"
@@ -90,6 +85,17 @@ def save_videos(path: str | os.PathLike[str], videos: VideoBatch) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(beside, path)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an archive that belong to videos; none for a file of another kind that numpy can read."""
+    with path.open("rb") as stream:
+        archive = np.load(stream, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            return {}
+        # The authors' pong files have an entry `controls` that holds nothing but a pickled None.
+        wanted = ("images", "state") if "images" in archive.files else _FIELDS
+        return {name: archive[name] for name in wanted if name in archive.files}
 
 
 def _from_authors(path: Path, images: np.ndarray, state: np.ndarray | None) -> VideoBatch:

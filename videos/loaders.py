@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from videos.batch import VideoBatch
 from videos.missing import MissingPattern
 
 
+@runtime_checkable
 class Simulator(Protocol):
     """What makes videos: a frozen dataclass of physical settings."""
 
@@ -24,6 +25,7 @@ class Simulator(Protocol):
         ...
 
 
+@runtime_checkable
 class VideoSource(Protocol):
     """What training reads its batches from.
 

@@ -4,13 +4,14 @@ Every pattern is called as `pattern(num_sequences, num_frames, ..., generator=ge
 (sequences, time), True = seen; fix its settings with `functools.partial` to hand it to a loader.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 
+@runtime_checkable
 class MissingPattern(Protocol):
     """What a loader calls to draw masks; `functools.partial(random_drop, probability=0.4)` is one."""
 
