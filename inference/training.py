@@ -1,7 +1,6 @@
 """Training a model and a guide: the call, and what it promises."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from pyro.infer import ELBO
@@ -12,9 +11,10 @@ from inference.progress import Interrupts
 from inference.runs import RunFolder
 from inference.schedules import Number, Schedule
 from inference.stages import Stage
-from inference.training_loop import TrainingLoop, TrainingOptions, TrainingResult, VideoSource
+from inference.training_loop import TrainingLoop, TrainingOptions, TrainingResult
+from videos import VideoBatch, VideoSource
 
-__all__ = ["Stage", "TrainingResult", "VideoSource", "train"]
+__all__ = ["Stage", "TrainingResult", "train"]
 
 
 def train(
@@ -26,7 +26,7 @@ def train(
     *,
     learning_rate: Schedule,
     run: RunFolder,
-    validation: Any = None,
+    validation: VideoBatch | None = None,
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     clip_norm: Number | None = None,
     log_every: int = 50,

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import pyro
 import torch
@@ -20,16 +20,9 @@ from inference.runs import RunFolder, changed_fields, describe
 from inference.schedules import Number, Schedule, value_at
 from inference.stages import Stage, learnable_parameters, split_frozen
 from inference.svi import SVI, NonFiniteError
+from videos import VideoBatch, VideoSource
 
 VALIDATION_STREAM = 1  # training's streams come from (seed), those of the validation bound from (seed, 1)
-
-
-class VideoSource(Protocol):
-    """What gives the batches of training, as a pure function of the step: see `videos.VideoSource`."""
-
-    def batch(self, step: int) -> Any:
-        """The batch of a step, a `VideoBatch`: the same whenever it is asked for."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,7 @@ class TrainingLoop:
         source: VideoSource,
         stages: Sequence[Stage],
         run: RunFolder,
-        validation: Any,
+        validation: VideoBatch | None,
         options: TrainingOptions,
     ) -> None:
         self.model, self.guide, self.loss, self.source = model, guide, loss, source
@@ -289,6 +282,7 @@ class TrainingLoop:
     def _validate(self) -> float | None:
         """The validation bound in nats per sequence; None if it is not finite, which is never a best one."""
         assert self.svi is not None
+        assert self.validation is not None
         total, size = 0.0, self.source.batch(0).num_sequences
         with seeded(self.options.seed, VALIDATION_STREAM):
             for start in range(0, self.validation.num_sequences, size):
