@@ -173,9 +173,12 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _compare(options: argparse.Namespace, rest: list[str]) -> int:
-    evidence = {}
-    for path in options.runs:
-        evidence[path.name] = run_evidence(load_run(path, options.device), options.num_particles, options.num_sequences)
+    if len({path.name for path in options.runs}) < len(options.runs):
+        raise ValueError("runs: expected folders with different names, as the table is by name; two have the same name")
+    evidence = {
+        path.name: run_evidence(load_run(path, options.device), options.num_particles, options.num_sequences)
+        for path in options.runs
+    }
     print(compare(evidence))
     return 0
 

@@ -12,7 +12,7 @@ from inference.queries import impute
 from videos.batch import VideoBatch
 from videos.missing import gap, random_drop
 
-PATTERNS: dict[str, tuple[Callable[..., Tensor], str, tuple[float, ...]]] = {
+PATTERNS: dict[str, tuple[Callable[..., Tensor], str, tuple[float | int, ...]]] = {
     "random": (random_drop, "probability", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)),
     "gap": (gap, "length", (1, 3, 5, 7, 9, 11, 13, 15)),
 }
@@ -33,7 +33,7 @@ class ImputationCurve:
 
     pattern: str
     method: str
-    levels: tuple[float, ...]
+    levels: tuple[float | int, ...]
     errors: tuple[float, ...]
     standard_errors: tuple[float, ...]
 
@@ -45,7 +45,7 @@ def imputation_curve(
     pattern: str,
     method: str,
     *,
-    levels: Sequence[float] | None = None,
+    levels: Sequence[float | int] | None = None,
     num_masks: int = 4,
     seed: int = 0,
     progress: bool = False,

@@ -76,12 +76,10 @@ class RecurrentCodesRecipe(Recipe):
                 pretraining,
                 frozen=("model.predictor.*",),
                 site_weights={} if self.variational else {"a": 0.0},  # a plain auto-encoder has no prior
-                prepare=RecurrentCodes.prepare("frames"),
             ),
             Stage(
                 self.num_steps - pretraining,
-                frozen=("guide.*", "model.decoder.*"),
-                prepare=RecurrentCodes.prepare("codes"),
+                frozen=("guide.encoder.*", "model.decoder.*"),
             ),
         ]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from pyro.infer import ELBO, Trace_ELBO
@@ -105,7 +105,7 @@ class Recipe(ABC):
         """Updates in all."""
         return self.steps_per_epoch * self.epochs
 
-    def override(self, options: Mapping[str, str]) -> Self:
+    def override(self, options: Mapping[str, str]) -> "Recipe":
         """The same recipe with some fields replaced, given as text.
 
         Args:

@@ -47,10 +47,11 @@ class ConvEncoder(nn.Module):
             ]
         self.convolutions = nn.Sequential(*layers)
         self.apply(glorot)
-        self.to(memory_format=memory_format)  # pyright: ignore[reportCallIssue]
 
     def forward(self, frames: Float[Tensor, "*batch channels height width"]) -> Float[Tensor, "*batch feature"]:
         """Features of each frame, in the frames' dtype."""
+        # Images carry the layout. Weights keep theirs: Pyro's param store copies weights that are not contiguous, and
+        # then trains the copies.
         images = frames.reshape(-1, *self.frame_shape).contiguous(memory_format=self.memory_format)
         with _autocast(images, self.precision):
             features = self.convolutions(images)
@@ -98,7 +99,6 @@ class ConvDecoder(nn.Module):
             layers += [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.ReLU(), nn.PixelShuffle(2)]
         self.convolutions = nn.Sequential(*layers, nn.Conv2d(channels, frame_shape[0], 1))
         self.apply(glorot)
-        self.to(memory_format=memory_format)  # pyright: ignore[reportCallIssue]
 
     def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch channels height width"]:
         """A frame of unbounded values for each code, in the codes' dtype."""

@@ -1,0 +1,94 @@
+"""Where a training step of the Kalman VAE goes, and what width, precision and missing frames cost.
+
+    python benchmarks/training_step.py --output runs/training_step.json
+
+Times whole steps of `inference.SVI` (median of repetitions) for variants of the `kvae-box` recipe, and the parts of one
+of them by the profiler: frame networks, Kalman marginal, dynamics network, the rest.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from inference.checkpoints import write_bytes
+from inference.provenance import provenance
+from inference.recipes import RECIPES
+from inference.recipes.recipe import Recipe
+from inference.svi import SVI
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "width 32, float32": {"channels": 32, "precision": "float32"},
+    "width 32, bfloat16": {"channels": 32, "precision": "bfloat16"},
+    "width 16, float32": {"channels": 16, "precision": "float32"},
+    "width 16, bfloat16": {"channels": 16, "precision": "bfloat16"},
+    "width 8, float32": {"channels": 8, "precision": "float32"},
+    "width 16, bfloat16, 40 % missing": {"channels": 16, "precision": "bfloat16", "missing": 0.4},
+    "width 16, bfloat16, states drawn (joint)": {"channels": 16, "precision": "bfloat16", "posterior": "joint"},
+    "width 16, bfloat16, batch 64": {"channels": 16, "precision": "bfloat16", "batch_size": 64},
+}
+
+
+def prepared(recipe: Recipe, device: str):
+    """A step that can be called again and again on one batch."""
+    recipe = replace(recipe, num_train=recipe.batch_size, num_validation=1, num_test=1)
+    model, guide = (module.to(device) for module in recipe.build())
+    parameters = [*model.parameters(), *guide.parameters()]
+    svi = SVI(model, guide, torch.optim.Adam(parameters, 1e-4), recipe.loss(), clip_norm=recipe.clip_norm)
+    batch = recipe.training_source(recipe.splits().train).batch(0).to(device)
+    return lambda: svi.step(*batch.arguments)
+
+
+def milliseconds(step, repetitions: int, device: str) -> float:
+    """Median time of a step."""
+    times = []
+    for repetition in range(repetitions + 2):
+        began = time.perf_counter()
+        step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        if repetition >= 2:
+            times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)
+
+
+def parts(step) -> dict[str, float]:
+    """Milliseconds of CPU time of one step by kind of operation."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step()
+    kinds = {"convolutions": ("conv", "mkldnn"), "LSTM": ("lstm",), "Kalman marginal": ("kinema", "gaussian")}
+    sums = dict.fromkeys([*kinds, "everything else"], 0.0)
+    for event in profile.key_averages():
+        kind = next(
+            (kind for kind, words in kinds.items() if any(word in event.key for word in words)), "everything else"
+        )
+        sums[kind] += event.self_cpu_time_total / 1000
+    return sums
+
+
+def main() -> None:
+    """Time all variants, print and write a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("runs/training_step.json"))
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    rows = {}
+    for name, changes in VARIANTS.items():
+        step = prepared(replace(RECIPES["kvae-box"], **changes), options.device)
+        rows[name] = milliseconds(step, options.repetitions, options.device)
+        print(f"{name:45} {rows[name]:8.1f} ms", flush=True)
+    profile = parts(prepared(RECIPES["kvae-box-cpu"], "cpu"))
+    for kind, value in profile.items():
+        print(f"    {kind:41} {value:8.1f} ms of CPU time")
+    record = {"provenance": provenance(), "milliseconds": rows, "parts": profile, "profiled": "kvae-box-cpu"}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(options.output, json.dumps(record, indent=1).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Every recipe: builds a pair that fits, plans its steps, survives a run folder, and takes options as text."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from guides import check_guide
+from inference.evaluation import plain_config, recipe_of
+from inference.recipes import RECIPES
+from inference.schedules import value_at
+from videos import SIMULATORS
+
+
+@pytest.fixture(params=sorted(RECIPES))
+def named(request):
+    return request.param, RECIPES[request.param]
+
+
+def test_model_and_guide_fit_each_other_and_the_videos(named):
+    _, recipe = named
+    recipe = replace(recipe, num_train=2, num_validation=1, num_test=1)
+    videos = recipe.splits().train
+    model, guide = recipe.build()
+    check_guide(model, guide, *videos.arguments)
+
+
+def test_building_twice_gives_the_same_weights(named):
+    _, recipe = named
+    first, second = (
+        [parameter for module in recipe.build() for parameter in module.parameters()] for _ in range(2)
+    )
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_stages_add_up_and_the_rate_never_grows(named):
+    _, recipe = named
+    assert sum(stage.steps for stage in recipe.stages()) == recipe.num_steps
+    rates = [value_at(recipe.schedule(), step) for step in range(0, recipe.num_steps, max(1, recipe.num_steps // 20))]
+    assert rates[0] == recipe.learning_rate
+    assert all(later <= earlier for earlier, later in zip(rates[:-1], rates[1:], strict=True))
+
+
+def test_frozen_patterns_name_parameters(named):
+    from fnmatch import fnmatchcase
+
+    _, recipe = named
+    model, guide = recipe.build()
+    names = [f"model.{name}" for name, _ in model.named_parameters()]
+    names += [f"guide.{name}" for name, _ in guide.named_parameters()]
+    for stage in recipe.stages():
+        for pattern in stage.frozen:
+            assert any(fnmatchcase(name, pattern) for name in names), pattern
+
+
+def test_config_of_a_run_gives_the_recipe_back(named):
+    name, recipe = named
+    assert recipe_of(json.loads(json.dumps(plain_config(name, recipe)))) == recipe
+
+
+def test_every_field_is_an_option(named):
+    _, recipe = named
+    for field, value in asdict(recipe).items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        assert recipe.override({field.replace("_", "-"): text}) == recipe
+
+
+def test_names_its_paper_and_a_known_world(named):
+    _, recipe = named
+    assert recipe.paper
+    assert recipe.label
+    assert recipe.world in SIMULATORS

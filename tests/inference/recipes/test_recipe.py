@@ -1,0 +1,77 @@
+"""Options of a recipe: nearest matches, types, data folders."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from inference.recipes import RECIPES, OptionError
+from videos import SIMULATORS, save_videos
+
+
+@pytest.fixture
+def recipe():
+    return RECIPES["kvae-demo"]
+
+
+def test_unknown_option_names_its_nearest_match(recipe):
+    with pytest.raises(OptionError, match=r"--bach-size: no such option; did you mean --batch-size\?"):
+        recipe.override({"bach-size": "3"})
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "message"),
+    [
+        ("epochs", "many", "--epochs: expected a whole number, got 'many'"),
+        ("learning-rate", "fast", "--learning-rate: expected a number, got 'fast'"),
+        ("learn-noise", "perhaps", "--learn-noise: expected true or false, got 'perhaps'"),
+        ("clip-norm", "soft", "--clip-norm: expected a number or none, got 'soft'"),
+        ("hidden", "a,b", "--hidden: expected numbers with commas, got 'a,b'"),
+    ],
+)
+def test_wrong_type_is_named(recipe, option, text, message):
+    with pytest.raises(OptionError, match=message):
+        recipe.override({option: text})
+
+
+def test_values_take_their_type(recipe):
+    changed = recipe.override({"clip-norm": "none", "hidden": "3,4", "data": "some/where", "learn-noise": "true"})
+    assert (changed.clip_norm, changed.hidden, changed.data, changed.learn_noise) == (None, (3, 4), Path("some/where"), True)
+
+
+def test_unknown_world(recipe):
+    with pytest.raises(OptionError, match="--world: expected one of .*got 'bix'; did you mean 'box'"):
+        replace(recipe, world="bix").splits()
+
+
+def test_simulated_splits_are_disjoint_and_the_test_set_does_not_depend_on_the_seed(recipe):
+    recipe = replace(recipe, num_train=6, num_validation=5, num_test=4)
+    first, second = recipe.splits(), replace(recipe, seed=1).splits()
+    assert torch.equal(first.test.frames, second.test.frames)
+    assert not torch.equal(first.train.frames, second.train.frames)
+    assert not torch.equal(first.train.frames[:4], first.test.frames)
+
+
+def test_data_folder_is_read(recipe, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    train, test = (SIMULATORS["box"]().simulate(count, generator) for count in (40, 6))
+    save_videos(tmp_path / "box.npz", train)
+    save_videos(tmp_path / "box_test.npz", test)
+    splits = replace(recipe, data=tmp_path, num_validation=5, num_test=4).splits()
+    assert [part.num_sequences for part in (splits.train, splits.validation, splits.test)] == [35, 5, 4]
+    assert torch.equal(splits.validation.frames, train.frames[35:])
+    with pytest.raises(OptionError, match="--data: expected at least 38 sequences in .*box.npz, got 40|got 40"):
+        replace(recipe, data=tmp_path, num_validation=20).splits()
+
+
+def test_missing_file_is_named(recipe, tmp_path):
+    with pytest.raises(FileNotFoundError, match="box.npz"):
+        replace(recipe, data=tmp_path).splits()
+
+
+def test_missing_frames_keep_the_first_three(recipe):
+    recipe = replace(recipe, num_train=32, num_validation=2, num_test=2, missing=0.6)
+    source = recipe.training_source(recipe.splits().train)
+    observed = source.batch(0).observed
+    assert observed[:, :3].all()
+    assert 0.2 < observed[:, 3:].float().mean() < 0.6

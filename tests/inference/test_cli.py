@@ -1,0 +1,163 @@
+"""The command line: what works, what is said when it does not, and that an interrupted run can go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from inference.cli import main
+from inference.recipes import RECIPES
+
+ROOT = Path(__file__).parents[2]
+TINY = "--network mlp --num-train 16 --num-validation 4 --num-test 4 --batch-size 8 --epochs 2 --frozen-epochs 1".split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of four steps."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", "kvae-demo", "--run", str(path), "--quiet", *TINY]) == 0
+    return path
+
+
+def test_recipes_are_listed(capsys):
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in RECIPES)
+
+
+def test_options_of_a_recipe_are_listed(capsys):
+    assert main(["train", "kvae-box", "--help-options"]) == 0
+    listed = capsys.readouterr().out.split("\n")
+    assert "--reconstruction-weight 0.3" in listed
+    assert "--frame-shape 1,32,32" in listed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train kvae-bx", "there is no recipe 'kvae-bx'. Did you mean 'kvae-box'?"),
+        ("train kvae-box --epoch 3", "--epoch: no such option; did you mean --epochs?"),
+        ("train kvae-box --epochs", "--epochs: expected a value"),
+        ("train kvae-box 3", "expected --option value, got '3'"),
+        ("train kvae-box --data nowhere", "nowhere"),
+        ("evaluate .", "is no run"),
+        ("render nowhere", "is not there"),
+        ("compare nowhere nowhere", "is not there"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_command_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["trian"])
+    assert stop.value.code == 2
+    assert "trian" in capsys.readouterr().err
+
+
+def test_trained_run_has_what_it_takes_to_repeat_it(run):
+    config = json.loads((run / "config.json").read_text())
+    assert config["recipe"] == "kvae-demo"
+    assert config["fields"]["num_train"] == 16
+    (entry,) = json.loads((run / "provenance.json").read_text())
+    assert entry["seed"] == 0
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps[-1] == 4
+
+
+def test_finished_run_is_left_as_it_is(run, capsys):
+    before = (run / "metrics.jsonl").read_bytes()
+    assert main(["train", "kvae-demo", "--run", str(run), "--quiet", *TINY]) == 0
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_other_options_on_the_same_folder_are_refused(run, capsys):
+    assert main(["train", "kvae-demo", "--run", str(run), "--quiet", *TINY, "--learning-rate", "0.1"]) == 2
+    assert "learning_rate" in capsys.readouterr().err
+
+
+def test_evaluate_then_render(run, capsys):
+    words = "--num-particles 6 --num-sequences 3 --num-masks 1".split()
+    assert main(["evaluate", str(run), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "log evidence" in printed
+    assert "smoothing" in printed
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["log_evidence"] >= evaluation["elbo"] - 1e-6
+    assert {(curve["pattern"], curve["method"]) for curve in evaluation["curves"]} == {
+        (pattern, method) for pattern in ("random", "gap") for method in ("smoothing", "filtering", "last frame")
+    }
+    smoothing, filtering = (
+        next(curve for curve in evaluation["curves"] if (curve["pattern"], curve["method"]) == ("random", method))
+        for method in ("smoothing", "filtering")
+    )
+    assert smoothing["errors"][-1] == pytest.approx(filtering["errors"][-1])  # nothing is seen after a gap without end
+    assert main(["render", str(run)]) == 0
+    pictures = capsys.readouterr().out.split()
+    assert {Path(picture).name for picture in pictures} >= {"imputation-0.png", "imputation-0.gif", "codes.png"}
+    assert all(Path(picture).stat().st_size > 1000 for picture in pictures)
+
+
+def test_compare(run, capsys):
+    assert main(["compare", str(run), str(run), "--num-particles", "4", "--num-sequences", "3"]) == 2
+    assert "same name" in capsys.readouterr().err
+    other = run.with_name("other")
+    assert main(["train", "kvae-demo", "--run", str(other), "--quiet", *TINY, "--seed", "1"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(run), str(other), "--num-particles", "4", "--num-sequences", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "tiny" in printed
+    assert "other" in printed
+
+
+def test_truncated_weights_are_named(run, tmp_path, capsys):
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    for path in broken.rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert main(["evaluate", str(broken)]) == 2
+    assert "safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_interrupted_command_says_how_to_go_on_and_does(tmp_path):
+    path = tmp_path / "run"
+    words = ["train", "kvae-demo", "--run", str(path), "--quiet", *TINY, "--epochs", "200"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "inference.cli", *words], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (path / "metrics.jsonl").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"go on with: kinema train kvae-demo {' '.join(TINY)} --epochs 200 --run {path}" in printed
+    assert main(words) == 0
+    steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert steps[-1] == 400
+    assert steps == sorted(set(steps))
+
+
+@pytest.mark.slow
+def test_demo(tmp_path, capsys):
+    assert main(["demo", "--run", str(tmp_path / "demo"), "--num-train", "64"]) == 0
+    printed = capsys.readouterr().out
+    assert "log evidence" in printed
+    assert "Kalman VAE, smoothing" in printed
+    assert ".gif" in printed
