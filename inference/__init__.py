@@ -1,10 +1,25 @@
 """From a model and a guide to numbers, runs and pictures."""
 
+from inference.comparison import Comparison, compare
 from inference.estimators import IWAE
+from inference.evidence import Evidence, log_evidence
 from inference.runs import RunFolder
 from inference.site_weights import SiteWeights
 from inference.stages import Stage
 from inference.svi import SVI, NonFiniteError
 from inference.training import TrainingResult, train
 
-__all__ = ["IWAE", "SVI", "NonFiniteError", "RunFolder", "SiteWeights", "Stage", "TrainingResult", "train"]
+__all__ = [
+    "IWAE",
+    "SVI",
+    "Comparison",
+    "Evidence",
+    "NonFiniteError",
+    "RunFolder",
+    "SiteWeights",
+    "Stage",
+    "TrainingResult",
+    "compare",
+    "log_evidence",
+    "train",
+]

@@ -1,0 +1,242 @@
+"""The log evidence of videos under a model, estimated by importance sampling from a guide, and how far to trust it."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from inference.estimators.traces import (
+    ImportanceTraces,
+    Program,
+    evaluation_mode,
+    find_particle_dim,
+    importance_traces,
+    local_parameters,
+    modules_of,
+)
+from inference.generators import seeded
+
+if TYPE_CHECKING:
+    import arviz
+
+SMALLEST_TAIL = 25  # particles below which ArviZ has too few in the tail (a fifth of them) to fit a Pareto law
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Importance-sampling estimates for each sequence, with what tells whether they can be believed.
+
+    For sequence n with log weights l_kn = log p(x_n, z_kn) - log q(z_kn | x_n), k = 1 ... K, in nats:
+
+    Attributes:
+        log_weights: l, (particles, sequences), float64 on the CPU.
+        log_evidence: log 1/K sum_k exp l_kn, (sequences,). Its expectation lies below the log evidence.
+        elbo: 1/K sum_k l_kn, (sequences,).
+        effective_sample_size: (sum_k w_kn)^2 / sum_k w_kn^2 with w = exp l, (sequences,), between 1 and K.
+        pareto_k: k-hat of Vehtari et al. (2024), (sequences,): the tail index of the weights. Above 0.7 the estimate
+            and its standard error cannot be relied upon; nan where there are fewer than 25 particles; minus infinity
+            where all weights are equal, as with an exact guide.
+        standard_error: Monte Carlo standard error of log_evidence by the delta method, (sequences,): the weights'
+            standard deviation over their mean and sqrt(K); nan for one particle.
+        seed: the seed with which the particles were drawn.
+        particles_per_chunk: how many particles were drawn at once.
+        sequences_per_chunk: how many sequences were run at once.
+    """
+
+    log_weights: Float[Tensor, "particles sequences"]
+    log_evidence: Float[Tensor, " sequences"]
+    elbo: Float[Tensor, " sequences"]
+    effective_sample_size: Float[Tensor, " sequences"]
+    pareto_k: Float[Tensor, " sequences"]
+    standard_error: Float[Tensor, " sequences"]
+    seed: int
+    particles_per_chunk: int
+    sequences_per_chunk: int
+
+    @property
+    def num_particles(self) -> int:
+        """K."""
+        return self.log_weights.shape[0]
+
+    @property
+    def num_sequences(self) -> int:
+        """How many sequences were weighed."""
+        return self.log_weights.shape[1]
+
+    def to_inference_data(
+        self,
+        model: Program,
+        guide: Program,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        num_draws: int = 100,
+    ) -> "arviz.InferenceData":
+        """Draws from the posterior of the latents, resampled by weight, for ArviZ.
+
+        The particles are drawn again, with the seed and the chunks of this record, and `num_draws` of them are chosen
+        for each sequence with probabilities proportional to their weights (with replacement).
+
+        Args:
+            model: the model of this record, with the same parameters.
+            guide: the guide of this record, with the same parameters.
+            frames: the videos of this record.
+            observed: their mask, if there is one.
+            controls: their controls, if there are some.
+            num_draws: draws for each sequence.
+
+        Returns:
+            Groups `posterior` (each latent site: chain, draw, its plates with `sequences` first, its own dims),
+            `log_likelihood` (each observed site: chain, draw, sequences; in nats, summed over its other plates),
+            `sample_stats` (log_weight of each draw), `observed_data`, and `evidence` (this record, by sequence).
+
+        Raises:
+            ValueError: if `num_draws` is not positive, or if model, guide or videos do not give these log weights.
+        """
+        from inference.posterior_draws import inference_data
+
+        return inference_data(self, model, guide, (frames, observed, controls), num_draws)
+
+
+def log_evidence(
+    model: Program,
+    guide: Program,
+    frames: Tensor,
+    observed: Tensor | None = None,
+    controls: Tensor | None = None,
+    *,
+    num_particles: int,
+    particles_per_chunk: int = 50,
+    sequences_per_chunk: int | None = None,
+    seed: int = 0,
+) -> Evidence:
+    """Estimate the log evidence log p(x_n) of each video by importance sampling with the guide as proposal.
+
+    log p(x_n) ~ log 1/K sum_k p(x_n, z_kn) / q(z_kn | x_n): a lower bound in expectation, tight for large K or an
+    exact guide (Burda et al., 2016). No gradients; modules in evaluation mode; site weights of training do not enter.
+
+    Each chunk has its own stream, from the seed and its place: one seed and one choice of chunk sizes give one result,
+    more particles in the same chunks only add to the first ones, and the caller's random streams are untouched. Other
+    chunk sizes draw other particles: the result is then another draw of the same estimator, within its standard error.
+
+    Args:
+        model: a `PyroModule` called `(frames, observed, controls)`; every site inside the plate `sequences`.
+        guide: likewise.
+        frames: (sequences, time, ...) in [0, 1]. Chunks go to the device of the parameters.
+        observed: bool (sequences, time), or None.
+        controls: (sequences, time, control), or None.
+        num_particles: K.
+        particles_per_chunk: how many to draw at once: memory against speed.
+        sequences_per_chunk: how many sequences to run at once; None runs all.
+        seed: of the particles.
+
+    Raises:
+        ValueError: if a number is not positive or the arguments count different numbers of sequences, and what
+            `inference.estimators.traces.importance_traces` raises.
+    """
+    num_sequences = _check_arguments((frames, observed, controls))
+    sequences_per_chunk = num_sequences if sequences_per_chunk is None else sequences_per_chunk
+    numbers = {"num_particles": num_particles, "particles_per_chunk": particles_per_chunk}
+    for name, number in (numbers | {"sequences_per_chunk": sequences_per_chunk}).items():
+        if number < 1:
+            raise ValueError(f"{name}: expected at least 1, got {number}")
+    weights = torch.empty(num_particles, num_sequences, dtype=torch.float64)
+    cells = particle_chunks(
+        model,
+        guide,
+        (frames, observed, controls),
+        num_particles=num_particles,
+        particles_per_chunk=particles_per_chunk,
+        sequences_per_chunk=sequences_per_chunk,
+        seed=seed,
+    )
+    for particles, sequences, traces in cells:
+        weights[particles, sequences] = traces.log_weights().to("cpu", torch.float64)
+    return Evidence(
+        log_weights=weights,
+        **_summaries(weights),
+        seed=seed,
+        particles_per_chunk=particles_per_chunk,
+        sequences_per_chunk=sequences_per_chunk,
+    )
+
+
+def particle_chunks(
+    model: Program,
+    guide: Program,
+    args: tuple[Tensor | None, ...],
+    *,
+    num_particles: int,
+    particles_per_chunk: int,
+    sequences_per_chunk: int,
+    seed: int,
+) -> Iterator[tuple[slice, slice, ImportanceTraces]]:
+    """Run guide and model chunk by chunk, each chunk with its own random stream.
+
+    Yields:
+        Which particles, which sequences, and the traces with their draws, on the device of the parameters.
+    """
+    parameters = (parameter for module in modules_of(model, guide) for parameter in module.parameters(recurse=False))
+    device = next((parameter.device for parameter in parameters), None)
+    num_sequences = _check_arguments(args)
+    particle_dim = None
+    for row, start in enumerate(range(0, num_sequences, sequences_per_chunk)):
+        sequences = slice(start, min(start + sequences_per_chunk, num_sequences))
+        batch = tuple(None if value is None else value[sequences].to(device) for value in args)
+        for column, first in enumerate(range(0, num_particles, particles_per_chunk)):
+            particles = slice(first, min(first + particles_per_chunk, num_particles))
+            count = particles.stop - particles.start
+            with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
+                if particle_dim is None and count > 1:
+                    particle_dim = find_particle_dim(model, guide, batch)
+                with seeded(seed, column, row):
+                    traces = importance_traces(model, guide, batch, count, particle_dim=particle_dim)
+            yield particles, sequences, traces
+
+
+def _check_arguments(args: tuple[Tensor | None, ...]) -> int:
+    sizes = {
+        name: value.shape[0]
+        for name, value in zip(("frames", "observed", "controls"), args, strict=True)
+        if value is not None
+    }
+    for name, size in sizes.items():
+        if size != sizes["frames"]:
+            raise ValueError(f"{name}: expected as many sequences as frames, {sizes['frames']}, got {size}")
+    if sizes["frames"] < 1:
+        raise ValueError("frames: expected at least one sequence, got none")
+    return sizes["frames"]
+
+
+def _summaries(weights: Float[Tensor, "particles sequences"]) -> dict[str, Any]:
+    num_particles = weights.shape[0]
+    total = torch.logsumexp(weights, 0)
+    relative = torch.exp(weights - total + math.log(num_particles))  # weights over their mean
+    variance = (relative - 1).square().sum(0) / max(num_particles - 1, 1)
+    error = (variance / num_particles).sqrt()
+    return {
+        "log_evidence": total - math.log(num_particles),
+        "elbo": weights.mean(0),
+        "effective_sample_size": torch.exp(2 * total - torch.logsumexp(2 * weights, 0)),
+        "pareto_k": _pareto_k(weights),
+        "standard_error": error if num_particles > 1 else torch.full_like(error, torch.nan),
+    }
+
+
+def _pareto_k(weights: Float[Tensor, "particles sequences"]) -> Float[Tensor, " sequences"]:
+    if weights.shape[0] < SMALLEST_TAIL:
+        return torch.full_like(weights[0], torch.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ArviZ announces its next major version at import
+        import arviz
+
+        _, values = arviz.psislw(weights.T.numpy())
+    values = torch.from_numpy(np.asarray(values, dtype=np.float64))
+    return torch.where((weights == weights[0]).all(0), -torch.inf, values)

@@ -1,0 +1,268 @@
+"""These tests pin: estimates against a closed-form evidence, the summaries' formulas, chunks and seeds, and draws."""
+
+import math
+import subprocess
+import sys
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+from inference import log_evidence
+from inference.estimators import traces
+from tests.oracles.closed_form_bounds import (
+    ToyGuide,
+    ToyModel,
+    ToyParameters,
+    elbo,
+    posterior,
+    toy_data,
+)
+from tests.oracles.closed_form_bounds import (
+    log_evidence as exact_log_evidence,
+)
+
+X = toy_data(sequences=5, time=3)
+P = ToyParameters.make()
+
+
+def toys(p=P):
+    return ToyModel(p), ToyGuide(p)
+
+
+def test_the_estimate_is_the_evidence_within_its_standard_error():
+    result = log_evidence(*toys(), X, num_particles=4000, particles_per_chunk=1000)
+    error = (result.log_evidence - exact_log_evidence(P, X)).abs() / result.standard_error
+    assert bool((error < 5).all())
+    assert bool((result.standard_error < 0.1).all())
+    spread = result.log_weights.std(0) / 4000**0.5
+    assert bool(((result.elbo - elbo(P, X)).abs() / spread < 5).all())
+    assert result.log_weights.dtype == torch.float64
+
+
+def test_an_exact_guide_needs_one_particle():
+    p = ToyParameters.make(exact_for=3)
+    result = log_evidence(*toys(p), X, num_particles=40)
+    torch.testing.assert_close(result.log_evidence, exact_log_evidence(p, X).detach())
+    torch.testing.assert_close(result.effective_sample_size, torch.full_like(result.elbo, 40.0))
+    assert bool((result.standard_error < 1e-6).all())
+
+
+def test_summaries():
+    result = log_evidence(*toys(), X, num_particles=60, particles_per_chunk=25)
+    weights = result.log_weights.exp()
+    torch.testing.assert_close(result.log_evidence, weights.mean(0).log())
+    torch.testing.assert_close(result.elbo, result.log_weights.mean(0))
+    torch.testing.assert_close(result.effective_sample_size, weights.sum(0) ** 2 / (weights**2).sum(0))
+    torch.testing.assert_close(result.standard_error, weights.std(0) / weights.mean(0) / 60**0.5)
+    assert (result.num_particles, result.num_sequences) == (60, 5)
+
+
+def test_the_standard_error_is_that_of_repetitions():
+    results = [log_evidence(*toys(), X, num_particles=200, seed=seed) for seed in range(60)]
+    spread = torch.stack([result.log_evidence for result in results]).std(0)
+    claimed = torch.stack([result.standard_error for result in results]).mean(0)
+    assert bool(((spread / claimed > 0.6) & (spread / claimed < 1.6)).all())
+
+
+def test_pareto_k_tells_a_heavy_tail_from_a_light_one():
+    """Weights exp(z^2 / 2 (1 - 1/s^2)) of N(0, s^2) draws for an N(0, 1) target: tail index 1 - s^2."""
+    x = torch.zeros(3, 1, dtype=torch.float64)
+
+    def model(x, observed, controls):
+        with pyro.plate("sequences", x.shape[0]):
+            pyro.sample("z", dist.Normal(x[:, 0], 1.0))
+
+    def guide(scale):
+        def run(x, observed, controls):
+            with pyro.plate("sequences", x.shape[0]):
+                pyro.sample("z", dist.Normal(x[:, 0], scale))
+
+        return run
+
+    narrow, wide = (log_evidence(model, guide(scale), x, num_particles=20_000) for scale in (0.4, 1.2))
+    assert bool((narrow.pareto_k > 0.7).all())
+    assert bool((wide.pareto_k < 0.4).all())
+    exact = log_evidence(model, guide(1.0), x, num_particles=30)
+    assert exact.pareto_k.tolist() == [-math.inf] * 3
+    few = log_evidence(model, guide(0.4), x, num_particles=24)
+    assert bool(few.pareto_k.isnan().all())
+    one = log_evidence(model, guide(0.4), x, num_particles=1)
+    assert bool(one.standard_error.isnan().all())
+    torch.testing.assert_close(one.log_evidence, one.elbo)
+
+
+def test_seeds_and_chunks():
+    def weigh(**options):
+        options = {"num_particles": 24, "particles_per_chunk": 8, "sequences_per_chunk": 2} | options
+        return log_evidence(*toys(), X, **options).log_weights
+
+    state = torch.get_rng_state()
+    first = weigh()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(weigh(), first)
+    assert not torch.equal(weigh(seed=1), first)
+    assert torch.equal(weigh(num_particles=40)[:24], first)  # more particles only add
+    assert len(set(first.flatten().tolist())) == first.numel()  # no chunk repeats another one's stream
+
+
+def test_other_chunks_are_another_draw_of_the_same_estimator():
+    sizes = ((500, 5), (2000, 2), (1, 5))
+    results = [
+        log_evidence(*toys(), X, num_particles=number, particles_per_chunk=particles, sequences_per_chunk=sequences)
+        for number, (particles, sequences) in zip((2000, 2000, 60), sizes, strict=True)
+    ]
+    for result in results:
+        error = (result.log_evidence - exact_log_evidence(P, X)).abs() / result.standard_error
+        assert bool((error < 5).all())
+
+
+def test_masks_and_controls_go_along_with_their_sequences():
+    observed = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)) < 0.6
+    seen = []
+
+    def model(x, mask, controls):
+        seen.append((x.shape[0], mask.shape[0], controls.shape[0]))
+        ToyModel(P)(x, mask)
+
+    x = torch.where(observed, X, torch.nan)
+    result = log_evidence(
+        model,
+        ToyGuide(P),
+        x,
+        observed,
+        torch.zeros(5, 3, 2),
+        num_particles=4000,
+        particles_per_chunk=2000,
+        sequences_per_chunk=2,
+    )
+    assert set(seen) == {(2, 2, 2), (1, 1, 1)}
+    for index in range(5):  # a missing value is integrated out: the evidence of those that are there
+        kept = X[index : index + 1, observed[index]]
+        expected = exact_log_evidence(P, kept) if kept.numel() else torch.zeros(1)
+        error = (result.log_evidence[index] - expected[0]).abs() / result.standard_error[index].clamp_min(1e-12)
+        assert error < 5 or kept.numel() == 0
+
+
+def test_modules_are_in_evaluation_mode_without_gradients():
+    class Noting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop = nn.Dropout()
+            self.model = ToyModel(P)
+
+        def forward(self, x, observed, controls):
+            assert not self.drop.training
+            assert not torch.is_grad_enabled()
+            self.model(x)
+
+    model = Noting()
+    log_evidence(model, ToyGuide(P), X, num_particles=3)
+    assert model.drop.training
+    assert list(pyro.get_param_store()) == []
+
+
+def test_the_place_of_particles_is_looked_for_once(monkeypatch):
+    calls = []
+    looked = traces.find_particle_dim
+    monkeypatch.setattr("inference.evidence.find_particle_dim", lambda *args: calls.append(1) or looked(*args))
+    log_evidence(*toys(), X, num_particles=12, particles_per_chunk=4, sequences_per_chunk=2)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_particles": 0}, "num_particles: expected at least 1, got 0"),
+        ({"num_particles": 4, "particles_per_chunk": 0}, "particles_per_chunk: expected at least 1, got 0"),
+        ({"num_particles": 4, "sequences_per_chunk": -1}, "sequences_per_chunk: expected at least 1, got -1"),
+        (
+            {"num_particles": 4, "observed": torch.ones(4, 3, dtype=torch.bool)},
+            "observed: expected as many sequences as frames, 5, got 4",
+        ),
+    ],
+)
+def test_refusals(options, message):
+    with pytest.raises(ValueError, match=message):
+        log_evidence(*toys(), X, **options)
+
+
+def test_no_sequences_are_refused():
+    with pytest.raises(ValueError, match="frames: expected at least one sequence, got none"):
+        log_evidence(*toys(), X[:0], num_particles=4)
+
+
+def test_users_see_nothing_of_arviz_announcements():
+    code = (
+        "import torch, pyro, pyro.distributions as dist, inference\n"
+        "def model(x, observed, controls):\n"
+        "    with pyro.plate('sequences', 3):\n"
+        "        pyro.sample('z', dist.Normal(0., 1.))\n"
+        "def guide(x, observed, controls):\n"
+        "    with pyro.plate('sequences', 3):\n"
+        "        pyro.sample('z', dist.Normal(0., 2.))\n"
+        "inference.log_evidence(model, guide, torch.zeros(3, 1), num_particles=30)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", "")
+
+
+def test_posterior_draws_have_the_posterior_moments():
+    result = log_evidence(*toys(), X, num_particles=4000, particles_per_chunk=1000, sequences_per_chunk=2)
+    data = result.to_inference_data(*toys(), X, num_draws=3000)
+    z = torch.from_numpy(data.posterior["z"].to_numpy())
+    assert data.posterior["z"].dims == ("chain", "draw", "sequences")
+    assert z.shape == (1, 3000, 5)
+    mean, variance = posterior(P, X)
+    ess = result.effective_sample_size.clamp_max(3000)
+    assert bool(((z[0].mean(0) - mean).abs() < 6 * (2 * variance / ess).sqrt()).all())
+    torch.testing.assert_close(z[0].var(0), variance.expand(5), rtol=0.3, atol=0)
+
+
+def test_inference_data_groups_agree_with_the_record():
+    result = log_evidence(*toys(), X, num_particles=30, particles_per_chunk=7, sequences_per_chunk=2)
+    data = result.to_inference_data(*toys(), X, num_draws=6)
+    z = torch.from_numpy(data.posterior["z"].to_numpy())[0]
+    log_weight = torch.from_numpy(data.sample_stats["log_weight"].to_numpy())[0]
+    likelihood = torch.from_numpy(data.log_likelihood["frames"].to_numpy())[0]
+    prior = dist.Normal(P.m, P.log_s.exp()).log_prob(z)
+    guide = dist.Normal(P.a * X.mean(-1) + P.c, P.log_e.exp()).log_prob(z)
+    torch.testing.assert_close(likelihood + prior - guide, log_weight)
+    direct = dist.Normal((P.w * z + P.b)[..., None], P.log_r.exp()).log_prob(X).sum(-1)
+    torch.testing.assert_close(likelihood, direct)
+    assert data.observed_data["frames"].dims == ("sequences", "time")
+    torch.testing.assert_close(torch.from_numpy(data.observed_data["frames"].to_numpy()), X)
+    torch.testing.assert_close(torch.from_numpy(data.evidence["pareto_k"].to_numpy()), result.pareto_k)
+
+
+def test_latents_with_plates_and_event_dims_keep_them():
+    def program(x, observed, controls, *, guide=False):
+        with pyro.plate("sequences", 5, dim=-1):
+            pyro.sample("a", dist.Normal(torch.zeros(7, 2), 1.0).to_event(2))
+            with pyro.plate("time", 3, dim=-2):
+                z = pyro.sample("z", dist.Normal(torch.zeros(4), 1.0).to_event(1))
+                if not guide:
+                    pyro.sample("frames", dist.Normal(z.sum(-1), 1.0), obs=x.T.float())
+
+    def guide(*args):
+        program(*args, guide=True)
+
+    for num_particles in (1, 6):
+        result = log_evidence(
+            program, guide, X, num_particles=num_particles, sequences_per_chunk=5, particles_per_chunk=4
+        )
+        data = result.to_inference_data(program, guide, X, num_draws=8)
+        assert dict(data.posterior["a"].sizes) == {"chain": 1, "draw": 8, "sequences": 5, "a_dim_0": 7, "a_dim_1": 2}
+        assert dict(data.posterior["z"].sizes) == {"chain": 1, "draw": 8, "sequences": 5, "time": 3, "z_dim_0": 4}
+
+
+def test_draws_refuse_other_parameters_and_other_videos():
+    result = log_evidence(*toys(), X, num_particles=30)
+    with pytest.raises(ValueError, match="frames: expected those of this evidence, got other log weights"):
+        result.to_inference_data(*toys(ToyParameters.make(w=0.9)), X)
+    with pytest.raises(ValueError, match="frames: expected the 5 sequences of this evidence, got 4"):
+        result.to_inference_data(*toys(), X[:4])
+    with pytest.raises(ValueError, match="num_draws: expected at least 1, got 0"):
+        result.to_inference_data(*toys(), X, num_draws=0)
