@@ -331,6 +331,8 @@ def _compare_scored_entries(
     scored = poutine.trace(poutine.condition(model, {**values, **leaves})).get_trace(*arguments)
     total = torch.stack([_masked_score(node).sum() for node in sample_sites(scored).values()]).sum()
     own = torch.stack([_masked_score({**nodes[name], "value": leaf}).sum() for name, leaf in leaves.items()]).sum()
+    if not own.requires_grad:  # point masses: the guide scores no entry
+        return
     by_model = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
     by_guide = torch.autograd.grad(own, list(leaves.values()), allow_unused=True, materialize_grads=True)
     for name, modelled, guided in zip(leaves, by_model, by_guide, strict=True):
