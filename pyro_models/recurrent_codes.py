@@ -43,8 +43,9 @@ class RecurrentCodes(PyroModule):
         frame_shape: (channels, height, width) of a frame.
         code_dim: size of a_t.
         control_dim: size of u_t, 0 = none.
-        predictor: "forward" (the LSTM above), "bidirectional" (an imputer that sees the codes on both sides; its law of
-            codes is a pseudo-likelihood, so it has no evidence), or a `CodePredictor`.
+        predictor: "forward" (the LSTM above), "bidirectional" (an imputer that sees the codes on both sides; see
+            `BidirectionalPredictor`. Its law of codes is a pseudo-likelihood that leaves some codes out, so it has no
+            evidence, and a guide that is not a point must be frozen), or a `CodePredictor`.
         decoder: "conv", "mlp", or a module (*batch, code) -> (*batch, channels, height, width).
         likelihood: "bernoulli" or "gaussian" (one learned variance per pixel).
 

@@ -194,9 +194,9 @@ class BidirectionalPredictor(CodePredictor):
 
         a_t ~ N(f(visible codes, u)_t, s^2 I)       for every hidden t, independently given the visible codes
 
-    Trained on codes that are there: at each call a random share of every sequence, drawn uniformly between nothing and
-    all, is hidden from f and predicted. The score is that of the hidden codes given the visible ones, a
-    pseudo-likelihood: it has no evidence to compare with other models.
+    In training a random share of every sequence, drawn uniformly between nothing and all, is hidden from f and
+    predicted; in evaluation mode it is every second code, so that a score can be repeated. The score is that of the
+    hidden codes given the visible ones, a pseudo-likelihood: it has no evidence to compare with other models.
 
     Args:
         code_dim: size of a code.
@@ -218,12 +218,14 @@ class BidirectionalPredictor(CodePredictor):
         observed: Bool[Tensor, "sequences time"] | None,
         controls: Float[Tensor, "sequences time control"] | None,
     ) -> TorchDistribution:
-        """Pseudo-likelihood of randomly hidden codes."""
+        """Pseudo-likelihood of hidden codes."""
         device = self.log_scale.device
-        late = torch.arange(num_steps, device=device) >= self.keep_first
-        hidden = late & (
-            torch.rand(num_sequences, num_steps, device=device) < torch.rand(num_sequences, 1, device=device)
-        )
+        steps = torch.arange(num_steps, device=device).expand(num_sequences, num_steps)
+        if self.training:
+            chosen = torch.rand(num_sequences, num_steps, device=device) < torch.rand(num_sequences, 1, device=device)
+        else:
+            chosen = (steps - self.keep_first) % 2 == 0
+        hidden = (steps >= self.keep_first) & chosen
         if observed is None:
             return HiddenCodes(self, hidden, ~hidden, controls)
         return HiddenCodes(self, hidden & observed, observed & ~hidden, controls)

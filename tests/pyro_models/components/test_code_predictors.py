@@ -134,6 +134,14 @@ def test_hidden_share_runs_from_nothing_to_all():
     assert abs(shares.mean().item() - 0.5) < 0.03
 
 
+def test_evaluation_hides_every_second_code_and_can_be_repeated():
+    predictor = scrambled(BidirectionalPredictor(CODE, hidden_dim=4, keep_first=2)).eval()
+    codes, _ = codes_and_controls()
+    law = predictor.law(SEQUENCES, TIME, None, None)
+    assert law.hidden.tolist() == SEQUENCES * [[False, False, True, False, True, False, True]]
+    assert torch.equal(law.log_prob(codes), predictor.law(SEQUENCES, TIME, None, None).log_prob(codes))
+
+
 def test_missing_codes_are_never_read():
     codes, controls = codes_and_controls()
     observed = some_missing()
