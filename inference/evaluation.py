@@ -192,6 +192,7 @@ def _position_r2(run: TrainedRun) -> dict[str, float]:
         codes = reconstruct(run.model, run.guide, *run.test.arguments).latents.get("a")
     if codes is None:
         return {}
+    positions = positions.flatten(-2)  # the coordinates of all objects
     half = codes.shape[0] // 2
     result = {}
     for degree in ("affine", "quadratic"):
