@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,10 +9,9 @@ from pathlib import Path
 
 import torch
 
-from inference.checkpoints import write_bytes
 from inference.comparison import compare
 from inference.demo import run_demo
-from inference.evaluation import EVALUATION, Evaluation, evaluate, load_run, plain_config, run_evidence
+from inference.evaluation import Evaluation, evaluate, load_run, plain_config, run_evidence, write_evaluation
 from inference.recipes import RECIPES, OptionError
 from inference.render import render
 from inference.runs import RunFolder
@@ -165,10 +163,8 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
         num_masks=options.num_masks,
         progress=sys.stderr.isatty(),
     )
-    path = options.run / EVALUATION
-    write_bytes(path, json.dumps(asdict(evaluation), indent=1).encode())
     print(_table(evaluation))
-    print(f"written to {path}")
+    print(f"written to {write_evaluation(run.folder, evaluation)}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """What a trained run is worth: bounds, evidence, imputation, and how its codes lie in the plane."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.checkpoints import write_bytes
 from inference.estimators.traces import evaluation_mode
 from inference.evidence import Evidence, log_evidence
 from inference.imputation_curves import PATTERNS, ImputationCurve, imputation_curve
@@ -72,6 +74,26 @@ class Evaluation:
     frames: int
     position_r2: Mapping[str, float]
     curves: tuple[ImputationCurve, ...]
+
+
+def write_evaluation(run: RunFolder, evaluation: Evaluation) -> Path:
+    """Write an evaluation into the run's folder, in one piece; returns the file."""
+    path = run.path / EVALUATION
+    write_bytes(path, json.dumps(asdict(evaluation), indent=1).encode())
+    return path
+
+
+def read_evaluation(run: RunFolder) -> Evaluation | None:
+    """What `write_evaluation` wrote last, None if the run has not been evaluated."""
+    path = run.path / EVALUATION
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text())
+    curves = [
+        {key: tuple(value) if isinstance(value, list) else value for key, value in curve.items()}
+        for curve in record["curves"]
+    ]
+    return Evaluation(**{**record, "curves": tuple(ImputationCurve(**curve) for curve in curves)})
 
 
 def plain_config(name: str, recipe: Recipe) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A run as pictures: imputations, codes in the plane, mixture weights, films, imputation errors beside the paper's."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +7,8 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from inference.evaluation import EVALUATION, TrainedRun
+from inference.evaluation import TrainedRun, read_evaluation
 from inference.imputation import Imputation
-from inference.imputation_curves import ImputationCurve
 from inference.pictures import (
     code_grid,
     draw_code_trajectories,
@@ -91,14 +89,11 @@ def _draw_codes(run: TrainedRun, videos: VideoBatch, answers: Mapping[str, Imput
 
 def _draw_curves(run: TrainedRun, folder: Path) -> list[Path]:
     """Imputation errors, if the run has been evaluated, beside the paper's where these are the same videos."""
-    path = run.folder.path / EVALUATION
-    if not path.is_file():
-        return []
-    curves = [ImputationCurve(**curve) for curve in json.loads(path.read_text())["curves"]]
-    if not curves:
+    evaluation = read_evaluation(run.folder)
+    if evaluation is None or not evaluation.curves:
         return []
     # The paper's curves carry the model's name, and the same name gets the same colour.
-    ours = [replace(curve, method=f"{run.recipe.label} {curve.method}".strip()) for curve in curves]
+    ours = [replace(curve, method=f"{run.recipe.label} {curve.method}".strip()) for curve in evaluation.curves]
     published = KALMAN_VAE_IMPUTATION if run.recipe.world == "box" else ()
     return [_save(draw_imputation_curves(ours, published), folder / "imputation-errors.png")]
 
