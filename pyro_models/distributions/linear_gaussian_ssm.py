@@ -1,5 +1,6 @@
 """The exact Gaussian marginal of a linear-Gaussian state-space model, as a Pyro distribution."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, cast
 
@@ -14,12 +15,12 @@ from pyro_models.distributions.gaussian_joint import (
     joint_log_density,
     singular_covariances,
 )
+from pyro_models.distributions.gaussian_marginal import gaussian_log_prob
 from pyro_models.distributions.gaussian_numerics import factor_semidefinite, is_semidefinite, semidefinite_tolerance
 from pyro_models.distributions.gaussian_path import GaussianPath
 from pyro_models.distributions.gaussian_steps import (
     Moments,
     filter_states,
-    marginal_log_prob,
     predict,
     prior_states,
     smooth_states,
@@ -150,7 +151,7 @@ class LinearGaussianSSM(TorchDistribution):
         """Dimension of one observation."""
         return self._model.obs_dim
 
-    def expand(self, batch_shape: torch.Size, _instance: "LinearGaussianSSM | None" = None) -> "LinearGaussianSSM":
+    def expand(self, batch_shape: Sequence[int], _instance: "LinearGaussianSSM | None" = None) -> "LinearGaussianSSM":
         """The same law for a larger batch; parameters are shared, not copied."""
         batch_shape = torch.Size(batch_shape)
         try:
@@ -184,13 +185,13 @@ class LinearGaussianSSM(TorchDistribution):
     def log_prob(self, a: Tensor) -> Tensor:
         """Log p(a) over the observed steps, (*batch), nats per sequence."""
         values, batch = self._values(a)
-        return marginal_log_prob(self._model.double(), values.double()).to(self._result_dtype(a)).expand(batch)
+        return gaussian_log_prob(self._model, values).expand(batch)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw observations of all steps, missing ones included; differentiable in every parameter."""
         return self.rsample_joint(sample_shape)[1]
 
-    def rsample_joint(self, sample_shape: torch.Size = torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
+    def rsample_joint(self, sample_shape: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         """Draw states (*batch, time, state) together with the observations (*batch, time, obs) that they emit."""
         states, values = draw_joint(self._model, torch.Size(sample_shape) + self.batch_shape)
         return states.to(self._model.dtype), values.to(self._model.dtype)

@@ -1,5 +1,6 @@
 """The law of a whole state path given the observations, as a Pyro distribution."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -39,7 +40,7 @@ class StatePathPosterior(TorchDistribution):
         batch = torch.broadcast_shapes(ssm.batch_shape, a.shape[:-2])
         super().__init__(batch, torch.Size([ssm.num_steps, ssm.state_dim]), validate_args=ssm._validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: "StatePathPosterior | None" = None) -> "StatePathPosterior":
+    def expand(self, batch_shape: Sequence[int], _instance: "StatePathPosterior | None" = None) -> "StatePathPosterior":
         """The same law for a larger batch; nothing is copied."""
         new = cast(StatePathPosterior, self._get_checked_instance(StatePathPosterior, _instance))
         new.ssm, new.a = self.ssm, self.a
@@ -76,7 +77,7 @@ class StatePathPosterior(TorchDistribution):
         log_prob = self.ssm.joint_log_prob(self.a, z) - self._log_evidence
         return log_prob.expand(torch.broadcast_shapes(self.batch_shape, z.shape[:-2]))
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw whole paths, (*sample, *batch, time, state)."""
         values, _ = self.ssm._values(self.a)
         path = draw_posterior(self.ssm._model, values, torch.Size(sample_shape) + self.batch_shape)

@@ -131,10 +131,8 @@ def checked_state_space(
     for name, value in given.items():
         if value is None and name in ("transition_offset", "emission_offset", "observed"):
             continue
-        kind = "a bool tensor" if name == "observed" else "a floating-point tensor"
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name}: expected {kind}, got {type(value).__name__}")
         if value.dtype != torch.bool if name == "observed" else not value.is_floating_point():
+            kind = "a bool tensor" if name == "observed" else "a floating-point tensor"
             raise TypeError(f"{name}: expected {kind}, got {value.dtype}")
         if value.dim() < EVENT_DIMS[name]:
             raise ValueError(f"{name}: expected (*batch, {_layout(name)}), got {tuple(value.shape)}")
@@ -226,9 +224,8 @@ def checked_values(
         TypeError: if it is no floating-point tensor.
         ValueError: if its shape does not fit, or (with `validate`) it is not finite where observed.
     """
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        got = value.dtype if isinstance(value, Tensor) else type(value).__name__
-        raise TypeError(f"{name}: expected a floating-point tensor, got {got}")
+    if not value.is_floating_point():
+        raise TypeError(f"{name}: expected a floating-point tensor, got {value.dtype}")
     given = value.shape[:-2]
     try:
         fits = value.dim() >= 2 and value.shape[-2:] == event_shape

@@ -1,0 +1,175 @@
+"""Vector instructions for numba: products of small matrices whose entries are vectors of sequences, and a factorisation.
+
+A *slot* is one vector of `LANES` doubles in a flat float64 work array; a matrix is a run of slots in row-major order.
+Each function here is compiled for the literal sizes of its call into explicit vector code, straight-line where short.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+LANES = 8
+_UNROLLED = 300  # multiplications above which the rows of a product are a loop instead of straight-line code
+_VECTOR = ir.VectorType(ir.DoubleType(), LANES)
+_INTEGER = ir.IntType(64)
+
+
+class _Slots:
+    """Loads and stores of vectors in the work array, for the code generators below."""
+
+    def __init__(self, context: Any, builder: Any, array_type: Any, array: Any) -> None:
+        self.builder = builder
+        data = context.make_array(array_type)(context, builder, array).data
+        self.base = builder.bitcast(data, _VECTOR.as_pointer())
+
+    def _at(self, slot: Any, row: Any, stride: int, column: Any) -> Any:
+        integer = lambda x: ir.Constant(_INTEGER, x) if isinstance(x, int) else x  # noqa: E731
+        if isinstance(row, int) and isinstance(column, int):
+            index = integer(row * stride + column)
+        else:
+            index = self.builder.add(self.builder.mul(integer(row), integer(stride)), integer(column))
+        return self.builder.gep(self.base, [self.builder.add(integer(slot), index)])
+
+    def load(self, slot: Any, row: Any, stride: int, column: Any, transposed: bool = False) -> Any:
+        """Entry (row, column) of a matrix with `stride` columns as it is stored."""
+        row, column = (column, row) if transposed else (row, column)
+        return self.builder.load(self._at(slot, row, stride, column), align=8)
+
+    def store(self, value: Any, slot: Any, row: Any, stride: int, column: Any) -> None:
+        """Write entry (row, column)."""
+        self.builder.store(value, self._at(slot, row, stride, column), align=8)
+
+    def fma(self, x: Any, y: Any, z: Any) -> Any:
+        """X y + z, rounded once."""
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fma.v{LANES}f64")
+        return self.builder.call(function, [x, y, z])
+
+
+class Recorder:
+    """Writes the vector code of one piece of the recursion; matrices are named by their first slot."""
+
+    def __init__(self, slots: _Slots) -> None:
+        self.slots = slots
+
+    def product(self, form: str, out: Any, c: Any, a: Any, b: Any, sizes: tuple[int, int, int]) -> None:
+        """Out = `form`, one of "ab", "c + ab", "c - ab", with a' and b' for transposes; sizes: rows, inner, columns.
+
+        a*b scales a matrix by one slot (inner = 1). sym(...) computes the lower triangle of a result that is symmetric
+        and mirrors it; part(ab) stands for the symmetric part (ab + b'a') / 2. Slots may coincide only where out = c, or
+        out = a in a*b.
+        """
+        builder, (rows, _, cols) = self.slots.builder, sizes
+        entry = lambda i, j: self._entry(form, i, j, c, a, b, sizes)  # noqa: E731
+        mirrored = "sym" in form or "part" in form
+        if math.prod(sizes) <= _UNROLLED:
+            entries = {(i, j): entry(i, j) for i in range(rows) for j in range(cols) if not mirrored or j <= i}
+            for (i, j), value in entries.items():
+                self.slots.store(value, out, i, cols, j)
+                if mirrored and i != j:
+                    self.slots.store(value, out, j, cols, i)
+            return
+        with cgutils.for_range(builder, ir.Constant(_INTEGER, rows)) as loop:
+            for j, value in enumerate([entry(loop.index, j) for j in range(cols)]):
+                self.slots.store(value, out, loop.index, cols, j)
+        if mirrored:
+            with (
+                cgutils.for_range(builder, ir.Constant(_INTEGER, rows)) as row,
+                cgutils.for_range(builder, row.index) as column,
+            ):
+                value = self.slots.load(out, row.index, cols, column.index)
+                self.slots.store(value, out, column.index, cols, row.index)
+
+    def _entry(self, form: str, i: Any, j: Any, c: Any, a: Any, b: Any, sizes: tuple[int, int, int]) -> Any:
+        slots, builder, (rows, inner, cols) = self.slots, self.slots.builder, sizes
+        flip_a, flip_b = "a'" in form, "b'" in form
+        left = lambda i, k: slots.load(a, i, rows if flip_a else inner, k, flip_a)  # noqa: E731
+        right = lambda k, j: slots.load(b, k, inner if flip_b else cols, j, flip_b)  # noqa: E731
+        half = _constant(0.5)
+        total = slots.load(c, i, cols, j) if "c" in form else None
+        for k in range(inner):
+            if "*" in form:
+                terms = [(slots.load(a, i, rows if flip_a else cols, j, flip_a), slots.load(b, 0, 1, 0))]
+            else:
+                terms = [(left(i, k), right(k, j))]
+            if "part" in form:
+                terms = [(builder.fmul(half, x), y) for x, y in (*terms, (left(j, k), right(k, i)))]
+            for x, y in terms:
+                x = builder.fneg(x) if "-" in form else x
+                total = builder.fmul(x, y) if total is None else slots.fma(x, y, total)
+        return total
+
+    def factor(self, inverse: Any, s: Any, determinant: Any, size: int) -> None:
+        """Inverse = s^-1 by s = M D M' (unit lower M); determinant (mantissa, exponent) *= |s|.
+
+        NaN where a pivot is not positive and finite. A running product with its exponent apart needs one logarithm at
+        the end instead of one per step.
+        """
+        slots, builder = self.slots, self.slots.builder
+        lower: dict[tuple[int, int], Any] = {}
+        scaled: dict[tuple[int, int], Any] = {}  # column j: M D below the diagonal, 1 / D on it
+        total = slots.load(determinant, 0, 1, 0)
+        for j in range(size):
+            for i in range(j, size):
+                scaled[i, j] = slots.load(s, i, size, j)
+                for k in range(j):
+                    scaled[i, j] = slots.fma(builder.fneg(lower[i, k]), scaled[j, k], scaled[i, j])
+            finite = builder.fcmp_ordered("<", scaled[j, j], _constant(math.inf))
+            positive = builder.and_(builder.fcmp_ordered(">", scaled[j, j], _constant(0.0)), finite)
+            pivot = builder.select(positive, scaled[j, j], _constant(math.nan))
+            total = builder.fmul(total, pivot)
+            scaled[j, j] = builder.fdiv(_constant(1.0), pivot)
+            for i in range(j + 1, size):
+                lower[i, j] = builder.fmul(scaled[i, j], scaled[j, j])
+        self._renormalise(determinant, total)
+        unit: dict[tuple[int, int], Any] = {}  # M^-1
+        for j in range(size):
+            unit[j, j] = _constant(1.0)
+            for i in range(j + 1, size):
+                unit[i, j] = builder.fneg(lower[i, j])
+                for k in range(j + 1, i):
+                    unit[i, j] = slots.fma(builder.fneg(lower[i, k]), unit[k, j], unit[i, j])
+        for i in range(size):
+            for j in range(i + 1):
+                entry = _constant(0.0)
+                for k in range(i, size):
+                    entry = slots.fma(builder.fmul(unit[k, i], scaled[k, k]), unit[k, j], entry)
+                slots.store(entry, inverse, i, size, j)
+                slots.store(entry, inverse, j, size, i)
+
+    def _renormalise(self, determinant: Any, value: Any) -> None:
+        """Move the binary exponent of the mantissa into its own slot; NaN stays where it is."""
+        slots, builder, integers = self.slots, self.slots.builder, ir.VectorType(_INTEGER, LANES)
+        whole = lambda x: ir.Constant(integers, [x] * LANES)  # noqa: E731
+        bits = builder.bitcast(value, integers)
+        exponent = builder.sub(builder.and_(builder.lshr(bits, whole(52)), whole(0x7FF)), whole(1023))
+        mantissa = builder.or_(builder.and_(bits, whole(0xFFFFFFFFFFFFF)), whole(1023 << 52))
+        regular = builder.fcmp_ordered("==", value, value)
+        slots.store(builder.select(regular, builder.bitcast(mantissa, _VECTOR), value), determinant, 0, 1, 0)
+        grown = builder.fadd(slots.load(determinant, 1, 1, 0), builder.sitofp(exponent, _VECTOR))
+        slots.store(grown, determinant, 1, 1, 0)
+
+
+def vector_code(write: Callable[..., None]) -> Any:
+    """Make `write(recorder, state, obs, places)` callable in numba code as f(w, state, obs, (slot, ...))."""
+
+    def typing(typingctx: Any, w: Any, state: Any, obs: Any, places: Any) -> Any:
+        sizes = state.literal_value, obs.literal_value
+        signature = types.void(w, state, obs, places)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            write(Recorder(_Slots(context, builder, w, args[0])), *sizes, cgutils.unpack_tuple(builder, args[3]))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    typing.__name__ = write.__name__
+    return intrinsic(prefer_literal=True)(typing)
+
+
+def _constant(value: float) -> Any:
+    return ir.Constant(_VECTOR, [value] * LANES)

@@ -1,0 +1,132 @@
+"""A mixture of linear-Gaussian state-space models, components and states integrated out."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from pyro.distributions import Categorical, TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+from pyro_models.distributions.gaussian_numerics import symmetrize
+from pyro_models.distributions.gaussian_path import GaussianPath
+from pyro_models.distributions.linear_gaussian_ssm import LinearGaussianSSM
+
+
+class MixtureLinearGaussianSSM(TorchDistribution):
+    r"""The law of observations of one of K state-space models, chosen once per sequence.
+
+    .. math::
+
+        p(a) = \sum_k w_k \, p(a \mid k)
+
+    as in the prior over trajectories of Chiappa and Paquet (2019, eq. 4), where the components differ in the law of the
+    first state. `log_prob` is in nats per sequence.
+
+    The choice of the component is discrete, so draws are not reparameterised: `sample` only.
+
+    Example:
+        >>> eye = torch.eye(2)
+        >>> means = torch.tensor([[-1.0, 0.1], [1.0, -0.1]])
+        >>> components = LinearGaussianSSM(means, eye, eye[None], eye[None], eye[None], eye[None], num_steps=5)
+        >>> mixture = MixtureLinearGaussianSSM(torch.zeros(2), components)
+        >>> a = mixture.sample(torch.Size([3]))
+        >>> mixture.log_prob(a).shape, mixture.component_posterior(a).probs.shape
+        (torch.Size([3]), torch.Size([3, 2]))
+
+    Args:
+        log_weights: log w, (*batch, component); normalised here, so logits will do.
+        components: the models, with batch shape (*batch, component).
+        validate_args: check that weights are finite (shapes are always checked).
+
+    Raises:
+        TypeError: if `components` is no `LinearGaussianSSM`.
+        ValueError: if the numbers of components differ or batch dims do not broadcast.
+    """
+
+    arg_constraints = {"log_weights": constraints.real_vector}  # pyright: ignore[reportAssignmentType]
+    support = constraints.independent(constraints.real, 2)  # pyright: ignore[reportAssignmentType]
+    has_rsample = False
+
+    def __init__(
+        self, log_weights: Tensor, components: LinearGaussianSSM, *, validate_args: bool | None = None
+    ) -> None:
+        if not isinstance(components, LinearGaussianSSM):
+            raise TypeError(f"components: expected a LinearGaussianSSM, got {type(components).__name__}")
+        expected = tuple(components.batch_shape)
+        if not expected or log_weights.dim() < 1 or log_weights.shape[-1] != expected[-1]:
+            raise ValueError(
+                "log_weights: expected (*batch, component) with as many components as the last batch dim of "
+                f"`components` {expected}, got {tuple(log_weights.shape)}"
+            )
+        try:
+            shape = torch.broadcast_shapes(log_weights.shape, components.batch_shape)
+        except RuntimeError:
+            raise ValueError(
+                f"log_weights: expected a shape that broadcasts with the batch of `components` {expected}, "
+                f"got {tuple(log_weights.shape)}"
+            ) from None
+        self.log_weights = log_weights.log_softmax(-1)
+        self.components = components
+        super().__init__(shape[:-1], components.event_shape, validate_args=validate_args)
+
+    @property
+    def num_components(self) -> int:
+        """How many components there are."""
+        return self.log_weights.shape[-1]
+
+    def expand(
+        self, batch_shape: Sequence[int], _instance: "MixtureLinearGaussianSSM | None" = None
+    ) -> "MixtureLinearGaussianSSM":
+        """The same law for a larger batch; nothing is copied."""
+        new = cast(MixtureLinearGaussianSSM, self._get_checked_instance(MixtureLinearGaussianSSM, _instance))
+        new.log_weights, new.components = self.log_weights, self.components
+        TorchDistribution.__init__(new, torch.Size(batch_shape), self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def log_prob(self, a: Tensor) -> Tensor:
+        """Log sum_k w_k p(a | k), (*batch), nats per sequence."""
+        log_prob = self._joint(a).logsumexp(-1)
+        return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
+
+    def component_posterior(self, a: Tensor) -> Categorical:
+        """p(k | a), a Categorical with batch (*batch)."""
+        joint = self._joint(a)
+        shape = torch.broadcast_shapes(joint.shape, (*self.batch_shape, self.num_components))
+        return Categorical(logits=joint.expand(shape), validate_args=self._validate_args)
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw a component for each sequence, then its observations of all steps."""
+        shape = torch.Size(sample_shape) + self.batch_shape
+        with torch.no_grad():
+            logits = self.log_weights.expand(*shape, self.num_components)
+            chosen = Categorical(logits=logits).sample()[..., None, None, None]
+            draws = self.components.expand(torch.Size((*shape, self.num_components))).rsample()
+            index = chosen.expand(*shape, 1, *self.event_shape)
+            return draws.gather(-3, index).squeeze(-3)
+
+    def filter(self, a: Tensor) -> GaussianPath:
+        """Mean and covariance of z_t given a_1 .. a_t under the mixture, components weighted by p(k | a_1 .. a_t)."""
+        path = self.components.filter(a.unsqueeze(-3))
+        steps = path.step_log_prob
+        assert steps is not None  # filter always fills it
+        weights = (self.log_weights[..., None] + steps.cumsum(-1)).softmax(-2)
+        return self._collapsed(path, weights, a)
+
+    def smooth(self, a: Tensor) -> GaussianPath:
+        """Mean and covariance of z_t given all of a under the mixture, components weighted by p(k | a)."""
+        path = self.components.smooth(a.unsqueeze(-3))
+        weights = self.component_posterior(a).probs[..., None].expand(path.mean.shape[:-1])
+        return self._collapsed(path, weights, a)
+
+    def _joint(self, a: Tensor) -> Tensor:
+        """Log w_k + log p(a | k), (*batch, component)."""
+        return self.log_weights + self.components.log_prob(a.unsqueeze(-3))
+
+    def _collapsed(self, path: GaussianPath, weights: Tensor, a: Tensor) -> GaussianPath:
+        """The moments of a mixture: E[m_k] and E[P_k + (m_k - m)(m_k - m)']."""
+        mean = (weights[..., None] * path.mean).sum(-3)
+        spread = path.mean - mean.unsqueeze(-3)
+        covariance = (weights[..., None, None] * (path.covariance + spread[..., None] * spread[..., None, :])).sum(-4)
+        return GaussianPath(mean=mean, covariance=symmetrize(covariance), log_prob=self.log_prob(a))
