@@ -282,7 +282,7 @@ def write(runs: Sequence[Run], steps: Path) -> str:
     lines = [
         "# Results",
         "",
-        f"Written by `{shlex.join(['python', *sys.argv])}`. Every number comes from a run folder; the commands are at the end.",
+        f"Written by `{shlex.join(['python', *sys.argv])}`. Every number comes from a run, by the commands at the end.",
         "",
     ]
     for world, title in worlds.items():

@@ -1,5 +1,6 @@
 """From a model and a guide to numbers, runs and pictures."""
 
+from inference import queries
 from inference.comparison import Comparison, compare
 from inference.estimators import IWAE
 from inference.evidence import Evidence, log_evidence
@@ -21,5 +22,6 @@ __all__ = [
     "TrainingResult",
     "compare",
     "log_evidence",
+    "queries",
     "train",
 ]

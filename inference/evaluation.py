@@ -98,7 +98,8 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
 
 def plain_config(name: str, recipe: Recipe) -> dict[str, Any]:
     """What config.json of a run says: the recipe's name and every field."""
-    return {"recipe": name, "fields": asdict(recipe)}
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(recipe).items()}
+    return {"recipe": name, "fields": values}
 
 
 def recipe_of(config: Mapping[str, Any]) -> Recipe:

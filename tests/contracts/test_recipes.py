@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +56,7 @@ def test_frozen_patterns_name_parameters(named):
 
 def test_config_of_a_run_gives_the_recipe_back(named):
     name, recipe = named
+    recipe = replace(recipe, data=Path("some") / "where")
     assert recipe_of(json.loads(json.dumps(plain_config(name, recipe)))) == recipe
 
 
