@@ -109,7 +109,7 @@ class KalmanVAERecipe(Recipe):
 
 RECIPES = {
     "kvae-box": KalmanVAERecipe(),
-    "kvae-box-cpu": KalmanVAERecipe(channels=16, precision="bfloat16", epochs=40, frozen_epochs=5),
+    "kvae-box-cpu": KalmanVAERecipe(channels=16, precision="bfloat16"),
     "kvae-demo": KalmanVAERecipe(
         channels=8, num_train=3200, num_validation=64, num_test=200, epochs=12, frozen_epochs=2
     ),
