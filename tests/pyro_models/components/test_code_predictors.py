@@ -106,6 +106,11 @@ def test_bidirectional_scores_hidden_codes_from_visible_ones_only():
     assert not law.hidden[:, :2].any()
     assert law.hidden.any()
     assert torch.equal(law.visible, ~law.hidden)
+    observed = some_missing()
+    masked = predictor.law(SEQUENCES, TIME, observed, controls)
+    assert masked.hidden.any()
+    assert not (masked.hidden & masked.visible).any()
+    assert torch.equal(masked.hidden | masked.visible, observed)
     # given the visible codes each hidden one has a Gaussian of its own: changing one moves only its own term
     predictions = predictor.predict(codes, law.visible, controls)
     terms = Normal(predictions, predictor.log_scale.exp()).log_prob(codes).sum(-1)
