@@ -4,6 +4,7 @@ A checkpoint is a folder with `weights.safetensors` and `state.pt`. It is writte
 the disk, and renamed: a process that dies on the way leaves a folder whose name begins with a dot, which nobody reads.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
+RECORD = "record"  # the entry of a safetensors file's metadata that holds ours
 
 
 class DamagedCheckpointError(ValueError):
@@ -86,9 +88,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     _flush_folder(path.parent)
 
 
-def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file atomically."""
-    write_bytes(path, _serialise(weights, metadata))
+def write_weights(path: Path, weights: Mapping[str, Tensor], record: Mapping[str, Any] | None = None) -> None:
+    """Write a safetensors file atomically, with a record of plain values in its metadata."""
+    write_bytes(path, _serialise(weights, record))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -103,10 +105,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise DamagedCheckpointError(f"{path}: not a whole file of weights ({error})") from error
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file."""
+def read_record(path: Path) -> dict[str, Any]:
+    """The record that `write_weights` put into a file's metadata."""
     with safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
+        return json.loads((file.metadata() or {})[RECORD])
 
 
 def write_checkpoint(path: Path, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -161,11 +163,12 @@ def _partial(folder: Path) -> Iterator[Path]:
     yield from folder.glob(".*.old")
 
 
-def _serialise(weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+def _serialise(weights: Mapping[str, Tensor], record: Mapping[str, Any] | None = None) -> bytes:
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
     }
-    return safetensors.torch.save(tensors, dict(metadata or {}))
+    # one entry only: several come in an order that differs from process to process
+    return safetensors.torch.save(tensors, {RECORD: json.dumps(dict(record or {}))})
 
 
 def _write_through(path: Path, content: bytes) -> None:

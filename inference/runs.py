@@ -17,7 +17,7 @@ from inference.checkpoints import (
     assign_weights,
     list_checkpoints,
     read_checkpoint,
-    read_metadata,
+    read_record,
     read_weights,
     remove_partial,
     write_bytes,
@@ -173,7 +173,7 @@ class RunFolder:
 
     def write_best(self, step: int, bound: float, weights: Mapping[str, Tensor]) -> None:
         """Write the weights that have the highest validation bound so far."""
-        write_weights(self.best_path, weights, {"step": str(step), "validation_bound": repr(bound)})
+        write_weights(self.best_path, weights, {"step": step, "validation_bound": bound})
 
     def last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that can be read whole, or None if none was written.
@@ -217,7 +217,7 @@ class RunFolder:
         if which == "best" and self.best_path.is_file():
             try:
                 assign_weights(model, guide, read_weights(self.best_path))
-                return int(read_metadata(self.best_path)["step"])
+                return int(read_record(self.best_path)["step"])
             except DamagedCheckpointError as error:
                 warnings.warn(f"{error}; falling back on the last checkpoint", stacklevel=2)
         checkpoint = self.last_checkpoint()
