@@ -139,8 +139,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     weights = read_weights(path / WEIGHTS)
     try:
         state = torch.load(path / STATE, map_location="cpu", weights_only=True)
-    except Exception as error:  # a truncated archive surfaces as any of a dozen types
-        raise DamagedCheckpointError(f"{path / STATE}: not a whole training state ({error})") from error
+    except Exception as error:  # a truncated archive surfaces as any of a dozen types, with advice not to be followed
+        reason = type(error).__name__
+        raise DamagedCheckpointError(f"{path / STATE}: not a whole training state ({reason})") from error
     return Checkpoint(path, weights, state)
 
 
