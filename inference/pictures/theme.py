@@ -18,8 +18,8 @@ _NAMED = {
     "filter": "#E69F00",
     "generat": "#009E73",
     "forecast": "#009E73",
-    "vae-rnn": "#8C564B",
     "ae-rnn": "#CC79A7",
+    "vae-rnn": "#8C564B",
     "last frame": QUIET,
     "truth": TRUTH,
     "encoded": TRUTH,
@@ -31,14 +31,16 @@ SMALL, NORMAL, LARGE = 8.5, 10.0, 11.5
 
 
 def colours_of(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name: that of the method it contains, else one that is still free.
+    """A colour for each name: that of the method it begins with, else one that is still free.
 
-    "smoothing", "KVAE smoothing" and "smoothed" are all blue, whichever picture they are in.
+    "smoothing", "KVAE smoothing" and "smoothed" are all blue, whichever picture they are in; another model's smoothing
+    is not.
     """
     colours: dict[str, str] = {}
     spare = iter(_OTHERS * 10)
     for name in names:
-        known = [colour for word, colour in _NAMED.items() if word in name.lower()]
+        method = name.lower().removeprefix("kvae ")
+        known = [colour for word, colour in _NAMED.items() if method.startswith(word)]
         colours[name] = known[0] if known else next(spare)
     return colours
 

@@ -3,13 +3,15 @@
 These tests pin: it fits its model; a missing frame changes no bit of the bound, its gradients or a completion; every
 parameter is reached; plain Pyro takes it; it owns its own parameters only; particles are scored as they would be
 alone and sequences do not mix; `complete` gives every latent in the model's layout by every method it names; queries
-take it.
+take it; no value is looked at, so that a step can be traced and captured.
 """
 
 import pyro
 import pytest
 import torch
+from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from guides import check_guide, describe_sites
 from inference import queries
@@ -198,6 +200,21 @@ def test_complete_names_its_methods_when_asked_for_another(name):
     guide = build_guide(name)[1]
     with pytest.raises(ValueError, match=r"method: expected one of .*" + guide.completion_methods[0]):
         guide.complete(*video_for(name), method="guessing")
+
+
+@members
+@pytest.mark.parametrize("missing", [False, True], ids=["all seen", "some missing"])
+def test_neither_it_nor_its_model_looks_at_a_value(name, missing):
+    # tensors without data: `.item()`, `if tensor:` and shapes that depend on values raise
+    model, guide = build_guide(name)
+    frames, observed, controls = video_for(name)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, pyro.validation_enabled(False):
+        arguments = (frames, observed if missing else None, controls)
+        arguments = tuple(None if value is None else mode.from_tensor(value) for value in arguments)
+        drawn = poutine.trace(guide).get_trace(*arguments)
+        scored = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(*arguments)
+        bound = scored.log_prob_sum() - drawn.log_prob_sum()
+    assert isinstance(bound, FakeTensor)
 
 
 @members

@@ -65,7 +65,8 @@ def test_methods_keep_their_colours_from_picture_to_picture():
     first, second = colours_of(["KVAE smoothing", "mine"]), colours_of(["smoothed", "other", "more"])
     assert first["KVAE smoothing"] == second["smoothed"]
     assert len(set(second.values())) == 3
-    assert colours_of(["VAE-RNN"]) != colours_of(["AE-RNN"])
+    four = colours_of(["VAE-RNN filtering", "AE-RNN filtering", "KVAE filtering", "DMM filtering"])
+    assert len(set(four.values())) == 4
 
 
 def test_wrong_arguments_are_named():
