@@ -89,7 +89,8 @@ def test_weights_of_another_architecture_are_refused_with_all_names():
     weights["model.extra"] = torch.zeros(1)
     message = (
         "weights: expected those of this model and guide; model.network.1.bias is missing; model.extra is not known; "
-        r"model.scale_unconstrained: expected \(3,\), got \(4,\); model.network.0.weight: expected \(3, 2\), got \(4, 2\)"
+        r"model.scale_unconstrained: expected \(3,\), got \(4,\); "
+        r"model.network.0.weight: expected \(3, 2\), got \(4, 2\)"
     )
     with pytest.raises(ValueError, match=message):
         assign_weights(Model(), None, weights)

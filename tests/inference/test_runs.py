@@ -75,8 +75,8 @@ def test_the_same_configuration_continues_a_run(run):
 
 def test_another_configuration_is_refused_by_field(run):
     message = (
-        r"was started with another configuration: steps was 5, is 4; rate was 0.1, is 0.2; nested.size\[1\] was 3, is 7; "
-        r"extra was 'absent', is True; give it the old values, or another folder"
+        r"was started with another configuration: steps was 5, is 4; rate was 0.1, is 0.2; "
+        r"nested.size\[1\] was 3, is 7; extra was 'absent', is True; give it the old values, or another folder"
     )
     with pytest.raises(ValueError, match=message):
         RunFolder.start(
