@@ -13,7 +13,9 @@ from inference.cli import main
 from inference.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
-TINY = "--network mlp --num-train 16 --num-validation 4 --num-test 4 --batch-size 8 --epochs 2 --frozen-epochs 1".split()
+TINY = (
+    "--network mlp --num-train 16 --num-validation 4 --num-test 4 --batch-size 8 --epochs 2 --frozen-epochs 1".split()
+)
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,12 @@ def test_wrong_type_is_named(recipe, option, text, message):
 
 def test_values_take_their_type(recipe):
     changed = recipe.override({"clip-norm": "none", "hidden": "3,4", "data": "some/where", "learn-noise": "true"})
-    assert (changed.clip_norm, changed.hidden, changed.data, changed.learn_noise) == (None, (3, 4), Path("some/where"), True)
+    assert (changed.clip_norm, changed.hidden, changed.data, changed.learn_noise) == (
+        None,
+        (3, 4),
+        Path("some/where"),
+        True,
+    )
 
 
 def test_unknown_world(recipe):
