@@ -53,7 +53,7 @@ def lit_pictures(
 ) -> Float[Tensor, "sequences time height width"]:
     """Whole lit pixels, as pygame 2.6.1 under pymunk 7.3.1 sets them: everything that is not black counts.
 
-    Points are rounded to pixels before y is turned round. A contact adds a mark: the antialiased line from 2 pixels
+    Points are rounded to the nearest pixel. A contact adds a mark: the antialiased line from 2 pixels
     within the ball's surface to 2 pixels beyond the wall's surface, along the normal.
 
     Args:
@@ -63,7 +63,7 @@ def lit_pictures(
         size: height and width, pixels.
         radius: of the ball, a whole number of pixels.
     """
-    rows, columns = disc_pixels(_pixel(path.positions, size), int(radius))
+    rows, columns = disc_pixels(from_y_up(path.positions, size), int(radius))
     strokes = [(rows, columns, torch.ones_like(rows, dtype=torch.bool))]
 
     ball = path.positions.unsqueeze(2)
@@ -71,11 +71,13 @@ def lit_pictures(
     inner = ball - (radius - _MARK_OVERLAP) * path.normals
     outer = ball - (from_surface + _MARK_OVERLAP) * path.normals
     longest = math.ceil(2.0 * _MARK_OVERLAP) + 1  # rounding both ends may add one
-    rows, columns, on_line = antialiased_line_pixels(_pixel(inner, size), _pixel(outer, size), longest)
+    rows, columns, on_line = antialiased_line_pixels(from_y_up(inner, size), from_y_up(outer, size), longest)
     strokes.append((rows, columns, on_line & (path.overlaps > 0).unsqueeze(-1)))
 
     if paddles.lines:
-        upper = _pixel(paddles.ends(path.paddles)[0], size).long().unsqueeze(-2)  # (sequences, time, paddles, 1, 2)
+        upper = (
+            from_y_up(paddles.ends(path.paddles)[0], size).round().long().unsqueeze(-2)
+        )  # (sequences, time, paddles, 1, 2)
         below = torch.arange(round(2.0 * paddles.half_length) + 1, device=upper.device)
         rows = (upper[..., 1] + below).repeat(1, 1, 1, 2)
         columns = torch.cat([upper[..., 0], upper[..., 0] + 1], -1).repeat_interleave(len(below), -1)
@@ -101,10 +103,6 @@ def soft_pictures(
         bars = segment_coverage(upper, lower, 2.0 * paddles.radius, size, size)
         pictures = torch.maximum(pictures, bars.amax(2))
     return pictures
-
-
-def _pixel(points: Tensor, size: int) -> Tensor:
-    return from_y_up(points.round(), size)
 
 
 @lru_cache(maxsize=32)

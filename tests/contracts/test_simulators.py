@@ -104,7 +104,7 @@ def test_positions_are_where_the_ball_is_drawn(simulator):
     middle = middle / ink.sum((-1, -2))[..., None]
     error = (middle - videos.positions[:, :, 0])[alone]
     assert len(error) > 200
-    # Whole pixels: half a pixel of rounding, and half a pixel by which the authors' disc sits up and left of its centre.
+    # Whole pixels: half a pixel of rounding, and half a pixel by which the authors' disc is up and left of its centre.
     binary = bool(((videos.frames == 0) | (videos.frames == 1)).all())
     assert error.abs().max() < (1.05 if binary else 0.05)
     if binary:

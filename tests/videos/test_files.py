@@ -30,10 +30,12 @@ def test_the_authors_layout_comes_back_aligned(tmp_path, world):
 
 
 def test_oblique_first_bounces_are_recovered_within_a_pixel(tmp_path):
-    # Towards the upper left wall of the polygon, so that the first step ends in it.
-    aside, along = torch.tensor([-15.0, 7.0]).double() / 274**0.5, torch.linspace(0.3, 0.7, 8).double()[:, None]
+    # Towards the upper left wall of the polygon, aslant, so that the first step ends in it.
+    along = torch.linspace(0.3, 0.7, 8).double()[:, None]
     on_wall = torch.tensor([1.0, 15.0]).double() * (1 - along) + torch.tensor([8.0, 30.0]).double() * along
-    initial = torch.cat([on_wall - 4.5 * aside, (14 * aside).expand(8, 2)], -1)
+    inwards = torch.tensor([15.0, -7.0]).double() / 274**0.5
+    velocity = torch.tensor([-14.0, 0.0]).double().expand(8, 2)
+    initial = torch.cat([on_wall + 4.5 * inwards, velocity], -1)
     videos = PolygonWorld(num_frames=21).roll_out(initial)
     assert videos.hits[:, 1].all()
     write_as_the_authors_do(tmp_path / "videos.npz", videos)
@@ -92,6 +94,20 @@ def test_our_own_files_come_back_unchanged(tmp_path, simulator):
             assert first.dtype == second.dtype
             assert torch.equal(first, second)
     assert [path.name for path in tmp_path.iterdir()] == ["videos.npz"]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    videos = BoxWorld(num_frames=7).simulate(5, torch.Generator().manual_seed(0))
+    save_videos(tmp_path / "videos.npz", videos)
+
+    def full_disk(stream, **arrays):
+        stream.write(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        save_videos(tmp_path / "videos.npz", videos)
+    assert torch.equal(load_videos(tmp_path / "videos.npz").frames, videos.frames)
 
 
 def test_a_missing_file_is_named(tmp_path):

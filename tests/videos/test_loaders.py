@@ -99,6 +99,11 @@ def test_endless_videos_are_all_different_and_masked_each():
     assert EndlessVideos(BoxWorld(num_frames=7), 4, seed=0).batch(0).observed is None
 
 
+def test_endless_videos_get_a_new_mask_at_every_step():
+    source = EndlessVideos(BoxWorld(num_frames=7), 4, seed=0, missing=DROP)
+    assert len({tuple(source.batch(step).observed.flatten().tolist()) for step in range(5)}) == 5
+
+
 def test_changing_a_batch_changes_no_other():
     source = EndlessVideos(BoxWorld(num_frames=7), 4, seed=0)
     before = source.batch(1).frames.clone()
