@@ -89,11 +89,8 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     if not path.is_file():
         return None
     record = json.loads(path.read_text())
-    curves = [
-        {key: tuple(value) if isinstance(value, list) else value for key, value in curve.items()}
-        for curve in record["curves"]
-    ]
-    return Evaluation(**{**record, "curves": tuple(ImputationCurve(**curve) for curve in curves)})
+    curves = tuple(ImputationCurve(**_with_tuples(curve)) for curve in record["curves"])
+    return Evaluation(**{**record, "curves": curves})
 
 
 def plain_config(name: str, recipe: Recipe) -> dict[str, Any]:
@@ -116,7 +113,7 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
     unknown = sorted(set(values) - {field.name for field in fields(kind)})
     if unknown:
         raise ValueError(f"recipe: {name!r} has no field {', '.join(unknown)}; the run was made by another version")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    values = _with_tuples(values)
     if values.get("data") is not None:
         values["data"] = Path(values["data"])
     return kind(**values)
@@ -200,6 +197,11 @@ def evaluate(
         position_r2=_position_r2(run),
         curves=tuple(curves),
     )
+
+
+def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists where our records have tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
 
 
 def _standard_error(values: Tensor) -> float:

@@ -8,7 +8,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STAY = {
-    "videos": {"SIMULATORS", "EndlessVideos", "FixedVideos", "VideoBatch", "VideoSource", "load_videos", "split_videos"},
+    "videos": {
+        "SIMULATORS",
+        "EndlessVideos",
+        "FixedVideos",
+        "VideoBatch",
+        "VideoSource",
+        "load_videos",
+        "split_videos",
+    },
     "pyro_models": {"DeepMarkovModel", "DeepVariationalBayesFilter", "KalmanVAE", "RecurrentCodes"},
     "pyro_models.distributions": {"GaussianPath", "LinearGaussianSSM", "MixtureLinearGaussianSSM"},
     "guides": {

@@ -34,7 +34,7 @@ class RecurrentCodesRecipe(Recipe):
 
     paper: ClassVar[str] = "Fraccaro et al. 2017, figures 3a and 3b, AE-RNN and VAE-RNN"
 
-    frame_shape: tuple[int, ...] = (1, 32, 32)
+    frame_shape: tuple[int, int, int] = (1, 32, 32)
     code_dim: int = 2
     variational: bool = False
     predictor: str = "forward"
@@ -52,7 +52,7 @@ class RecurrentCodesRecipe(Recipe):
     def build(self) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised from the seed."""
         pyro.set_rng_seed(self.seed)
-        frame_shape = tuple(self.frame_shape)
+        frame_shape = self.frame_shape
         options = {"channels": self.channels, "precision": self.precision}
         model = RecurrentCodes(
             frame_shape,
@@ -106,7 +106,7 @@ class MarkovRecipe(Recipe):
     paper: ClassVar[str] = "Fraccaro et al. 2017, table 1, DMM and DVBF (Krishnan et al. 2017; Karl et al. 2017)"
 
     world: str = "pendulum"
-    frame_shape: tuple[int, ...] = (1, 16, 16)
+    frame_shape: tuple[int, int, int] = (1, 16, 16)
     model: str = "dmm"
     state_dim: int = 3
     control_dim: int = 1
@@ -130,7 +130,7 @@ class MarkovRecipe(Recipe):
         pyro.set_rng_seed(self.seed)
         kind = {"dmm": DeepMarkovModel, "dvbf": DeepVariationalBayesFilter}[self.model]
         model = kind(
-            tuple(self.frame_shape),
+            self.frame_shape,
             state_dim=self.state_dim,
             control_dim=self.control_dim,
             hidden_dim=self.hidden_dim,

@@ -42,7 +42,7 @@ class KalmanVAERecipe(Recipe):
 
     paper: ClassVar[str] = "Fraccaro et al. 2017, figures 3a and 3b, KVAE"
 
-    frame_shape: tuple[int, ...] = (1, 32, 32)
+    frame_shape: tuple[int, int, int] = (1, 32, 32)
     code_dim: int = 2
     state_dim: int = 4
     num_components: int = 3
@@ -68,7 +68,7 @@ class KalmanVAERecipe(Recipe):
     def build(self) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised from the seed."""
         pyro.set_rng_seed(self.seed)
-        frame_shape = tuple(self.frame_shape)
+        frame_shape = self.frame_shape
         options = (
             {"channels": self.channels, "precision": self.precision}
             if self.network == "conv"

@@ -183,11 +183,13 @@ def _parse(option: str, text: str, hint: Any) -> Any:
             except ValueError:
                 continue
         if typing.get_origin(choice) is tuple:
-            (item, *_) = typing.get_args(choice)
+            items = typing.get_args(choice)
             try:
-                return tuple(item(part) for part in text.split(",") if part)
+                values = tuple(items[0](part) for part in text.split(",") if part)
             except ValueError:
                 continue
+            if Ellipsis in items or len(values) == len(items):
+                return values
     raise OptionError(f"--{option}: expected {_describe(choices)}, got {text!r}")
 
 

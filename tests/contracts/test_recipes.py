@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from guides import check_guide
 from inference.evaluation import plain_config, recipe_of
 from inference.recipes import RECIPES
@@ -28,9 +29,7 @@ def test_model_and_guide_fit_each_other_and_the_videos(named):
 
 def test_building_twice_gives_the_same_weights(named):
     _, recipe = named
-    first, second = (
-        [parameter for module in recipe.build() for parameter in module.parameters()] for _ in range(2)
-    )
+    first, second = ([parameter for module in recipe.build() for parameter in module.parameters()] for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from inference.cli import main
 from inference.recipes import RECIPES
 

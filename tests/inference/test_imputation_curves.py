@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from inference.imputation_curves import PATTERNS, imputation_curve
 from videos import VideoBatch
 

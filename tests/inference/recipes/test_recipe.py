@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from inference.recipes import RECIPES, OptionError
 from videos import SIMULATORS, save_videos
 
@@ -27,6 +28,7 @@ def test_unknown_option_names_its_nearest_match(recipe):
         ("learn-noise", "perhaps", "--learn-noise: expected true or false, got 'perhaps'"),
         ("clip-norm", "soft", "--clip-norm: expected a number or none, got 'soft'"),
         ("hidden", "a,b", "--hidden: expected numbers with commas, got 'a,b'"),
+        ("frame-shape", "32,32", "--frame-shape: expected numbers with commas, got '32,32'"),
     ],
 )
 def test_wrong_type_is_named(recipe, option, text, message):
