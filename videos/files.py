@@ -25,7 +25,7 @@ def load_videos(path: str | os.PathLike[str]) -> VideoBatch:
     step that follows the drawing of frame t, so it belongs to frame t + 1 and is moved there; the last one has no
     frame and is left out. The state of frame 0 is not in the file. It is recovered from that of frame 1: the ball flew
     back freely, or was reflected by an upright or level wall, whichever agrees with the drawn ball; where neither does
-    (oblique walls, 3 sequences in 1000 of the polygon) the position is that of the drawn ball, within a pixel.
+    (oblique walls, 3 sequences in 1000 of the polygon) the position is that of the drawn ball, within 1.3 pixels.
 
     Sequences in which the ball's centre leaves the rectangle spanned by the walls (the pixels that are lit in every
     frame of the file; [2, 30] in the boxes) are dropped: about 1 in 90 with gravity.
