@@ -194,6 +194,7 @@ def test_no_sequences_are_refused():
         log_evidence(*toys(), X[:0], num_particles=4)
 
 
+@pytest.mark.slow
 def test_users_see_nothing_of_arviz_announcements():
     code = (
         "import torch, pyro, pyro.distributions as dist, inference\n"

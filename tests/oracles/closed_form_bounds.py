@@ -7,7 +7,6 @@ is a K-dimensional Gaussian integral over the guide's standard normal draws, don
 are those of these expressions.
 """
 
-import itertools
 import math
 from dataclasses import dataclass, fields
 
@@ -88,11 +87,9 @@ def importance_weighted_bound(p: ToyParameters, x: Tensor, num_particles: int, n
     points, weights = (torch.from_numpy(values) for values in np.polynomial.hermite_e.hermegauss(nodes))
     log_weights = toy_log_weight(p, x, points[:, None])  # (nodes, sequences)
     weights = weights / weights.sum()
-    total = torch.zeros_like(log_weights[0])
-    for index in itertools.product(range(nodes), repeat=num_particles):
-        chosen = torch.tensor(index)
-        total = total + weights[chosen].prod() * torch.logsumexp(log_weights[chosen], 0)
-    return total - math.log(num_particles)
+    chosen = torch.cartesian_prod(*[torch.arange(nodes)] * num_particles).reshape(-1, num_particles)
+    terms = torch.logsumexp(log_weights[chosen], 1) - math.log(num_particles)  # (configurations, sequences)
+    return weights[chosen].prod(-1) @ terms
 
 
 def toy_log_weight(p: ToyParameters, x: Tensor, noise: Tensor) -> Tensor:
@@ -111,7 +108,7 @@ def gradients(p: ToyParameters, bound) -> dict[str, Tensor]:
 
 
 class ToyModel(PyroModule):
-    """z in the plate of sequences, x in those of sequences and time; takes x (sequences, time) and a mask of its shape."""
+    """z in the plate of sequences, x in those of sequences and time; takes x (sequences, time) and its mask."""
 
     def __init__(self, p: ToyParameters, scale: float = 1.0) -> None:
         super().__init__()
