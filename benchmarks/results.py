@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from inference.evaluation import Evaluation, read_evaluation, recipe_of
+from inference.evaluation import Evaluation, read_evaluation
 from inference.imputation_curves import PATTERNS, ImputationCurve
+from inference.recipe_runs import recipe_of
 from inference.recipes import Recipe
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
 from inference.runs import RunFolder

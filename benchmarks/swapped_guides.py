@@ -18,9 +18,9 @@ from tqdm import trange
 
 from guides.recurrent_states import RecurrentStateGuide
 from inference.checkpoints import write_bytes
-from inference.evaluation import TrainedRun, load_run
 from inference.evidence import log_evidence
 from inference.provenance import provenance
+from inference.recipe_runs import TrainedRun, load_run
 from inference.recipes.kalman_vae import KalmanVAERecipe
 from inference.svi import SVI
 from videos.batch import VideoBatch

@@ -27,7 +27,7 @@ class DamagedCheckpointError(ValueError):
     """A checkpoint that cannot be read whole."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """What a training run needs to go on.
 

@@ -11,12 +11,11 @@ import torch
 
 from inference.comparison import compare
 from inference.demo import run_demo
-from inference.evaluation import Evaluation, evaluate, load_run, plain_config, run_evidence, write_evaluation
+from inference.evaluation import Evaluation, evaluate, run_evidence, write_evaluation
+from inference.recipe_runs import load_run, train_recipe
 from inference.recipes import RECIPES, OptionError
 from inference.render import render
-from inference.runs import RunFolder
 from inference.svi import NonFiniteError
-from inference.training import train
 
 USAGE_ERROR, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -122,28 +121,11 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise OptionError(f"--device: expected cpu, as this machine has no CUDA device, got {options.device}")
     path = options.run or Path("runs") / f"{name}-{recipe.seed}"
-    splits = recipe.splits()
-    model, guide = recipe.build()
-    model.to(device)
-    guide.to(device)
-    run = RunFolder.start(path, plain_config(name, recipe), seed=recipe.seed)
     print(
-        f"{name}: {recipe.num_steps} steps; {splits.train.num_sequences} training sequences ({splits.source}); {path}"
+        f"{name}: {recipe.num_steps} steps of {recipe.batch_size} sequences of {recipe.data or 'the simulator'}; {path}"
     )
     try:
-        result = train(
-            model,
-            guide,
-            recipe.loss(),
-            recipe.training_source(splits.train),
-            recipe.stages(),
-            learning_rate=recipe.schedule(),
-            run=run,
-            validation=splits.validation,
-            clip_norm=recipe.clip_norm,
-            seed=recipe.seed,
-            progress=not options.quiet,
-        )
+        result = train_recipe(name, recipe, path, device=device, progress=not options.quiet)
     except KeyboardInterrupt:
         words = " ".join([name, *rest, *(["--run", str(options.run)] if options.run else [])])
         print(f"\ninterrupted; go on with: kinema train {words}", file=sys.stderr)

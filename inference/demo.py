@@ -4,13 +4,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from inference.evaluation import TrainedRun, load_run, plain_config
 from inference.evidence import log_evidence
 from inference.imputation_curves import imputation_curve
+from inference.recipe_runs import TrainedRun, load_run, train_recipe
 from inference.recipes import RECIPES
 from inference.render import render
-from inference.runs import RunFolder
-from inference.training import train
 
 RECIPE = "kvae-demo"
 NUM_WEIGHED = 32  # test sequences of bound and evidence
@@ -37,24 +35,11 @@ def run_demo(path: Path, *, seed: int = 0, num_train: int | None = None) -> None
     recipe = replace(RECIPES[RECIPE], seed=seed)
     if num_train is not None:
         recipe = replace(recipe, num_train=num_train)
-    run = RunFolder.start(path, plain_config(RECIPE, recipe), seed=seed)
-    print(f"Simulating {recipe.num_train} videos of a ball in a box")
-    splits = recipe.splits()
-    model, guide = recipe.build()
-    print(f"Training a Kalman VAE, {recipe.num_steps} steps of {recipe.batch_size} videos (Ctrl-C keeps the run)")
-    train(
-        model,
-        guide,
-        recipe.loss(),
-        recipe.training_source(splits.train),
-        recipe.stages(),
-        learning_rate=recipe.schedule(),
-        run=run,
-        validation=splits.validation,
-        clip_norm=recipe.clip_norm,
-        seed=seed,
-        validate_every=200,
+    print(
+        f"Training a Kalman VAE on {recipe.num_train} simulated videos of a ball in a box, {recipe.num_steps} steps "
+        f"of {recipe.batch_size} videos (Ctrl-C keeps the run)"
     )
+    train_recipe(RECIPE, recipe, path, validate_every=200)
     trained = load_run(path)
     print("Judging it on videos that it has not seen\n")
     _print_bounds(trained, seed)

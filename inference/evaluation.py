@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.checkpoints import write_bytes
 from inference.estimators.traces import evaluation_mode
@@ -15,32 +13,10 @@ from inference.evidence import Evidence, log_evidence
 from inference.imputation_curves import PATTERNS, ImputationCurve, imputation_curve
 from inference.metrics.positions import fit_position_map
 from inference.queries import reconstruct
-from inference.recipes import RECIPES, Recipe
+from inference.recipe_runs import TrainedRun, with_tuples
 from inference.runs import RunFolder
-from videos.batch import VideoBatch
 
 EVALUATION = "evaluation.json"  # in the run's folder
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run with its weights loaded.
-
-    Attributes:
-        folder: the run's folder.
-        recipe: what it was trained by.
-        model: with the weights of the best validation bound.
-        guide: likewise.
-        test: test videos.
-        step: the step whose weights these are.
-    """
-
-    folder: RunFolder
-    recipe: Recipe
-    model: nn.Module
-    guide: nn.Module
-    test: VideoBatch
-    step: int
 
 
 @dataclass(frozen=True)
@@ -89,54 +65,8 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     if not path.is_file():
         return None
     record = json.loads(path.read_text())
-    curves = tuple(ImputationCurve(**_with_tuples(curve)) for curve in record["curves"])
+    curves = tuple(ImputationCurve(**with_tuples(curve)) for curve in record["curves"])
     return Evaluation(**{**record, "curves": curves})
-
-
-def plain_config(name: str, recipe: Recipe) -> dict[str, Any]:
-    """What config.json of a run says: the recipe's name and every field."""
-    values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(recipe).items()}
-    return {"recipe": name, "fields": values}
-
-
-def recipe_of(config: Mapping[str, Any]) -> Recipe:
-    """The recipe that a run was trained by.
-
-    Raises:
-        ValueError: if its recipe or a field is not known to this version.
-    """
-    name = config.get("recipe")
-    if name not in RECIPES:
-        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r} in the run's config.json")
-    kind = type(RECIPES[name])
-    values = dict(config["fields"])
-    unknown = sorted(set(values) - {field.name for field in fields(kind)})
-    if unknown:
-        raise ValueError(f"recipe: {name!r} has no field {', '.join(unknown)}; the run was made by another version")
-    values = _with_tuples(values)
-    if values.get("data") is not None:
-        values["data"] = Path(values["data"])
-    return kind(**values)
-
-
-def load_run(path: str | Path, device: torch.device | str = "cpu", which: str = "best") -> TrainedRun:
-    """Rebuild model and guide of a run and load its weights.
-
-    Args:
-        path: the run's folder.
-        device: where model and guide go.
-        which: "best" validation bound, or "last".
-
-    Raises:
-        ValueError: if the folder is no run, has no checkpoint yet, or was made by another version.
-    """
-    folder = RunFolder.open(path)
-    recipe = recipe_of(folder.config)
-    model, guide = recipe.build()
-    step = folder.load_weights(model, guide, which)
-    model.to(device).eval()
-    guide.to(device).eval()
-    return TrainedRun(folder, recipe, model, guide, recipe.splits().test.to(device), step)
 
 
 def run_evidence(run: TrainedRun, num_particles: int, num_sequences: int, seed: int = 0) -> Evidence:
@@ -197,11 +127,6 @@ def evaluate(
         position_r2=_position_r2(run),
         curves=tuple(curves),
     )
-
-
-def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has lists where our records have tuples."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
 
 
 def _standard_error(values: Tensor) -> float:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SMALLEST_TAIL = 25  # particles below which ArviZ has too few in the tail (a fifth of them) to fit a Pareto law
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """Importance-sampling estimates for each sequence, with what tells whether they can be believed.
 

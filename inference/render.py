@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from inference.evaluation import TrainedRun, read_evaluation
+from inference.evaluation import read_evaluation
 from inference.imputation import Imputation
 from inference.pictures import (
     code_grid,
@@ -20,6 +20,7 @@ from inference.pictures import (
     write_film,
 )
 from inference.queries import generate, impute, reconstruct
+from inference.recipe_runs import TrainedRun
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
 from pyro_models.components.dynamics_mixture import WindowDynamicsMixture
 from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics

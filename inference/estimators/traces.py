@@ -82,7 +82,7 @@ def find_particle_dim(
     return min(dims) - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImportanceTraces:
     """A guide's draws and the model that was run against them, for all particles at once.
 

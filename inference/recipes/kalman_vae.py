@@ -1,6 +1,6 @@
 """The Kalman VAE's recipes: the paper's own for each world, and one that two CPU cores train within the hour."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pyro
@@ -107,38 +107,29 @@ class KalmanVAERecipe(Recipe):
         return StaircaseDecay(self.learning_rate, 0.85, max(1, self.num_steps // 4))
 
 
-RECIPES = {
+_PENDULUM = KalmanVAERecipe(
+    world="pendulum",
+    frame_shape=(1, 16, 16),
+    state_dim=3,
+    num_components=2,
+    control_dim=1,
+    likelihood="gaussian",
+    num_train=500,
+    num_validation=500,
+    num_test=500,
+    epochs=400,
+    frozen_epochs=40,
+)
+
+RECIPES: dict[str, Recipe] = {
     "kvae-box": KalmanVAERecipe(),
     "kvae-box-cpu": KalmanVAERecipe(channels=16, precision="bfloat16"),
     "kvae-demo": KalmanVAERecipe(
         channels=8, num_train=3200, num_validation=64, num_test=200, epochs=12, frozen_epochs=2
     ),
     "kvae-gravity": KalmanVAERecipe(world="box-gravity", state_dim=5),
+    "kvae-pendulum": _PENDULUM,
+    "kvae-pendulum-mlp": replace(_PENDULUM, network="mlp"),
     "kvae-polygon": KalmanVAERecipe(world="polygon", num_components=7),
     "kvae-pong": KalmanVAERecipe(world="pong", code_dim=3, state_dim=6),
-    "kvae-pendulum": KalmanVAERecipe(
-        world="pendulum",
-        frame_shape=(1, 16, 16),
-        code_dim=2,
-        state_dim=3,
-        num_components=2,
-        control_dim=1,
-        likelihood="gaussian",
-        num_train=500,
-        num_validation=500,
-        num_test=500,
-    ),
-    "kvae-pendulum-mlp": KalmanVAERecipe(
-        world="pendulum",
-        frame_shape=(1, 16, 16),
-        code_dim=2,
-        state_dim=3,
-        num_components=2,
-        control_dim=1,
-        network="mlp",
-        likelihood="gaussian",
-        num_train=500,
-        num_validation=500,
-        num_test=500,
-    ),
 }

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from guides import check_guide
-from inference.evaluation import plain_config, recipe_of
+from inference.recipe_runs import plain_config, recipe_of
 from inference.recipes import RECIPES
 from inference.schedules import value_at
 from videos import SIMULATORS

@@ -2,32 +2,17 @@
 
 import pytest
 
-from inference.evaluation import evaluate, load_run, plain_config
+from inference.evaluation import evaluate
 from inference.imputation_curves import imputation_curve
+from inference.recipe_runs import load_run, train_recipe
 from inference.recipes import RECIPES
-from inference.runs import RunFolder
-from inference.training import train
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The demonstration's recipe, trained as it stands."""
     path = tmp_path_factory.mktemp("science") / "run"
-    recipe = RECIPES["kvae-demo"]
-    splits = recipe.splits()
-    model, guide = recipe.build()
-    train(
-        model,
-        guide,
-        recipe.loss(),
-        recipe.training_source(splits.train),
-        recipe.stages(),
-        learning_rate=recipe.schedule(),
-        run=RunFolder.start(path, plain_config("kvae-demo", recipe), seed=recipe.seed),
-        validation=splits.validation,
-        clip_norm=recipe.clip_norm,
-        progress=False,
-    )
+    train_recipe("kvae-demo", RECIPES["kvae-demo"], path, progress=False)
     return load_run(path)
 
 
