@@ -118,19 +118,22 @@ def test_the_first_control_is_never_used_and_the_others_are(build):
 
 
 @MODELS
-def test_density_of_a_draw_is_the_sum_written_out(build):
+@pytest.mark.parametrize("missing", [False, True])
+def test_density_of_a_draw_is_the_sum_written_out(build, missing):
     model = build()
     guide = RecurrentGuide(model, hidden_dim=6).double()
-    frames, _, controls = arguments()
-    trace = poutine.trace(guide).get_trace(frames, None, controls)
+    for parameter in guide.parameters():  # biases too, so that a blank frame has features that would be seen
+        parameter.data = 0.5 * torch.randn_like(parameter)
+    frames, observed, controls = arguments(missing)
+    trace = poutine.trace(guide).get_trace(frames, observed, controls)
     transition, network = model.transition, guide.backward_network
     used = controls.clone()
     used[:, 0] = 0
+    seen = (torch.ones(SEQUENCES, TIME, dtype=torch.bool) if observed is None else observed).to(DTYPE).unsqueeze(-1)
     hidden = guide.end.expand(SEQUENCES, -1)
     contexts = [hidden] * TIME
     for step in reversed(range(TIME)):
-        seen = torch.ones(SEQUENCES, 1, dtype=DTYPE)
-        inputs = torch.cat([guide.network(frames[:, step]), seen, used[:, step]], -1)
+        inputs = torch.cat([guide.network(frames[:, step]) * seen[:, step], seen[:, step], used[:, step]], -1)
         pushed = inputs @ network.weight_ih_l0.T + network.bias_ih_l0 + hidden @ network.weight_hh_l0.T
         hidden = contexts[step] = (pushed + network.bias_hh_l0).clamp(min=0)
     total = torch.zeros((), dtype=DTYPE)
@@ -139,7 +142,9 @@ def test_density_of_a_draw_is_the_sum_written_out(build):
         combined = (torch.tanh(guide.from_state(state)) + contexts[step]) / 2
         scale = torch.log1p(guide.scale(combined).exp()) + 1e-4
         value = trace.nodes[model.site(step)]["value"]
-        total += torch.distributions.Normal(guide.mean(combined), scale).log_prob(value).sum()
+        inferred = torch.distributions.Normal(guide.mean(combined), scale).log_prob(value).sum(-1)
+        prior = (transition.law(state, used[:, step]) if step else transition.initial_law()).log_prob(value)
+        total += torch.where(seen[:, step, 0] > 0, inferred, prior).sum()
         state = transition.next_state(state, value, used[:, step]) if step else transition.initial_state(value)
     torch.testing.assert_close(trace.log_prob_sum(), total)
 

@@ -21,7 +21,13 @@ def test_lstm_remembers_at_the_start():
     glorot(lstm)
     bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
     torch.testing.assert_close(bias, torch.tensor([0.0] * 5 + [1.0] * 5 + [0.0] * 10))
-    assert lstm.weight_hh_l0.abs().max() <= sqrt(6 / 25)
+
+
+def test_recurrent_weights_stay_within_the_bound_and_fill_it():
+    lstm = nn.LSTM(3, 40)
+    glorot(lstm)
+    bound = sqrt(6 / 200)
+    assert 0.97 * bound < lstm.weight_hh_l0.abs().max() <= bound
 
 
 def test_plain_recurrent_layers_have_no_bias():
