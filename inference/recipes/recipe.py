@@ -50,7 +50,8 @@ class Recipe(ABC):
         num_validation: validation sequences, held out from the training file or simulated.
         num_test: test sequences.
         missing: probability with which each frame after the third is missing from training.
-        redraw_missing: draw new masks of missing frames in each epoch; otherwise each sequence keeps its mask.
+        redraw_missing: draw new masks in each epoch, so that every frame is seen in some; otherwise each sequence keeps
+            its mask and a missing frame is never seen at all.
         batch_size: sequences in a step.
         epochs: passes over the training sequences.
         learning_rate: of Adam, at the start.
@@ -72,7 +73,7 @@ class Recipe(ABC):
     num_validation: int = 200
     num_test: int = 1000
     missing: float = 0.0
-    redraw_missing: bool = True
+    redraw_missing: bool = False
     batch_size: int = 32
     epochs: int = 80
     learning_rate: float = 0.007

@@ -82,3 +82,17 @@ def test_missing_frames_keep_the_first_three(recipe):
     observed = source.batch(0).observed
     assert observed[:, :3].all()
     assert 0.2 < observed[:, 3:].float().mean() < 0.6
+
+
+@pytest.mark.parametrize("redrawn", [False, True])
+def test_a_missing_frame_stays_missing_unless_masks_are_redrawn(recipe, redrawn):
+    recipe = replace(recipe, num_train=32, num_validation=2, num_test=2, missing=0.6, redraw_missing=redrawn)
+    videos = recipe.splits().train
+    source = recipe.training_source(videos)
+    seen = torch.zeros(32, 20, dtype=torch.bool)
+    for epoch in range(8):
+        batch = source.batch(epoch)  # the whole set
+        for video, observed in zip(batch.frames, batch.observed, strict=True):
+            (place,) = [index for index, one in enumerate(videos.frames) if torch.equal(one, video)]
+            seen[place] |= observed
+    assert bool((seen.float().mean() > 0.9).item()) == redrawn
