@@ -148,7 +148,7 @@ _CPU = {"channels": 16, "precision": "bfloat16", "epochs": 40, "pretraining_epoc
 _BOX = {
     "ae-rnn": RecurrentCodesRecipe(),
     "vae-rnn": RecurrentCodesRecipe(variational=True),
-    "bilstm": RecurrentCodesRecipe(predictor="bidirectional", missing=0.5, redraw_missing=True),
+    "bilstm": RecurrentCodesRecipe(predictor="bidirectional"),
 }
 RECIPES: dict[str, Recipe] = {
     **{f"{name}-box": recipe for name, recipe in _BOX.items()},
