@@ -150,6 +150,25 @@ def test_one_estimator_on_two_models_gives_the_numbers_of_two(build):
     assert values[0] == values[1]
 
 
+@pytest.mark.filterwarnings("ignore:Found plate statements in guide but not model")
+def test_one_estimator_takes_two_guides_of_one_model(build):
+    """The second guide has one more plate, where the particles of the first one were."""
+
+    def deeper(x):
+        with pyro.plate("sequences", x.shape[0], dim=-1):
+            pyro.sample("z", dist.Normal(x.mean(-1), 1.0))
+            with pyro.plate("objects", 2, dim=-3):
+                pyro.sample("spare", dist.Normal(torch.zeros((), dtype=x.dtype), 1.0), infer={"is_auxiliary": True})
+
+    model, guide = toys()
+    shared = build(num_particles=4)
+    shared.loss(model, guide, X)
+    pyro.set_rng_seed(5)
+    value = shared.loss(model, deeper, X)
+    pyro.set_rng_seed(5)
+    assert value == build(num_particles=4).loss(model, deeper, X)
+
+
 def test_masked_values_are_never_read(build):
     observed = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)) < 0.6
     results = []
