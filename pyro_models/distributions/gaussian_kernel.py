@@ -8,119 +8,124 @@ between the two calls. The equations are in `gaussian_kernel_steps`.
 
 # ruff: noqa: ANN001, ANN202 (numba infers the types)
 
+import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import no_type_check
 
-from pyro_models.distributions import gaussian_kernel_memory, gaussian_kernel_steps, gaussian_kernel_vectors
-from pyro_models.distributions.gaussian_kernel_memory import (
-    accumulate,
-    add,
-    blank,
-    fill,
-    jit,
-    load,
-    load_weight,
-    subtract,
-    write_log_prob,
-)
+import numba
+
+from pyro_models.distributions import gaussian_kernel_steps
+from pyro_models.distributions.gaussian_kernel_memory import accumulate, load, store
 from pyro_models.distributions.gaussian_kernel_steps import (
     WorkLayout,
+    clear_adjoints,
+    negate_value,
     predict_covariance,
     predict_mean,
+    predict_moved_mean,
     pull_covariance,
     pull_mean,
     pull_prediction_covariance,
     pull_prediction_mean,
+    shift_residual,
+    skip_missing,
+    skip_residual,
+    sum_emission,
+    sum_emission_noise,
+    sum_matrix,
+    sum_noise,
     update_covariance,
     update_mean,
 )
+from pyro_models.distributions.gaussian_kernel_vectors import LANES
 
 # numba's disk cache watches this file only: the digest makes it notice a change of the vector code as well
 _REVISION = zlib.crc32(
     b"".join(
-        Path(module.__file__).read_bytes()
-        for module in (gaussian_kernel_memory, gaussian_kernel_steps, gaussian_kernel_vectors)
+        path.read_bytes() for path in sorted(Path(gaussian_kernel_steps.__file__).parent.glob("gaussian_kernel_*.py"))
     )
 )
 
 
 @no_type_check
-def build_sweep(state: int, obs: int) -> Callable[..., None]:
-    """The kernel for one pair of sizes; numba compiles it for float32 or float64 arrays on the first call.
+def _jit(function):
+    """Compile on the first call, and keep the result where some cache folder is writable."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba finds no folder to cache in
+        return numba.njit(**options)(function)
 
-    Its arguments, all contiguous:
+
+@no_type_check
+def build_sweep(state: int, obs: int) -> Callable[..., None]:
+    """The kernel for one pair of sizes; numba compiles it for float32 or float64 tensors on the first call.
+
+    Its arguments:
         w: work array of `work_slots` slots.
-        arrays: flat (row, time, size) arrays: a, initial mean and covariance, transition matrix and covariance,
-            emission matrix and covariance, transition and emission offset. An absent offset is anything.
-        observed: flat (row, time), or anything.
-        rows: (10, sequence), the row of each array (`observed` last) that a sequence uses.
+        kind: any number of the tensors' dtype.
+        addresses: (20,), where the tensors begin in memory, all contiguous, as arrays (row, time, size): a, initial
+            mean and covariance, transition matrix and covariance, emission matrix and covariance, transition and
+            emission offset; log p; then the gradients of the first nine.
+        observed: flat (row, time), or anything if there is no mask.
         times: (9,), number of steps of each array; 1 holds for every step.
         given: (3,), whether the transition offset, emission offset and `observed` exist.
-        sequence: (group, repeat, lane), which sequence lies where; all repeats of a group share covariances.
-        weight: like `sequence`, 0 in lanes that only repeat another sequence.
-        log_prob: (sequence,), written by the forward sweep; its adjoint for the backward sweep.
-        grads: like `arrays`; gradients are added where `wanted` (9,). Not touched by the forward sweep.
+        table: (array, group, repeat, lane) flattened, the row of each of the first nine arrays, of `observed` and of
+            log p that the sequence in a lane uses. All repeats of a group share covariances.
+        weight: (group, repeat, lane) flattened, 0 in lanes that only repeat another sequence.
+        groups, repeats: sizes of `table`.
+        wanted: (9,), which gradients are added to. The forward sweep writes log p, the other reads its adjoint.
         shared: (9,), whether all lanes of every group use one row of an array.
         backward: which of the two sweeps.
     """
     n, p = state, obs
-    layout = WorkLayout(n, p)
+    nn, pn, pp = n * n, p * n, p * p
+    layout = WorkLayout(state, obs)
     at, repeat_at, step_at = layout.work, layout.repeat, layout.step
-    identity, two, seen, count, determinant = at.identity, at.two, at.seen, at.count, at.determinant
-    all_weights, half_weights, predicted, mean, residual = at.weight, at.half, at.predicted, at.mean, at.residual
-    fixed_matrix, noise, fixed_emission, emission_noise = at.matrix, at.noise, at.emission, at.emission_noise
-    d_updated, d_predicted, d_matrix, d_emission, d_noise = (
-        at.d_updated,
-        at.d_predicted,
-        at.d_matrix,
-        at.d_emission,
-        at.d_noise,
-    )
-    outer, inner, d_value, d_mean = at.outer, at.inner, at.d_value, at.d_mean
-    sums, sums_size = at.sum_matrix, layout.work_size - at.sum_matrix
-    sum_matrix, sum_noise, sum_emission, sum_emission_noise = (
-        at.sum_matrix,
-        at.sum_noise,
-        at.sum_emission,
-        at.sum_emission_noise,
-    )
+    identity, one, two, seen, unseen = at.identity, at.one, at.two, at.seen, at.unseen
+    count, determinant, all_weights, half_weights = at.count, at.determinant, at.weight, at.half
+    fixed_matrix, noise, fixed_emission = at.matrix, at.noise, at.emission
+    emission_noise, fixed_noise = at.emission_noise, at.fixed_noise
+    predicted, mean, residual, d_value, d_mean = at.predicted, at.mean, at.residual, at.d_value, at.d_mean
+    d_updated, d_predicted, d_matrix = at.d_updated, at.d_predicted, at.d_matrix
+    d_emission, d_noise = at.d_emission, at.d_noise
+    sums = at.sum_matrix, at.sum_noise, at.sum_emission, at.sum_emission_noise
+    sums_size = layout.work_size - at.sum_matrix
     weight_at, half_at, quadratic_at = repeat_at.weight, repeat_at.half, repeat_at.quadratic
     moves_at, offsets_at = repeat_at.sum_transition, repeat_at.sum_emission
     emission_at, gain_at, inverse_at, updated_at = step_at.emission, step_at.gain, step_at.inverse, step_at.updated
-    work_size, repeat_size, step_size, path_size = (
-        layout.work_size,
-        layout.repeat_size,
-        layout.step_size,
-        layout.path_size,
-    )
+    work_size, repeat_size = layout.work_size, layout.repeat_size
+    step_size, path_size = layout.step_size, layout.path_size
     revision = _REVISION
 
-    @jit()
-    def sweep(w, arrays, observed, rows, times, given, sequence, weight, log_prob, grads, wanted, shared, backward):
-        groups, repeats, num_steps = sequence.shape[0], sequence.shape[1], times[0]
-        masked = given[2]
+    @_jit
+    def sweep(w, kind, addresses, observed, times, given, table, weight, groups, repeats, wanted, shared, backward):
+        num_steps, masked = times[0], given[2]
         # what holds for every step is loaded once per group; emissions of missing steps are blanked step by step
-        moving, emitting, noisy = times[3] > 1, times[5] > 1 or masked, times[6] > 1 or masked
+        moving, emitting = times[3] > 1, times[5] > 1 or masked
         first = work_size + repeats * repeat_size + 0 * revision
         stride = step_size + repeats * path_size
-        fill(w, identity, n * n, 0.0)
+        array = groups * repeats * LANES
+        w[: first * LANES] = 0.0
         for k in range(n):
-            fill(w, identity + k * (n + 1), 1, 1.0)
-        fill(w, two, 1, 2.0)
-        fill(w, seen, 1, 1.0)
+            w[(identity + k * (n + 1)) * LANES : (identity + k * (n + 1) + 1) * LANES] = 1.0
+        w[one * LANES : (one + 1) * LANES] = 1.0
+        w[two * LANES : (two + 1) * LANES] = 2.0
+        w[seen * LANES : (seen + 1) * LANES] = 1.0
         for group in range(groups):
-            lanes = sequence[group, 0]
-            fill(w, count, 1, 0.0)
-            fill(w, determinant, 1, 1.0)
-            fill(w, determinant + 1, 1, 0.0)
-            fill(w, work_size, repeats * repeat_size, 0.0)
-            load(w, predicted, n * n, arrays[2], rows[2], lanes, 1, 0)
-            load(w, fixed_matrix, n * n, arrays[3], rows[3], lanes, times[3], 0)
-            load(w, noise, n * n, arrays[4], rows[4], lanes, times[4], 0)
-            load(w, fixed_emission, p * n, arrays[5], rows[5], lanes, times[5], 0)
-            load(w, emission_noise, p * p, arrays[6], rows[6], lanes, times[6], 0)
+            lanes = group * repeats * LANES
+            w[count * LANES : (count + 1) * LANES] = 0.0
+            w[determinant * LANES : (determinant + 1) * LANES] = 1.0
+            w[(determinant + 1) * LANES : (determinant + 2) * LANES] = 0.0
+            w[work_size * LANES : first * LANES] = 0.0
+            load(w, predicted, nn, kind, addresses[2], table, 2 * array + lanes, 1, 0)
+            load(w, fixed_matrix, nn, kind, addresses[3], table, 3 * array + lanes, times[3], 0)
+            load(w, noise, nn, kind, addresses[4], table, 4 * array + lanes, times[4], 0)
+            load(w, fixed_emission, pn, kind, addresses[5], table, 5 * array + lanes, times[5], 0)
+            load(w, emission_noise, pp, kind, addresses[6], table, 6 * array + lanes, times[6], 0)
+            load(w, fixed_noise, pp, kind, addresses[6], table, 6 * array + lanes, times[6], 0)
             for t in range(num_steps):
                 here = first + t * stride if backward else first
                 before = here - stride if backward else first
@@ -128,118 +133,165 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                 emission = here + emission_at if emitting else fixed_emission
                 if t > 0:
                     if moving:
-                        load(w, matrix, n * n, arrays[3], rows[3], lanes, times[3], t - 1)
+                        load(w, matrix, nn, kind, addresses[3], table, 3 * array + lanes, times[3], t - 1)
                     if times[4] > 1:
-                        load(w, noise, n * n, arrays[4], rows[4], lanes, times[4], t - 1)
+                        load(w, noise, nn, kind, addresses[4], table, 4 * array + lanes, times[4], t - 1)
                     predict_covariance(w, n, p, (matrix, before + updated_at))
-                if emitting:
-                    load(w, emission, p * n, arrays[5], rows[5], lanes, times[5], t)
-                if noisy:
-                    load(w, emission_noise, p * p, arrays[6], rows[6], lanes, times[6], t)
+                if times[5] > 1:
+                    load(w, emission, pn, kind, addresses[5], table, 5 * array + lanes, times[5], t)
+                if times[6] > 1:
+                    held = fixed_noise if masked else emission_noise
+                    load(w, held, pp, kind, addresses[6], table, 6 * array + lanes, times[6], t)
                 if masked:
-                    fill(w, seen, 1, 1.0)
-                    blank(w, seen, 1, 0, lanes, rows[9], observed, num_steps, t)
-                    blank(w, emission, p * n, 0, lanes, rows[9], observed, num_steps, t)
-                    blank(w, emission_noise, p * p, p, lanes, rows[9], observed, num_steps, t)
-                add(w, count, seen, 1)
+                    for lane in range(LANES):
+                        is_seen = 1.0 if observed[table[9 * array + lanes + lane] * num_steps + t] else 0.0
+                        w[seen * LANES + lane] = is_seen
+                        w[unseen * LANES + lane] = 1.0 - is_seen
+                    skip_missing(w, n, p, (emission, emission if times[5] > 1 else fixed_emission, fixed_noise))
                 update_covariance(w, n, p, (emission, here + gain_at, here + inverse_at, here + updated_at))
                 for repeat in range(repeats):
-                    members, own = sequence[group, repeat], work_size + repeat * repeat_size
-                    path = here + step_size + repeat * path_size
+                    members, own = lanes + repeat * LANES, work_size + repeat * repeat_size
+                    path = step_size + repeat * path_size
                     if t == 0:
-                        load(w, mean, n, arrays[1], rows[1], members, 1, 0)
+                        load(w, mean, n, kind, addresses[1], table, array + members, 1, 0)
+                    elif given[0]:
+                        load(w, mean, n, kind, addresses[7], table, 7 * array + members, times[7], t - 1)
+                        predict_moved_mean(w, n, p, (matrix, before + path))
                     else:
-                        fill(w, mean, n, 0.0)
-                        if given[0]:
-                            load(w, mean, n, arrays[7], rows[7], members, times[7], t - 1)
-                        predict_mean(w, n, p, (matrix, path - here + before))
-                    load(w, residual, p, arrays[0], rows[0], members, num_steps, t)
+                        predict_mean(w, n, p, (matrix, before + path))
+                    load(w, residual, p, kind, addresses[0], table, members, num_steps, t)
                     if given[1]:
-                        load(w, d_value, p, arrays[8], rows[8], members, times[8], t)
-                        subtract(w, residual, d_value, p)
+                        load(w, d_value, p, kind, addresses[8], table, 8 * array + members, times[8], t)
+                        shift_residual(w, n, p, (first, first))
                     if masked:
-                        blank(w, residual, p, 0, members, rows[9], observed, num_steps, t)
+                        skip_residual(w, n, p, (first, first))
                     update_mean(
-                        w, n, p, (emission, here + gain_at, here + inverse_at, path, path + n, own + quadratic_at)
+                        w,
+                        n,
+                        p,
+                        (emission, here + gain_at, here + inverse_at, here + path, here + path + n, own + quadratic_at),
                     )
             if not backward:
                 for repeat in range(repeats):
                     quadratic = work_size + repeat * repeat_size + quadratic_at
-                    write_log_prob(w, log_prob, sequence[group, repeat], quadratic, determinant, count, p)
+                    for lane in range(LANES):
+                        logarithm = math.log(w[determinant * LANES + lane])
+                        logarithm += w[(determinant + 1) * LANES + lane] * math.log(2.0)
+                        logarithm += w[count * LANES + lane] * p * math.log(2.0 * math.pi)
+                        w[d_value * LANES + lane] = -0.5 * (w[quadratic * LANES + lane] + logarithm)
+                    store(w, d_value, 1, kind, addresses[9], table, 10 * array + lanes + repeat * LANES, 1, 0)
                 continue
-            fill(w, all_weights, 2, 0.0)
-            fill(w, d_updated, n * n, 0.0)
-            fill(w, sums, sums_size, 0.0)
+            w[d_updated * LANES : (d_updated + nn) * LANES] = 0.0
+            w[sums[0] * LANES : (sums[0] + sums_size) * LANES] = 0.0
+            w[all_weights * LANES : (all_weights + 1) * LANES] = 0.0
             for repeat in range(repeats):
-                own = work_size + repeat * repeat_size
-                load_weight(w, own + weight_at, own + half_at, log_prob, sequence[group, repeat], weight[group, repeat])
-                add(w, all_weights, own + weight_at, 2)
+                members, own = lanes + repeat * LANES, work_size + repeat * repeat_size
+                load(w, own + weight_at, 1, kind, addresses[9], table, 10 * array + members, 1, 0)
+                for lane in range(LANES):
+                    own_weight = w[(own + weight_at) * LANES + lane] * weight[members + lane]
+                    w[(own + weight_at) * LANES + lane] = own_weight
+                    w[(own + half_at) * LANES + lane] = 0.5 * own_weight
+                    w[all_weights * LANES + lane] += own_weight
+                    w[half_weights * LANES + lane] = 0.5 * w[all_weights * LANES + lane]
             for t in range(num_steps - 1, -1, -1):
                 here, before = first + t * stride, first + (t - 1) * stride
                 matrix = here if moving else fixed_matrix
                 emission = here + emission_at if emitting else fixed_emission
-                fill(w, d_matrix, n * n, 0.0)
-                fill(w, d_emission, p * n, 0.0)
-                fill(w, outer, n * p, 0.0)
-                fill(w, inner, p * p, 0.0)
+                clear_adjoints(w, n, p, (first, first))
                 for repeat in range(repeats):
-                    members, own = sequence[group, repeat], work_size + repeat * repeat_size
-                    path = here + step_size + repeat * path_size
-                    pull_mean(w, n, p, (emission, here + gain_at, path, path + n, own, own + weight_at, own + half_at))
+                    members, own = lanes + repeat * LANES, work_size + repeat * repeat_size
+                    path = step_size + repeat * path_size
+                    pull_mean(
+                        w,
+                        n,
+                        p,
+                        (
+                            emission,
+                            here + gain_at,
+                            here + path,
+                            here + path + n,
+                            own,
+                            own + weight_at,
+                            own + half_at,
+                            own + offsets_at,
+                        ),
+                    )
                     if wanted[0]:
-                        accumulate(w, d_value, p, grads[0], rows[0], members, num_steps, t, shared[0])
-                    if times[8] == 1:
-                        subtract(w, own + offsets_at, d_value, p)
-                    elif wanted[8]:
-                        fill(w, residual, p, 0.0)
-                        subtract(w, residual, d_value, p)
-                        accumulate(w, residual, p, grads[8], rows[8], members, times[8], t, shared[8])
+                        accumulate(w, d_value, p, kind, addresses[10], table, members, num_steps, t, shared[0])
+                    if wanted[8] and times[8] > 1:
+                        negate_value(w, n, p, (first, first))
+                        accumulate(
+                            w, residual, p, kind, addresses[18], table, 8 * array + members, times[8], t, shared[8]
+                        )
                     if t > 0:
-                        pull_prediction_mean(w, n, p, (matrix, path - here + before, own))
-                        if times[7] == 1:
-                            add(w, own + moves_at, d_mean, n)
-                        elif wanted[7]:
-                            accumulate(w, d_mean, n, grads[7], rows[7], members, times[7], t - 1, shared[7])
+                        pull_prediction_mean(w, n, p, (matrix, before + path, own, own + moves_at))
+                        if wanted[7] and times[7] > 1:
+                            accumulate(
+                                w,
+                                d_mean,
+                                n,
+                                kind,
+                                addresses[17],
+                                table,
+                                7 * array + members,
+                                times[7],
+                                t - 1,
+                                shared[7],
+                            )
                     elif wanted[1]:
-                        accumulate(w, d_mean, n, grads[1], rows[1], members, 1, 0, shared[1])
+                        accumulate(w, d_mean, n, kind, addresses[11], table, array + members, 1, 0, shared[1])
                 if masked:
-                    fill(w, seen, 1, 1.0)
-                    blank(w, seen, 1, 0, lanes, rows[9], observed, num_steps, t)
+                    for lane in range(LANES):
+                        is_seen = observed[table[9 * array + lanes + lane] * num_steps + t]
+                        w[seen * LANES + lane] = 1.0 if is_seen else 0.0
                 pull_covariance(w, n, p, (emission, here + gain_at, here + inverse_at, here + updated_at))
                 if times[5] == 1:
-                    add(w, sum_emission, d_emission, p * n)
+                    sum_emission(w, n, p, (first, first))
                 elif wanted[5]:
-                    accumulate(w, d_emission, p * n, grads[5], rows[5], lanes, times[5], t, shared[5])
+                    accumulate(w, d_emission, pn, kind, addresses[15], table, 5 * array + lanes, times[5], t, shared[5])
                 if times[6] == 1:
-                    add(w, sum_emission_noise, d_noise, p * p)
+                    sum_emission_noise(w, n, p, (first, first))
                 elif wanted[6]:
-                    accumulate(w, d_noise, p * p, grads[6], rows[6], lanes, times[6], t, shared[6])
+                    accumulate(w, d_noise, pp, kind, addresses[16], table, 6 * array + lanes, times[6], t, shared[6])
                 if t > 0:
                     pull_prediction_covariance(w, n, p, (matrix, before + updated_at))
                     if times[3] == 1:
-                        add(w, sum_matrix, d_matrix, n * n)
+                        sum_matrix(w, n, p, (first, first))
                     elif wanted[3]:
-                        accumulate(w, d_matrix, n * n, grads[3], rows[3], lanes, times[3], t - 1, shared[3])
+                        accumulate(
+                            w, d_matrix, nn, kind, addresses[13], table, 3 * array + lanes, times[3], t - 1, shared[3]
+                        )
                     if times[4] == 1:
-                        add(w, sum_noise, d_predicted, n * n)
+                        sum_noise(w, n, p, (first, first))
                     elif wanted[4]:
-                        accumulate(w, d_predicted, n * n, grads[4], rows[4], lanes, times[4], t - 1, shared[4])
+                        accumulate(
+                            w,
+                            d_predicted,
+                            nn,
+                            kind,
+                            addresses[14],
+                            table,
+                            4 * array + lanes,
+                            times[4],
+                            t - 1,
+                            shared[4],
+                        )
                 elif wanted[2]:
-                    accumulate(w, d_predicted, n * n, grads[2], rows[2], lanes, 1, 0, shared[2])
+                    accumulate(w, d_predicted, nn, kind, addresses[12], table, 2 * array + lanes, 1, 0, shared[2])
             if wanted[3] and times[3] == 1:
-                accumulate(w, sum_matrix, n * n, grads[3], rows[3], lanes, 1, 0, shared[3])
+                accumulate(w, sums[0], nn, kind, addresses[13], table, 3 * array + lanes, 1, 0, shared[3])
             if wanted[4] and times[4] == 1:
-                accumulate(w, sum_noise, n * n, grads[4], rows[4], lanes, 1, 0, shared[4])
+                accumulate(w, sums[1], nn, kind, addresses[14], table, 4 * array + lanes, 1, 0, shared[4])
             if wanted[5] and times[5] == 1:
-                accumulate(w, sum_emission, p * n, grads[5], rows[5], lanes, 1, 0, shared[5])
+                accumulate(w, sums[2], pn, kind, addresses[15], table, 5 * array + lanes, 1, 0, shared[5])
             if wanted[6] and times[6] == 1:
-                accumulate(w, sum_emission_noise, p * p, grads[6], rows[6], lanes, 1, 0, shared[6])
+                accumulate(w, sums[3], pp, kind, addresses[16], table, 6 * array + lanes, 1, 0, shared[6])
             for repeat in range(repeats):
-                members, own = sequence[group, repeat], work_size + repeat * repeat_size
+                members, own = lanes + repeat * LANES, work_size + repeat * repeat_size
                 if wanted[7] and times[7] == 1:
-                    accumulate(w, own + moves_at, n, grads[7], rows[7], members, 1, 0, shared[7])
+                    accumulate(w, own + moves_at, n, kind, addresses[17], table, 7 * array + members, 1, 0, shared[7])
                 if wanted[8] and times[8] == 1:
-                    accumulate(w, own + offsets_at, p, grads[8], rows[8], members, 1, 0, shared[8])
+                    accumulate(w, own + offsets_at, p, kind, addresses[18], table, 8 * array + members, 1, 0, shared[8])
 
     return sweep
 

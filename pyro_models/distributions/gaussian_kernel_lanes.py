@@ -1,7 +1,6 @@
 """Which sequence lies in which SIMD lane, and which row of each parameter it uses."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -12,26 +11,21 @@ _COVARIANCE_COST = 6  # how many sweeps of a mean one sweep of a covariance cost
 
 @dataclass(frozen=True)
 class LaneLayout:
-    """Index tables of the kernel, see `build_sweep`."""
+    """Index tables of the kernel, flattened; see `build_sweep`."""
 
     batch_shape: torch.Size
-    rows: np.ndarray
-    sequence: np.ndarray
+    table: np.ndarray
     weight: np.ndarray
     shared: np.ndarray
-
-    @property
-    def repeats(self) -> int:
-        """How many lane groups of means use one group of covariances."""
-        return self.sequence.shape[1]
+    groups: int
+    repeats: int
 
 
-@lru_cache(maxsize=64)
 def lane_layout(batch_shapes: tuple[torch.Size, ...], lanes: int) -> LaneLayout:
     """Place sequences so that what they share is swept as few times as possible.
 
     Covariances differ between `distinct` parameter sets, each used by `repeats` sequences. Either the lanes hold
-    distinct sets, and the repeats follow each other, or, if there are few distinct sets, all lanes hold the same set and
+    distinct sets, and the repeats follow each other, or, if there are few distinct sets, all lanes hold one set and
     different repeats.
 
     Args:
@@ -40,6 +34,8 @@ def lane_layout(batch_shapes: tuple[torch.Size, ...], lanes: int) -> LaneLayout:
         lanes: how many sequences a vector holds.
     """
     full = torch.broadcast_shapes(*batch_shapes)
+    if full.numel() == 0:
+        return LaneLayout(full, np.zeros(0, np.int64), np.zeros(0), np.zeros(len(batch_shapes) + 1, np.bool_), 0, 0)
     index = np.arange(full.numel()).reshape(full)
     rows = np.stack(
         [np.broadcast_to(np.arange(shape.numel()).reshape(shape), full).reshape(-1) for shape in batch_shapes]
@@ -57,9 +53,10 @@ def lane_layout(batch_shapes: tuple[torch.Size, ...], lanes: int) -> LaneLayout:
         sequence, weight = sequence.transpose(1, 0, 2), weight.transpose(1, 0, 2)
     else:
         sequence, weight = _padded(table, lanes)  # (group, repeat, lane)
-    placed = rows[:, sequence]
-    shared = (placed == placed[..., :1]).all((1, 2, 3))
-    return LaneLayout(full, rows, np.ascontiguousarray(sequence), np.ascontiguousarray(weight), shared)
+    table = np.concatenate([rows[:, sequence], sequence[None]])  # the last one places log p
+    shared = (table == table[..., :1]).all((1, 2, 3))
+    groups, repeats, _ = sequence.shape
+    return LaneLayout(full, table.reshape(-1), np.ascontiguousarray(weight).reshape(-1), shared, groups, repeats)
 
 
 def _padded(table: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -27,8 +27,18 @@ class WorkLayout:
 
     def __init__(self, state: int, obs: int) -> None:
         n, p = state, obs
-        work = {"identity": n * n, "two": 1, "seen": 1, "count": 1, "determinant": 2, "weight": 1, "half": 1}
-        work |= {"matrix": n * n, "noise": n * n, "emission": p * n, "emission_noise": p * p}
+        work = {
+            "identity": n * n,
+            "one": 1,
+            "two": 1,
+            "seen": 1,
+            "unseen": 1,
+            "count": 1,
+            "determinant": 2,
+            "weight": 1,
+            "half": 1,
+        }
+        work |= {"matrix": n * n, "noise": n * n, "emission": p * n, "emission_noise": p * p, "fixed_noise": p * p}
         work |= {"predicted": n * n, "moved": n * n, "cross": p * n, "innovation": p * p, "keep": n * n, "kept": n * n}
         work |= {"scaled": n * p, "mean": n, "residual": p}
         work |= {"d_updated": n * n, "d_predicted": n * n, "d_matrix": n * n, "d_emission": p * n, "d_noise": p * p}
@@ -62,6 +72,7 @@ def predict_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> No
 def update_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """S = C P^- C' + R, G = P^- C' S^-1, J = I - G C, P = J P^- J' + G R G'."""
     at, (emission, gain, inverse, updated) = WorkLayout(n, p).work, places
+    x.add(at.count, at.seen, 1)
     x.product("ab", at.cross, None, emission, at.predicted, (p, n, n))
     x.product("sym(c + ab')", at.innovation, at.emission_noise, at.cross, emission, (p, n, p))
     x.factor(inverse, at.innovation, at.determinant, p)
@@ -74,10 +85,40 @@ def update_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> Non
 
 
 @vector_code
+def skip_missing(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """Where the step is missing, C = 0 and R = I, so that G = 0, P = P^- and log|S| = 0."""
+    at, (emission, given, given_noise) = WorkLayout(n, p).work, places
+    x.product("a*b", emission, None, given, at.seen, (p, 1, n))
+    x.product("a*b", at.emission_noise, None, given_noise, at.seen, (p, 1, p))
+    x.add(at.emission_noise, at.unseen, p, step=p + 1)
+
+
+@vector_code
 def predict_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """m^- = A m."""
+    at, (matrix, earlier) = WorkLayout(n, p).work, places
+    x.product("ab", at.mean, None, matrix, earlier, (n, n, 1))
+
+
+@vector_code
+def predict_moved_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """m^- = A m + b; b is there already."""
     at, (matrix, earlier) = WorkLayout(n, p).work, places
     x.product("c + ab", at.mean, at.mean, matrix, earlier, (n, n, 1))
+
+
+@vector_code
+def shift_residual(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """Subtract the emission offset, which lies in place of the adjoint of a, from a."""
+    at = WorkLayout(n, p).work
+    x.product("c - a*b", at.residual, at.residual, at.d_value, at.one, (p, 1, 1))
+
+
+@vector_code
+def skip_residual(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """Innovation 0 where the step is missing."""
+    at = WorkLayout(n, p).work
+    x.product("a*b", at.residual, None, at.residual, at.seen, (p, 1, 1))
 
 
 @vector_code
@@ -91,9 +132,19 @@ def update_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
 
 
 @vector_code
+def clear_adjoints(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """Start the sums over the sequences that share covariances at one step."""
+    at = WorkLayout(n, p).work
+    x.fill(at.d_matrix, n * n, 0.0)
+    x.fill(at.d_emission, p * n, 0.0)
+    x.fill(at.outer, n * p, 0.0)
+    x.fill(at.inner, p * p, 0.0)
+
+
+@vector_code
 def pull_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
-    """a* = G'm* - g v, m^-* = m* - C'a*, and what the covariances need of them."""
-    at, (emission, gain, mean, whitened, adjoint, weight, half) = WorkLayout(n, p).work, places
+    """Adjoints a* = G'm* - g v, m^-* = m* - C'a*, and what the covariances and the fixed offset need of them."""
+    at, (emission, gain, mean, whitened, adjoint, weight, half, offsets) = WorkLayout(n, p).work, places
     x.product("a'b", at.d_value, None, gain, adjoint, (p, n, 1))
     x.product("c - ab", at.d_value, at.d_value, whitened, weight, (p, 1, 1))
     x.product("c - a'b", at.d_mean, adjoint, emission, at.d_value, (n, p, 1))
@@ -101,6 +152,7 @@ def pull_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     x.product("c - part(ab')", at.inner, at.inner, whitened, at.shifted, (p, 1, p))
     x.product("c + ab'", at.outer, at.outer, adjoint, whitened, (n, 1, p))
     x.product("c - ab'", at.d_emission, at.d_emission, at.d_value, mean, (p, 1, n))
+    x.product("c - a*b", offsets, offsets, at.d_value, at.one, (p, 1, 1))
 
 
 @vector_code
@@ -115,13 +167,14 @@ def pull_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     x.product("c + part(ab)", at.d_predicted, at.d_updated, at.pulled, emission, (n, p, n))
     x.product("c + a'b", at.d_emission, at.d_emission, at.outer, updated, (p, n, n))
     x.product("c - a'*b", at.d_emission, at.d_emission, gain, at.weight, (p, 1, n))
-    x.product("a*b", at.d_noise, None, at.d_noise, at.seen, (p, 1, p))
+    x.product("a*b", at.d_noise, None, at.d_noise, at.seen, (p, 1, p))  # R of a missing step was put there by us
 
 
 @vector_code
 def pull_prediction_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
-    """A* = m^-* m', m* = A'm^-*."""
-    at, (matrix, earlier, adjoint) = WorkLayout(n, p).work, places
+    """A* = m^-* m', m* = A'm^-*, and what a fixed offset needs of them."""
+    at, (matrix, earlier, adjoint, offsets) = WorkLayout(n, p).work, places
+    x.add(offsets, at.d_mean, n)
     x.product("c + ab'", at.d_matrix, at.d_matrix, at.d_mean, earlier, (n, 1, n))
     x.product("a'b", adjoint, None, matrix, at.d_mean, (n, n, 1))
 
@@ -134,3 +187,39 @@ def pull_prediction_covariance(x: Recorder, n: int, p: int, places: Sequence[Any
     x.product("sym(a'b)", at.d_updated, None, matrix, at.back, (n, n, n))
     x.product("a*b", at.back, None, at.back, at.two, (n, 1, n))
     x.product("c + ab", at.d_matrix, at.d_matrix, at.back, earlier, (n, n, n))
+
+
+@vector_code
+def negate_value(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """Adjoint of the emission offset, d* = -a*, in place of the residual."""
+    at = WorkLayout(n, p).work
+    x.fill(at.residual, p, 0.0)
+    x.product("c - a*b", at.residual, at.residual, at.d_value, at.one, (p, 1, 1))
+
+
+@vector_code
+def sum_emission(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """C* of a matrix that holds for every step."""
+    at = WorkLayout(n, p).work
+    x.add(at.sum_emission, at.d_emission, p * n)
+
+
+@vector_code
+def sum_emission_noise(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """R* of a covariance that holds for every step."""
+    at = WorkLayout(n, p).work
+    x.add(at.sum_emission_noise, at.d_noise, p * p)
+
+
+@vector_code
+def sum_matrix(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """A* of a matrix that holds for every step."""
+    at = WorkLayout(n, p).work
+    x.add(at.sum_matrix, at.d_matrix, n * n)
+
+
+@vector_code
+def sum_noise(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """Q* of a covariance that holds for every step."""
+    at = WorkLayout(n, p).work
+    x.add(at.sum_noise, at.d_predicted, n * n)

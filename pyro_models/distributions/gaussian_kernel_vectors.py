@@ -1,4 +1,4 @@
-"""Vector instructions for numba: products of small matrices whose entries are vectors of sequences, and a factorisation.
+"""Vector instructions for numba: products of small matrices whose entries are vectors, and a factorisation.
 
 A *slot* is one vector of `LANES` doubles in a flat float64 work array; a matrix is a run of slots in row-major order.
 Each function here is compiled for the literal sizes of its call into explicit vector code, straight-line where short.
@@ -14,20 +14,20 @@ from numba.extending import intrinsic
 
 LANES = 8
 _UNROLLED = 300  # multiplications above which the rows of a product are a loop instead of straight-line code
-_VECTOR = ir.VectorType(ir.DoubleType(), LANES)
-_INTEGER = ir.IntType(64)
+VECTOR = ir.VectorType(ir.DoubleType(), LANES)
+INTEGER = ir.IntType(64)
 
 
-class _Slots:
+class Slots:
     """Loads and stores of vectors in the work array, for the code generators below."""
 
     def __init__(self, context: Any, builder: Any, array_type: Any, array: Any) -> None:
         self.builder = builder
         data = context.make_array(array_type)(context, builder, array).data
-        self.base = builder.bitcast(data, _VECTOR.as_pointer())
+        self.base = builder.bitcast(data, VECTOR.as_pointer())
 
     def _at(self, slot: Any, row: Any, stride: int, column: Any) -> Any:
-        integer = lambda x: ir.Constant(_INTEGER, x) if isinstance(x, int) else x  # noqa: E731
+        integer = lambda x: ir.Constant(INTEGER, x) if isinstance(x, int) else x  # noqa: E731
         if isinstance(row, int) and isinstance(column, int):
             index = integer(row * stride + column)
         else:
@@ -45,7 +45,7 @@ class _Slots:
 
     def fma(self, x: Any, y: Any, z: Any) -> Any:
         """X y + z, rounded once."""
-        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fma.v{LANES}f64")
         return self.builder.call(function, [x, y, z])
 
@@ -53,15 +53,15 @@ class _Slots:
 class Recorder:
     """Writes the vector code of one piece of the recursion; matrices are named by their first slot."""
 
-    def __init__(self, slots: _Slots) -> None:
+    def __init__(self, slots: Slots) -> None:
         self.slots = slots
 
     def product(self, form: str, out: Any, c: Any, a: Any, b: Any, sizes: tuple[int, int, int]) -> None:
         """Out = `form`, one of "ab", "c + ab", "c - ab", with a' and b' for transposes; sizes: rows, inner, columns.
 
         a*b scales a matrix by one slot (inner = 1). sym(...) computes the lower triangle of a result that is symmetric
-        and mirrors it; part(ab) stands for the symmetric part (ab + b'a') / 2. Slots may coincide only where out = c, or
-        out = a in a*b.
+        and mirrors it; part(ab) stands for the symmetric part (ab + b'a') / 2. Slots may coincide only where out = c,
+        or out = a in a*b.
         """
         builder, (rows, _, cols) = self.slots.builder, sizes
         entry = lambda i, j: self._entry(form, i, j, c, a, b, sizes)  # noqa: E731
@@ -73,12 +73,12 @@ class Recorder:
                 if mirrored and i != j:
                     self.slots.store(value, out, j, cols, i)
             return
-        with cgutils.for_range(builder, ir.Constant(_INTEGER, rows)) as loop:
+        with cgutils.for_range(builder, ir.Constant(INTEGER, rows)) as loop:
             for j, value in enumerate([entry(loop.index, j) for j in range(cols)]):
                 self.slots.store(value, out, loop.index, cols, j)
         if mirrored:
             with (
-                cgutils.for_range(builder, ir.Constant(_INTEGER, rows)) as row,
+                cgutils.for_range(builder, ir.Constant(INTEGER, rows)) as row,
                 cgutils.for_range(builder, row.index) as column,
             ):
                 value = self.slots.load(out, row.index, cols, column.index)
@@ -102,6 +102,18 @@ class Recorder:
                 x = builder.fneg(x) if "-" in form else x
                 total = builder.fmul(x, y) if total is None else slots.fma(x, y, total)
         return total
+
+    def fill(self, slot: Any, size: int, value: float) -> None:
+        """Slots <- one number."""
+        for k in range(size):
+            self.slots.store(_constant(value), slot, k, 1, 0)
+
+    def add(self, slot: Any, other: Any, size: int, step: int = 1) -> None:
+        """Slots += other slots; every `step`-th slot for the diagonal of a matrix, whose one addend is `other`."""
+        for k in range(size):
+            total = self.slots.load(slot, k * step, 1, 0)
+            addend = self.slots.load(other, k if step == 1 else 0, 1, 0)
+            self.slots.store(self.slots.builder.fadd(total, addend), slot, k * step, 1, 0)
 
     def factor(self, inverse: Any, s: Any, determinant: Any, size: int) -> None:
         """Inverse = s^-1 by s = M D M' (unit lower M); determinant (mantissa, exponent) *= |s|.
@@ -143,14 +155,14 @@ class Recorder:
 
     def _renormalise(self, determinant: Any, value: Any) -> None:
         """Move the binary exponent of the mantissa into its own slot; NaN stays where it is."""
-        slots, builder, integers = self.slots, self.slots.builder, ir.VectorType(_INTEGER, LANES)
+        slots, builder, integers = self.slots, self.slots.builder, ir.VectorType(INTEGER, LANES)
         whole = lambda x: ir.Constant(integers, [x] * LANES)  # noqa: E731
         bits = builder.bitcast(value, integers)
         exponent = builder.sub(builder.and_(builder.lshr(bits, whole(52)), whole(0x7FF)), whole(1023))
         mantissa = builder.or_(builder.and_(bits, whole(0xFFFFFFFFFFFFF)), whole(1023 << 52))
         regular = builder.fcmp_ordered("==", value, value)
-        slots.store(builder.select(regular, builder.bitcast(mantissa, _VECTOR), value), determinant, 0, 1, 0)
-        grown = builder.fadd(slots.load(determinant, 1, 1, 0), builder.sitofp(exponent, _VECTOR))
+        slots.store(builder.select(regular, builder.bitcast(mantissa, VECTOR), value), determinant, 0, 1, 0)
+        grown = builder.fadd(slots.load(determinant, 1, 1, 0), builder.sitofp(exponent, VECTOR))
         slots.store(grown, determinant, 1, 1, 0)
 
 
@@ -162,7 +174,7 @@ def vector_code(write: Callable[..., None]) -> Any:
         signature = types.void(w, state, obs, places)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            write(Recorder(_Slots(context, builder, w, args[0])), *sizes, cgutils.unpack_tuple(builder, args[3]))
+            write(Recorder(Slots(context, builder, w, args[0])), *sizes, cgutils.unpack_tuple(builder, args[3]))
             return context.get_dummy_value()
 
         return signature, generate
@@ -172,4 +184,4 @@ def vector_code(write: Callable[..., None]) -> Any:
 
 
 def _constant(value: float) -> Any:
-    return ir.Constant(_VECTOR, [value] * LANES)
+    return ir.Constant(VECTOR, [value] * LANES)

@@ -52,13 +52,12 @@ def factor_semidefinite(covariance: Float[Tensor, "*batch n n"], tolerance: floa
     return torch.stack(columns, -1)
 
 
-def is_semidefinite(covariance: Float[Tensor, "*batch n n"]) -> Tensor:
-    """Whether each matrix is finite, symmetric and positive semidefinite, up to the rounding of its dtype."""
-    size, scale = covariance.shape[-1], covariance.abs().amax((-2, -1))
-    slack = 16 * size * torch.finfo(covariance.dtype).eps * scale
-    symmetric = ((covariance - covariance.mT).abs().amax((-2, -1)) <= slack) & covariance.isfinite().all(-1).all(-1)
-    ridge = slack[..., None, None].double() * torch.eye(size, dtype=torch.float64, device=covariance.device)
-    # the tiny summand lets the zero matrix pass; NaN and infinity are refused above, and here only kept from LAPACK
-    clean = torch.where(symmetric[..., None, None], covariance.double(), 0.0) + ridge
-    tiny = torch.finfo(covariance.dtype).tiny * torch.eye(size, dtype=torch.float64, device=covariance.device)
-    return symmetric & (torch.linalg.cholesky_ex(clean + tiny).info == 0)
+def all_semidefinite(covariance: Float[Tensor, "*batch n n"]) -> bool:
+    """Whether every matrix is finite, symmetric and positive semidefinite, up to the rounding of its dtype."""
+    slack = 16 * covariance.shape[-1] * torch.finfo(covariance.dtype).eps * covariance.abs().amax((-2, -1), True)
+    if not bool(((covariance - covariance.mT).abs() <= slack).all()):  # false for NaN and infinity as well
+        return False
+    raised = covariance.to(torch.float64, copy=True)
+    # the tiny summand lets the zero matrix pass
+    raised.diagonal(dim1=-2, dim2=-1).add_(slack.squeeze(-1) + torch.finfo(covariance.dtype).tiny)
+    return not bool(torch.linalg.cholesky_ex(raised).info.any())

@@ -16,7 +16,7 @@ from pyro_models.distributions.gaussian_joint import (
     singular_covariances,
 )
 from pyro_models.distributions.gaussian_marginal import gaussian_log_prob
-from pyro_models.distributions.gaussian_numerics import factor_semidefinite, is_semidefinite, semidefinite_tolerance
+from pyro_models.distributions.gaussian_numerics import all_semidefinite, factor_semidefinite, semidefinite_tolerance
 from pyro_models.distributions.gaussian_path import GaussianPath
 from pyro_models.distributions.gaussian_steps import (
     Moments,
@@ -115,7 +115,7 @@ class LinearGaussianSSM(TorchDistribution):
         *,
         validate_args: bool | None = None,
     ) -> None:
-        model = checked_state_space(
+        model, batch_shape = checked_state_space(
             initial_mean,
             initial_covariance,
             transition_matrix,
@@ -129,11 +129,11 @@ class LinearGaussianSSM(TorchDistribution):
         )
         self._adopt(model)
         # our own checks below are cheaper than torch's eigenvalues of every covariance, and name what is wrong
-        super().__init__(model.batch_shape, torch.Size([model.num_steps, model.obs_dim]), validate_args=False)
+        super().__init__(batch_shape, torch.Size([model.num_steps, model.obs_dim]), validate_args=False)
         self._validate_args = TorchDistribution._validate_args if validate_args is None else validate_args
         if self._validate_args:
             for name in _COVARIANCES:
-                if not is_semidefinite(getattr(model, name)).all():
+                if not all_semidefinite(getattr(model, name).detach()):
                     raise ValueError(f"{name}: expected finite, symmetric, positive semidefinite matrices")
 
     def _adopt(self, model: StateSpace) -> None:

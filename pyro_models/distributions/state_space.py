@@ -1,10 +1,14 @@
 """The parameters of a linear-Gaussian state-space model as one checked record."""
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache, reduce
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from pyro_models.distributions.gaussian_numerics import symmetrize
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,17 @@ class StateSpace:
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:
         """The nine parameters in the order of the constructor, None where absent."""
-        return tuple(getattr(self, field.name) for field in fields(self))[:-1]
+        return (
+            self.initial_mean,
+            self.initial_covariance,
+            self.transition_matrix,
+            self.transition_covariance,
+            self.emission_matrix,
+            self.emission_covariance,
+            self.transition_offset,
+            self.emission_offset,
+            self.observed,
+        )
 
     @property
     def state_dim(self) -> int:
@@ -45,21 +59,18 @@ class StateSpace:
     @property
     def dtype(self) -> torch.dtype:
         """The dtype in which results are returned."""
-        dtype = self.initial_mean.dtype
-        for tensor in self.tensors[1:-1]:
-            if tensor is not None:
-                dtype = torch.promote_types(dtype, tensor.dtype)
-        return dtype
-
-    @property
-    def batch_shape(self) -> torch.Size:
-        """Broadcast of the batch dims of all parameters."""
-        return torch.broadcast_shapes(*(_batch(self, name) for name in EVENT_DIMS if getattr(self, name) is not None))
+        dtypes = {tensor.dtype for tensor in self.tensors[:-1] if tensor is not None}
+        return reduce(torch.promote_types, dtypes)
 
     def double(self) -> "StateSpace":
-        """The same model in float64, in which the recursions run."""
-        cast = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("observed", "num_steps")}
-        return replace(self, **{name: None if value is None else value.double() for name, value in cast.items()})
+        """The same model in float64, in which the recursions run, with exactly symmetric covariances."""
+        cast = {
+            field.name: value.double()
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        covariances = {name: symmetrize(value) for name, value in cast.items() if name.endswith("covariance")}
+        return replace(self, **(cast | covariances | {"observed": self.observed}))
 
     def centred(self) -> "StateSpace":
         """The same model with zero means: what differences of two of its paths follow."""
@@ -76,20 +87,6 @@ class StateSpace:
         """Matrix, covariance and offset of the observation at `step`."""
         offset = None if self.emission_offset is None else at_step(self.emission_offset, step, 1)
         return at_step(self.emission_matrix, step, 2), at_step(self.emission_covariance, step, 2), offset
-
-
-# how many dims of each parameter are not batch dims (time included)
-EVENT_DIMS = {
-    "initial_mean": 1,
-    "initial_covariance": 2,
-    "transition_matrix": 3,
-    "transition_covariance": 3,
-    "emission_matrix": 3,
-    "emission_covariance": 3,
-    "transition_offset": 2,
-    "emission_offset": 2,
-    "observed": 1,
-}
 
 
 def at_step(parameter: Tensor, step: int, event_dims: int) -> Tensor:
@@ -109,14 +106,16 @@ def checked_state_space(
     emission_offset: Tensor | None,
     observed: Tensor | None,
     num_steps: int | None,
-) -> StateSpace:
-    """Build the record, or say which argument has the wrong type or shape.
+) -> tuple[StateSpace, torch.Size]:
+    """Build the record, and the batch shape to which its parameters broadcast.
+
+    Says which argument has the wrong type or shape.
 
     Raises:
         TypeError: if a parameter is no floating-point tensor, or `observed` is no bool tensor.
         ValueError: if a shape does not fit, or the number of steps cannot be known.
     """
-    given = {
+    given: dict[str, Any] = {
         "initial_mean": initial_mean,
         "initial_covariance": initial_covariance,
         "transition_matrix": transition_matrix,
@@ -127,53 +126,60 @@ def checked_state_space(
         "emission_offset": emission_offset,
         "observed": observed,
     }
-    tensors: dict[str, Tensor] = {}
-    for name, value in given.items():
-        if value is None and name in ("transition_offset", "emission_offset", "observed"):
-            continue
+    tensors: dict[str, Tensor] = {name: value for name, value in given.items() if value is not None}
+    for name, value in tensors.items():
         if value.dtype != torch.bool if name == "observed" else not value.is_floating_point():
             kind = "a bool tensor" if name == "observed" else "a floating-point tensor"
             raise TypeError(f"{name}: expected {kind}, got {value.dtype}")
-        if value.dim() < EVENT_DIMS[name]:
-            raise ValueError(f"{name}: expected (*batch, {_layout(name)}), got {tuple(value.shape)}")
-        tensors[name] = value
-    steps = _count_steps(tensors, num_steps)
-    _check_events(tensors, steps)
-    _check_batches(tensors)
     _check_devices(tensors)
+    steps, batch_shape = _check_shapes(tuple((name, value.shape) for name, value in tensors.items()), num_steps)
     absent: dict[str, None] = {"transition_offset": None, "emission_offset": None, "observed": None}
-    return StateSpace(**(absent | tensors), num_steps=steps)  # pyright: ignore[reportArgumentType]
+    fields_given: dict[str, Any] = absent | tensors
+    return StateSpace(**fields_given, num_steps=steps), batch_shape
 
 
-def _layout(name: str) -> str:
-    layouts = {
-        "initial_mean": "state",
-        "initial_covariance": "state, state",
-        "transition_matrix": "time - 1 or 1, state, state",
-        "transition_covariance": "time - 1 or 1, state, state",
-        "emission_matrix": "time or 1, obs, state",
-        "emission_covariance": "time or 1, obs, obs",
-        "transition_offset": "time - 1 or 1, state",
-        "emission_offset": "time or 1, obs",
-        "observed": "time",
-    }
-    return layouts[name]
+_LAYOUTS = {
+    "initial_mean": ("state",),
+    "initial_covariance": ("state", "state"),
+    "transition_matrix": ("time - 1 or 1", "state", "state"),
+    "transition_covariance": ("time - 1 or 1", "state", "state"),
+    "emission_matrix": ("time or 1", "obs", "state"),
+    "emission_covariance": ("time or 1", "obs", "obs"),
+    "transition_offset": ("time - 1 or 1", "state"),
+    "emission_offset": ("time or 1", "obs"),
+    "observed": ("time",),
+}
+# how many dims of each parameter are not batch dims (time included)
+EVENT_DIMS = {name: len(words) for name, words in _LAYOUTS.items()}
 
 
-def _batch(source: "StateSpace", name: str) -> torch.Size:
-    return getattr(source, name).shape[: -EVENT_DIMS[name]]
+@lru_cache(maxsize=256)
+def _check_shapes(given: tuple[tuple[str, torch.Size], ...], num_steps: int | None) -> tuple[int, torch.Size]:
+    """The number of steps and the batch shape of parameters of these shapes; models of one shape are built often."""
+    shapes = dict(given)
+    for name, shape in shapes.items():
+        if len(shape) < EVENT_DIMS[name]:
+            raise ValueError(f"{name}: expected (*batch, {', '.join(_LAYOUTS[name])}), got {tuple(shape)}")
+    steps = _count_steps(shapes, num_steps)
+    _check_events(shapes, steps)
+    batches = {name: shape[: -EVENT_DIMS[name]] for name, shape in shapes.items()}
+    try:
+        return steps, torch.broadcast_shapes(*batches.values())
+    except RuntimeError:
+        got = ", ".join(f"{name} {tuple(batch)}" for name, batch in batches.items())
+        raise ValueError(f"batch dims of the parameters: expected shapes that broadcast, got {got}") from None
 
 
-def _count_steps(tensors: dict[str, Tensor], num_steps: int | None) -> int:
+def _count_steps(shapes: dict[str, torch.Size], num_steps: int | None) -> int:
     """The number of time steps: given, or read from the first time dim that is not 1."""
     if num_steps is not None:
-        if not isinstance(num_steps, int) or num_steps < 1:
+        if num_steps < 1:
             raise ValueError(f"num_steps: expected a positive int, got {num_steps!r}")
         return num_steps
-    if "observed" in tensors:
-        return tensors["observed"].shape[-1]
-    for name, value in tensors.items():
-        size = value.shape[-EVENT_DIMS[name]]
+    if "observed" in shapes:
+        return shapes["observed"][-1]
+    for name, shape in shapes.items():
+        size = shape[-EVENT_DIMS[name]]
         if name.startswith("emission") and size != 1:
             return size
         if name.startswith("transition") and size != 1:
@@ -181,12 +187,12 @@ def _count_steps(tensors: dict[str, Tensor], num_steps: int | None) -> int:
     raise ValueError("num_steps: expected the number of time steps, as every time dim is 1; got None")
 
 
-def _check_events(tensors: dict[str, Tensor], steps: int) -> None:
-    state, obs = tensors["initial_mean"].shape[-1], tensors["emission_matrix"].shape[-2]
+def _check_events(shapes: dict[str, torch.Size], steps: int) -> None:
+    state, obs = shapes["initial_mean"][-1], shapes["emission_matrix"][-2]
     sizes = {"state": state, "obs": obs, "time": steps, "time - 1 or 1": steps - 1, "time or 1": steps}
-    for name, value in tensors.items():
-        words = _layout(name).split(", ")
-        event = tuple(value.shape[-len(words) :])
+    for name, shape in shapes.items():
+        words = _LAYOUTS[name]
+        event = tuple(shape[-len(words) :])
         for word, size in zip(words, event, strict=True):
             if size != sizes[word] and not (size == 1 and word.endswith("or 1")):
                 wanted = ", ".join(str(sizes[word]) for word in words)
@@ -194,18 +200,8 @@ def _check_events(tensors: dict[str, Tensor], steps: int) -> None:
                 raise ValueError(f"{name}: expected (*batch, {', '.join(words)}) = (..., {wanted}), got (..., {got})")
 
 
-def _check_batches(tensors: dict[str, Tensor]) -> None:
-    shapes = {name: value.shape[: -EVENT_DIMS[name]] for name, value in tensors.items()}
-    try:
-        torch.broadcast_shapes(*shapes.values())
-    except RuntimeError:
-        got = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
-        raise ValueError(f"batch dims of the parameters: expected shapes that broadcast, got {got}") from None
-
-
 def _check_devices(tensors: dict[str, Tensor]) -> None:
-    devices = {str(value.device) for value in tensors.values()}
-    if len(devices) > 1:
+    if len({value.device for value in tensors.values()}) > 1:
         got = ", ".join(f"{name} on {value.device}" for name, value in tensors.items())
         raise ValueError(f"devices of the parameters: expected one device, got {got}")
 
@@ -226,13 +222,8 @@ def checked_values(
     """
     if not value.is_floating_point():
         raise TypeError(f"{name}: expected a floating-point tensor, got {value.dtype}")
-    given = value.shape[:-2]
-    try:
-        fits = value.dim() >= 2 and value.shape[-2:] == event_shape
-        batch = torch.broadcast_shapes(given, batch_shape)
-    except RuntimeError:
-        fits, batch = False, batch_shape
-    if not fits:
+    batch = _broadcast(value.shape[:-2], batch_shape)
+    if batch is None or value.dim() < 2 or value.shape[-2:] != event_shape:
         wanted = ", ".join(map(str, (*batch_shape, *event_shape)))
         raise ValueError(f"{name}: expected (..., {wanted}) up to broadcasting, got {tuple(value.shape)}")
     if observed is not None:
@@ -240,3 +231,13 @@ def checked_values(
     if validate and not torch._is_all_true(value.isfinite()):
         raise ValueError(f"{name}: expected finite values at every observed step")
     return value, batch
+
+
+def _broadcast(given: torch.Size, expected: torch.Size) -> torch.Size | None:
+    """The common shape, None if there is none."""
+    if given == expected:  # the usual case; torch's own check takes longer than the rest
+        return given
+    try:
+        return torch.broadcast_shapes(given, expected)
+    except RuntimeError:
+        return None
