@@ -86,11 +86,7 @@ def imputation_section(world: str, runs: Sequence[Run]) -> list[str]:
 
 def best_by_label(runs: Sequence[Run], label: str) -> Run | None:
     """The run of a model that the claims speak of: no frames missing in training, lowest smoothing (or only) curve."""
-    chosen = [
-        run
-        for run in runs
-        if run.recipe.label == label and not run.recipe.missing or label == "BiLSTM" == run.recipe.label
-    ]
+    chosen = [run for run in runs if run.recipe.label == label and not run.recipe.missing]
     scored = [
         (mean(run.evaluation.curves[0].errors), index) for index, run in enumerate(chosen) if run.evaluation.curves
     ]
