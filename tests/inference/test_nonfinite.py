@@ -7,7 +7,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference import IWAE, SVI, NonFiniteError
+from inference import IWAE, SVI, NonFiniteError, Stage
 from inference.nonfinite import inspect_step
 from tests.inference.toy_training import DiscreteGuide, DiscreteModel, FramesGuide, Sabotage, go, toys, values
 from tests.oracles.closed_form_bounds import ToyParameters
@@ -84,6 +84,38 @@ def test_the_first_bad_site_is_found_by_replay(tmp_path, how, reason):
             source=Sabotage(provoke, 5),
             log_every=8,
         )
+
+
+class Unlucky(PyroModule):
+    """A site that fails for some draws: only the very same draws show it again."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, frames, observed=None, controls=None):
+        with pyro.plate("sequences", frames.shape[0], dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros((), dtype=frames.dtype), 1.0))
+            scale = torch.where(z > 1.8, -1.0, 1.0)
+            pyro.sample("frames", dist.Normal(self.w * z, scale), obs=frames[:, 0, 0, 0, 0])
+
+
+def test_the_very_same_draws_are_looked_at_again(tmp_path):
+    steps = []
+    for log_every in (1, 6, 50):
+        with pytest.raises(NonFiniteError, match="site 'frames': its log probability is not finite") as caught:
+            go(
+                tmp_path / str(log_every),
+                Unlucky(),
+                FramesGuide(ToyParameters.make()),
+                [Stage(50)],
+                log_every=log_every,
+                checkpoint_every=50,
+                learning_rate=0.0,
+            )
+        steps.append(caught.value.step)
+    assert len(set(steps)) == 1
+    assert steps[0] > 1
 
 
 def test_an_update_that_overflows_is_noticed_before_it_is_saved(tmp_path):
