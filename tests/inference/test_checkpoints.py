@@ -125,6 +125,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_file_is_replaced_and_not_overwritten(tmp_path):
+    """Who reads the old file goes on reading the old file: there is no moment at which it is half new."""
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    with open(path, "rb") as reader:
+        write_bytes(path, b"new")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+
+
 def test_code_in_a_state_is_not_run(tmp_path):
     """`weights_only`: a state file is data, whoever wrote it."""
     path = tmp_path / "step-00000001"

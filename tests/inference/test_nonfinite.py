@@ -87,26 +87,36 @@ def test_the_first_bad_site_is_found_by_replay(tmp_path, how, reason):
 
 
 class Unlucky(PyroModule):
-    """A site that fails for some draws: only the very same draws show it again."""
+    """A site, or its gradient, that fails for some draws: only the very same draws show it again."""
 
-    def __init__(self):
+    def __init__(self, how):
         super().__init__()
+        self.how = how
         self.w = nn.Parameter(torch.ones((), dtype=torch.float64))
 
     def forward(self, frames, observed=None, controls=None):
         with pyro.plate("sequences", frames.shape[0], dim=-1):
             z = pyro.sample("z", dist.Normal(torch.zeros((), dtype=frames.dtype), 1.0))
-            scale = torch.where(z > 1.8, -1.0, 1.0)
-            pyro.sample("frames", dist.Normal(self.w * z, scale), obs=frames[:, 0, 0, 0, 0])
+            fine = (z < 1.8).to(z.dtype)
+            scale = 2 * fine - 1 if self.how == "log_prob" else torch.ones(())
+            root = (fine + (self.w - self.w)).sqrt() if self.how == "gradient" else fine
+            pyro.sample("frames", dist.Normal(self.w * z + root, scale), obs=frames[:, 0, 0, 0, 0])
 
 
-def test_the_very_same_draws_are_looked_at_again(tmp_path):
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("log_prob", "site 'frames': its log probability is not finite"),
+        ("gradient", "site 'frames': the gradient of its log probability for 'model.w' is not finite"),
+    ],
+)
+def test_the_very_same_draws_are_looked_at_again(tmp_path, how, reason):
     steps = []
     for log_every in (1, 6, 50):
-        with pytest.raises(NonFiniteError, match="site 'frames': its log probability is not finite") as caught:
+        with pytest.raises(NonFiniteError, match=reason) as caught:
             go(
                 tmp_path / str(log_every),
-                Unlucky(),
+                Unlucky(how),
                 FramesGuide(ToyParameters.make()),
                 [Stage(50)],
                 log_every=log_every,

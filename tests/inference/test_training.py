@@ -70,6 +70,14 @@ def test_frozen_parameters_stay_and_learn_again(tmp_path):
     assert all(parameter.requires_grad for module in (model, guide) for parameter in module.parameters())
 
 
+def test_no_gradient_is_computed_for_frozen_parameters(tmp_path):
+    model, guide = toys()
+    seen = []
+    source = Sabotage(lambda batch: seen.append((model.m.grad, model.w.grad is None)), at=2)
+    go(tmp_path / "run", model, guide, [Stage(3, frozen=("model.m",))], source)
+    assert seen == [(None, False)]
+
+
 def test_what_did_not_require_gradients_never_learns(tmp_path):
     model, guide = toys()
     model.b.requires_grad_(False)
