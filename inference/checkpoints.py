@@ -106,9 +106,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The record that `write_weights` put into a file's metadata."""
+    """The record that `write_weights` put into a file's metadata.
+
+    Raises:
+        DamagedCheckpointError: if the file has none, so that something else wrote it; names it.
+    """
     with safe_open(path, framework="pt") as file:
-        return json.loads((file.metadata() or {})[RECORD])
+        metadata = file.metadata() or {}
+    if RECORD not in metadata:
+        raise DamagedCheckpointError(f"{path}: weights without the record of a run; another program wrote them")
+    return json.loads(metadata[RECORD])
 
 
 def write_checkpoint(path: Path, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

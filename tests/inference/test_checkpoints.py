@@ -4,6 +4,7 @@ import os
 
 import pyro
 import pytest
+import safetensors.torch
 import torch
 from pyro.nn import PyroModule, PyroParam
 from torch import nn
@@ -142,3 +143,10 @@ def test_code_in_a_state_is_not_run(tmp_path):
     torch.save({"step": test_code_in_a_state_is_not_run}, path / "state.pt")
     with pytest.raises(DamagedCheckpointError, match="state.pt: not a whole training state"):
         read_checkpoint(path)
+
+
+def test_weights_of_another_program_are_named(tmp_path):
+    path = tmp_path / "w.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(2)}, path)
+    with pytest.raises(DamagedCheckpointError, match="w.safetensors: weights without the record of a run"):
+        read_record(path)
