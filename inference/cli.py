@@ -154,7 +154,12 @@ def _compare(options: argparse.Namespace, rest: list[str]) -> int:
     if len({path.name for path in options.runs}) < len(options.runs):
         raise ValueError("runs: expected folders with different names, as the table is by name; two have the same name")
     evidence = {
-        path.name: run_evidence(load_run(path, options.device), options.num_particles, options.num_sequences)
+        path.name: run_evidence(
+            load_run(path, options.device),
+            options.num_particles,
+            options.num_sequences,
+            progress=sys.stderr.isatty(),
+        )
         for path in options.runs
     }
     print(compare(evidence))

@@ -69,7 +69,9 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     return Evaluation(**{**record, "curves": curves})
 
 
-def run_evidence(run: TrainedRun, num_particles: int, num_sequences: int, seed: int = 0) -> Evidence:
+def run_evidence(
+    run: TrainedRun, num_particles: int, num_sequences: int, seed: int = 0, progress: bool = False
+) -> Evidence:
     """Log evidence of the first test sequences."""
     videos = run.test.select(slice(0, num_sequences))
     return log_evidence(
@@ -77,9 +79,10 @@ def run_evidence(run: TrainedRun, num_particles: int, num_sequences: int, seed: 
         run.guide,
         *videos.arguments,
         num_particles=num_particles,
-        particles_per_chunk=min(50, num_particles),
-        sequences_per_chunk=16,
+        particles_per_chunk=min(25, num_particles),
+        sequences_per_chunk=4,  # 2,000 frames at once: more only empties the caches
         seed=seed,
+        progress=progress,
     )
 
 
@@ -102,7 +105,7 @@ def evaluate(
         seed: of draws and masks.
         progress: show bars.
     """
-    evidence = run_evidence(run, num_particles, num_evidence_sequences, seed)
+    evidence = run_evidence(run, num_particles, num_evidence_sequences, seed, progress)
     sequences = evidence.log_evidence.shape[0]
     methods = getattr(run.guide, "completion_methods", ())
     curves = []

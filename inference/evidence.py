@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from inference.estimators.traces import (
     ImportanceTraces,
@@ -116,6 +117,7 @@ def log_evidence(
     particles_per_chunk: int = 50,
     sequences_per_chunk: int | None = None,
     seed: int = 0,
+    progress: bool = False,
 ) -> Evidence:
     """Estimate the log evidence log p(x_n) of each video by importance sampling with the guide as proposal.
 
@@ -136,6 +138,7 @@ def log_evidence(
         particles_per_chunk: how many to draw at once: memory against speed.
         sequences_per_chunk: how many sequences to run at once; None runs all.
         seed: of the particles.
+        progress: show a bar.
 
     Raises:
         ValueError: if a number is not positive or the arguments count different numbers of sequences, and what
@@ -157,8 +160,11 @@ def log_evidence(
         sequences_per_chunk=sequences_per_chunk,
         seed=seed,
     )
-    for particles, sequences, traces in cells:
-        weights[particles, sequences] = traces.log_weights().to("cpu", torch.float64)
+    with tqdm(total=weights.numel(), desc="evidence", unit="draw", disable=not progress, leave=False) as bar:
+        for particles, sequences, traces in cells:
+            chunk = traces.log_weights().to("cpu", torch.float64)
+            weights[particles, sequences] = chunk
+            bar.update(chunk.numel())
     return Evidence(
         log_weights=weights,
         **_summaries(weights),
