@@ -86,8 +86,8 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
     at, repeat_at, step_at = layout.work, layout.repeat, layout.step
     identity, one, two, seen, unseen = at.identity, at.one, at.two, at.seen, at.unseen
     count, determinant, all_weights, half_weights = at.count, at.determinant, at.weight, at.half
-    fixed_matrix, noise, fixed_emission = at.matrix, at.noise, at.emission
-    emission_noise, fixed_noise = at.emission_noise, at.fixed_noise
+    matrix, noise, emission, given_emission = at.matrix, at.noise, at.emission, at.given_emission
+    emission_noise, given_noise = at.emission_noise, at.given_noise
     predicted, mean, residual, d_value, d_mean = at.predicted, at.mean, at.residual, at.d_value, at.d_mean
     d_updated, d_predicted, d_matrix = at.d_updated, at.d_predicted, at.d_matrix
     d_emission, d_noise = at.d_emission, at.d_noise
@@ -95,7 +95,7 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
     sums_size = layout.work_size - at.sum_matrix
     weight_at, half_at, quadratic_at = repeat_at.weight, repeat_at.half, repeat_at.quadratic
     moves_at, offsets_at = repeat_at.sum_transition, repeat_at.sum_emission
-    emission_at, gain_at, inverse_at, updated_at = step_at.emission, step_at.gain, step_at.inverse, step_at.updated
+    gain_at, inverse_at, updated_at = step_at.gain, step_at.inverse, step_at.updated
     work_size, repeat_size = layout.work_size, layout.repeat_size
     step_size, path_size = layout.step_size, layout.path_size
     revision = _REVISION
@@ -104,7 +104,6 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
     def sweep(w, kind, addresses, observed, times, given, table, weight, groups, repeats, wanted, shared, backward):
         num_steps, masked = times[0], given[2]
         # what holds for every step is loaded once per group; emissions of missing steps are blanked step by step
-        moving, emitting = times[3] > 1, times[5] > 1 or masked
         first = work_size + repeats * repeat_size + 0 * revision
         stride = step_size + repeats * path_size
         array = groups * repeats * LANES
@@ -121,34 +120,34 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
             w[(determinant + 1) * LANES : (determinant + 2) * LANES] = 0.0
             w[work_size * LANES : first * LANES] = 0.0
             load(w, predicted, nn, kind, addresses[2], table, 2 * array + lanes, 1, 0)
-            load(w, fixed_matrix, nn, kind, addresses[3], table, 3 * array + lanes, times[3], 0)
+            load(w, matrix, nn, kind, addresses[3], table, 3 * array + lanes, times[3], 0)
             load(w, noise, nn, kind, addresses[4], table, 4 * array + lanes, times[4], 0)
-            load(w, fixed_emission, pn, kind, addresses[5], table, 5 * array + lanes, times[5], 0)
+            load(w, emission, pn, kind, addresses[5], table, 5 * array + lanes, times[5], 0)
+            load(w, given_emission, pn, kind, addresses[5], table, 5 * array + lanes, times[5], 0)
             load(w, emission_noise, pp, kind, addresses[6], table, 6 * array + lanes, times[6], 0)
-            load(w, fixed_noise, pp, kind, addresses[6], table, 6 * array + lanes, times[6], 0)
+            load(w, given_noise, pp, kind, addresses[6], table, 6 * array + lanes, times[6], 0)
             for t in range(num_steps):
                 here = first + t * stride if backward else first
                 before = here - stride if backward else first
-                matrix = here if moving else fixed_matrix
-                emission = here + emission_at if emitting else fixed_emission
                 if t > 0:
-                    if moving:
+                    if times[3] > 1:
                         load(w, matrix, nn, kind, addresses[3], table, 3 * array + lanes, times[3], t - 1)
                     if times[4] > 1:
                         load(w, noise, nn, kind, addresses[4], table, 4 * array + lanes, times[4], t - 1)
-                    predict_covariance(w, n, p, (matrix, before + updated_at))
+                    predict_covariance(w, n, p, (before + updated_at,))
                 if times[5] > 1:
-                    load(w, emission, pn, kind, addresses[5], table, 5 * array + lanes, times[5], t)
+                    held = given_emission if masked else emission
+                    load(w, held, pn, kind, addresses[5], table, 5 * array + lanes, times[5], t)
                 if times[6] > 1:
-                    held = fixed_noise if masked else emission_noise
+                    held = given_noise if masked else emission_noise
                     load(w, held, pp, kind, addresses[6], table, 6 * array + lanes, times[6], t)
                 if masked:
                     for lane in range(LANES):
                         is_seen = 1.0 if observed[table[9 * array + lanes + lane] * num_steps + t] else 0.0
                         w[seen * LANES + lane] = is_seen
                         w[unseen * LANES + lane] = 1.0 - is_seen
-                    skip_missing(w, n, p, (emission, emission if times[5] > 1 else fixed_emission, fixed_noise))
-                update_covariance(w, n, p, (emission, here + gain_at, here + inverse_at, here + updated_at))
+                    skip_missing(w, n, p, (first,))
+                update_covariance(w, n, p, (here + gain_at, here + inverse_at, here + updated_at))
                 for repeat in range(repeats):
                     members, own = lanes + repeat * LANES, work_size + repeat * repeat_size
                     path = step_size + repeat * path_size
@@ -156,20 +155,20 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                         load(w, mean, n, kind, addresses[1], table, array + members, 1, 0)
                     elif given[0]:
                         load(w, mean, n, kind, addresses[7], table, 7 * array + members, times[7], t - 1)
-                        predict_moved_mean(w, n, p, (matrix, before + path))
+                        predict_moved_mean(w, n, p, (before + path,))
                     else:
-                        predict_mean(w, n, p, (matrix, before + path))
+                        predict_mean(w, n, p, (before + path,))
                     load(w, residual, p, kind, addresses[0], table, members, num_steps, t)
                     if given[1]:
                         load(w, d_value, p, kind, addresses[8], table, 8 * array + members, times[8], t)
-                        shift_residual(w, n, p, (first, first))
+                        shift_residual(w, n, p, (first,))
                     if masked:
-                        skip_residual(w, n, p, (first, first))
+                        skip_residual(w, n, p, (first,))
                     update_mean(
                         w,
                         n,
                         p,
-                        (emission, here + gain_at, here + inverse_at, here + path, here + path + n, own + quadratic_at),
+                        (here + gain_at, here + inverse_at, here + path, here + path + n, own + quadratic_at),
                     )
             if not backward:
                 for repeat in range(repeats):
@@ -195,9 +194,18 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                     w[half_weights * LANES + lane] = 0.5 * w[all_weights * LANES + lane]
             for t in range(num_steps - 1, -1, -1):
                 here, before = first + t * stride, first + (t - 1) * stride
-                matrix = here if moving else fixed_matrix
-                emission = here + emission_at if emitting else fixed_emission
-                clear_adjoints(w, n, p, (first, first))
+                # to load the matrices again takes less than to have kept them
+                if times[3] > 1 and t > 0:
+                    load(w, matrix, nn, kind, addresses[3], table, 3 * array + lanes, times[3], t - 1)
+                if times[5] > 1:
+                    held = given_emission if masked else emission
+                    load(w, held, pn, kind, addresses[5], table, 5 * array + lanes, times[5], t)
+                if masked:
+                    for lane in range(LANES):
+                        is_seen = observed[table[9 * array + lanes + lane] * num_steps + t]
+                        w[seen * LANES + lane] = 1.0 if is_seen else 0.0
+                    skip_missing(w, n, p, (first,))
+                clear_adjoints(w, n, p, (first,))
                 for repeat in range(repeats):
                     members, own = lanes + repeat * LANES, work_size + repeat * repeat_size
                     path = step_size + repeat * path_size
@@ -206,7 +214,6 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                         n,
                         p,
                         (
-                            emission,
                             here + gain_at,
                             here + path,
                             here + path + n,
@@ -219,12 +226,12 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                     if wanted[0]:
                         accumulate(w, d_value, p, kind, addresses[10], table, members, num_steps, t, shared[0])
                     if wanted[8] and times[8] > 1:
-                        negate_value(w, n, p, (first, first))
+                        negate_value(w, n, p, (first,))
                         accumulate(
                             w, residual, p, kind, addresses[18], table, 8 * array + members, times[8], t, shared[8]
                         )
                     if t > 0:
-                        pull_prediction_mean(w, n, p, (matrix, before + path, own, own + moves_at))
+                        pull_prediction_mean(w, n, p, (before + path, own, own + moves_at))
                         if wanted[7] and times[7] > 1:
                             accumulate(
                                 w,
@@ -240,29 +247,25 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                             )
                     elif wanted[1]:
                         accumulate(w, d_mean, n, kind, addresses[11], table, array + members, 1, 0, shared[1])
-                if masked:
-                    for lane in range(LANES):
-                        is_seen = observed[table[9 * array + lanes + lane] * num_steps + t]
-                        w[seen * LANES + lane] = 1.0 if is_seen else 0.0
-                pull_covariance(w, n, p, (emission, here + gain_at, here + inverse_at, here + updated_at))
+                pull_covariance(w, n, p, (here + gain_at, here + inverse_at, here + updated_at))
                 if times[5] == 1:
-                    sum_emission(w, n, p, (first, first))
+                    sum_emission(w, n, p, (first,))
                 elif wanted[5]:
                     accumulate(w, d_emission, pn, kind, addresses[15], table, 5 * array + lanes, times[5], t, shared[5])
                 if times[6] == 1:
-                    sum_emission_noise(w, n, p, (first, first))
+                    sum_emission_noise(w, n, p, (first,))
                 elif wanted[6]:
                     accumulate(w, d_noise, pp, kind, addresses[16], table, 6 * array + lanes, times[6], t, shared[6])
                 if t > 0:
-                    pull_prediction_covariance(w, n, p, (matrix, before + updated_at))
+                    pull_prediction_covariance(w, n, p, (before + updated_at,))
                     if times[3] == 1:
-                        sum_matrix(w, n, p, (first, first))
+                        sum_matrix(w, n, p, (first,))
                     elif wanted[3]:
                         accumulate(
                             w, d_matrix, nn, kind, addresses[13], table, 3 * array + lanes, times[3], t - 1, shared[3]
                         )
                     if times[4] == 1:
-                        sum_noise(w, n, p, (first, first))
+                        sum_noise(w, n, p, (first,))
                     elif wanted[4]:
                         accumulate(
                             w,

@@ -38,7 +38,8 @@ class WorkLayout:
             "weight": 1,
             "half": 1,
         }
-        work |= {"matrix": n * n, "noise": n * n, "emission": p * n, "emission_noise": p * p, "fixed_noise": p * p}
+        work |= {"matrix": n * n, "noise": n * n, "emission": p * n, "emission_noise": p * p}
+        work |= {"given_emission": p * n, "given_noise": p * p}
         work |= {"predicted": n * n, "moved": n * n, "cross": p * n, "innovation": p * p, "keep": n * n, "kept": n * n}
         work |= {"scaled": n * p, "mean": n, "residual": p}
         work |= {"d_updated": n * n, "d_predicted": n * n, "d_matrix": n * n, "d_emission": p * n, "d_noise": p * p}
@@ -48,7 +49,7 @@ class WorkLayout:
         self.work, self.work_size = _places(work)
         repeat = {"adjoint": n, "weight": 1, "half": 1, "quadratic": 1, "sum_transition": n, "sum_emission": p}
         self.repeat, self.repeat_size = _places(repeat)
-        step = {"matrix": n * n, "emission": p * n, "gain": n * p, "inverse": p * p, "updated": n * n}
+        step = {"gain": n * p, "inverse": p * p, "updated": n * n}
         self.step, self.step_size = _places(step)
         self.path_size = n + p  # the updated mean, then S^-1 e
 
@@ -63,21 +64,21 @@ def _places(sizes: dict[str, int]) -> tuple[Any, int]:
 @vector_code
 def predict_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """P^- = A P A' + Q."""
-    at, (matrix, earlier) = WorkLayout(n, p).work, places
-    x.product("ab", at.moved, None, matrix, earlier, (n, n, n))
-    x.product("sym(c + ab')", at.predicted, at.noise, at.moved, matrix, (n, n, n))
+    at, (earlier,) = WorkLayout(n, p).work, places
+    x.product("ab", at.moved, None, at.matrix, earlier, (n, n, n))
+    x.product("sym(c + ab')", at.predicted, at.noise, at.moved, at.matrix, (n, n, n))
 
 
 @vector_code
 def update_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """S = C P^- C' + R, G = P^- C' S^-1, J = I - G C, P = J P^- J' + G R G'."""
-    at, (emission, gain, inverse, updated) = WorkLayout(n, p).work, places
+    at, (gain, inverse, updated) = WorkLayout(n, p).work, places
     x.add(at.count, at.seen, 1)
-    x.product("ab", at.cross, None, emission, at.predicted, (p, n, n))
-    x.product("sym(c + ab')", at.innovation, at.emission_noise, at.cross, emission, (p, n, p))
+    x.product("ab", at.cross, None, at.emission, at.predicted, (p, n, n))
+    x.product("sym(c + ab')", at.innovation, at.emission_noise, at.cross, at.emission, (p, n, p))
     x.factor(inverse, at.innovation, at.determinant, p)
     x.product("a'b", gain, None, at.cross, inverse, (n, p, p))
-    x.product("c - ab", at.keep, at.identity, gain, emission, (n, p, n))
+    x.product("c - ab", at.keep, at.identity, gain, at.emission, (n, p, n))
     x.product("ab", at.kept, None, at.keep, at.predicted, (n, n, n))
     x.product("ab", at.scaled, None, gain, at.emission_noise, (n, p, p))
     x.product("sym(ab')", updated, None, at.kept, at.keep, (n, n, n))
@@ -87,24 +88,24 @@ def update_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> Non
 @vector_code
 def skip_missing(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """Where the step is missing, C = 0 and R = I, so that G = 0, P = P^- and log|S| = 0."""
-    at, (emission, given, given_noise) = WorkLayout(n, p).work, places
-    x.product("a*b", emission, None, given, at.seen, (p, 1, n))
-    x.product("a*b", at.emission_noise, None, given_noise, at.seen, (p, 1, p))
+    at = WorkLayout(n, p).work
+    x.product("a*b", at.emission, None, at.given_emission, at.seen, (p, 1, n))
+    x.product("a*b", at.emission_noise, None, at.given_noise, at.seen, (p, 1, p))
     x.add(at.emission_noise, at.unseen, p, step=p + 1)
 
 
 @vector_code
 def predict_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """m^- = A m."""
-    at, (matrix, earlier) = WorkLayout(n, p).work, places
-    x.product("ab", at.mean, None, matrix, earlier, (n, n, 1))
+    at, (earlier,) = WorkLayout(n, p).work, places
+    x.product("ab", at.mean, None, at.matrix, earlier, (n, n, 1))
 
 
 @vector_code
 def predict_moved_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """m^- = A m + b; b is there already."""
-    at, (matrix, earlier) = WorkLayout(n, p).work, places
-    x.product("c + ab", at.mean, at.mean, matrix, earlier, (n, n, 1))
+    at, (earlier,) = WorkLayout(n, p).work, places
+    x.product("c + ab", at.mean, at.mean, at.matrix, earlier, (n, n, 1))
 
 
 @vector_code
@@ -124,8 +125,8 @@ def skip_residual(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
 @vector_code
 def update_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """E = a - d - C m^-, v = S^-1 e, m = m^- + G e, quadratic += e'v; a - d is there already."""
-    at, (emission, gain, inverse, mean, whitened, quadratic) = WorkLayout(n, p).work, places
-    x.product("c - ab", at.residual, at.residual, emission, at.mean, (p, n, 1))
+    at, (gain, inverse, mean, whitened, quadratic) = WorkLayout(n, p).work, places
+    x.product("c - ab", at.residual, at.residual, at.emission, at.mean, (p, n, 1))
     x.product("ab", whitened, None, inverse, at.residual, (p, p, 1))
     x.product("c + ab", mean, at.mean, gain, at.residual, (n, p, 1))
     x.product("c + a'b", quadratic, quadratic, at.residual, whitened, (1, p, 1))
@@ -144,10 +145,10 @@ def clear_adjoints(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
 @vector_code
 def pull_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """Adjoints a* = G'm* - g v, m^-* = m* - C'a*, and what the covariances and the fixed offset need of them."""
-    at, (emission, gain, mean, whitened, adjoint, weight, half, offsets) = WorkLayout(n, p).work, places
+    at, (gain, mean, whitened, adjoint, weight, half, offsets) = WorkLayout(n, p).work, places
     x.product("a'b", at.d_value, None, gain, adjoint, (p, n, 1))
     x.product("c - ab", at.d_value, at.d_value, whitened, weight, (p, 1, 1))
-    x.product("c - a'b", at.d_mean, adjoint, emission, at.d_value, (n, p, 1))
+    x.product("c - a'b", at.d_mean, adjoint, at.emission, at.d_value, (n, p, 1))
     x.product("c + ab", at.shifted, at.d_value, whitened, half, (p, 1, 1))
     x.product("c - part(ab')", at.inner, at.inner, whitened, at.shifted, (p, 1, p))
     x.product("c + ab'", at.outer, at.outer, adjoint, whitened, (n, 1, p))
@@ -158,13 +159,13 @@ def pull_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
 @vector_code
 def pull_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """H = P*G, R* = G'H + inner - g S^-1 / 2, E = outer - 2 H, P^-* = P* + sym((C'R* + E)C), C* += E'P - g G'."""
-    at, (emission, gain, inverse, updated) = WorkLayout(n, p).work, places
+    at, (gain, inverse, updated) = WorkLayout(n, p).work, places
     x.product("ab", at.projected, None, at.d_updated, gain, (n, n, p))
     x.product("sym(c + a'b)", at.d_noise, at.inner, gain, at.projected, (p, n, p))
     x.product("c - a*b", at.d_noise, at.d_noise, inverse, at.half, (p, 1, p))
     x.product("c - a*b", at.outer, at.outer, at.projected, at.two, (n, 1, p))
-    x.product("c + a'b", at.pulled, at.outer, emission, at.d_noise, (n, p, p))
-    x.product("c + part(ab)", at.d_predicted, at.d_updated, at.pulled, emission, (n, p, n))
+    x.product("c + a'b", at.pulled, at.outer, at.emission, at.d_noise, (n, p, p))
+    x.product("c + part(ab)", at.d_predicted, at.d_updated, at.pulled, at.emission, (n, p, n))
     x.product("c + a'b", at.d_emission, at.d_emission, at.outer, updated, (p, n, n))
     x.product("c - a'*b", at.d_emission, at.d_emission, gain, at.weight, (p, 1, n))
     x.product("a*b", at.d_noise, None, at.d_noise, at.seen, (p, 1, p))  # R of a missing step was put there by us
@@ -173,18 +174,18 @@ def pull_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
 @vector_code
 def pull_prediction_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """A* = m^-* m', m* = A'm^-*, and what a fixed offset needs of them."""
-    at, (matrix, earlier, adjoint, offsets) = WorkLayout(n, p).work, places
+    at, (earlier, adjoint, offsets) = WorkLayout(n, p).work, places
     x.add(offsets, at.d_mean, n)
     x.product("c + ab'", at.d_matrix, at.d_matrix, at.d_mean, earlier, (n, 1, n))
-    x.product("a'b", adjoint, None, matrix, at.d_mean, (n, n, 1))
+    x.product("a'b", adjoint, None, at.matrix, at.d_mean, (n, n, 1))
 
 
 @vector_code
 def pull_prediction_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """A* += 2 P^-* A P, P* = A'P^-* A."""
-    at, (matrix, earlier) = WorkLayout(n, p).work, places
-    x.product("ab", at.back, None, at.d_predicted, matrix, (n, n, n))
-    x.product("sym(a'b)", at.d_updated, None, matrix, at.back, (n, n, n))
+    at, (earlier,) = WorkLayout(n, p).work, places
+    x.product("ab", at.back, None, at.d_predicted, at.matrix, (n, n, n))
+    x.product("sym(a'b)", at.d_updated, None, at.matrix, at.back, (n, n, n))
     x.product("a*b", at.back, None, at.back, at.two, (n, 1, n))
     x.product("c + ab", at.d_matrix, at.d_matrix, at.back, earlier, (n, n, n))
 

@@ -13,6 +13,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 LANES = 8
+_ROWS = 8  # of such a loop
 _UNROLLED = 300  # multiplications above which the rows of a product are a loop instead of straight-line code
 VECTOR = ir.VectorType(ir.DoubleType(), LANES)
 INTEGER = ir.IntType(64)
@@ -64,44 +65,50 @@ class Recorder:
         or out = a in a*b.
         """
         builder, (rows, _, cols) = self.slots.builder, sizes
-        entry = lambda i, j: self._entry(form, i, j, c, a, b, sizes)  # noqa: E731
         mirrored = "sym" in form or "part" in form
+        row = lambda i, columns: self._row(form, i, columns, c, a, b, sizes)  # noqa: E731
         if math.prod(sizes) <= _UNROLLED:
-            entries = {(i, j): entry(i, j) for i in range(rows) for j in range(cols) if not mirrored or j <= i}
-            for (i, j), value in entries.items():
+            values = {(i, j): value for i in range(rows) for j, value in row(i, i + 1 if mirrored else cols).items()}
+            for (i, j), value in values.items():
                 self.slots.store(value, out, i, cols, j)
                 if mirrored and i != j:
                     self.slots.store(value, out, j, cols, i)
             return
-        with cgutils.for_range(builder, ir.Constant(INTEGER, rows)) as loop:
-            for j, value in enumerate([entry(loop.index, j) for j in range(cols)]):
-                self.slots.store(value, out, loop.index, cols, j)
+        for first in range(0, rows, _ROWS):  # in blocks, as the upper triangle of a symmetric result is not computed
+            last = min(first + _ROWS, rows)
+            with cgutils.for_range(builder, ir.Constant(INTEGER, last - first)) as loop:
+                i = builder.add(loop.index, ir.Constant(INTEGER, first))
+                for j, value in row(i, last if mirrored else cols).items():
+                    self.slots.store(value, out, i, cols, j)
         if mirrored:
             with (
-                cgutils.for_range(builder, ir.Constant(INTEGER, rows)) as row,
-                cgutils.for_range(builder, row.index) as column,
+                cgutils.for_range(builder, ir.Constant(INTEGER, rows)) as below,
+                cgutils.for_range(builder, below.index) as column,
             ):
-                value = self.slots.load(out, row.index, cols, column.index)
-                self.slots.store(value, out, column.index, cols, row.index)
+                value = self.slots.load(out, below.index, cols, column.index)
+                self.slots.store(value, out, column.index, cols, below.index)
 
-    def _entry(self, form: str, i: Any, j: Any, c: Any, a: Any, b: Any, sizes: tuple[int, int, int]) -> Any:
+    def _row(self, form: str, i: Any, columns: int, c: Any, a: Any, b: Any, sizes: tuple[int, int, int]) -> dict:
+        """The first entries of row i; summed side by side, so that no addition waits for the one before."""
         slots, builder, (rows, inner, cols) = self.slots, self.slots.builder, sizes
         flip_a, flip_b = "a'" in form, "b'" in form
         left = lambda i, k: slots.load(a, i, rows if flip_a else inner, k, flip_a)  # noqa: E731
         right = lambda k, j: slots.load(b, k, inner if flip_b else cols, j, flip_b)  # noqa: E731
-        half = _constant(0.5)
-        total = slots.load(c, i, cols, j) if "c" in form else None
+        half, totals = _constant(0.5), dict.fromkeys(range(columns))
+        if "c" in form:
+            totals = {j: slots.load(c, i, cols, j) for j in range(columns)}
         for k in range(inner):
-            if "*" in form:
-                terms = [(slots.load(a, i, rows if flip_a else cols, j, flip_a), slots.load(b, 0, 1, 0))]
-            else:
-                terms = [(left(i, k), right(k, j))]
-            if "part" in form:
-                terms = [(builder.fmul(half, x), y) for x, y in (*terms, (left(j, k), right(k, i)))]
-            for x, y in terms:
-                x = builder.fneg(x) if "-" in form else x
-                total = builder.fmul(x, y) if total is None else slots.fma(x, y, total)
-        return total
+            for j in range(columns):
+                if "*" in form:
+                    terms = [(slots.load(a, i, rows if flip_a else cols, j, flip_a), slots.load(b, 0, 1, 0))]
+                else:
+                    terms = [(left(i, k), right(k, j))]
+                if "part" in form:
+                    terms = [(builder.fmul(half, x), y) for x, y in (*terms, (left(j, k), right(k, i)))]
+                for x, y in terms:
+                    x = builder.fneg(x) if "-" in form else x
+                    totals[j] = builder.fmul(x, y) if totals[j] is None else slots.fma(x, y, totals[j])
+        return totals
 
     def fill(self, slot: Any, size: int, value: float) -> None:
         """Slots <- one number."""
