@@ -76,8 +76,8 @@ def score(name: str, missing: str, model, guide, videos: VideoBatch, particles: 
         guide,
         *videos.arguments,
         num_particles=particles,
-        particles_per_chunk=min(50, particles),
-        sequences_per_chunk=16,
+        particles_per_chunk=min(25, particles),
+        sequences_per_chunk=4,
         seed=seed,
     )
     root = videos.num_sequences**0.5
