@@ -38,7 +38,18 @@ def gaussian_log_prob(model: StateSpace, values: Tensor) -> Tensor:
     *inputs, observed = values, *model.tensors
     if any(tensor is not None and tensor.dtype != dtype for tensor in inputs):
         inputs = [None if tensor is None else tensor.to(dtype) for tensor in inputs]
-    return torch.ops.kinema.gaussian_log_prob(*inputs, observed)
+    if _is_traced(values):
+        return torch.ops.kinema.gaussian_log_prob(*inputs, observed)
+    return _Eager.apply(*inputs, observed)
+
+
+def _is_traced(values: Tensor) -> bool:
+    """Whether someone records operators: a compiler, a dispatch mode (make_fx, fake tensors), a tensor subclass."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or type(values) not in (Tensor, torch.nn.Parameter)
+    )
 
 
 def _kernel_serves(model: StateSpace, values: Tensor, dtype: torch.dtype) -> bool:
@@ -64,18 +75,20 @@ torch.library.define(_FORWARD, f"({_PARAMETERS}) -> Tensor")
 torch.library.define(_BACKWARD, f"(Tensor adjoint, {_PARAMETERS}, bool[] wanted) -> Tensor[]")
 
 
-@torch.library.impl(_FORWARD, "CPU")
 def _forward(*inputs: Any) -> Tensor:
     from pyro_models.distributions.gaussian_kernel_call import run_forward
 
     return run_forward(inputs, _EVENT_DIMS)
 
 
-@torch.library.impl(_BACKWARD, "CPU")
 def _backward(adjoint: Tensor, *inputs: Any) -> list[Tensor]:
     from pyro_models.distributions.gaussian_kernel_call import run_backward
 
     return run_backward(adjoint, inputs[:-1], inputs[-1], _EVENT_DIMS)
+
+
+torch.library.impl(_FORWARD, "CPU", _forward)
+torch.library.impl(_BACKWARD, "CPU", _backward)
 
 
 @torch.library.register_fake(_FORWARD)
@@ -109,8 +122,22 @@ def _differentiate(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
         grads = torch.autograd.grad(log_prob, chosen, adjoint, create_graph=True)
         found = iter(grads)
         return *(next(found) if needed else None for needed in wanted), None
-    grads = torch.ops.kinema.gaussian_log_prob_backward(adjoint, *inputs, wanted)
+    backward = torch.ops.kinema.gaussian_log_prob_backward if _is_traced(adjoint) else _backward
+    grads = backward(adjoint, *inputs, wanted)
     return *(grad if needed else None for grad, needed in zip(grads, wanted, strict=True)), None
 
 
 torch.library.register_autograd(_FORWARD, _differentiate, setup_context=_save)
+
+
+class _Eager(torch.autograd.Function):
+    """The operator without the dispatcher, which at small sizes takes longer than both sweeps."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        ctx.save_for_backward(*inputs)
+        return _forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
+        return _differentiate(ctx, adjoint)

@@ -235,7 +235,7 @@ def checked_values(
 
 def _broadcast(given: torch.Size, expected: torch.Size) -> torch.Size | None:
     """The common shape, None if there is none."""
-    if given == expected:  # the usual case; torch's own check takes longer than the rest
+    if given == expected or not expected:  # the usual cases; torch's own check takes longer than the rest
         return given
     try:
         return torch.broadcast_shapes(given, expected)
