@@ -60,7 +60,7 @@ def parts(step) -> dict[str, float]:
     """Milliseconds of CPU time of one step by kind of operation."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         step()
-    kinds = {"convolutions": ("conv", "mkldnn"), "LSTM": ("lstm",), "Kalman marginal": ("kinema", "gaussian")}
+    kinds = {"LSTM": ("lstm", "rnn"), "convolutions": ("conv", "mkldnn"), "Kalman marginal": ("kinema", "gaussian")}
     sums = dict.fromkeys([*kinds, "everything else"], 0.0)
     for event in profile.key_averages():
         kind = next(
