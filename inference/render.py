@@ -94,7 +94,11 @@ def _draw_curves(run: TrainedRun, folder: Path) -> list[Path]:
     if evaluation is None or not evaluation.curves:
         return []
     # The paper's curves carry the model's name, and the same name gets the same colour.
-    ours = [replace(curve, method=f"{run.recipe.label} {curve.method}".strip()) for curve in evaluation.curves]
+    names = {"last frame": "copy of the last frame"}
+    ours = [
+        replace(curve, method=names.get(curve.method, f"{run.recipe.label} {curve.method}"))
+        for curve in evaluation.curves
+    ]
     published = KALMAN_VAE_IMPUTATION if run.recipe.world == "box" else ()
     return [_save(draw_imputation_curves(ours, published), folder / "imputation-errors.png")]
 
