@@ -273,7 +273,12 @@ def provenance_section(runs: Sequence[Run]) -> list[str]:
     return table(["run", "", "seed"], rows)
 
 
-def write(runs: Sequence[Run], steps: Path) -> str:
+def marginal_section(path: Path) -> list[str]:
+    """What `benchmarks/gaussian_marginal.py` printed."""
+    return [path.read_text().strip(), ""] if path.is_file() else []
+
+
+def write(runs: Sequence[Run], steps: Path, marginal: Path) -> str:
     """The whole document."""
     worlds = {"box": "A ball in a box", "box-gravity": "With gravity", "polygon": "In a polygon", "pong": "Pong"}
     lines = [
@@ -298,6 +303,7 @@ def write(runs: Sequence[Run], steps: Path) -> str:
     for title, section in (
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(steps)),
+        ("The exact Gaussian marginal beside its peers", marginal_section(marginal)),
     ):
         if section:
             lines += [f"## {title}", "", *section]
@@ -310,9 +316,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--steps", type=Path, default=Path("runs/training_step.json"))
+    parser.add_argument("--marginal", type=Path, default=Path("runs/gaussian_marginal.md"))
     parser.add_argument("--output", type=Path, default=Path("RESULTS.md"))
     options = parser.parse_args()
-    options.output.write_text(write(read_runs(sorted(options.runs)), options.steps))
+    options.output.write_text(write(read_runs(sorted(options.runs)), options.steps, options.marginal))
     print(options.output)
 
 
