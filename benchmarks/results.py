@@ -268,7 +268,7 @@ def provenance_section(runs: Sequence[Run]) -> list[str]:
     """Command, commit, seed and machine of each run."""
     rows = []
     for run in runs:
-        entry = run.folder.provenance()[0]
+        entry = run.folder.provenance[0]
         rows.append((run.folder.path.name, origin(entry), str(entry["seed"])))
     return table(["run", "", "seed"], rows)
 
