@@ -195,13 +195,15 @@ def _as_text(value: object) -> str:
 
 
 def _table(evaluation: Evaluation) -> str:
-    lines = [
-        f"{evaluation.recipe}, weights of step {evaluation.step}",
-        f"ELBO                 {evaluation.elbo:10.2f} +- {evaluation.elbo_error:.2f} nats per sequence",
-        f"log evidence         {evaluation.log_evidence:10.2f} +- {evaluation.log_evidence_error:.2f} "
-        f"({evaluation.num_particles} draws, {evaluation.num_evidence_sequences} sequences, "
-        f"k-hat > 0.7 in {evaluation.pareto_k_above:.0%})",
-    ]
+    lines = [f"{evaluation.recipe}, weights of step {evaluation.step}"]
+    bounds = evaluation.bounds
+    if bounds is not None:
+        lines += [
+            f"ELBO                 {bounds.elbo:10.2f} +- {bounds.elbo_error:.2f} nats per sequence",
+            f"log evidence         {bounds.log_evidence:10.2f} +- {bounds.log_evidence_error:.2f} "
+            f"({bounds.num_particles} draws, {bounds.num_sequences} sequences, "
+            f"k-hat > 0.7 in {bounds.pareto_k_above:.0%})",
+        ]
     lines += [
         f"R2 of positions      {value:10.4f}    {degree} map of codes"
         for degree, value in evaluation.position_r2.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from guides.describe import describe_sites
 from inference.checkpoints import write_bytes
 from inference.estimators.traces import evaluation_mode
 from inference.evidence import Evidence, log_evidence
@@ -20,19 +21,36 @@ EVALUATION = "evaluation.json"  # in the run's folder
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """Bound and evidence on test videos, nats per sequence.
+
+    Attributes:
+        elbo: mean bound, one draw.
+        elbo_error: its standard error over sequences.
+        log_evidence: mean importance-weighted estimate.
+        log_evidence_error: its standard error over sequences.
+        num_particles: draws per sequence behind `log_evidence`.
+        num_sequences: test sequences behind both.
+        pareto_k_above: share of sequences whose Pareto k-hat exceeds 0.7, where the estimate is not to be trusted.
+    """
+
+    elbo: float
+    elbo_error: float
+    log_evidence: float
+    log_evidence_error: float
+    num_particles: int
+    num_sequences: int
+    pareto_k_above: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Scores of one run on its test videos.
 
     Attributes:
         recipe: name of the recipe.
         step: training step of the weights.
-        elbo: mean bound, one draw, nats per sequence.
-        elbo_error: its standard error over sequences.
-        log_evidence: mean importance-weighted estimate, nats per sequence.
-        log_evidence_error: its standard error over sequences.
-        num_particles: draws per sequence behind `log_evidence`.
-        num_evidence_sequences: test sequences behind both bounds.
-        pareto_k_above: share of sequences whose Pareto k-hat exceeds 0.7, where the estimate is not to be trusted.
+        bounds: bound and evidence; None for a guide of point masses, whose objective bounds nothing.
         frames: frames in a sequence, to turn nats per sequence into nats per frame.
         position_r2: share of the variance of true positions that an affine and a quadratic map of the codes explain.
         curves: imputation errors, for models of binary frames.
@@ -40,13 +58,7 @@ class Evaluation:
 
     recipe: str
     step: int
-    elbo: float
-    elbo_error: float
-    log_evidence: float
-    log_evidence_error: float
-    num_particles: int
-    num_evidence_sequences: int
-    pareto_k_above: float
+    bounds: Bounds | None
     frames: int
     position_r2: Mapping[str, float]
     curves: tuple[ImputationCurve, ...]
@@ -65,8 +77,9 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     if not path.is_file():
         return None
     record = json.loads(path.read_text())
+    bounds = None if record["bounds"] is None else Bounds(**record["bounds"])
     curves = tuple(ImputationCurve(**with_tuples(curve)) for curve in record["curves"])
-    return Evaluation(**{**record, "curves": curves})
+    return Evaluation(**{**record, "bounds": bounds, "curves": curves})
 
 
 def run_evidence(
@@ -105,8 +118,7 @@ def evaluate(
         seed: of draws and masks.
         progress: show bars.
     """
-    evidence = run_evidence(run, num_particles, num_evidence_sequences, seed, progress)
-    sequences = evidence.log_evidence.shape[0]
+    bounds = _bounds(run, num_particles, num_evidence_sequences, seed, progress)
     methods = getattr(run.guide, "completion_methods", ())
     curves = []
     if getattr(run.recipe, "likelihood", "bernoulli") == "bernoulli":
@@ -119,16 +131,26 @@ def evaluate(
     return Evaluation(
         recipe=run.folder.config["recipe"],
         step=run.step,
+        bounds=bounds,
+        frames=run.test.num_frames,
+        position_r2=_position_r2(run),
+        curves=tuple(curves),
+    )
+
+
+def _bounds(run: TrainedRun, num_particles: int, num_sequences: int, seed: int, progress: bool) -> Bounds | None:
+    sites = describe_sites(run.guide, *run.test.select(slice(0, 1)).arguments)
+    if any(site.distribution == "Delta" for site in sites.latent):
+        return None
+    evidence = run_evidence(run, num_particles, num_sequences, seed, progress)
+    return Bounds(
         elbo=evidence.elbo.mean().item(),
         elbo_error=_standard_error(evidence.elbo),
         log_evidence=evidence.log_evidence.mean().item(),
         log_evidence_error=_standard_error(evidence.log_evidence),
         num_particles=num_particles,
-        num_evidence_sequences=sequences,
+        num_sequences=evidence.num_sequences,
         pareto_k_above=(evidence.pareto_k > 0.7).double().mean().item(),
-        frames=run.test.num_frames,
-        position_r2=_position_r2(run),
-        curves=tuple(curves),
     )
 
 

@@ -98,7 +98,7 @@ def test_evaluate_then_render(run, capsys):
     assert "log evidence" in printed
     assert "smoothing" in printed
     evaluation = json.loads((run / "evaluation.json").read_text())
-    assert evaluation["log_evidence"] >= evaluation["elbo"] - 1e-6
+    assert evaluation["bounds"]["log_evidence"] >= evaluation["bounds"]["elbo"] - 1e-6
     assert {(curve["pattern"], curve["method"]) for curve in evaluation["curves"]} == {
         (pattern, method) for pattern in ("random", "gap") for method in ("smoothing", "filtering", "last frame")
     }
@@ -165,3 +165,16 @@ def test_demo(tmp_path, capsys):
     assert "log evidence" in printed
     assert "Kalman VAE, smoothing" in printed
     assert ".gif" in printed
+
+
+def test_a_guide_of_point_masses_has_no_bound(tmp_path, capsys):
+    path = tmp_path / "ae"
+    words = (
+        "--channels 2 --num-train 8 --num-validation 2 --num-test 2 --batch-size 4 --epochs 2 --pretraining-epochs 1"
+    )
+    assert main(["train", "ae-rnn-box", "--run", str(path), "--quiet", *words.split()]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(path), "--num-masks", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "ELBO" not in printed
+    assert "filtering" in printed

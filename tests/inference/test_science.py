@@ -35,4 +35,4 @@ def test_science_codes_are_positions(trained):
     """Claim C7: a quadratic map of the codes explains the position of the ball; evidence exceeds the bound."""
     evaluation = evaluate(trained, num_particles=20, num_evidence_sequences=16, num_masks=1)
     assert evaluation.position_r2["quadratic"] > 0.95
-    assert evaluation.log_evidence > evaluation.elbo
+    assert evaluation.bounds.log_evidence > evaluation.bounds.elbo
