@@ -1,14 +1,16 @@
 """States and observations together: drawing them, and their joint density."""
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pyro_models.distributions.gaussian_numerics import factor_semidefinite, semidefinite_tolerance
-from pyro_models.distributions.gaussian_steps import apply, smoothed_mean
-from pyro_models.distributions.state_space import StateSpace, at_step
+from pyro_models.distributions.gaussian_smoother import gaussian_smoothed_mean
+from pyro_models.distributions.gaussian_steps import apply
+from pyro_models.distributions.state_space import StateSpace
 
 
 def draw_joint(model: StateSpace, batch: torch.Size) -> tuple[Tensor, Tensor]:
@@ -16,30 +18,45 @@ def draw_joint(model: StateSpace, batch: torch.Size) -> tuple[Tensor, Tensor]:
 
     Reparameterised; singular covariances are allowed (`factor_semidefinite`).
     """
-    precise, (initial, transition, emission) = model.double(), _factors(model)
-    options = {"dtype": torch.float64, "device": model.initial_mean.device}
-    moved = torch.randn((*batch, model.num_steps, model.state_dim), **options)
-    seen = torch.randn((*batch, model.num_steps, model.obs_dim), **options)
-    states = [precise.initial_mean + apply(initial, moved[..., 0, :])]
+    precise = model.double()
+    first, moves, emissions = _draw_noises(model, batch)
+    states = [precise.initial_mean + first]
     for step in range(model.num_steps - 1):
         matrix, _, offset = precise.transition(step)
-        state = apply(matrix, states[-1]) + apply(at_step(transition, step, 2), moved[..., step + 1, :])
+        state = apply(matrix, states[-1]) + moves[..., step, :]
         states.append(state if offset is None else state + offset)
     path = torch.stack(states, -2)
-    return path, emitted_mean(precise, path) + apply(emission, seen)
+    return path, emitted_mean(precise, path) + emissions
 
 
 def draw_posterior(model: StateSpace, values: Tensor, batch: torch.Size) -> Float[Tensor, "*batch time state"]:
-    """A state path given the observations, in float64, by Matheron's rule (Hoffman and Ribak 1991; Doucet 2010).
+    """A state path given the observations, by Matheron's rule (Hoffman and Ribak 1991).
 
-    z + E[z | a - a*] for a draw (z, a*) of the model, with the expectation under the model with zero means: exact,
-    joint over time and reparameterised; it factors no posterior covariance, so process noise may be zero.
+    z* + E[z - z* | a - a*] for a draw (z*, a*) of the model: exact, joint over time and reparameterised. It factors no
+    posterior covariance, so process noise may be zero. As the expectation is linear, the sum is the smoothed mean of
+    the model with the drawn noises as offsets, and the draw itself need not be made.
     """
-    path, imagined = draw_joint(model, batch)
-    residual = values.double() - imagined
-    if model.observed is not None:
-        residual = torch.where(model.observed[..., None], residual, 0.0)
-    return path + smoothed_mean(model.double().centred(), residual)
+    first, moves, emissions = _draw_noises(model, batch)
+    offsets = (model.transition_offset, moves), (model.emission_offset, emissions)
+    transition, emission = (noise if offset is None else offset + noise for offset, noise in offsets)
+    driven = replace(
+        model,
+        initial_mean=(model.initial_mean + first).to(model.dtype),
+        transition_offset=transition.to(model.dtype),
+        emission_offset=emission.to(model.dtype),
+    )
+    return gaussian_smoothed_mean(driven, values)
+
+
+def _draw_noises(model: StateSpace, batch: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
+    """Deviation of the first state, process noise (*batch, time - 1, state), emission noise (*batch, time, obs)."""
+    factors, options = _factors(model), {"dtype": torch.float64, "device": model.initial_mean.device}
+    moved = torch.randn((*batch, model.num_steps, model.state_dim), **options)
+    seen = torch.randn((*batch, model.num_steps, model.obs_dim), **options)
+    initial, transition, emission = factors
+    # with one step there may be no transition covariance at all
+    moves = apply(transition, moved[..., 1:, :]) if model.num_steps > 1 else moved[..., 1:, :]
+    return apply(initial, moved[..., 0, :]), moves, apply(emission, seen)
 
 
 def joint_log_density(model: StateSpace, values: Tensor, path: Tensor) -> Float[Tensor, "*batch"]:

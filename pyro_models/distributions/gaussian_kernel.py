@@ -32,10 +32,13 @@ from pyro_models.distributions.gaussian_kernel_steps import (
     shift_residual,
     skip_missing,
     skip_residual,
+    smooth_mean,
     sum_emission,
     sum_emission_noise,
     sum_matrix,
     sum_noise,
+    tilt_adjoint,
+    tilt_mean,
     update_covariance,
     update_mean,
 )
@@ -47,6 +50,8 @@ _REVISION = zlib.crc32(
         path.read_bytes() for path in sorted(Path(gaussian_kernel_steps.__file__).parent.glob("gaussian_kernel_*.py"))
     )
 )
+
+LOG_PROB, GRADIENT, SMOOTH = 0, 1, 2  # what a sweep is for
 
 
 @no_type_check
@@ -66,9 +71,9 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
     Its arguments:
         w: work array of `work_slots` slots.
         kind: any number of the tensors' dtype.
-        addresses: (20,), where the tensors begin in memory, all contiguous, as arrays (row, time, size): a, initial
+        addresses: (23,), where the tensors begin in memory, all contiguous, as arrays (row, time, size): a, initial
             mean and covariance, transition matrix and covariance, emission matrix and covariance, transition and
-            emission offset; log p; then the gradients of the first nine.
+            emission offset; log p; the gradients of the first nine; tilt, smoothed mean and its two multipliers.
         observed: flat (row, time), or anything if there is no mask.
         times: (9,), number of steps of each array; 1 holds for every step.
         given: (3,), whether the transition offset, emission offset and `observed` exist.
@@ -76,9 +81,11 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
             log p that the sequence in a lane uses. All repeats of a group share covariances.
         weight: (group, repeat, lane) flattened, 0 in lanes that only repeat another sequence.
         groups, repeats: sizes of `table`.
-        wanted: (9,), which gradients are added to. The forward sweep writes log p, the other reads its adjoint.
+        wanted: (9,), which gradients are added to.
         shared: (9,), whether all lanes of every group use one row of an array.
-        backward: which of the two sweeps.
+        task: LOG_PROB writes log p; GRADIENT reads its adjoint and adds to gradients; SMOOTH writes, for every sequence
+            and step, E[z_t], the adjoint of the predicted state and S^-1 e - G'r (see `gaussian_smoother`).
+        tilted: in SMOOTH, the density of the path is first multiplied by exp(sum_t tilt_t'z_t).
     """
     n, p = state, obs
     nn, pn, pp = n * n, p * n, p * p
@@ -101,7 +108,8 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
     revision = _REVISION
 
     @_jit
-    def sweep(w, kind, addresses, observed, times, given, table, weight, groups, repeats, wanted, shared, backward):
+    def sweep(w, kind, addresses, observed, times, given, table, weight, groups, repeats, wanted, shared, task, tilted):
+        backward = task != LOG_PROB
         num_steps, masked = times[0], given[2]
         # what holds for every step is loaded once per group; emissions of missing steps are blanked step by step
         first = work_size + repeats * repeat_size + 0 * revision
@@ -170,7 +178,10 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                         p,
                         (here + gain_at, here + inverse_at, here + path, here + path + n, own + quadratic_at),
                     )
-            if not backward:
+                    if tilted:
+                        load(w, d_mean, n, kind, addresses[19], table, 10 * array + members, num_steps, t)
+                        tilt_mean(w, n, p, (here + updated_at, here + path))
+            if task == LOG_PROB:
                 for repeat in range(repeats):
                     quadratic = work_size + repeat * repeat_size + quadratic_at
                     for lane in range(LANES):
@@ -185,9 +196,12 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
             w[all_weights * LANES : (all_weights + 1) * LANES] = 0.0
             for repeat in range(repeats):
                 members, own = lanes + repeat * LANES, work_size + repeat * repeat_size
-                load(w, own + weight_at, 1, kind, addresses[9], table, 10 * array + members, 1, 0)
+                if task == GRADIENT:
+                    load(w, own + weight_at, 1, kind, addresses[9], table, 10 * array + members, 1, 0)
                 for lane in range(LANES):
                     own_weight = w[(own + weight_at) * LANES + lane] * weight[members + lane]
+                    if task == SMOOTH:
+                        own_weight = 1.0
                     w[(own + weight_at) * LANES + lane] = own_weight
                     w[(own + half_at) * LANES + lane] = 0.5 * own_weight
                     w[all_weights * LANES + lane] += own_weight
@@ -209,6 +223,12 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                 for repeat in range(repeats):
                     members, own = lanes + repeat * LANES, work_size + repeat * repeat_size
                     path = step_size + repeat * path_size
+                    if task == SMOOTH:
+                        smooth_mean(w, n, p, (here + updated_at, here + path, own))
+                        store(w, mean, n, kind, addresses[20], table, 10 * array + members, num_steps, t)
+                        if tilted:
+                            load(w, d_mean, n, kind, addresses[19], table, 10 * array + members, num_steps, t)
+                            tilt_adjoint(w, n, p, (own,))
                     pull_mean(
                         w,
                         n,
@@ -223,6 +243,10 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                             own + offsets_at,
                         ),
                     )
+                    if task == SMOOTH:
+                        store(w, d_mean, n, kind, addresses[21], table, 10 * array + members, num_steps, t)
+                        negate_value(w, n, p, (first,))
+                        store(w, residual, p, kind, addresses[22], table, 10 * array + members, num_steps, t)
                     if wanted[0]:
                         accumulate(w, d_value, p, kind, addresses[10], table, members, num_steps, t, shared[0])
                     if wanted[8] and times[8] > 1:
@@ -247,6 +271,8 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                             )
                     elif wanted[1]:
                         accumulate(w, d_mean, n, kind, addresses[11], table, array + members, 1, 0, shared[1])
+                if task == SMOOTH:
+                    continue
                 pull_covariance(w, n, p, (here + gain_at, here + inverse_at, here + updated_at))
                 if times[5] == 1:
                     sum_emission(w, n, p, (first,))

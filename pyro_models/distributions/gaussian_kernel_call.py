@@ -13,7 +13,7 @@ import torch
 from numba.core import event
 from torch import Tensor
 
-from pyro_models.distributions.gaussian_kernel import build_sweep, work_slots
+from pyro_models.distributions.gaussian_kernel import GRADIENT, LOG_PROB, SMOOTH, build_sweep, work_slots
 from pyro_models.distributions.gaussian_kernel_lanes import LaneLayout, lane_layout
 from pyro_models.distributions.gaussian_kernel_vectors import LANES
 
@@ -64,7 +64,7 @@ def run_forward(inputs: Sequence[Any], event_dims: tuple[int, ...]) -> Tensor:
     """Log p, of the broadcast batch shape of the ten arguments."""
     plan = _plan(tuple(None if tensor is None else tensor.shape for tensor in inputs), event_dims)
     log_prob = inputs[0].new_empty(plan.lanes.batch_shape)
-    _run(plan, inputs, log_prob, [], _NOTHING_WANTED)
+    _run(plan, inputs, log_prob, LOG_PROB)
     return log_prob
 
 
@@ -79,21 +79,46 @@ def run_backward(
         torch.from_numpy(np.zeros(tuple(tensor.shape) if needed else 0, kind))
         for tensor, needed in zip(inputs[:9], wanted, strict=True)
     ]
-    _run(plan, inputs, adjoint.contiguous(), grads, np.array(wanted))
+    _run(plan, inputs, adjoint.contiguous(), GRADIENT, grads, np.array(wanted))
     return grads
 
 
-def _run(plan: _Plan, inputs: Sequence[Any], log_prob: Tensor, grads: list[Tensor], wanted: np.ndarray) -> None:
+def run_smoother(
+    inputs: Sequence[Any], tilt: Tensor | None, event_dims: tuple[int, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Smoothed means and their two multipliers; `tilt` (*batch, time, state) has the full batch shape."""
+    plan = _plan(tuple(None if tensor is None else tensor.shape for tensor in inputs), event_dims)
+    shape = (*plan.lanes.batch_shape, inputs[0].shape[-2])
+    mean, adjoint = inputs[0].new_empty(*shape, plan.state), inputs[0].new_empty(*shape, plan.state)
+    residual = inputs[0].new_empty(*shape, plan.obs)
+    tilted = mean if tilt is None else tilt.contiguous()
+    _run(plan, inputs, mean, SMOOTH, paths=[tilted, mean, adjoint, residual], tilted=tilt is not None)
+    return mean, adjoint, residual
+
+
+def _run(
+    plan: _Plan,
+    inputs: Sequence[Any],
+    log_prob: Tensor,
+    task: int,
+    grads: Sequence[Tensor] = (),
+    wanted: np.ndarray = _NOTHING_WANTED,
+    paths: Sequence[Tensor] = (),
+    tilted: bool = False,
+) -> None:
     if log_prob.numel() == 0:
         return
     # kept in a list: their memory must live until the kernel returns
     tensors = [log_prob if tensor is None else tensor.contiguous() for tensor in inputs]
-    addresses = [tensor.data_ptr() for tensor in (*tensors[:9], log_prob, *grads)]
-    lanes, backward = plan.lanes, bool(grads)
+    absent = [0] * 9
+    addresses = [tensor.data_ptr() for tensor in (*tensors[:9], log_prob)]
+    addresses += [tensor.data_ptr() for tensor in grads] or absent
+    addresses += [tensor.data_ptr() for tensor in paths] or absent[:4]
+    lanes = plan.lanes
     arguments = (
-        _work_array(plan.backward_slots if backward else plan.forward_slots),
+        _work_array(plan.forward_slots if task == LOG_PROB else plan.backward_slots),
         _KINDS[log_prob.dtype],
-        np.array(addresses if backward else addresses + [0] * 9),
+        np.array(addresses),
         tensors[9].numpy().reshape(-1) if plan.given[2] else _NOT_MASKED,
         plan.times,
         plan.given,
@@ -103,7 +128,8 @@ def _run(plan: _Plan, inputs: Sequence[Any], log_prob: Tensor, grads: list[Tenso
         lanes.repeats,
         wanted,
         lanes.shared,
-        backward,
+        task,
+        tilted,
     )
     _kernel(plan.state, plan.obs, log_prob.dtype)(*arguments)
 

@@ -133,6 +133,27 @@ def update_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
 
 
 @vector_code
+def tilt_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """Mean of N(m, P) tilted by exp(s'z): m + P s; s lies in place of the adjoint of the mean."""
+    at, (updated, mean) = WorkLayout(n, p).work, places
+    x.product("c + ab", mean, mean, updated, at.d_mean, (n, n, 1))
+
+
+@vector_code
+def smooth_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """Smoothed mean m + P r with the adjoint r of the filtered state."""
+    at, (updated, mean, adjoint) = WorkLayout(n, p).work, places
+    x.product("c + ab", at.mean, mean, updated, adjoint, (n, n, 1))
+
+
+@vector_code
+def tilt_adjoint(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """What the tilt s'z says of z, beside the later observations: r + s."""
+    at, (adjoint,) = WorkLayout(n, p).work, places
+    x.add(adjoint, at.d_mean, n)
+
+
+@vector_code
 def clear_adjoints(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """Start the sums over the sequences that share covariances at one step."""
     at = WorkLayout(n, p).work

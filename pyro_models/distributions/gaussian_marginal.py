@@ -7,7 +7,6 @@ dimensions. Everything else (other devices and dtypes, larger sizes, one step on
 """
 
 import importlib.util
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,29 +20,28 @@ from pyro_models.distributions.state_space import EVENT_DIMS, StateSpace
 MAX_STATE, MAX_OBS = 16, 8
 _FORWARD = "kinema::gaussian_log_prob"
 _BACKWARD = "kinema::gaussian_log_prob_backward"
-_PARAMETERS = (
+PARAMETERS = (
     "Tensor a, Tensor initial_mean, Tensor initial_covariance, Tensor transition_matrix, Tensor transition_covariance, "
     "Tensor emission_matrix, Tensor emission_covariance, Tensor? transition_offset, Tensor? emission_offset, "
     "Tensor? observed"
 )
-_EVENT_DIMS = (2, *EVENT_DIMS.values())  # of a and the nine parameters, in the order of the operator
-Inputs = Sequence[Any]  # the ten arguments of the operator, tensors or None
+EVENT_DIMS_OF_INPUTS = (2, *EVENT_DIMS.values())  # of a and the nine parameters, in the order of the operator
 
 
 def gaussian_log_prob(model: StateSpace, values: Tensor) -> Tensor:
     """Log p(a), with any batch dims that broadcast, in nats; `values` must be finite also where they are missing."""
     dtype = torch.promote_types(model.dtype, values.dtype)
-    if not _kernel_serves(model, values, dtype):
+    if not kernel_serves(model, values, dtype):
         return marginal_log_prob(model.double(), values.double()).to(dtype)
     *inputs, observed = values, *model.tensors
     if any(tensor is not None and tensor.dtype != dtype for tensor in inputs):
         inputs = [None if tensor is None else tensor.to(dtype) for tensor in inputs]
-    if _is_traced(values):
+    if is_traced(values):
         return torch.ops.kinema.gaussian_log_prob(*inputs, observed)
     return _Eager.apply(*inputs, observed)
 
 
-def _is_traced(values: Tensor) -> bool:
+def is_traced(values: Tensor) -> bool:
     """Whether someone records operators: a compiler, a dispatch mode (make_fx, fake tensors), a tensor subclass."""
     return (
         torch.compiler.is_compiling()
@@ -52,7 +50,8 @@ def _is_traced(values: Tensor) -> bool:
     )
 
 
-def _kernel_serves(model: StateSpace, values: Tensor, dtype: torch.dtype) -> bool:
+def kernel_serves(model: StateSpace, values: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the fused kernel can do this, else the torch reference does."""
     return (
         values.is_cpu
         and model.initial_mean.is_cpu
@@ -71,20 +70,20 @@ def _numba_is_installed() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-torch.library.define(_FORWARD, f"({_PARAMETERS}) -> Tensor")
-torch.library.define(_BACKWARD, f"(Tensor adjoint, {_PARAMETERS}, bool[] wanted) -> Tensor[]")
+torch.library.define(_FORWARD, f"({PARAMETERS}) -> Tensor")
+torch.library.define(_BACKWARD, f"(Tensor adjoint, {PARAMETERS}, bool[] wanted) -> Tensor[]")
 
 
 def _forward(*inputs: Any) -> Tensor:
     from pyro_models.distributions.gaussian_kernel_call import run_forward
 
-    return run_forward(inputs, _EVENT_DIMS)
+    return run_forward(inputs, EVENT_DIMS_OF_INPUTS)
 
 
 def _backward(adjoint: Tensor, *inputs: Any) -> list[Tensor]:
     from pyro_models.distributions.gaussian_kernel_call import run_backward
 
-    return run_backward(adjoint, inputs[:-1], inputs[-1], _EVENT_DIMS)
+    return run_backward(adjoint, inputs[:-1], inputs[-1], EVENT_DIMS_OF_INPUTS)
 
 
 torch.library.impl(_FORWARD, "CPU", _forward)
@@ -95,7 +94,7 @@ torch.library.impl(_BACKWARD, "CPU", _backward)
 def _fake_forward(*inputs: Any) -> Tensor:
     batches = [
         tensor.shape[: tensor.dim() - dims]
-        for tensor, dims in zip(inputs, _EVENT_DIMS, strict=True)
+        for tensor, dims in zip(inputs, EVENT_DIMS_OF_INPUTS, strict=True)
         if tensor is not None
     ]
     return inputs[0].new_empty(torch.broadcast_shapes(*batches))
@@ -122,7 +121,7 @@ def _differentiate(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
         grads = torch.autograd.grad(log_prob, chosen, adjoint, create_graph=True)
         found = iter(grads)
         return *(next(found) if needed else None for needed in wanted), None
-    backward = torch.ops.kinema.gaussian_log_prob_backward if _is_traced(adjoint) else _backward
+    backward = torch.ops.kinema.gaussian_log_prob_backward if is_traced(adjoint) else _backward
     grads = backward(adjoint, *inputs, wanted)
     return *(grad if needed else None for grad, needed in zip(grads, wanted, strict=True)), None
 

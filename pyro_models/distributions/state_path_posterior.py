@@ -11,6 +11,7 @@ from torch.distributions import constraints
 
 from pyro_models.distributions.gaussian_joint import draw_posterior
 from pyro_models.distributions.gaussian_path import GaussianPath
+from pyro_models.distributions.gaussian_smoother import gaussian_smoothed_mean
 
 if TYPE_CHECKING:
     from pyro_models.distributions.linear_gaussian_ssm import LinearGaussianSSM
@@ -56,7 +57,8 @@ class StatePathPosterior(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """E[z_t | a], (*batch, time, state)."""
-        return self.marginals.mean.expand(self.batch_shape + self.event_shape)
+        values, _ = self.ssm._values(self.a)
+        return gaussian_smoothed_mean(self.ssm._model, values).expand(self.batch_shape + self.event_shape)
 
     @property
     def variance(self) -> Tensor:

@@ -72,12 +72,6 @@ class StateSpace:
         covariances = {name: symmetrize(value) for name, value in cast.items() if name.endswith("covariance")}
         return replace(self, **(cast | covariances | {"observed": self.observed}))
 
-    def centred(self) -> "StateSpace":
-        """The same model with zero means: what differences of two of its paths follow."""
-        return replace(
-            self, initial_mean=torch.zeros_like(self.initial_mean), transition_offset=None, emission_offset=None
-        )
-
     def transition(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Matrix, covariance and offset that move the state from `step` to `step + 1`."""
         offset = None if self.transition_offset is None else at_step(self.transition_offset, step, 1)

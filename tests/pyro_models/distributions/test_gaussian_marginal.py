@@ -12,42 +12,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.oracles.random_state_space import constant_velocity, random_covariance
+from tests.oracles.random_state_space import SHARING, constant_velocity, random_shared_parameters
 
 F64 = torch.float64
-TIME, STATE, OBS = 6, 4, 2
-SHARING = {
-    "all shared": {},
-    "nothing shared": dict.fromkeys("amPAQCRbdo", (5,)),
-    "few models, many sequences": {"a": (3, 19), "A": (3, 1), "o": (3, 1), "d": (19,)},
-    "particles": {"a": (2, 1, 5), "m": (5,), "A": (2, 1, 5), "C": (2, 1, 5), "o": (5,), "b": (2, 1, 1)},
-    "more parameters than values": {"m": (7,), "P": (3, 1), "R": (7,), "d": (3, 7)},
-    "a full vector": {"a": (8,), "A": (8,)},
-    "crossed": {"a": (3, 1), "A": (1, 4), "Q": (3, 1), "o": (4,)},
-}
 
 
-def model_and_values(sharing, per_step=True, optional="bdo", time=TIME, state=STATE, obs=OBS, dtype=F64):
-    """A StateSpace and observations; `sharing` gives the batch dims of single parameters by letter."""
+def model_and_values(sharing, per_step=True, optional="bdo", time=6, state=4, obs=2, dtype=F64):
+    """A StateSpace and observations."""
     from pyro_models.distributions import LinearGaussianSSM
 
-    batch = lambda letter: sharing.get(letter, ())  # noqa: E731
-    steps = {"A": time - 1, "Q": time - 1, "C": time, "R": time} if per_step else dict.fromkeys("AQCR", 1)
-    randn = lambda letter, *shape: torch.randn(*batch(letter), *shape, dtype=F64)  # noqa: E731
-    given = {
-        "initial_mean": randn("m", state),
-        "initial_covariance": random_covariance(*batch("P"), state, state),
-        "transition_matrix": randn("A", steps["A"], state, state) / state,
-        "transition_covariance": random_covariance(*batch("Q"), steps["Q"], state, state, scale=0.3),
-        "emission_matrix": randn("C", steps["C"], obs, state),
-        "emission_covariance": random_covariance(*batch("R"), steps["R"], obs, obs, scale=0.5),
-        "transition_offset": randn("b", steps["A"], state) if "b" in optional else None,
-        "emission_offset": randn("d", steps["C"], obs) if "d" in optional else None,
-    }
-    given = {name: None if value is None else value.to(dtype).requires_grad_() for name, value in given.items()}
-    observed = torch.rand(*batch("o"), time) > 0.3 if "o" in optional else None
-    ssm = LinearGaussianSSM(**given, observed=observed, num_steps=time, validate_args=False)
-    return ssm._model, torch.randn(*batch("a"), time, obs, dtype=F64).to(dtype).requires_grad_()
+    values, given = random_shared_parameters(sharing, per_step, optional, time, state, obs, dtype)
+    return LinearGaussianSSM(**given, num_steps=time, validate_args=False)._model, values
 
 
 def leaves(model, values):
@@ -88,7 +63,7 @@ def test_kernel_agrees_with_the_reference(function, sharing, optional, per_step)
     from pyro_models.distributions import gaussian_marginal
 
     model, values = model_and_values(SHARING[sharing], per_step, optional)
-    assert gaussian_marginal._kernel_serves(model, values, F64)
+    assert gaussian_marginal.kernel_serves(model, values, F64)
     assert_agrees(function, model, values)
 
 
@@ -221,7 +196,7 @@ def test_everything_else_is_served_by_the_reference(state, obs, dtype, time):
     from pyro_models.distributions import gaussian_marginal
 
     model, values = model_and_values({"a": (5,)}, False, "", time, state, obs, dtype)
-    assert not gaussian_marginal._kernel_serves(model, values, dtype)
+    assert not gaussian_marginal.kernel_serves(model, values, dtype)
     log_prob = gaussian_marginal.gaussian_log_prob(model, values)
     assert log_prob.dtype == dtype
     assert torch.equal(log_prob, reference(model, values))
