@@ -6,8 +6,8 @@ Its derivative needs no second kernel. The smoothed path z solves, with multipli
     z_1 - P l_1 = m,  z_t - A z_{t-1} - Q l_t = b_t,  l_t - A'l_{t+1} - C'v_t = s_t,  C z_t + R v_t = a_t - d_t
 
 (C_t = 0, v_t = 0 at missing steps; s is a tilt of the path's density by exp(sum_t s_t'z_t), normally 0). The adjoint of
-a symmetric system is the system itself: for an adjoint s of z, one solution (q, l*, v*) for tilt s and without m, b, a, d
-gives all gradients as products over single steps,
+a symmetric system is the system itself: for an adjoint s of z, one solution (q, l*, v*) for tilt s and without m, b, a,
+d gives all gradients as products over single steps,
 
     m* = l*_1, b*_t = l*_t, a*_t = -v*_t, d*_t = v*_t, P* = sym(l*_1 l_1'), Q*_t = sym(l*_t l_t'),
     A*_t = l*_t z_{t-1}' + l_t q_{t-1}', C*_t = v_t q_t' + v*_t z_t', R*_t = sym(v*_t v_t')
