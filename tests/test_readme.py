@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_demo_of_the_readme(tmp_path):
     """In this environment: the demo's own words, without the installation, in a folder of its own, shortened."""
     script = command("demo").rsplit("&&", 1)[1].replace(".venv/bin/kinema", "kinema").split()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
-    words = ["python", "-m", "inference.cli", *script[1:], "--num-train", "256"]
+    words = [sys.executable, "-m", "inference.cli", *script[1:], "--num-train", "256"]
     result = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     assert "log evidence" in result.stdout
