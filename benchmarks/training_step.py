@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from inference.checkpoints import write_bytes
+from inference.host_memory import keep_freed_memory
 from inference.provenance import provenance
 from inference.recipes import RECIPES
 from inference.recipes.recipe import Recipe
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    keep_freed_memory()
     rows = {}
     for name, changes in VARIANTS.items():
         step = prepared(replace(RECIPES["kvae-box"], **changes), options.device)

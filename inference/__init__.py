@@ -4,6 +4,7 @@ from inference import queries
 from inference.comparison import Comparison, compare
 from inference.estimators import IWAE
 from inference.evidence import Evidence, log_evidence
+from inference.host_memory import keep_freed_memory
 from inference.runs import RunFolder
 from inference.site_weights import SiteWeights
 from inference.stages import Stage
@@ -21,6 +22,7 @@ __all__ = [
     "Stage",
     "TrainingResult",
     "compare",
+    "keep_freed_memory",
     "log_evidence",
     "queries",
     "train",

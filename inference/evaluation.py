@@ -11,6 +11,7 @@ from guides.describe import describe_sites
 from inference.checkpoints import write_bytes
 from inference.estimators.traces import evaluation_mode
 from inference.evidence import Evidence, log_evidence
+from inference.host_memory import keep_freed_memory
 from inference.imputation_curves import PATTERNS, ImputationCurve, imputation_curve
 from inference.metrics.positions import fit_position_map
 from inference.queries import reconstruct
@@ -118,6 +119,7 @@ def evaluate(
         seed: of draws and masks.
         progress: show bars.
     """
+    keep_freed_memory()
     bounds = _bounds(run, num_particles, num_evidence_sequences, seed, progress)
     methods = getattr(run.guide, "completion_methods", ())
     curves = []

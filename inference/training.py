@@ -7,6 +7,7 @@ from pyro.infer import ELBO
 from torch import nn
 
 from inference.generators import preserved_generators
+from inference.host_memory import keep_freed_memory
 from inference.progress import Interrupts
 from inference.runs import RunFolder
 from inference.schedules import Number, Schedule
@@ -46,7 +47,8 @@ def train(
 
     Nothing is read back from the device except every `log_every` steps, at validations and at checkpoints; this is
     also when non-finite values are noticed. Pyro validates the first step of each stage and of each process; the later
-    ones run without validation. The caller's random streams are as before when it returns.
+    ones run without validation. The caller's random streams are as before when it returns. The process keeps its peak
+    memory (`inference.host_memory`).
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`.
@@ -85,6 +87,7 @@ def train(
     options = TrainingOptions(
         learning_rate, optimizer, clip_norm, log_every, validate_every, checkpoint_every, keep_last, patience, seed
     )
+    keep_freed_memory()
     loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options)
     with preserved_generators(), Interrupts() as interrupts:
         try:

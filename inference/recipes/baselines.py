@@ -144,7 +144,7 @@ class MarkovRecipe(Recipe):
         return [Stage(self.num_steps, site_weights={"frames": ramp})]
 
 
-_CPU = {"channels": 16, "precision": "bfloat16", "epochs": 40, "pretraining_epochs": 20}
+_CPU = {"channels": 16, "epochs": 40, "pretraining_epochs": 20}
 _BOX = {
     "ae-rnn": RecurrentCodesRecipe(),
     "vae-rnn": RecurrentCodesRecipe(variational=True),

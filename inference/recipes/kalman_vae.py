@@ -123,7 +123,7 @@ _PENDULUM = KalmanVAERecipe(
 
 RECIPES: dict[str, Recipe] = {
     "kvae-box": KalmanVAERecipe(),
-    "kvae-box-cpu": KalmanVAERecipe(channels=16, precision="bfloat16"),
+    "kvae-box-cpu": KalmanVAERecipe(channels=16),
     "kvae-demo": KalmanVAERecipe(
         channels=8, num_train=3200, num_validation=64, num_test=200, epochs=12, frozen_epochs=2
     ),

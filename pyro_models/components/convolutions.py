@@ -1,6 +1,7 @@
 """Convolutional frame encoder and decoder (Fraccaro et al. 2017, the authors' released networks)."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -94,10 +95,8 @@ class ConvDecoder(nn.Module):
         self.memory_format = memory_format
         self.seed = nn.Linear(code_dim, channels * height * width)
         self.seed_shape = (channels, height, width)
-        layers: list[nn.Module] = []
-        for _ in range(stages):
-            layers += [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.ReLU(), nn.PixelShuffle(2)]
-        self.convolutions = nn.Sequential(*layers, nn.Conv2d(channels, frame_shape[0], 1))
+        self.convolutions = nn.ModuleList(nn.Conv2d(channels, 4 * channels, 3, padding=1) for _ in range(stages))
+        self.head = nn.Conv2d(channels, frame_shape[0], 1)
         self.apply(glorot)
 
     def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch channels height width"]:
@@ -105,7 +104,15 @@ class ConvDecoder(nn.Module):
         seeds = self.seed(codes.reshape(-1, self.code_dim)).reshape(-1, *self.seed_shape)
         images = seeds.contiguous(memory_format=self.memory_format)
         with _autocast(images, self.precision):
-            images = self.convolutions(images)
+            for stage, convolution in enumerate(self.convolutions):
+                if stage > 0:
+                    images = F.pixel_shuffle(images, 2)
+                images = F.relu(convolution(images), inplace=True)
+            # The head sees one pixel at a time, so it commutes with the last shuffle, which then moves one channel
+            # instead of `channels`: a quarter of a training step.
+            weight = torch.kron(self.head.weight[..., 0, 0], torch.eye(4, dtype=codes.dtype, device=codes.device))
+            images = F.conv2d(images, weight[..., None, None], self.head.bias.repeat_interleave(4))
+            images = F.pixel_shuffle(images, 2)
         return images.to(codes.dtype).reshape(*codes.shape[:-1], *self.frame_shape)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from pyro_models.components.convolutions import ConvDecoder, ConvEncoder
 
@@ -47,6 +48,21 @@ def test_every_output_pixel_depends_on_the_codes_and_every_parameter_is_reached(
     for parameter in [*decoder.parameters(), *encoder.parameters()]:
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0
+
+
+def test_decoder_is_the_reference_network_layer_by_layer():
+    decoder = ConvDecoder(3, (2, 16, 24), channels=5).double()
+    layers = []
+    for convolution in decoder.convolutions:
+        layers += [convolution, nn.ReLU(), nn.PixelShuffle(2)]
+    plain = nn.Sequential(decoder.seed, nn.Unflatten(-1, decoder.seed_shape), *layers, decoder.head)
+    nn.init.normal_(decoder.head.bias)
+    codes = torch.randn(7, 3, dtype=torch.float64)
+    parameters = list(decoder.parameters())
+    ours = torch.autograd.grad(decoder(codes).square().sum(), parameters)
+    theirs = torch.autograd.grad(plain(codes).square().sum(), parameters)
+    torch.testing.assert_close(decoder(codes), plain(codes))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_memory_format_changes_the_layout_and_not_the_numbers():
