@@ -7,13 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pyro_models.components.tiny_gradients import drop_tiny_gradients
+
 
 class BernoulliFrames(nn.Module):
     """Binary pixels, x ~ Bernoulli(sigmoid(output)); for frames of zeros and ones."""
 
     def forward(self, output: Float[Tensor, "*batch channels height width"]) -> dist.Independent:
         """Law of a frame; its mean is the probability of each pixel."""
-        return dist.Bernoulli(logits=output).to_event(3)
+        return dist.Bernoulli(logits=drop_tiny_gradients(output)).to_event(3)
 
 
 class GaussianFrames(nn.Module):
