@@ -1,7 +1,9 @@
-"""Write RESULTS.md from run folders: the paper's figure beside ours, every claim with its distance.
+"""Write RESULTS.md: the paper's figure beside ours, every claim with its distance.
 
-    python benchmarks/results.py runs/* --output RESULTS.md
+    python benchmarks/results.py runs/*
 
+Copies the records of evaluated runs (configuration, provenance, scores, time; no weights) into `results/`, which is
+committed, and writes RESULTS.md from all that is there: runs of several days and machines meet in one document.
 Reads what `kinema train`, `kinema evaluate`, `benchmarks/swapped_guides.py`, `benchmarks/training_step.py` and
 `benchmarks/gaussian_marginal.py` wrote; measures nothing itself. What has not been measured is not in the tables.
 """
@@ -9,23 +11,24 @@ Reads what `kinema train`, `kinema evaluate`, `benchmarks/swapped_guides.py`, `b
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from inference.evaluation import Bounds, Evaluation, read_evaluation
+from inference.checkpoints import write_bytes
+from inference.evaluation import EVALUATION, Bounds, Evaluation, read_evaluation
 from inference.imputation_curves import PATTERNS, ImputationCurve
 from inference.recipe_runs import recipe_of
 from inference.recipes import Recipe
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
-from inference.runs import RunFolder
+from inference.runs import CONFIG, PROVENANCE, TIMING, RunFolder
 
 PATTERN_TITLES = {
     "random": "Frames after the fourth dropped with probability p (figure 3a)",
     "gap": "g frames in a row missing after the fourth (figure 3b)",
 }
+GUIDES = "guides.json"  # by swapped_guides.py, in the run's folder
 TABLE_1 = {"KVAE (CNN)": 810.08, "KVAE (MLP)": 807.02, "DVBF": 798.56, "DMM": 784.70}
 
 
@@ -46,6 +49,20 @@ class Run:
     def curve(self, pattern: str, method: str) -> ImputationCurve | None:
         """One of its imputation curves."""
         return next((one for one in self.evaluation.curves if (one.pattern, one.method) == (pattern, method)), None)
+
+
+def keep_records(path: Path, kept: Path) -> None:
+    """Copy what RESULTS.md needs of a run, or the file of a measurement, replacing an older record of that name."""
+    if path.is_file():
+        write_bytes(kept / path.name, path.read_bytes())
+    elif (path / EVALUATION).is_file():
+        folder = kept / path.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (PROVENANCE, EVALUATION, GUIDES, CONFIG):
+            if (path / name).is_file():
+                write_bytes(folder / name, (path / name).read_bytes())
+        last = (path / TIMING).read_bytes().splitlines(keepends=True)[-1]
+        write_bytes(folder / TIMING, last)
 
 
 def read_runs(paths: Iterable[Path]) -> list[Run]:
@@ -210,7 +227,7 @@ def guides_section(runs: Sequence[Run]) -> list[str]:
     """One trained model through each of its guides."""
     lines = []
     for run in runs:
-        path = run.folder.path / "guides.json"
+        path = run.folder.path / GUIDES
         if not path.is_file():
             continue
         record = json.loads(path.read_text())
@@ -284,7 +301,8 @@ def write(runs: Sequence[Run], steps: Path, marginal: Path) -> str:
     lines = [
         "# Results",
         "",
-        f"Written by `{shlex.join(['python', *sys.argv])}`. Every number comes from a run, by the commands at the end.",
+        "Written by `python benchmarks/results.py` from the records in `results/`. Every number comes from a run, by",
+        "the commands at the end.",
         "",
     ]
     for world, title in worlds.items():
@@ -312,14 +330,17 @@ def write(runs: Sequence[Run], steps: Path, marginal: Path) -> str:
 
 
 def main() -> None:
-    """Read, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--steps", type=Path, default=Path("runs/training_step.json"))
-    parser.add_argument("--marginal", type=Path, default=Path("runs/gaussian_marginal.md"))
+    """Copy, read, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="*", help="folders of runs and files of measurements to add")
+    parser.add_argument("--records", type=Path, default=Path("results"))
     parser.add_argument("--output", type=Path, default=Path("RESULTS.md"))
     options = parser.parse_args()
-    options.output.write_text(write(read_runs(sorted(options.runs)), options.steps, options.marginal))
+    for path in options.runs:
+        keep_records(path, options.records)
+    runs = read_runs(sorted(options.records.iterdir()))
+    text = write(runs, options.records / "training_step.json", options.records / "gaussian_marginal.md")
+    options.output.write_text(text)
     print(options.output)
 
 

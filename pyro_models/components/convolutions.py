@@ -96,7 +96,7 @@ class ConvDecoder(nn.Module):
         self.seed = nn.Linear(code_dim, channels * height * width)
         self.seed_shape = (channels, height, width)
         self.convolutions = nn.ModuleList(nn.Conv2d(channels, 4 * channels, 3, padding=1) for _ in range(stages))
-        self.head = nn.Conv2d(channels, frame_shape[0], 1)
+        self.head = nn.Linear(channels, frame_shape[0])  # of each pixel
         self.apply(glorot)
 
     def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch channels height width"]:
@@ -110,7 +110,7 @@ class ConvDecoder(nn.Module):
                 images = F.relu(convolution(images), inplace=True)
             # The head sees one pixel at a time, so it commutes with the last shuffle, which then moves one channel
             # instead of `channels`: a quarter of a training step.
-            weight = torch.kron(self.head.weight[..., 0, 0], torch.eye(4, dtype=codes.dtype, device=codes.device))
+            weight = torch.kron(self.head.weight, torch.eye(4, dtype=codes.dtype, device=codes.device))
             images = F.conv2d(images, weight[..., None, None], self.head.bias.repeat_interleave(4))
             images = F.pixel_shuffle(images, 2)
         return images.to(codes.dtype).reshape(*codes.shape[:-1], *self.frame_shape)
