@@ -154,18 +154,19 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class Piecewise:
-    """A value from each of several steps on: a curriculum.
+    """A value, or a schedule, from each of several steps on: a curriculum.
 
-    `Piecewise({0: 4, 1000: 8, 5000: 20})` is 4 up to step 999, 8 up to step 4999 and 20 from there on.
+    `Piecewise({0: 4, 1000: 8, 5000: 20})` is 4 up to step 999, 8 up to step 4999 and 20 from there on. A schedule among
+    the values is called with the same global step: give it the `begin` of its piece.
 
     Args:
-        values: value by the step at which it begins; one of them begins at step 0.
+        values: number or schedule by the step at which it begins; one of them begins at step 0.
 
     Raises:
         ValueError: if no value begins at step 0.
     """
 
-    values: Mapping[int, Number] = field(hash=False)
+    values: Mapping[int, Schedule] = field(hash=False)
 
     def __post_init__(self) -> None:
         if 0 not in self.values:
@@ -174,4 +175,4 @@ class Piecewise:
 
     def __call__(self, step: int) -> float:
         """The value at a step."""
-        return float(self.values[max(begin for begin in self.values if begin <= step)])
+        return value_at(self.values[max(begin for begin in self.values if begin <= step)], step)

@@ -10,7 +10,7 @@ from guides.encoders import FrameEncoder
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.recurrent import RecurrentGuide
 from inference.recipes.recipe import OptionError, Recipe
-from inference.schedules import LinearRamp, Schedule, StaircaseDecay
+from inference.schedules import CosineRamp, LinearRamp, Piecewise, Schedule
 from inference.training import Stage
 from pyro_models.components.frame_networks import frame_decoder
 from pyro_models.deep_markov import DeepMarkovModel
@@ -41,6 +41,7 @@ class RecurrentCodesRecipe(Recipe):
     channels: int = 32
     precision: str = "float32"
     pretraining_epochs: int = 40
+    epochs: int = 120
 
     @property
     def label(self) -> str:
@@ -84,8 +85,15 @@ class RecurrentCodesRecipe(Recipe):
         ]
 
     def schedule(self) -> Schedule:
-        """Times 0.85 at each quarter of the run."""
-        return StaircaseDecay(self.learning_rate, 0.85, max(1, self.num_steps // 4))
+        """Half a cosine down to zero in each stage: a recurrent network needs a slow end more than anything else."""
+        first = self.pretraining_epochs * self.steps_per_epoch
+        rest = max(1, self.num_steps - first)
+        return Piecewise(
+            {
+                0: CosineRamp(self.learning_rate, 0.0, max(1, first)),
+                first: CosineRamp(self.learning_rate, 0.0, rest, begin=first),
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +152,7 @@ class MarkovRecipe(Recipe):
         return [Stage(self.num_steps, site_weights={"frames": ramp})]
 
 
-_CPU = {"channels": 16, "epochs": 40, "pretraining_epochs": 20}
+_CPU = {"channels": 16, "epochs": 100, "pretraining_epochs": 20}  # epochs of codes alone take seconds
 _BOX = {
     "ae-rnn": RecurrentCodesRecipe(),
     "vae-rnn": RecurrentCodesRecipe(variational=True),

@@ -121,15 +121,19 @@ _PENDULUM = KalmanVAERecipe(
     frozen_epochs=40,
 )
 
-RECIPES: dict[str, Recipe] = {
+_BALLS = {
     "kvae-box": KalmanVAERecipe(),
-    "kvae-box-cpu": KalmanVAERecipe(channels=16),
+    "kvae-gravity": KalmanVAERecipe(world="box-gravity", state_dim=5),
+    "kvae-polygon": KalmanVAERecipe(world="polygon", num_components=7),
+    "kvae-pong": KalmanVAERecipe(world="pong", code_dim=3, state_dim=6),
+}
+
+RECIPES: dict[str, Recipe] = {
+    **_BALLS,
+    **{f"{name}-cpu": replace(recipe, channels=16) for name, recipe in _BALLS.items()},
     "kvae-demo": KalmanVAERecipe(
         channels=8, num_train=3200, num_validation=64, num_test=200, epochs=12, frozen_epochs=2
     ),
-    "kvae-gravity": KalmanVAERecipe(world="box-gravity", state_dim=5),
     "kvae-pendulum": _PENDULUM,
     "kvae-pendulum-mlp": replace(_PENDULUM, network="mlp"),
-    "kvae-polygon": KalmanVAERecipe(world="polygon", num_components=7),
-    "kvae-pong": KalmanVAERecipe(world="pong", code_dim=3, state_dim=6),
 }

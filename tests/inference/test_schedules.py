@@ -27,6 +27,7 @@ from inference.schedules import (
         (WarmUp(0.5, steps=5), {0: 0.1, 1: 0.2, 4: 0.5, 5: 0.5}),
         (WarmUp(StaircaseDecay(1.0, 0.5, 4), steps=2), {0: 0.5, 1: 1.0, 3: 1.0, 4: 0.5}),
         (Piecewise({5: 8, 0: 4, 9: 20}), {0: 4, 4: 4, 5: 8, 8: 8, 9: 20, 99: 20}),
+        (Piecewise({0: 4, 5: LinearRamp(0.0, 1.0, steps=2, begin=5)}), {4: 4, 5: 0.0, 6: 0.5, 7: 1.0, 99: 1.0}),
     ],
 )
 def test_values(schedule, expected):
