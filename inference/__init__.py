@@ -2,7 +2,7 @@
 
 from inference import queries
 from inference.comparison import Comparison, compare
-from inference.estimators import IWAE
+from inference.estimators import IWAE, VIMCO, WakeSleep
 from inference.evidence import Evidence, log_evidence
 from inference.host_memory import keep_freed_memory
 from inference.runs import RunFolder
@@ -14,6 +14,7 @@ from inference.training import TrainingResult, train
 __all__ = [
     "IWAE",
     "SVI",
+    "VIMCO",
     "Comparison",
     "Evidence",
     "NonFiniteError",
@@ -21,6 +22,7 @@ __all__ = [
     "SiteWeights",
     "Stage",
     "TrainingResult",
+    "WakeSleep",
     "compare",
     "keep_freed_memory",
     "log_evidence",

@@ -1,7 +1,18 @@
 """Rules that turn a trace of the guide and a trace of the model into a loss; they know no model."""
 
+from functools import partial
+
 from inference.estimators.iwae import IWAE
+from inference.estimators.multi_sample import MultiSampleELBO
+from inference.estimators.vimco import VIMCO
+from inference.estimators.wake_sleep import WakeSleep
 
-ESTIMATORS = {"iwae": IWAE}
+ESTIMATORS = {
+    "iwae": IWAE,
+    "iwae-stl": partial(IWAE, gradient="stl"),
+    "iwae-dreg": partial(IWAE, gradient="dreg"),
+    "vimco": VIMCO,
+    "wake-sleep": WakeSleep,
+}
 
-__all__ = ["ESTIMATORS", "IWAE"]
+__all__ = ["ESTIMATORS", "IWAE", "VIMCO", "MultiSampleELBO", "WakeSleep"]

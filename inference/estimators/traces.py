@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyro
+import pyro.distributions as dist
 import torch
 from jaxtyping import Float
 from pyro import poutine
@@ -102,12 +103,15 @@ class ImportanceTraces:
     num_sequences: int
     subsampling: float
 
-    def per_sequence(self, site: Mapping[str, Any], log_prob: Tensor) -> Float[Tensor, "particles sequences"]:
+    def per_sequence(
+        self, site: Mapping[str, Any], log_prob: Tensor, *, scaled: bool = True
+    ) -> Float[Tensor, "particles sequences"]:
         """Sum a term of a site over everything but particles and sequences, free of the scale of subsampling.
 
         Args:
             site: the site's record in one of the traces.
             log_prob: a term with the site's batch shape, such as its log probability in nats.
+            scaled: whether the term carries that scale, as a log probability does and a score function does not.
 
         Raises:
             ValueError: if the site has no dim of its own for sequences; names the site.
@@ -123,15 +127,43 @@ class ImportanceTraces:
             places.append(log_prob.dim() + self.particle_dim)
         others = [place for place in range(log_prob.dim()) if place not in places]
         total = log_prob.sum(others) if others else log_prob
-        if self.subsampling != 1.0:
+        if scaled and self.subsampling != 1.0:
             total = total / self.subsampling
         return total.expand(self.num_particles, self.num_sequences)
 
     def log_weights(self) -> Float[Tensor, "particles sequences"]:
         """Log p(x, z) - log q(z | x) of each particle and sequence, in nats, with gradients."""
-        joint = [self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.model)]
+        return self.log_joint() - self.log_guide()
+
+    def log_joint(self) -> Float[Tensor, "particles sequences"]:
+        """Log p(x, z), in nats, with gradients."""
+        return torch.stack([self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.model)]).sum(0)
+
+    def log_guide(self) -> Float[Tensor, "particles sequences"]:
+        """Log q(z | x), in nats, with gradients."""
         drawn = [self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.guide)]
-        return torch.stack(joint).sum(0) - (torch.stack(drawn).sum(0) if drawn else 0.0)
+        return torch.stack(drawn).sum(0) if drawn else torch.zeros_like(self.log_joint())
+
+    def score_sites(self) -> list[str]:
+        """Names of the guide's latent sites whose draws carry no gradient, such as discrete ones."""
+        return [site["name"] for site in sample_sites(self.guide) if not _is_reparameterised(site)]
+
+    def log_scores(self) -> Float[Tensor, "particles sequences"]:
+        """Log q of the sites without reparameterised draws, in nats, masked but not scaled.
+
+        Its gradient in the guide's parameters is the score function, along every path: a presence whose law depends on
+        a position that was drawn before passes the gradient on to it.
+        """
+        terms = [
+            self.per_sequence(site, site["score_parts"].score_function, scaled=False)
+            for site in sample_sites(self.guide)
+            if not _is_reparameterised(site)
+        ]
+        return torch.stack(terms).sum(0) if terms else torch.zeros_like(self.log_guide())
+
+
+def _is_reparameterised(site: Mapping[str, Any]) -> bool:
+    return bool(site["is_observed"] or site["fn"].has_rsample)
 
 
 def sample_sites(trace: Trace) -> Iterator[Mapping[str, Any]]:
@@ -197,7 +229,22 @@ def importance_traces(
         particle_dim = None
     else:
         particle_dim = find_particle_dim(model, guide, args, kwargs) if particle_dim is None else particle_dim
+    return _run(model, guide, args, num_particles, kwargs, particle_dim)
+
+
+def _run(
+    model: Program,
+    guide: Program,
+    args: Sequence[Any],
+    num_particles: int,
+    kwargs: Mapping[str, Any],
+    particle_dim: int | None,
+    fixed: Trace | None = None,
+) -> ImportanceTraces:
+    if particle_dim is not None:
         model, guide = (pyro.plate(PARTICLES, num_particles, dim=particle_dim)(run) for run in (model, guide))
+    if fixed is not None:
+        guide = poutine.replay(guide, trace=fixed)  # around the plate, which passes over sites that have a value
     nesting = float("inf") if particle_dim is None else -particle_dim
     model_trace, guide_trace = get_importance_trace("flat", nesting, model, guide, args, dict(kwargs))
     _check_latents(model_trace, guide_trace)
@@ -213,6 +260,54 @@ def importance_traces(
         num_sequences=int(size),
         subsampling=(full_size or size) / size,
     )
+
+
+def traces_at_leaves(
+    traces: ImportanceTraces,
+    model: Program,
+    guide: Program,
+    args: Sequence[Any],
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+) -> tuple[ImportanceTraces, dict[str, Tensor]]:
+    """Run guide and model once more at the same draws, cut off from the parameters that made them.
+
+    In the new traces a log probability depends on parameters through laws only; how it depends on the draws is read off
+    the leaves. So the two ways in which a parameter of a guide acts on a weight come apart.
+
+    Args:
+        traces: from `importance_traces`, of the same programs and arguments.
+        model: the model.
+        guide: the guide, which is called again with its sites replayed.
+        args: positional arguments of both.
+        kwargs: keyword arguments of both.
+
+    Returns:
+        The new traces, and by site name a leaf with the draw's value, requiring a gradient where it is continuous.
+
+    Raises:
+        ValueError: if a plate is subsampled, which a second run would do differently; or if a site of the guide is a
+            point mass that carries a density of its own, which does not follow its value.
+    """
+    if traces.subsampling != 1.0:
+        raise ValueError("model: expected a plate 'sequences' that is not subsampled, since the guide runs twice")
+    leaves, fixed = {}, traces.guide.copy()
+    nodes: Any = fixed.nodes
+    for site in sample_sites(traces.guide):
+        if site["is_observed"]:
+            continue
+        base = site["fn"]
+        while hasattr(base, "base_dist"):
+            base = base.base_dist
+        if isinstance(base, dist.Delta) and getattr(base.log_density, "requires_grad", False):
+            raise ValueError(
+                f"site {site['name']!r}: expected a law whose density is known at every value, got a point mass with a "
+                "log density of its own"
+            )
+        leaf = site["value"].detach()
+        leaves[site["name"]] = leaf.requires_grad_(leaf.is_floating_point() and _is_reparameterised(site))
+        nodes[site["name"]] = {**site, "value": leaf}
+    return _run(model, guide, args, traces.num_particles, kwargs or {}, traces.particle_dim, fixed), leaves
 
 
 def log_weights(

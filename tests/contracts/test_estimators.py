@@ -33,6 +33,10 @@ P = ToyParameters.make()
 
 pytestmark = pytest.mark.parametrize("build", ESTIMATORS.values(), ids=ESTIMATORS.keys())
 
+PATHWISE = ("iwae", "vimco")  # differentiate the loss itself, where the guide is reparameterised
+UNBIASED = {"iwae": (1, 2, 3), "iwae-stl": (1,), "iwae-dreg": (1, 2, 3), "vimco": (1, 2, 3), "wake-sleep": ()}
+SMALLEST = {"wake-sleep": 2}  # particles with which there is a gradient
+
 
 def toys(p=P):
     return ToyModel(p), ToyGuide(p)
@@ -44,8 +48,13 @@ def grads(*modules):
     }
 
 
+def name_of(build):
+    return next(name for name, one in ESTIMATORS.items() if one is build)
+
+
 @pytest.mark.parametrize("num_particles", [1, 4])
 def test_the_three_losses_agree(build, num_particles):
+    num_particles = max(num_particles, SMALLEST.get(name_of(build), 1))
     model, guide = toys()
     estimator = build(num_particles=num_particles)
     pyro.set_rng_seed(1)
@@ -68,7 +77,10 @@ def test_one_particle_is_the_elbo(build):
     for estimator in (build(num_particles=1), Trace_ELBO()):
         model, guide = toys()
         pyro.set_rng_seed(2)
-        results.append((estimator.loss_and_grads(model, guide, X), grads(model, guide)))
+        if name_of(build) in PATHWISE:
+            results.append((estimator.loss_and_grads(model, guide, X), grads(model, guide)))
+        else:
+            results.append((estimator.loss(model, guide, X), {}))
     (ours, our_grads), (theirs, their_grads) = results
     assert ours == pytest.approx(theirs, rel=1e-12)
     torch.testing.assert_close(our_grads, their_grads)
@@ -76,24 +88,28 @@ def test_one_particle_is_the_elbo(build):
 
 @pytest.mark.parametrize("num_particles", [1, 2, 3])
 def test_mean_loss_and_gradient_are_those_on_paper(build, num_particles):
-    """600 losses on 5 sequences, each in a batch of 20 copies: 12,000 draws of each bound."""
-    copies = 20
+    """300 losses on 5 sequences, each in a batch of 40 copies: 12,000 draws of each bound."""
+    copies, unbiased = 40, num_particles in UNBIASED[name_of(build)]
     wide = X.repeat(copies, 1)
     model, guide = toys()
     estimator = build(num_particles=num_particles)
     losses, draws = [], []
-    for _ in range(600):
+    for _ in range(300):
         model.zero_grad(), guide.zero_grad()
-        losses.append(estimator.loss_and_grads(model, guide, wide) / copies)
-        draws.append(torch.stack(list(grads(model, guide).values())) / copies)
+        if unbiased:
+            losses.append(estimator.loss_and_grads(model, guide, wide) / copies)
+            draws.append(torch.stack(list(grads(model, guide).values())) / copies)
+        else:
+            losses.append(estimator.loss(model, guide, wide) / copies)
 
     def bound(p):
         return elbo(p, X) if num_particles == 1 else importance_weighted_bound(p, X, num_particles)
 
-    exact = gradients(P, bound)
-    names = [name for module in (model, guide) for name, _ in module.named_parameters()]
     assert_mean_within(torch.tensor(losses, dtype=torch.float64), -bound(P).sum())
-    assert_mean_within(torch.stack(draws), -torch.stack([exact[name] for name in names]))
+    if unbiased:
+        exact = gradients(P, bound)
+        names = [name for module in (model, guide) for name, _ in module.named_parameters()]
+        assert_mean_within(torch.stack(draws), -torch.stack([exact[name] for name in names]))
 
 
 @pytest.mark.parametrize("num_particles", [1, 4])

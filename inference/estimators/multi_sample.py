@@ -1,0 +1,90 @@
+"""What estimators with several particles share: draws, weights per sequence, the bound, and Pyro's interface."""
+
+import math
+from abc import abstractmethod
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from pyro.infer import ELBO
+from pyro.util import warn_if_nan
+from torch import Tensor
+
+from inference.estimators.traces import ImportanceTraces, Program, find_particle_dim, importance_traces
+
+
+class MultiSampleELBO(ELBO):
+    """The importance-weighted bound of Burda, Grosse and Salakhutdinov (2016), eq. 8, sequence by sequence.
+
+        L_K = sum_n E[ log 1/K sum_k w_kn ],   w_kn = p(x_n, z_kn) / q(z_kn | x_n),   z_kn ~ q
+
+    K = 1 is the ELBO; L_K never falls with K and tends to the log evidence. The average over particles is inside the
+    sum over sequences: each sequence has its own weights, and its own bound.
+
+    A subclass says along which gradient, see `objective`. Losses are negative bounds in nats, summed over sequences and
+    times full size / batch size when the model subsamples its plate `sequences`, as in every `pyro.infer.ELBO`.
+
+    Args:
+        num_particles: K, at least 1.
+
+    Raises:
+        ValueError: if `num_particles` is not positive, and what `inference.estimators.traces` raises.
+    """
+
+    def __init__(self, num_particles: int) -> None:
+        if num_particles < 1:
+            raise ValueError(f"num_particles: expected at least 1, got {num_particles}")
+        super().__init__(num_particles=num_particles)
+        # The place of the particle plate depends on model and guide: one estimator may meet several.
+        self._particle_dims: WeakKeyDictionary[Program, WeakKeyDictionary[Program, int]] = WeakKeyDictionary()
+
+    @abstractmethod
+    def objective(
+        self, traces: ImportanceTraces, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]
+    ) -> Float[Tensor, " sequences"]:
+        """For each sequence a number in nats whose gradient is followed upwards; its value does not matter.
+
+        Args:
+            traces: the draws, with the graphs of both programs.
+            model: the model that was run.
+            guide: the guide that was run.
+            args: their positional arguments.
+            kwargs: their keyword arguments.
+        """
+
+    def _get_trace(self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> ImportanceTraces:
+        if self.num_particles == 1:
+            return importance_traces(model, guide, args, 1, kwargs=kwargs)
+        dims = self._particle_dims.setdefault(model, WeakKeyDictionary())
+        if guide not in dims:
+            dims[guide] = find_particle_dim(model, guide, args, kwargs)
+        return importance_traces(model, guide, args, self.num_particles, kwargs=kwargs, particle_dim=dims[guide])
+
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """The negative bound in nats, without gradients; any guide will do."""
+        with torch.no_grad():
+            traces = self._get_trace(model, guide, args, kwargs)
+            loss = -traces.subsampling * log_mean_exp(traces.log_weights()).sum()
+        warn_if_nan(loss, "loss")
+        return loss.item()
+
+    def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
+        """The negative bound in nats; its gradient is the estimator's. Nothing is read back from the device."""
+        traces = self._get_trace(model, guide, args, kwargs)
+        objective = self.objective(traces, model, guide, args, kwargs)
+        bound = log_mean_exp(traces.log_weights().detach())
+        return -traces.subsampling * (bound + (objective - objective.detach())).sum()
+
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """The negative bound in nats; adds its gradient to that of every parameter."""
+        loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        if loss.requires_grad:
+            loss.backward(retain_graph=self.retain_graph)
+        warn_if_nan(loss.detach(), "loss")
+        return loss.item()
+
+
+def log_mean_exp(log_weights: Float[Tensor, "particles sequences"]) -> Float[Tensor, " sequences"]:
+    """Log 1/K sum_k exp l_kn."""
+    return torch.logsumexp(log_weights, dim=0) - math.log(log_weights.shape[0])
