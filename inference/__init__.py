@@ -1,11 +1,13 @@
 """From a model and a guide to numbers, runs and pictures."""
 
 from inference import queries
+from inference.calibration import Calibration, calibrate
 from inference.comparison import Comparison, compare
 from inference.estimators import IWAE, VIMCO, WakeSleep
 from inference.evidence import Evidence, log_evidence
 from inference.host_memory import keep_freed_memory
 from inference.runs import RunFolder
+from inference.simulation import simulate
 from inference.site_weights import SiteWeights
 from inference.stages import Stage
 from inference.svi import SVI, NonFiniteError
@@ -15,6 +17,7 @@ __all__ = [
     "IWAE",
     "SVI",
     "VIMCO",
+    "Calibration",
     "Comparison",
     "Evidence",
     "NonFiniteError",
@@ -23,9 +26,11 @@ __all__ = [
     "Stage",
     "TrainingResult",
     "WakeSleep",
+    "calibrate",
     "compare",
     "keep_freed_memory",
     "log_evidence",
     "queries",
+    "simulate",
     "train",
 ]

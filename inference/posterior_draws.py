@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference.estimators.traces import PARTICLES, SEQUENCES, ImportanceTraces, Program, sample_sites
+from inference.estimators.traces import SEQUENCES, ImportanceTraces, Program, sample_sites
 from inference.evidence import Evidence, particle_chunks
 from inference.generators import seeded
+from inference.site_values import sequences_first
 
 if TYPE_CHECKING:
     import arviz
@@ -68,7 +69,7 @@ class _Draws:
         observed_names = {site["name"] for site in sample_sites(traces.model) if site["is_observed"]}
         for site in sample_sites(traces.model):
             name = site["name"]
-            value, plates = _sequences_first(traces, site)
+            value, plates = sequences_first(site, traces.particle_dim)
             array = value.cpu().numpy()
             if name in observed_names:
                 self.dims[name] = plates[1:]
@@ -118,22 +119,3 @@ class _Draws:
             observed_data=dataset(self.groups["observed_data"]),
             evidence=dataset(record, own_dims=False),
         )
-
-
-def _sequences_first(traces: ImportanceTraces, site: Mapping[str, Any]) -> tuple[Tensor, list[str]]:
-    """A site's value as (particles, sequences, *other plates, *event) and the names of its dims after particles."""
-    event_dims = len(site["fn"].event_shape)
-    value = site["value"]
-    batch = torch.broadcast_shapes(site["fn"].batch_shape, value.shape[: value.dim() - event_dims])
-    value = value.expand(batch + value.shape[value.dim() - event_dims :])
-    plates = {frame.dim: frame.name for frame in site["cond_indep_stack"] if frame.vectorized}
-    if traces.particle_dim is None:
-        value = value.unsqueeze(0)
-        plates[-len(batch) - 1] = PARTICLES
-    kept = sorted(plates, key=lambda dim: (plates[dim] != PARTICLES, plates[dim] != SEQUENCES, dim))
-    singletons = [dim for dim in range(-value.dim() + event_dims, 0) if dim not in plates]
-    order = [dim - event_dims for dim in (*kept, *singletons)]
-    value = value.permute(*order, *range(-event_dims, 0))
-    value = value.reshape(value.shape[: len(kept)] + value.shape[len(kept) + len(singletons) :])
-    own = [f"{site['name']}_dim_{index}" for index in range(event_dims)]
-    return value, [*(plates[dim] for dim in kept[1:]), *own]

@@ -1,5 +1,6 @@
 """Pictures of videos, codes and errors: each function returns a matplotlib figure, `figure.savefig(path)` writes it."""
 
+from inference.pictures.calibration import draw_calibration
 from inference.pictures.code_space import code_grid, draw_code_trajectories, draw_weight_maps
 from inference.pictures.code_weights import draw_weights_at_codes
 from inference.pictures.error_curves import draw_errors_per_frame, draw_imputation_curves
@@ -8,6 +9,7 @@ from inference.pictures.strips import draw_shaded_videos, draw_strips
 
 __all__ = [
     "code_grid",
+    "draw_calibration",
     "draw_code_trajectories",
     "draw_errors_per_frame",
     "draw_imputation_curves",

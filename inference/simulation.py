@@ -1,0 +1,47 @@
+"""Videos drawn from a model, with the latents behind them."""
+
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor
+
+from inference.estimators.traces import Program, evaluation_mode, local_parameters, modules_of, sample_sites
+from inference.generators import seeded
+from inference.site_values import sequences_first
+
+FRAMES = "frames"
+
+
+@torch.no_grad()
+def simulate(
+    model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None, *, seed: int = 0
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Draw a video from the model for each of some videos that stand in for size, mask and controls.
+
+    Args:
+        model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`.
+        frames: (sequences, time, ...); its values are not used.
+        observed: bool (sequences, time), or None.
+        controls: (sequences, time, control), or None.
+        seed: of the draws.
+
+    Returns:
+        Frames of the shape given, and the value of each latent site, (sequences, *other plates, *event).
+
+    Raises:
+        ValueError: if the model has no observed site called `frames`, or draws it with another shape.
+    """
+    device = next((parameter.device for module in modules_of(model) for parameter in module.parameters()), None)
+    args = tuple(None if value is None else value.to(device) for value in (frames, observed, controls))
+    with evaluation_mode(model), local_parameters(model), seeded(seed):
+        trace = prune_subsample_sites(poutine.trace(poutine.uncondition(model)).get_trace(*args))
+    values = {site["name"]: sequences_first(site, None)[0][0] for site in sample_sites(trace)}
+    nodes: Any = trace.nodes
+    if FRAMES not in values or not nodes[FRAMES]["infer"].get("was_observed"):
+        raise ValueError(f"model: expected an observed site {FRAMES!r}, got sites {', '.join(map(repr, values))}")
+    drawn = values.pop(FRAMES)
+    if drawn.shape != frames.shape:
+        raise ValueError(f"model: expected frames {tuple(frames.shape)}, it draws {tuple(drawn.shape)}")
+    return drawn, values

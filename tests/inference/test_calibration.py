@@ -1,0 +1,102 @@
+"""An exact guide passes calibration; one that is too narrow, too wide or biased is called so, and weights mend it."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+
+from inference import calibrate
+from inference.pictures import draw_calibration
+from inference.simulation import simulate
+from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters
+
+EXACT = ToyParameters.make(exact_for=3)
+TEMPLATE = torch.full((400, 3), float("nan"), dtype=torch.float64)
+
+
+def changed(**values):
+    p = ToyParameters.make(exact_for=3)
+    for name, change in values.items():
+        setattr(p, name, getattr(p, name) + change)
+    return ToyGuide(p)
+
+
+def toy_calibration(guide, **options):
+    return calibrate(ToyModel(EXACT), guide, TEMPLATE, num_draws=60, seed=1, **options)
+
+
+def test_the_exact_posterior_is_calibrated():
+    result = toy_calibration(changed())
+    assert result.verdicts() == {"z": "calibrated"} == result.verdicts(weighted=True)
+    torch.testing.assert_close(result.effective_sample_size, torch.full((400,), 60.0, dtype=torch.float64))
+    assert result.ranks["z"].shape == (400, 1)
+    assert "calibrated (p" in str(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"log_e": -0.3466}, "too narrow"),  # half the variance
+        ({"log_e": 0.3466}, "too wide"),  # twice the variance
+        ({"c": 0.15}, "biased"),
+    ],
+)
+def test_a_wrong_guide_is_told_in_what_way(change, verdict):
+    result = toy_calibration(changed(**change))
+    assert result.verdicts() == {"z": verdict}
+    assert result.p_values()["z"] < 1e-4
+    assert result.p_values(weighted=True)["z"] > 100 * result.p_values()["z"]
+
+
+def test_discrete_sites_are_ranked_with_random_ties():
+    def model(x, *_):
+        with pyro.plate("sequences", x.shape[0]):
+            k = pyro.sample("k", dist.Bernoulli(torch.tensor(0.3, dtype=x.dtype)))
+            pyro.sample("frames", dist.Normal(k, 1.0), obs=x)
+
+    def guide_with(shift):
+        def guide(x, *_):
+            with pyro.plate("sequences", x.shape[0]):
+                odds = torch.tensor(0.3 / 0.7, dtype=x.dtype).log() + x - 0.5 + shift  # Bayes' rule
+                pyro.sample("k", dist.Bernoulli(logits=odds))
+
+        return guide
+
+    template = torch.zeros(600, dtype=torch.float64)
+    assert calibrate(model, guide_with(0.0), template, num_draws=30).verdicts() == {"k": "calibrated"}
+    assert calibrate(model, guide_with(1.5), template, num_draws=30).verdicts() == {"k": "biased"}
+
+
+def test_one_seed_gives_one_result_and_chunks_of_videos_change_draws_only():
+    first, again = (toy_calibration(changed(log_e=-0.3)) for _ in range(2))
+    assert torch.equal(first.ranks["z"], again.ranks["z"])
+    parted = toy_calibration(changed(log_e=-0.3), sequences_per_chunk=150, draws_per_chunk=7)
+    assert parted.verdicts() == first.verdicts()
+
+
+def test_simulated_videos_follow_the_model_and_ignore_the_template():
+    frames, latents = simulate(ToyModel(EXACT), TEMPLATE, seed=3)
+    assert frames.shape == TEMPLATE.shape
+    assert set(latents) == {"z"}
+    assert bool(torch.isfinite(frames).all())
+    scored = poutine.trace(poutine.condition(ToyModel(EXACT), latents)).get_trace(frames)
+    assert bool(torch.isfinite(scored.log_prob_sum()))
+    assert torch.equal(simulate(ToyModel(EXACT), TEMPLATE, seed=3)[0], frames)
+
+
+def test_wrong_calls():
+    def silent(x, *_):
+        with pyro.plate("sequences", x.shape[0]):
+            pyro.sample("z", dist.Normal(torch.zeros_like(x[:, 0]), 1.0))
+
+    with pytest.raises(ValueError, match="model: expected an observed site 'frames', got sites 'z'"):
+        simulate(silent, TEMPLATE)
+    with pytest.raises(ValueError, match="num_draws: expected at least 1, got 0"):
+        calibrate(ToyModel(EXACT), changed(), TEMPLATE, num_draws=0)
+
+
+def test_the_picture_has_a_row_for_each_site():
+    figure = draw_calibration(toy_calibration(changed(log_e=-0.3466)))
+    assert [axes.get_title() for axes in figure.axes][1] == "guide: too narrow"
+    figure.canvas.draw()
