@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,15 @@ def named(request):
     return request.param, RECIPES[request.param]
 
 
+def parameter_names(recipe):
+    model, guide = recipe.build()
+    return [
+        f"{part}.{name}"
+        for part, module in (("model", model), ("guide", guide))
+        for name, _ in module.named_parameters()
+    ]
+
+
 def test_model_and_guide_fit_each_other_and_the_videos(named):
     _, recipe = named
     recipe = replace(recipe, num_train=2, num_validation=1, num_test=1)
@@ -33,21 +44,33 @@ def test_building_twice_gives_the_same_weights(named):
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
-def test_stages_add_up_and_the_rate_never_grows(named):
+def test_stages_add_up(named):
     _, recipe = named
     assert sum(stage.steps for stage in recipe.stages()) == recipe.num_steps
-    rates = [value_at(recipe.schedule(), step) for step in range(0, recipe.num_steps, max(1, recipe.num_steps // 20))]
-    assert rates[0] == recipe.learning_rate
-    assert all(later <= earlier for earlier, later in zip(rates[:-1], rates[1:], strict=True))
+
+
+def test_the_rate_starts_as_told_and_never_grows_for_parameters_in_training(named):
+    """It may start anew only where a stage trains parameters that were frozen before, and nothing else."""
+    _, recipe = named
+    names = parameter_names(recipe)
+    trained_before: set[str] = set()
+    begin, last_rate = 0, recipe.learning_rate
+    for stage in recipe.stages():
+        trained = {name for name in names if not any(fnmatchcase(name, pattern) for pattern in stage.frozen)}
+        rates = [value_at(recipe.schedule(), begin + step) for step in range(stage.steps)]
+        assert all(later <= earlier for earlier, later in pairwise(rates))
+        if trained_before & trained:
+            assert rates[0] <= last_rate
+        else:
+            assert rates[0] == recipe.learning_rate
+        last_rate = rates[-1]
+        trained_before |= trained
+        begin += stage.steps
 
 
 def test_frozen_patterns_name_parameters(named):
-    from fnmatch import fnmatchcase
-
     _, recipe = named
-    model, guide = recipe.build()
-    names = [f"model.{name}" for name, _ in model.named_parameters()]
-    names += [f"guide.{name}" for name, _ in guide.named_parameters()]
+    names = parameter_names(recipe)
     for stage in recipe.stages():
         for pattern in stage.frozen:
             assert any(fnmatchcase(name, pattern) for name in names), pattern
