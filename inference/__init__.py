@@ -1,12 +1,14 @@
 """From a model and a guide to numbers, runs and pictures."""
 
 from inference import queries
+from inference.annealing import Annealing
 from inference.calibration import Calibration, calibrate
 from inference.comparison import Comparison, compare
 from inference.estimators import IWAE, VIMCO, WakeSleep
 from inference.evidence import Evidence, log_evidence
 from inference.host_memory import keep_freed_memory
 from inference.runs import RunFolder
+from inference.sandwich import Sandwich, sandwich
 from inference.simulation import simulate
 from inference.site_weights import SiteWeights
 from inference.stages import Stage
@@ -17,11 +19,13 @@ __all__ = [
     "IWAE",
     "SVI",
     "VIMCO",
+    "Annealing",
     "Calibration",
     "Comparison",
     "Evidence",
     "NonFiniteError",
     "RunFolder",
+    "Sandwich",
     "SiteWeights",
     "Stage",
     "TrainingResult",
@@ -31,6 +35,7 @@ __all__ = [
     "keep_freed_memory",
     "log_evidence",
     "queries",
+    "sandwich",
     "simulate",
     "train",
 ]

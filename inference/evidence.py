@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from inference.annealing import Annealing, annealed_log_weights
 from inference.estimators.traces import (
     ImportanceTraces,
     Program,
@@ -26,6 +27,7 @@ from inference.generators import seeded
 if TYPE_CHECKING:
     import arviz
 
+ANNEALING_STREAM = 2**32 - 3  # the second number of the seed of walks; those of the particles count up from 0
 SMALLEST_TAIL = 25  # particles below which ArviZ has too few in the tail (a fifth of them) to fit a Pareto law
 
 
@@ -48,6 +50,8 @@ class Evidence:
         seed: the seed with which the particles were drawn.
         particles_per_chunk: how many particles were drawn at once.
         sequences_per_chunk: how many sequences were run at once.
+        annealing: how particles walked from the guide to the posterior; None if they did not. With it the log weights
+            are those of the walks, and `elbo` is the bound that they give, between the guide's and the evidence.
     """
 
     log_weights: Float[Tensor, "particles sequences"]
@@ -59,6 +63,7 @@ class Evidence:
     seed: int
     particles_per_chunk: int
     sequences_per_chunk: int
+    annealing: Annealing | None = None
 
     @property
     def num_particles(self) -> int:
@@ -99,7 +104,8 @@ class Evidence:
             `sample_stats` (log_weight of each draw), `observed_data`, and `evidence` (this record, by sequence).
 
         Raises:
-            ValueError: if `num_draws` is not positive, or if model, guide or videos do not give these log weights.
+            ValueError: if `num_draws` is not positive, if the evidence was annealed, or if model, guide or videos do
+                not give these log weights.
         """
         from inference.posterior_draws import inference_data
 
@@ -116,6 +122,7 @@ def log_evidence(
     num_particles: int,
     particles_per_chunk: int = 50,
     sequences_per_chunk: int | None = None,
+    annealing: Annealing | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evidence:
@@ -123,6 +130,9 @@ def log_evidence(
 
     log p(x_n) ~ log 1/K sum_k p(x_n, z_kn) / q(z_kn | x_n): a lower bound in expectation, tight for large K or an
     exact guide (Burda et al., 2016). No gradients; modules in evaluation mode; site weights of training do not enter.
+
+    With `annealing` each particle walks from the guide to the posterior (Neal 2001): some hundred times dearer for each
+    particle, and far tighter where the guide is poor or the latents are many. Still a lower bound in expectation.
 
     Each chunk has its own stream, from the seed and its place: one seed and one choice of chunk sizes give one result,
     more particles in the same chunks only add to the first ones, and the caller's random streams are untouched. Other
@@ -137,6 +147,7 @@ def log_evidence(
         num_particles: K.
         particles_per_chunk: how many to draw at once: memory against speed.
         sequences_per_chunk: how many sequences to run at once; None runs all.
+        annealing: how to anneal; None draws from the guide alone. Needs continuous latents.
         seed: of the particles.
         progress: show a bar.
 
@@ -162,8 +173,13 @@ def log_evidence(
     )
     with tqdm(total=weights.numel(), desc="evidence", unit="draw", disable=not progress, leave=False) as bar:
         for particles, sequences, traces in cells:
-            chunk = traces.log_weights().to("cpu", torch.float64)
-            weights[particles, sequences] = chunk
+            if annealing is None:
+                chunk = traces.log_weights()
+            else:
+                batch = chunk_of((frames, observed, controls), sequences, _device_of(model, guide))
+                with seeded(seed, ANNEALING_STREAM, particles.start, sequences.start):
+                    chunk = annealed_log_weights(traces, model, guide, batch, annealing)
+            weights[particles, sequences] = chunk.to("cpu", torch.float64)
             bar.update(chunk.numel())
     return Evidence(
         log_weights=weights,
@@ -171,6 +187,7 @@ def log_evidence(
         seed=seed,
         particles_per_chunk=particles_per_chunk,
         sequences_per_chunk=sequences_per_chunk,
+        annealing=annealing,
     )
 
 
@@ -189,13 +206,12 @@ def particle_chunks(
     Yields:
         Which particles, which sequences, and the traces with their draws, on the device of the parameters.
     """
-    parameters = (parameter for module in modules_of(model, guide) for parameter in module.parameters(recurse=False))
-    device = next((parameter.device for parameter in parameters), None)
+    device = _device_of(model, guide)
     num_sequences = _check_arguments(args)
     particle_dim = None
     for row, start in enumerate(range(0, num_sequences, sequences_per_chunk)):
         sequences = slice(start, min(start + sequences_per_chunk, num_sequences))
-        batch = tuple(None if value is None else value[sequences].to(device) for value in args)
+        batch = chunk_of(args, sequences, device)
         for column, first in enumerate(range(0, num_particles, particles_per_chunk)):
             particles = slice(first, min(first + particles_per_chunk, num_particles))
             count = particles.stop - particles.start
@@ -205,6 +221,16 @@ def particle_chunks(
                 with seeded(seed, column, row):
                     traces = importance_traces(model, guide, batch, count, particle_dim=particle_dim)
             yield particles, sequences, traces
+
+
+def chunk_of(args: tuple[Tensor | None, ...], sequences: slice, device: torch.device | None) -> tuple[Any, ...]:
+    """Some sequences of a model's arguments, on a device."""
+    return tuple(None if value is None else value[sequences].to(device) for value in args)
+
+
+def _device_of(*programs: Program) -> torch.device | None:
+    parameters = (parameter for module in modules_of(*programs) for parameter in module.parameters(recurse=False))
+    return next((parameter.device for parameter in parameters), None)
 
 
 def _check_arguments(args: tuple[Tensor | None, ...]) -> int:

@@ -1,9 +1,8 @@
 """Videos drawn from a model, with the latents behind them."""
 
-from typing import Any
-
 import torch
 from pyro import poutine
+from pyro.poutine import Trace
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
@@ -33,15 +32,24 @@ def simulate(
     Raises:
         ValueError: if the model has no observed site called `frames`, or draws it with another shape.
     """
+    trace = simulated_trace(model, frames, observed, controls, seed=seed)
+    values = {site["name"]: sequences_first(site, None)[0][0] for site in sample_sites(trace)}
+    return values.pop(FRAMES), values
+
+
+@torch.no_grad()
+def simulated_trace(
+    model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None, *, seed: int = 0
+) -> Trace:
+    """The trace behind `simulate`."""
     device = next((parameter.device for module in modules_of(model) for parameter in module.parameters()), None)
     args = tuple(None if value is None else value.to(device) for value in (frames, observed, controls))
     with evaluation_mode(model), local_parameters(model), seeded(seed):
         trace = prune_subsample_sites(poutine.trace(poutine.uncondition(model)).get_trace(*args))
-    values = {site["name"]: sequences_first(site, None)[0][0] for site in sample_sites(trace)}
-    nodes: Any = trace.nodes
-    if FRAMES not in values or not nodes[FRAMES]["infer"].get("was_observed"):
-        raise ValueError(f"model: expected an observed site {FRAMES!r}, got sites {', '.join(map(repr, values))}")
-    drawn = values.pop(FRAMES)
+    sites = {site["name"]: site for site in sample_sites(trace)}
+    if FRAMES not in sites or not sites[FRAMES]["infer"].get("was_observed"):
+        raise ValueError(f"model: expected an observed site {FRAMES!r}, got sites {', '.join(map(repr, sites))}")
+    drawn = sequences_first(sites[FRAMES], None)[0][0]
     if drawn.shape != frames.shape:
         raise ValueError(f"model: expected frames {tuple(frames.shape)}, it draws {tuple(drawn.shape)}")
-    return drawn, values
+    return trace

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inference.estimators.multi_sample import MultiSampleELBO, log_mean_exp
-from inference.estimators.traces import ImportanceTraces, Program, traces_at_leaves
+from inference.estimators.replays import traces_at_leaves
+from inference.estimators.traces import ImportanceTraces, Program
 
 GRADIENTS = ("standard", "stl", "dreg")
 

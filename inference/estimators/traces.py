@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyro
-import pyro.distributions as dist
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from pyro import poutine
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
@@ -131,6 +130,20 @@ class ImportanceTraces:
             total = total / self.subsampling
         return total.expand(self.num_particles, self.num_sequences)
 
+    def to_site(self, numbers: Shaped[Tensor, "particles sequences"], site: Mapping[str, Any]) -> Shaped[Tensor, "..."]:
+        """A number for each particle and sequence, shaped to broadcast with the values of a site.
+
+        Args:
+            numbers: of each particle and sequence.
+            site: the site's record in one of the traces.
+        """
+        event_dims = len(site["fn"].event_shape)
+        shape = [1] * site["value"].dim()
+        shape[int(_sequences_frame(site).dim) - event_dims] = self.num_sequences
+        if self.particle_dim is not None:
+            shape[self.particle_dim - event_dims] = self.num_particles
+        return numbers.reshape(shape)
+
     def log_weights(self) -> Float[Tensor, "particles sequences"]:
         """Log p(x, z) - log q(z | x) of each particle and sequence, in nats, with gradients."""
         return self.log_joint() - self.log_guide()
@@ -146,7 +159,7 @@ class ImportanceTraces:
 
     def score_sites(self) -> list[str]:
         """Names of the guide's latent sites whose draws carry no gradient, such as discrete ones."""
-        return [site["name"] for site in sample_sites(self.guide) if not _is_reparameterised(site)]
+        return [site["name"] for site in sample_sites(self.guide) if not is_reparameterised(site)]
 
     def log_scores(self) -> Float[Tensor, "particles sequences"]:
         """Log q of the sites without reparameterised draws, in nats, masked but not scaled.
@@ -157,12 +170,13 @@ class ImportanceTraces:
         terms = [
             self.per_sequence(site, site["score_parts"].score_function, scaled=False)
             for site in sample_sites(self.guide)
-            if not _is_reparameterised(site)
+            if not is_reparameterised(site)
         ]
         return torch.stack(terms).sum(0) if terms else torch.zeros_like(self.log_guide())
 
 
-def _is_reparameterised(site: Mapping[str, Any]) -> bool:
+def is_reparameterised(site: Mapping[str, Any]) -> bool:
+    """Whether gradients pass through a site's draw; True for what is observed."""
     return bool(site["is_observed"] or site["fn"].has_rsample)
 
 
@@ -229,10 +243,10 @@ def importance_traces(
         particle_dim = None
     else:
         particle_dim = find_particle_dim(model, guide, args, kwargs) if particle_dim is None else particle_dim
-    return _run(model, guide, args, num_particles, kwargs, particle_dim)
+    return run_traces(model, guide, args, num_particles, kwargs, particle_dim)
 
 
-def _run(
+def run_traces(
     model: Program,
     guide: Program,
     args: Sequence[Any],
@@ -241,6 +255,7 @@ def _run(
     particle_dim: int | None,
     fixed: Trace | None = None,
 ) -> ImportanceTraces:
+    """`importance_traces` where the particle dim is known (None: no plate), at the values in `fixed`, if given."""
     if particle_dim is not None:
         model, guide = (pyro.plate(PARTICLES, num_particles, dim=particle_dim)(run) for run in (model, guide))
     if fixed is not None:
@@ -260,54 +275,6 @@ def _run(
         num_sequences=int(size),
         subsampling=(full_size or size) / size,
     )
-
-
-def traces_at_leaves(
-    traces: ImportanceTraces,
-    model: Program,
-    guide: Program,
-    args: Sequence[Any],
-    *,
-    kwargs: Mapping[str, Any] | None = None,
-) -> tuple[ImportanceTraces, dict[str, Tensor]]:
-    """Run guide and model once more at the same draws, cut off from the parameters that made them.
-
-    In the new traces a log probability depends on parameters through laws only; how it depends on the draws is read off
-    the leaves. So the two ways in which a parameter of a guide acts on a weight come apart.
-
-    Args:
-        traces: from `importance_traces`, of the same programs and arguments.
-        model: the model.
-        guide: the guide, which is called again with its sites replayed.
-        args: positional arguments of both.
-        kwargs: keyword arguments of both.
-
-    Returns:
-        The new traces, and by site name a leaf with the draw's value, requiring a gradient where it is continuous.
-
-    Raises:
-        ValueError: if a plate is subsampled, which a second run would do differently; or if a site of the guide is a
-            point mass that carries a density of its own, which does not follow its value.
-    """
-    if traces.subsampling != 1.0:
-        raise ValueError("model: expected a plate 'sequences' that is not subsampled, since the guide runs twice")
-    leaves, fixed = {}, traces.guide.copy()
-    nodes: Any = fixed.nodes
-    for site in sample_sites(traces.guide):
-        if site["is_observed"]:
-            continue
-        base = site["fn"]
-        while hasattr(base, "base_dist"):
-            base = base.base_dist
-        if isinstance(base, dist.Delta) and getattr(base.log_density, "requires_grad", False):
-            raise ValueError(
-                f"site {site['name']!r}: expected a law whose density is known at every value, got a point mass with a "
-                "log density of its own"
-            )
-        leaf = site["value"].detach()
-        leaves[site["name"]] = leaf.requires_grad_(leaf.is_floating_point() and _is_reparameterised(site))
-        nodes[site["name"]] = {**site, "value": leaf}
-    return _run(model, guide, args, traces.num_particles, kwargs or {}, traces.particle_dim, fixed), leaves
 
 
 def log_weights(

@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inference.estimators.multi_sample import MultiSampleELBO
-from inference.estimators.traces import ImportanceTraces, Program, traces_at_leaves
+from inference.estimators.replays import traces_at_leaves
+from inference.estimators.traces import ImportanceTraces, Program
 
 
 class WakeSleep(MultiSampleELBO):

@@ -1,0 +1,234 @@
+"""Annealed importance sampling from the guide to the posterior, by Hamiltonian moves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.distributions import biject_to
+
+from inference.estimators.replays import traces_at
+from inference.estimators.traces import (
+    ImportanceTraces,
+    Program,
+    evaluation_mode,
+    importance_traces,
+    local_parameters,
+    modules_of,
+    sample_sites,
+)
+
+TARGET_ACCEPTANCE = 0.8
+FIRST_STEP_SIZE, ADAPTATION_RATE = 0.1, 1.0
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """How to go from the guide to the posterior.
+
+    At inverse temperature b the target is q(z | x)^(1 - b) p(x, z)^b; b goes from 0 to 1 along a logistic curve, slow
+    at both ends (Grosse, Ghahramani and Adams 2015). At each b between them, one Hamiltonian move of each chain.
+
+    Attributes:
+        num_temperatures: parts of the way; each further one narrows the gap to the evidence.
+        num_leapfrog: leapfrog steps of a move, each a gradient of both densities.
+        num_tuning: chains of the run before, which finds the step size of each temperature and video, so that the run
+            that counts does not adapt and its weights stay unbiased.
+    """
+
+    num_temperatures: int = 100
+    num_leapfrog: int = 5
+    num_tuning: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("num_temperatures", "num_leapfrog", "num_tuning"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
+    def inverse_temperatures(self) -> Float[Tensor, " temperatures"]:
+        """From 0 to 1, both included."""
+        curve = torch.sigmoid(torch.linspace(-4, 4, self.num_temperatures + 1, dtype=torch.float64))
+        return (curve - curve[0]) / (curve[-1] - curve[0])
+
+
+class TemperedDensities:
+    """Log p(x, z) and log q(z | x) as functions of unconstrained latents, for a fixed batch of videos.
+
+    Args:
+        traces: draws of the guide that the functions start from; their particles are the chains.
+        model: the model.
+        guide: the guide.
+        args: their positional arguments.
+
+    Raises:
+        ValueError: if a latent site is discrete; names it.
+    """
+
+    def __init__(self, traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any]) -> None:
+        self.traces, self.model, self.guide, self.args = traces, model, guide, args
+        self.sites = {site["name"]: site for site in sample_sites(traces.guide) if not site["is_observed"]}
+        discrete = [name for name, site in self.sites.items() if site["fn"].support.is_discrete]
+        if discrete:
+            raise ValueError(
+                f"guide: expected continuous latents, {', '.join(map(repr, discrete))} is discrete; annealing moves "
+                "along gradients"
+            )
+
+    def start(self) -> dict[str, Tensor]:
+        """The draws of the traces, in unbounded coordinates."""
+        return self.unconstrained({name: site["value"].detach() for name, site in self.sites.items()})
+
+    def unconstrained(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Latents in unbounded coordinates."""
+        return {name: biject_to(site["fn"].support).inv(values[name]) for name, site in self.sites.items()}
+
+    def __call__(
+        self, latents: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "particles sequences"], Float[Tensor, "particles sequences"]]:
+        """Log p and log q per chain and video, both with the volume of the change of coordinates."""
+        values, volume = {}, torch.zeros((), dtype=torch.float64)
+        for name, site in self.sites.items():
+            transform = biject_to(site["fn"].support)
+            values[name] = transform(latents[name])
+            change = transform.log_abs_det_jacobian(latents[name], values[name])
+            batch_dims = values[name].dim() - len(site["fn"].event_shape)
+            change = change.sum(list(range(batch_dims, change.dim()))) if change.dim() > batch_dims else change
+            volume = volume + self.traces.per_sequence(site, change, scaled=False)
+        traces = traces_at(values, self.traces, self.model, self.guide, self.args)
+        return traces.log_joint() + volume, traces.log_guide() + volume
+
+    def broadcast(self, numbers: Shaped[Tensor, "particles sequences"], name: str) -> Tensor:
+        """A number for each chain and video, shaped to meet the value of a site."""
+        return self.traces.to_site(numbers, self.sites[name])
+
+
+def anneal(
+    densities: TemperedDensities,
+    start: Mapping[str, Tensor],
+    annealing: Annealing,
+    step_sizes: Float[Tensor, "temperatures sequences"] | None = None,
+    *,
+    backwards: bool = False,
+) -> tuple[Float[Tensor, "particles sequences"], Float[Tensor, "temperatures sequences"]]:
+    """Run chains through all temperatures.
+
+    Args:
+        densities: of the batch.
+        start: latents in unbounded coordinates: draws of the guide, or of the posterior when going backwards.
+        annealing: how.
+        step_sizes: of each move; None finds them on the way, by the share of moves that were accepted.
+        backwards: from the posterior to the guide.
+
+    Returns:
+        Log weights, whose exponentials have the evidence (backwards: its inverse) as expectation; and the step sizes.
+    """
+    inverse = annealing.inverse_temperatures()
+    inverse = inverse.flip(0) if backwards else inverse
+    latents = dict(start)
+    log_joint, log_guide = densities(latents)
+    log_weights = torch.zeros_like(log_joint, dtype=torch.float64)
+    sizes = torch.full_like(log_joint[0], FIRST_STEP_SIZE)
+    used = []
+    for index in range(annealing.num_temperatures):
+        step = inverse[index + 1] - inverse[index]
+        log_weights = log_weights + step.item() * (log_joint - log_guide).detach().double()
+        if index + 1 == annealing.num_temperatures:
+            break
+        sizes = sizes if step_sizes is None else step_sizes[index]
+        used.append(sizes)
+        latents, log_joint, log_guide, accepted = _move(
+            densities, latents, inverse[index + 1].item(), sizes, annealing.num_leapfrog
+        )
+        if step_sizes is None:
+            sizes = sizes * torch.exp(ADAPTATION_RATE * (accepted.mean(0) - TARGET_ACCEPTANCE))
+    return log_weights, torch.stack(used) if used else sizes[None]
+
+
+def _move(
+    densities: TemperedDensities, latents: dict[str, Tensor], inverse: float, sizes: Tensor, num_leapfrog: int
+) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
+    """One Hamiltonian Monte Carlo move (Neal 2011) of each chain of each video, accepted or not on its own."""
+
+    def slopes(places: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        leaves = {name: place.detach().requires_grad_() for name, place in places.items()}
+        with torch.enable_grad():
+            log_joint, log_guide = densities(leaves)
+            target = (1 - inverse) * log_guide + inverse * log_joint
+            found = torch.autograd.grad(target.sum(), list(leaves.values()), allow_unused=True)
+        gradients = {
+            name: torch.zeros_like(places[name]) if g is None else g for name, g in zip(leaves, found, strict=True)
+        }
+        return gradients, log_joint.detach(), log_guide.detach()
+
+    def kinetic(momenta: dict[str, Tensor]) -> Tensor:
+        terms = []
+        for name, momentum in momenta.items():
+            batch_dims = momentum.dim() - len(densities.sites[name]["fn"].event_shape)
+            square = 0.5 * momentum.square()
+            square = square.sum(list(range(batch_dims, square.dim()))) if square.dim() > batch_dims else square
+            terms.append(densities.traces.per_sequence(densities.sites[name], square, scaled=False))
+        return torch.stack(terms).sum(0)
+
+    chains = sizes.expand(densities.traces.num_particles, -1)
+    epsilon = {name: densities.broadcast(chains, name) for name in latents}
+    momenta = {name: torch.randn_like(place) for name, place in latents.items()}
+    gradients, first_joint, first_guide = slopes(latents)
+    before = (1 - inverse) * first_guide + inverse * first_joint - kinetic(momenta)
+    places, log_joint, log_guide = latents, first_joint, first_guide
+    for _ in range(num_leapfrog):
+        momenta = {name: momenta[name] + 0.5 * epsilon[name] * gradients[name] for name in places}
+        places = {name: places[name] + epsilon[name] * momenta[name] for name in places}
+        gradients, log_joint, log_guide = slopes(places)
+        momenta = {name: momenta[name] + 0.5 * epsilon[name] * gradients[name] for name in places}
+    after = (1 - inverse) * log_guide + inverse * log_joint - kinetic(momenta)
+    chance = torch.exp(torch.clamp(after - before, max=0.0))
+    chance = torch.where(torch.isfinite(chance), chance, 0.0)  # a move that ran away
+    accept = torch.rand_like(chance) < chance
+    moved = {
+        name: torch.where(densities.broadcast(accept, name), places[name], latents[name]).detach() for name in latents
+    }
+    return moved, torch.where(accept, log_joint, first_joint), torch.where(accept, log_guide, first_guide), chance
+
+
+def annealed_log_weights(
+    traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any], annealing: Annealing
+) -> Float[Tensor, "particles sequences"]:
+    """Log weights of annealed importance sampling (Neal 2001) that starts at draws of the guide.
+
+    Args:
+        traces: the draws, from `importance_traces`.
+        model: the model.
+        guide: the guide.
+        args: their positional arguments.
+        annealing: how.
+    """
+    with frozen(model, guide):
+        sizes = tuned_step_sizes(traces, model, guide, args, annealing)
+        densities = TemperedDensities(traces, model, guide, args)
+        return anneal(densities, densities.start(), annealing, sizes)[0]
+
+
+def tuned_step_sizes(
+    traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any], annealing: Annealing
+) -> Float[Tensor, "temperatures sequences"]:
+    """Step sizes from a run of other chains, so that they are independent of the chains that count."""
+    others = importance_traces(model, guide, args, annealing.num_tuning, particle_dim=traces.particle_dim)
+    densities = TemperedDensities(others, model, guide, args)
+    return anneal(densities, densities.start(), annealing)[1]
+
+
+@contextmanager
+def frozen(*programs: Program) -> Iterator[None]:
+    """Inside, no parameter asks for a gradient, and modules are in evaluation mode."""
+    parameters = [p for module in modules_of(*programs) for p in module.parameters(recurse=False) if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        with evaluation_mode(*programs), local_parameters(*programs), torch.no_grad():
+            yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
