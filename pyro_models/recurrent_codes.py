@@ -30,8 +30,8 @@ class RecurrentCodes(PyroModule):
     It is trained in two stages, and what is frozen (`requires_grad_(False)`, or a schedule's `frozen(stage)`) says
     which one it is in; nothing else has to be set, saved or restored:
 
-    - `"frames"`, only the predictor is frozen: the auto-encoder alone, a_t ~ N(0, I) at each step. For the AE-RNN give
-      the site `a` the weight 0 there: an auto-encoder has no prior. (Without a weight it is a penalty on the codes.)
+    - `"frames"`, only the predictor is frozen: the auto-encoder alone, a_t ~ N(0, I) at each step. For the AE-RNN this
+      is a penalty |a_t|^2 / 2; a site weight of 0 on `a` takes it away.
     - `"codes"`, the decoder is frozen, not the predictor, and the encoder should be: the law of the codes that the
       guide gives, without `frames` site or decoding. Maximum likelihood of f is then least squares. Losses that draw
       particles as a plate have to be told `max_plate_nesting=2` if this is the first stage that they see.

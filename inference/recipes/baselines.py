@@ -66,22 +66,19 @@ class RecurrentCodesRecipe(Recipe):
         return model, FrameGaussianGuide(model, point=not self.variational, encoder=encoder)
 
     def stages(self) -> list[Stage]:
-        """Frames first, then codes with the auto-encoder frozen."""
+        """Frames first, then codes with the auto-encoder frozen.
+
+        The plain auto-encoder keeps the prior N(0, I) of its codes and loses the draw and the entropy. Without the
+        prior its codes grow, twist (R2 of an affine map to positions .73 instead of .87) and decode worse.
+        """
         if not 0 < self.pretraining_epochs < self.epochs:
             raise OptionError(
                 f"--pretraining-epochs: expected 1 to epochs - 1 = {self.epochs - 1}, got {self.pretraining_epochs}"
             )
         pretraining = self.pretraining_epochs * self.steps_per_epoch
         return [
-            Stage(
-                pretraining,
-                frozen=("model.predictor.*",),
-                site_weights={} if self.variational else {"a": 0.0},  # a plain auto-encoder has no prior
-            ),
-            Stage(
-                self.num_steps - pretraining,
-                frozen=("guide.encoder.*", "model.decoder.*"),
-            ),
+            Stage(pretraining, frozen=("model.predictor.*",)),
+            Stage(self.num_steps - pretraining, frozen=("guide.encoder.*", "model.decoder.*")),
         ]
 
     def schedule(self) -> Schedule:
@@ -126,7 +123,7 @@ class MarkovRecipe(Recipe):
     num_validation: int = 500
     num_test: int = 500
     epochs: int = 400
-    learning_rate: float = 0.001
+    learning_rate: float = 0.004
 
     @property
     def label(self) -> str:
@@ -150,6 +147,10 @@ class MarkovRecipe(Recipe):
         """One stage; the weight of the frames grows linearly (Karl et al. 2017)."""
         ramp = LinearRamp(self.initial_weight, 1.0, max(1, self.annealing_epochs * self.steps_per_epoch))
         return [Stage(self.num_steps, site_weights={"frames": ramp})]
+
+    def schedule(self) -> Schedule:
+        """Half a cosine down to zero: the logarithms of the variances have far to go and then have to settle."""
+        return CosineRamp(self.learning_rate, 0.0, self.num_steps)
 
 
 _CPU = {"channels": 16, "epochs": 100, "pretraining_epochs": 20}  # epochs of codes alone take seconds

@@ -8,8 +8,8 @@ from pyro.nn import PyroModule
 
 from guides.encoders import FrameEncoder
 from guides.kalman import KalmanGuide
-from inference.recipes.recipe import Recipe
-from inference.schedules import Schedule, StaircaseDecay
+from inference.recipes.recipe import OptionError, Recipe
+from inference.schedules import CosineRamp, Schedule, StaircaseDecay
 from inference.training import Stage
 from pyro_models.components.frame_networks import frame_decoder
 from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
@@ -37,6 +37,8 @@ class KalmanVAERecipe(Recipe):
         learn_noise: train the diagonals of Q and R.
         reconstruction_weight: weight on log p(x | a) in training; the reference code's 0.3. Evidence never sees it.
         frozen_epochs: epochs at the start in which the mixture network stays as initialised.
+        decay: of the learning rate: staircase (the reference code's) or cosine, down to zero. A cosine ends well after
+            half as many epochs; the staircase leaves the rate, and with it the weights, restless to the end.
         posterior: collapsed, joint or marginals.
     """
 
@@ -58,6 +60,7 @@ class KalmanVAERecipe(Recipe):
     learn_noise: bool = False
     reconstruction_weight: float = 0.3
     frozen_epochs: int = 10
+    decay: str = "staircase"
     posterior: str = "collapsed"
 
     @property
@@ -103,7 +106,11 @@ class KalmanVAERecipe(Recipe):
         return [Stage(steps, frozen=patterns, site_weights=weights) for steps, patterns in parts if steps]
 
     def schedule(self) -> Schedule:
-        """Times 0.85 at each quarter of the run (every 20 epochs of 80)."""
+        """Times 0.85 at each quarter of the run (every 20 epochs of 80), or half a cosine down to zero."""
+        if self.decay not in ("staircase", "cosine"):
+            raise OptionError(f"--decay: expected staircase or cosine, got {self.decay!r}")
+        if self.decay == "cosine":
+            return CosineRamp(self.learning_rate, 0.0, self.num_steps)
         return StaircaseDecay(self.learning_rate, 0.85, max(1, self.num_steps // 4))
 
 
@@ -119,6 +126,8 @@ _PENDULUM = KalmanVAERecipe(
     num_test=500,
     epochs=400,
     frozen_epochs=40,
+    reconstruction_weight=1.0,
+    decay="cosine",
 )
 
 _BALLS = {
@@ -130,9 +139,9 @@ _BALLS = {
 
 RECIPES: dict[str, Recipe] = {
     **_BALLS,
-    **{f"{name}-cpu": replace(recipe, channels=16) for name, recipe in _BALLS.items()},
+    **{f"{name}-cpu": replace(recipe, channels=16, epochs=40, decay="cosine") for name, recipe in _BALLS.items()},
     "kvae-demo": KalmanVAERecipe(
-        channels=8, num_train=3200, num_validation=64, num_test=200, epochs=12, frozen_epochs=2
+        channels=8, num_train=3200, num_validation=64, num_test=200, epochs=12, frozen_epochs=2, decay="cosine"
     ),
     "kvae-pendulum": _PENDULUM,
     "kvae-pendulum-mlp": replace(_PENDULUM, network="mlp"),
