@@ -1,23 +1,34 @@
 """A smoothing guide for models with one site per step: a backward recurrent network meets the state before."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import pyro
 import pyro.distributions as dist
 import torch
 from jaxtyping import Bool, Float
-from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from guides.stepwise import StepwiseGuide
 from pyro_models.components.arguments import check_video
 from pyro_models.components.controls import with_control, without_first
 from pyro_models.components.frame_networks import MLPEncoder
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.markov_video import MarkovVideo
+from pyro_models.components.stepwise import State
 
 
-class RecurrentGuide(PyroModule):
+@dataclass(frozen=True)
+class GuideContext:
+    """What a batch says at each step, features (sequences, time, hidden), and what was observed and done."""
+
+    features: Tensor
+    observed: Tensor | None
+    controls: Tensor | None
+
+
+class RecurrentGuide(StepwiseGuide):
     """The structured guide of deep Markov models ("DKS", Krishnan, Shalit & Sontag 2017, section 5.2)::
 
         h_t = relu(V h_{t+1} + U [features(x_t), u_t] + c)              from the last frame to the first
@@ -70,17 +81,14 @@ class RecurrentGuide(PyroModule):
         """The model served."""
         return self._served[0]
 
-    def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
-        """Draw the variables of all steps.
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> GuideContext:
+        """See `StepwiseGuide.prepare`."""
+        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.transition.control_dim)
+        return GuideContext(self._read(frames, observed, controls), observed, controls)
 
-        Args:
-            frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
-            observed: bool (sequences, time), None = all.
-            controls: (sequences, time, control) or None; `controls[:, t]` acts between frames t - 1 and t, so the first
-                is not used.
-        """
-        with pyro.plate("sequences", frames.shape[0], dim=-1):
-            self._unroll(frames, observed, controls, pyro.sample)
+    def step(self, index: int, state: State | None, context: GuideContext) -> Tensor:
+        """See `StepwiseGuide.step`."""
+        return self._advance(index, state, context, pyro.sample)[1]
 
     @torch.no_grad()
     def complete(
@@ -114,30 +122,31 @@ class RecurrentGuide(PyroModule):
         def draw(site: str, law: dist.Independent) -> Tensor:
             return law.mean if num_samples is None else law.expand((num_samples, 1, frames.shape[0])).rsample()
 
-        return self._unroll(frames, observed, controls, draw)
-
-    def _unroll(
-        self,
-        frames: Tensor,
-        observed: Tensor | None,
-        controls: Tensor | None,
-        draw: Callable[[str, dist.Independent], Tensor],
-    ) -> dict[str, Tensor]:
-        """Walk through the steps; `draw` turns the name and the law of a variable into its value."""
-        transition = self.model.transition
-        frames = check_video(frames, observed, controls, self.model.frame_shape, transition.control_dim)
-        context = self._context(frames, observed, controls)
-        variables = {}
-        state = self.start
-        for step in range(frames.shape[1]):
-            control = None if controls is None else controls[:, step]
-            law = self._law(state, context[:, step])
-            if observed is not None:
-                prior = transition.law(state, control) if step else transition.initial_law()
-                law = _choose(observed[:, step], law, prior)
-            variable = variables[self.model.site(step)] = draw(self.model.site(step), law)
-            state = transition.next_state(state, variable, control) if step else transition.initial_state(variable)
+        context = self.prepare(frames, observed, controls)
+        variables, state = {}, None
+        for index in range(frames.shape[1]):
+            variables[self.model.site(index)], state = self._advance(index, state, context, draw)
         return variables
+
+    def _advance(
+        self,
+        index: int,
+        state: State | None,
+        context: GuideContext,
+        draw: Callable[[str, dist.Independent], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """A step's variable and the state that it leads to; `draw` turns a name and a law into a value."""
+        transition = self.model.transition
+        before = self.start if state is None else state
+        control = None if context.controls is None else context.controls[:, index]
+        law = self._law(before, context.features[:, index])
+        if context.observed is not None:
+            prior = transition.initial_law() if state is None else transition.law(before, control)
+            law = _choose(context.observed[:, index], law, prior)
+        variable = draw(self.model.site(index), law)
+        if state is None:
+            return variable, transition.initial_state(variable)
+        return variable, transition.next_state(before, variable, control)
 
     def _law(
         self, state: Float[Tensor, "*batch state"], context: Float[Tensor, "sequences hidden"]
@@ -146,7 +155,7 @@ class RecurrentGuide(PyroModule):
         scale = nn.functional.softplus(self.scale(combined)) + self.minimum_scale
         return dist.Normal(self.mean(combined), scale).to_event(1)
 
-    def _context(
+    def _read(
         self, frames: Tensor, observed: Tensor | None, controls: Tensor | None
     ) -> Float[Tensor, "sequences time hidden"]:
         """h_t: what the frames from t to the last say."""

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from inference.estimators.fivo import FIVO
+from inference.estimators.increments import increments
 from inference.estimators.iwae import IWAE
 from inference.estimators.multi_sample import MultiSampleELBO
 from inference.estimators.vimco import VIMCO
@@ -15,4 +17,4 @@ ESTIMATORS = {
     "wake-sleep": WakeSleep,
 }
 
-__all__ = ["ESTIMATORS", "IWAE", "VIMCO", "MultiSampleELBO", "WakeSleep"]
+__all__ = ["ESTIMATORS", "FIVO", "IWAE", "VIMCO", "MultiSampleELBO", "WakeSleep", "increments"]

@@ -14,22 +14,17 @@ from torch import Tensor
 from inference.estimators.traces import ImportanceTraces, Program, find_particle_dim, importance_traces
 
 
-class MultiSampleELBO(ELBO):
-    """The importance-weighted bound of Burda, Grosse and Salakhutdinov (2016), eq. 8, sequence by sequence.
+class SequenceELBO(ELBO):
+    """A bound that is a sum over sequences, with particles in a plate: what an `ELBO` of ours starts from.
 
-        L_K = sum_n E[ log 1/K sum_k w_kn ],   w_kn = p(x_n, z_kn) / q(z_kn | x_n),   z_kn ~ q
-
-    K = 1 is the ELBO; L_K never falls with K and tends to the log evidence. The average over particles is inside the
-    sum over sequences: each sequence has its own weights, and its own bound.
-
-    A subclass says along which gradient, see `objective`. Losses are negative bounds in nats, summed over sequences and
-    times full size / batch size when the model subsamples its plate `sequences`, as in every `pyro.infer.ELBO`.
+    Losses are negative bounds in nats, summed over sequences and times full size / batch size when the model subsamples
+    its plate `sequences`, as in every `pyro.infer.ELBO`.
 
     Args:
         num_particles: K, at least 1.
 
     Raises:
-        ValueError: if `num_particles` is not positive, and what `inference.estimators.traces` raises.
+        ValueError: if `num_particles` is not positive.
     """
 
     def __init__(self, num_particles: int) -> None:
@@ -38,6 +33,49 @@ class MultiSampleELBO(ELBO):
         super().__init__(num_particles=num_particles)
         # The place of the particle plate depends on model and guide: one estimator may meet several.
         self._particle_dims: WeakKeyDictionary[Program, WeakKeyDictionary[Program, int]] = WeakKeyDictionary()
+
+    def particle_dim(self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> int:
+        """`find_particle_dim`, run once for each pair."""
+        dims = self._particle_dims.setdefault(model, WeakKeyDictionary())
+        if guide not in dims:
+            dims[guide] = find_particle_dim(model, guide, args, kwargs)
+        return dims[guide]
+
+    def _get_trace(self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> ImportanceTraces:
+        if self.num_particles == 1:
+            return importance_traces(model, guide, args, 1, kwargs=kwargs)
+        dim = self.particle_dim(model, guide, args, kwargs)
+        return importance_traces(model, guide, args, self.num_particles, kwargs=kwargs, particle_dim=dim)
+
+    @abstractmethod
+    def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
+        """The negative bound in nats; its gradient is the estimator's."""
+
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """The negative bound in nats; adds its gradient to that of every parameter."""
+        loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        if loss.requires_grad:
+            loss.backward(retain_graph=self.retain_graph)
+        warn_if_nan(loss.detach(), "loss")
+        return loss.item()
+
+
+class MultiSampleELBO(SequenceELBO):
+    """The importance-weighted bound of Burda, Grosse and Salakhutdinov (2016), eq. 8, sequence by sequence.
+
+        L_K = sum_n E[ log 1/K sum_k w_kn ],   w_kn = p(x_n, z_kn) / q(z_kn | x_n),   z_kn ~ q
+
+    K = 1 is the ELBO; L_K never falls with K and tends to the log evidence. The average over particles is inside the
+    sum over sequences: each sequence has its own weights, and its own bound.
+
+    A subclass says along which gradient, see `objective`.
+
+    Args:
+        num_particles: K, at least 1.
+
+    Raises:
+        ValueError: if `num_particles` is not positive, and what `inference.estimators.traces` raises.
+    """
 
     @abstractmethod
     def objective(
@@ -53,14 +91,6 @@ class MultiSampleELBO(ELBO):
             kwargs: their keyword arguments.
         """
 
-    def _get_trace(self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> ImportanceTraces:
-        if self.num_particles == 1:
-            return importance_traces(model, guide, args, 1, kwargs=kwargs)
-        dims = self._particle_dims.setdefault(model, WeakKeyDictionary())
-        if guide not in dims:
-            dims[guide] = find_particle_dim(model, guide, args, kwargs)
-        return importance_traces(model, guide, args, self.num_particles, kwargs=kwargs, particle_dim=dims[guide])
-
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """The negative bound in nats, without gradients; any guide will do."""
         with torch.no_grad():
@@ -75,14 +105,6 @@ class MultiSampleELBO(ELBO):
         objective = self.objective(traces, model, guide, args, kwargs)
         bound = log_mean_exp(traces.log_weights().detach())
         return -traces.subsampling * (bound + (objective - objective.detach())).sum()
-
-    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
-        """The negative bound in nats; adds its gradient to that of every parameter."""
-        loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        if loss.requires_grad:
-            loss.backward(retain_graph=self.retain_graph)
-        warn_if_nan(loss.detach(), "loss")
-        return loss.item()
 
 
 def log_mean_exp(log_weights: Float[Tensor, "particles sequences"]) -> Float[Tensor, " sequences"]:

@@ -123,7 +123,7 @@ class MarkovRecipe(Recipe):
     num_validation: int = 500
     num_test: int = 500
     epochs: int = 400
-    learning_rate: float = 0.004
+    learning_rate: float = 0.001
 
     @property
     def label(self) -> str:
@@ -149,7 +149,7 @@ class MarkovRecipe(Recipe):
         return [Stage(self.num_steps, site_weights={"frames": ramp})]
 
     def schedule(self) -> Schedule:
-        """Half a cosine down to zero: the logarithms of the variances have far to go and then have to settle."""
+        """Half a cosine down to zero."""
         return CosineRamp(self.learning_rate, 0.0, self.num_steps)
 
 

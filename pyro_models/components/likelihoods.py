@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from pyro_models.components.tiny_gradients import drop_tiny_gradients
 
+# Adam moves any number by about its learning rate a step, and a variance has to fall by three orders of magnitude while
+# weights move by less than one: the logarithm is stored divided by this.
+STRIDE = 5.0
+
 
 class BernoulliFrames(nn.Module):
     """Binary pixels, x ~ Bernoulli(sigmoid(output)); for frames of zeros and ones."""
@@ -42,12 +46,12 @@ class GaussianFrames(nn.Module):
             )
         self.minimum_variance = minimum_variance
         excess = torch.full(frame_shape, initial_variance - minimum_variance)
-        self.log_excess_variance = nn.Parameter(excess.log())
+        self.slow_log_excess = nn.Parameter(excess.log() / STRIDE)
 
     @property
     def variance(self) -> Float[Tensor, "channels height width"]:
         """Variance of each pixel."""
-        return self.minimum_variance + self.log_excess_variance.exp()
+        return self.minimum_variance + (STRIDE * self.slow_log_excess).exp()
 
     def forward(self, output: Float[Tensor, "*batch channels height width"]) -> dist.Independent:
         """Law of a frame; its mean is the decoder's output."""

@@ -1,17 +1,33 @@
 """Videos decoded from a Markov chain of states, one sample site per frame: what deep Markov models and DVBF share."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pyro
 import torch
-from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_models.components.arguments import check_video
 from pyro_models.components.layout import merge_particles, to_time_plate
 from pyro_models.components.likelihoods import frame_likelihood
+from pyro_models.components.stepwise import State, StepwiseModel
 from pyro_models.components.transitions import Transition
 
 
-class MarkovVideo(PyroModule):
+@dataclass(frozen=True)
+class VideoContext:
+    """A checked batch of videos: frames without their missing ones, which are seen, and the controls."""
+
+    frames: Tensor
+    seen: Tensor
+    controls: Tensor | None
+
+    def control(self, index: int) -> Tensor | None:
+        """What acts between frames index - 1 and index."""
+        return None if self.controls is None else self.controls[:, index]
+
+
+class MarkovVideo(StepwiseModel):
     """Frames x_t ~ likelihood(decoder(s_t)) of states s_t that a `Transition` moves.
 
     Sites, in the plate `sequences`: the variables of the transition, `<variable>_1`, ..., `<variable>_T`, event
@@ -48,30 +64,25 @@ class MarkovVideo(PyroModule):
         """Name of the variable of a step, counted from 0: `z_1` is that of the first frame."""
         return f"{self.variable}_{step + 1}"
 
-    def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
-        """Draw or score one batch.
-
-        Args:
-            frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
-            observed: bool (sequences, time), None = all.
-            controls: (sequences, time, control) or None; `controls[:, t]` acts between frames t - 1 and t, so the first
-                is not used.
-
-        Returns:
-            The states, (*particles, sequences, time, state).
-        """
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
+        """See `StepwiseModel.prepare`."""
         frames = check_video(frames, observed, controls, self.frame_shape, self.transition.control_dim)
-        num_sequences, num_frames = frames.shape[:2]
         seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
-        with pyro.plate("sequences", num_sequences, dim=-1):
-            variable = pyro.sample(self.site(0), self.transition.initial_law())
-            states = [self.transition.initial_state(variable)]
-            for step in pyro.markov(range(1, num_frames)):
-                control = None if controls is None else controls[:, step]
-                variable = pyro.sample(self.site(step), self.transition.law(states[-1], control))
-                states.append(self.transition.next_state(states[-1], variable, control))
-            path = merge_particles(torch.stack(states, -2), 2)
-            law = self.likelihood(to_time_plate(self.decoder(path), 3))
-            with pyro.plate("time", num_frames, dim=-2):
-                pyro.sample("frames", law.mask(seen.T), obs=to_time_plate(frames, 3))
+        return VideoContext(frames, seen, controls)
+
+    def step(self, index: int, state: State | None, context: VideoContext) -> Tensor:
+        """See `StepwiseModel.step`."""
+        if state is None:
+            return self.transition.initial_state(pyro.sample(self.site(0), self.transition.initial_law()))
+        control = context.control(index)
+        variable = pyro.sample(self.site(index), self.transition.law(state, control))
+        return self.transition.next_state(state, variable, control)
+
+    def emit(self, states: Sequence[State], context: VideoContext, first: int = 0) -> Tensor:
+        """Frames of consecutive steps; returns their states, (*particles, sequences, time, state)."""
+        path = merge_particles(torch.stack(list(states), -2), 2)
+        law = self.likelihood(to_time_plate(self.decoder(path), 3))
+        steps = slice(first, first + len(states))
+        with pyro.plate("time", len(states), dim=-2):
+            pyro.sample("frames", law.mask(context.seen[:, steps].T), obs=to_time_plate(context.frames[:, steps], 3))
         return path

@@ -1,0 +1,62 @@
+"""The filtering bound: particles that are resampled between time steps."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pyro.util import warn_if_nan
+from torch import Tensor
+
+from inference.estimators.multi_sample import SequenceELBO
+from inference.estimators.particle_filter import FilterResult, Resampling, run_filter
+from inference.estimators.traces import Program
+
+
+class FIVO(SequenceELBO):
+    """The filtering variational objective of Maddison et al. (2017), eq. 4, sequence by sequence.
+
+        L = sum_n E[ log p_hat(x_n) ],      p_hat the estimate of a particle filter with K particles, see `run_filter`
+
+    Where weights of K whole paths come to rest on one of them, a filter replaces bad beginnings by copies of good ones:
+    the bound is tighter on long videos. K = 1 is the ELBO, and without resampling (threshold 0) it is `IWAE`. An exact
+    smoothing guide, q(z_t | z_{t-1}, x_{t:T}), makes the IWAE bound tight but not this one, which wants guides that do
+    not look ahead, or few resamplings.
+
+    The gradient is pathwise; the score function of the resampled indices is left out, as in Maddison et al.: biased,
+    and with far less variance. For models and guides with steps, `StepwiseModel` and `StepwiseGuide`.
+
+    Args:
+        num_particles: K, at least 1.
+        resampling: "systematic" or "multinomial".
+        threshold: a sequence resamples when its effective sample size is below this share of K; 0 never.
+
+    Raises:
+        ValueError: if an argument is not as described; when a gradient is asked for and a latent site of the guide is
+            not reparameterised; and what `run_filter` raises.
+    """
+
+    def __init__(self, num_particles: int = 4, resampling: str = "systematic", threshold: float = 0.5) -> None:
+        super().__init__(num_particles)
+        self.resampling = Resampling(resampling, threshold)
+
+    def run(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> FilterResult:
+        """Run the particle filter once."""
+        dim = None if self.num_particles == 1 else self.particle_dim(model, guide, args, kwargs)
+        return run_filter(model, guide, args, self.num_particles, self.resampling, kwargs=kwargs, particle_dim=dim)
+
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """The negative bound in nats, without gradients; discrete latents are welcome."""
+        with torch.no_grad():
+            loss = -self.run(model, guide, *args, **kwargs).log_evidence.sum()
+        warn_if_nan(loss, "loss")
+        return loss.item()
+
+    def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
+        """The negative bound in nats; nothing is read back from the device."""
+        result = self.run(model, guide, *args, **kwargs)
+        if result.score_sites:
+            raise ValueError(
+                f"gradient: expected every latent site of the guide to be reparameterised, "
+                f"{', '.join(map(repr, result.score_sites))} cannot be; use VIMCO or WakeSleep for such sites"
+            )
+        return -result.log_evidence.sum()

@@ -1,0 +1,155 @@
+"""A particle filter over any model and guide that can be run one step at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from inference.estimators.multi_sample import log_mean_exp
+from inference.estimators.resampling import RESAMPLING, select_particles
+from inference.estimators.traces import SEQUENCES, ImportanceTraces, Program, find_particle_dim, run_traces
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """When and how particles are replaced by copies of the better ones.
+
+    Attributes:
+        scheme: "systematic" or "multinomial".
+        threshold: between two steps, a sequence resamples if its effective sample size is below this share of the
+            particles; 0 never, above 1 always.
+    """
+
+    scheme: str = "systematic"
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.scheme not in RESAMPLING:
+            raise ValueError(f"scheme: expected one of {', '.join(map(repr, RESAMPLING))}, got {self.scheme!r}")
+        if not self.threshold >= 0:
+            raise ValueError(f"threshold: expected at least 0, got {self.threshold}")
+
+
+@dataclass(frozen=True, eq=False)
+class FilterResult:
+    """What a particle filter leaves behind.
+
+    Attributes:
+        log_evidence: (sequences,), log of an unbiased estimate of p(x), in nats, with gradients along the draws.
+        effective_sample_size: (time, sequences), before resampling.
+        resampled: (time, sequences), which sequences resampled after which step; never after the last.
+        score_sites: names of latent sites whose draws carry no gradient.
+    """
+
+    log_evidence: Float[Tensor, " sequences"]
+    effective_sample_size: Float[Tensor, "time sequences"]
+    resampled: Bool[Tensor, "time sequences"]
+    score_sites: tuple[str, ...]
+
+
+def check_stepwise(model: Program, guide: Program) -> None:
+    """Refuse programs without steps.
+
+    Raises:
+        ValueError: if a method of `StepwiseModel` or `StepwiseGuide` is missing.
+    """
+    for name, program, methods in (
+        ("model", model, ("prepare", "step", "emit")),
+        ("guide", guide, ("prepare", "step")),
+    ):
+        missing = [method for method in methods if not callable(getattr(program, method, None))]
+        if missing:
+            raise ValueError(
+                f"{name}: expected one that can be run step by step, {type(program).__name__} has no method "
+                f"{', '.join(missing)}; see pyro_models.components.stepwise and guides.stepwise"
+            )
+
+
+def run_filter(
+    model: Any,
+    guide: Any,
+    args: Sequence[Any],
+    num_particles: int,
+    resampling: Resampling,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    particle_dim: int | None = None,
+) -> FilterResult:
+    """Run model and guide step by step (Doucet and Johansen 2009, section 4), resampling between steps.
+
+    With a the log weights gathered since a sequence last resampled: where it resamples, log 1/K sum_k exp a_k joins its
+    log evidence and a = 0; after the last step it always does.
+
+    Args:
+        model: a `StepwiseModel`.
+        guide: a `StepwiseGuide`.
+        args: frames first, and what else both take.
+        num_particles: K, at least 1.
+        resampling: when and how.
+        kwargs: keyword arguments of both.
+        particle_dim: what `find_particle_dim` returned for this pair, if it is known.
+
+    Raises:
+        ValueError: if model or guide has no steps, and what `inference.estimators.traces` raises.
+    """
+    check_stepwise(model, guide)
+    kwargs = dict(kwargs or {})
+    if num_particles == 1:
+        particle_dim = None
+    elif particle_dim is None:
+        particle_dim = find_particle_dim(model, guide, args, kwargs)
+    with model._pyro_context, guide._pyro_context:  # as calls have it: parameters are seen by Pyro's own SVI
+        contexts = model.prepare(*args, **kwargs), guide.prepare(*args, **kwargs)
+    num_sequences, num_steps = args[0].shape[:2]
+    states: tuple[Any, Any] = (None, None)
+    total = weights = args[0].new_zeros(())
+    sizes, resampled, scored = [], [], {}
+    for index in range(num_steps):
+        traces, states = _step(model, guide, index, states, contexts, num_sequences, num_particles, particle_dim)
+        weights = weights + traces.log_weights()
+        scored |= dict.fromkeys(traces.score_sites())
+        shares = weights.detach().softmax(0)
+        sizes.append(1 / shares.square().sum(0))
+        again = sizes[-1] < resampling.threshold * num_particles
+        if index == num_steps - 1 or particle_dim is None:
+            resampled.append(torch.zeros_like(again))
+            continue
+        resampled.append(again)
+        if resampling.threshold == 0:
+            continue
+        identity = torch.arange(num_particles, device=again.device)[:, None]
+        ancestors = torch.where(again, RESAMPLING[resampling.scheme](shares), identity)
+        states = tuple(select_particles(state, ancestors, -particle_dim) for state in states)
+        total = total + torch.where(again, log_mean_exp(weights), 0.0)
+        weights = torch.where(again, 0.0, weights)
+    return FilterResult(total + log_mean_exp(weights), torch.stack(sizes), torch.stack(resampled), tuple(scored))
+
+
+def _step(
+    model: Any,
+    guide: Any,
+    index: int,
+    states: tuple[Any, Any],
+    contexts: tuple[Any, Any],
+    num_sequences: int,
+    num_particles: int,
+    particle_dim: int | None,
+) -> tuple[ImportanceTraces, tuple[Any, Any]]:
+    """Draw a step's latents and score its frame; also the states after it."""
+    after: dict[str, Any] = {}
+
+    def model_step() -> None:
+        with model._pyro_context, pyro.plate(SEQUENCES, num_sequences, dim=-1):
+            after["model"] = model.step(index, states[0], contexts[0])
+            model.emit([after["model"]], contexts[0], index)
+
+    def guide_step() -> None:
+        with guide._pyro_context, pyro.plate(SEQUENCES, num_sequences, dim=-1):
+            after["guide"] = guide.step(index, states[1], contexts[1])
+
+    traces = run_traces(model_step, guide_step, (), num_particles, {}, particle_dim)
+    return traces, (after["model"], after["guide"])
