@@ -4,7 +4,7 @@ from inference import queries
 from inference.annealing import Annealing
 from inference.calibration import Calibration, calibrate
 from inference.comparison import Comparison, compare
-from inference.estimators import IWAE, VIMCO, WakeSleep
+from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
 from inference.evidence import Evidence, log_evidence
 from inference.host_memory import keep_freed_memory
 from inference.runs import RunFolder
@@ -16,6 +16,7 @@ from inference.svi import SVI, NonFiniteError
 from inference.training import TrainingResult, train
 
 __all__ = [
+    "FIVO",
     "IWAE",
     "SVI",
     "VIMCO",

@@ -1,0 +1,97 @@
+"""What every model and guide with steps promises: the steps are the whole, and a particle filter takes them.
+
+Also `increments`, on the same pairs: what each step adds to the log weights.
+"""
+
+import pyro
+import pytest
+import torch
+
+from guides.stepwise import StepwiseGuide
+from inference import IWAE
+from inference.estimators import FIVO, increments
+from inference.estimators.replays import traces_at
+from inference.estimators.traces import importance_traces
+from pyro_models.components.stepwise import StepwiseModel
+from tests.contracts.registry import GUIDES, TIME, build_guide, make_video, unsettle
+
+STEPWISE = [name for name in GUIDES if isinstance(build_guide(name)[1], StepwiseGuide)]
+
+
+def pair_and_video(name, missing):
+    model, guide = (module.double() for module in build_guide(name))
+    unsettle(guide)
+    frames, observed, controls = make_video(model.transition.control_dim, torch.float64)
+    frames = torch.where(observed[:, :, None, None, None], frames, torch.nan) if missing else frames
+    return model, guide, (frames, observed if missing else None, controls)
+
+
+def test_models_and_guides_with_steps_go_together():
+    assert STEPWISE
+    assert all(isinstance(build_guide(name)[0], StepwiseModel) for name in STEPWISE)
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["all seen", "some missing"])
+@pytest.mark.parametrize("num_particles", [1, 3])
+@pytest.mark.parametrize("name", STEPWISE)
+def test_steps_without_resampling_are_the_whole(name, num_particles, missing):
+    model, guide, video = pair_and_video(name, missing)
+    results = []
+    for loss in (FIVO(num_particles, threshold=0.0), IWAE(num_particles)):
+        pyro.set_rng_seed(1)
+        model.zero_grad(), guide.zero_grad()
+        value = loss.loss_and_grads(model, guide, *video)
+        results.append((value, [parameter.grad for part in (model, guide) for parameter in part.parameters()]))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-12)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_states_of_model_and_guide_follow_the_same_ancestors(name):
+    """With every frame missing the guide is the model: weights are 1 exactly, if both go on from the same state."""
+    model, guide, (frames, _, controls) = pair_and_video(name, True)
+    nothing = torch.zeros(frames.shape[:2], dtype=torch.bool)
+    pyro.set_rng_seed(2)
+    result = FIVO(3, threshold=2.0).run(model, guide, torch.full_like(frames, torch.nan), nothing, controls)
+    assert bool(result.resampled[:-1].all())
+    assert not bool(result.resampled[-1].any())
+    torch.testing.assert_close(result.log_evidence, torch.zeros_like(result.log_evidence), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["all seen", "some missing"])
+@pytest.mark.parametrize("num_particles", [1, 3])
+@pytest.mark.parametrize("name", STEPWISE)
+def test_increments_add_up(name, num_particles, missing):
+    model, guide, video = pair_and_video(name, missing)
+    traces = importance_traces(model, guide, video, num_particles)
+    parts = increments(traces)
+    assert parts.shape == (num_particles, TIME, video[0].shape[0])
+    torch.testing.assert_close(parts.sum(1), traces.log_weights())
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_an_increment_does_not_read_later_frames_but_through_the_guide(name):
+    """Of the model's part at given latents: a change in frame t moves the increment of t alone."""
+    model, guide, (frames, _, controls) = pair_and_video(name, False)
+    traces = importance_traces(model, guide, (frames, None, controls), 2)
+    values = {key: node["value"] for key, node in traces.guide.nodes.items() if node["type"] == "sample"}
+    values = {key: value for key, value in values.items() if key in model_sites(model)}
+    other = frames.clone()
+    other[:, 4] = 1 - other[:, 4]
+    before, after = (
+        increments(traces_at(values, traces, model, lambda *video: guide(frames, *video[1:]), (x, None, controls)))
+        for x in (frames, other)
+    )
+    moved = (before - after).abs().amax((0, 2)) > 0
+    assert moved.tolist() == [step == 4 for step in range(TIME)]
+
+
+def model_sites(model):
+    return {model.site(step) for step in range(TIME)}
+
+
+def test_a_latent_that_is_a_whole_path_has_no_increments():
+    model, guide = build_guide("KalmanGuide, collapsed")
+    traces = importance_traces(model, guide, make_video(0)[:1], 2)
+    with pytest.raises(ValueError, match="site 'a': expected inside a plate called 'time', or a name that ends in"):
+        increments(traces)
