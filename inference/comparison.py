@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -108,8 +108,9 @@ def compare(evidences: Mapping[str, Evidence]) -> Comparison:
         evidences: what `log_evidence` returned for each model, by name, for the same videos in the same order.
 
     Returns:
-        The best model first, with paired differences to it; warnings name models whose estimates are unreliable by
-        k-hat or whose number of particles differs from the others' (a bound with more particles is tighter).
+        The best model first, with paired differences to it. Warnings name models whose estimates are unreliable by
+        k-hat, or that were weighed on other videos, other missing frames, with another number of particles or in
+        another way than the rest. `inference.pictures.draw_comparison` draws it.
 
     Raises:
         ValueError: if there is no model, or if they were not weighed on the same number of sequences; names both.
@@ -126,7 +127,7 @@ def compare(evidences: Mapping[str, Evidence]) -> Comparison:
     ranked = sorted(evidences, key=lambda name: -evidences[name].log_evidence.mean().item())
     best = evidences[ranked[0]].log_evidence
     models = tuple(_compared(name, evidences[name], best) for name in ranked)
-    return Comparison(models, evidences[first].num_sequences, tuple(_warnings(models)))
+    return Comparison(models, evidences[first].num_sequences, (*_warnings(models), *_mismatches(evidences)))
 
 
 def _compared(name: str, evidence: Evidence, best: Tensor) -> ComparedModel:
@@ -161,7 +162,32 @@ def _warnings(models: tuple[ComparedModel, ...]) -> list[str]:
     unknown = [model.name for model in models if math.isnan(model.unreliable)]
     if unknown:
         found.append(f"{', '.join(unknown)}: too few particles to compute k-hat; whether to believe them is not known")
-    if len({model.num_particles for model in models}) > 1:
-        counts = ", ".join(f"{model.name} {model.num_particles}" for model in models)
-        found.append(f"the numbers of particles differ ({counts}); a bound with more particles is tighter")
     return found
+
+
+def _mismatches(evidences: Mapping[str, Evidence]) -> Iterator[str]:
+    """What was not the same for all models."""
+
+    def kind(evidence: Evidence) -> str:
+        if evidence.filtering is not None:
+            return f"filters of {evidence.filtering.num_particles}"
+        return "annealed" if evidence.annealing is not None else "guide's draws"
+
+    def groups(values: Mapping[str, object]) -> dict[object, list[str]]:
+        found: dict[object, list[str]] = {}
+        for name, value in values.items():
+            found.setdefault(value, []).append(name)
+        return found
+
+    for field, words in (("videos", "the videos differ"), ("mask", "the missing frames differ")):
+        found = groups({name: getattr(evidence, field) for name, evidence in evidences.items()})
+        if len(found) > 1:
+            sides = " against ".join(", ".join(names) for names in found.values())
+            yield f"{words} ({sides}); their evidences cannot be compared"
+    for values, words in (
+        ({name: evidence.num_particles for name, evidence in evidences.items()}, "the numbers of particles differ"),
+        ({name: kind(evidence) for name, evidence in evidences.items()}, "the ways of estimation differ"),
+    ):
+        if len(groups(values)) > 1:
+            each = ", ".join(f"{name} {value}" for name, value in values.items())
+            yield f"{words} ({each}); each is a bound, and some are tighter than others"

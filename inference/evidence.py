@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from inference.annealing import Annealing, annealed_log_weights
+from inference.estimators.fivo import FIVO
 from inference.estimators.traces import (
     ImportanceTraces,
     Program,
@@ -52,6 +54,10 @@ class Evidence:
         sequences_per_chunk: how many sequences were run at once.
         annealing: how particles walked from the guide to the posterior; None if they did not. With it the log weights
             are those of the walks, and `elbo` is the bound that they give, between the guide's and the evidence.
+        filtering: the particle filter whose log estimates stand in the place of the log weights, or None; `elbo` is
+            then its bound.
+        videos: digest of the frames that were seen and of the controls, and
+        mask: of which frames were seen; so that `compare` knows whether two records speak of the same data.
     """
 
     log_weights: Float[Tensor, "particles sequences"]
@@ -64,6 +70,9 @@ class Evidence:
     particles_per_chunk: int
     sequences_per_chunk: int
     annealing: Annealing | None = None
+    filtering: FIVO | None = None
+    videos: str = ""
+    mask: str = ""
 
     @property
     def num_particles(self) -> int:
@@ -123,6 +132,7 @@ def log_evidence(
     particles_per_chunk: int = 50,
     sequences_per_chunk: int | None = None,
     annealing: Annealing | None = None,
+    filtering: FIVO | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evidence:
@@ -133,6 +143,9 @@ def log_evidence(
 
     With `annealing` each particle walks from the guide to the posterior (Neal 2001): some hundred times dearer for each
     particle, and far tighter where the guide is poor or the latents are many. Still a lower bound in expectation.
+
+    With `filtering` each particle is itself the estimate of a particle filter (`FIVO`), for models and guides with
+    steps: what long videos want, where the weights of whole paths come to rest on one of them.
 
     Each chunk has its own stream, from the seed and its place: one seed and one choice of chunk sizes give one result,
     more particles in the same chunks only add to the first ones, and the caller's random streams are untouched. Other
@@ -148,39 +161,45 @@ def log_evidence(
         particles_per_chunk: how many to draw at once: memory against speed.
         sequences_per_chunk: how many sequences to run at once; None runs all.
         annealing: how to anneal; None draws from the guide alone. Needs continuous latents.
+        filtering: the filter that makes each draw; its own number of particles comes on top of K.
         seed: of the particles.
         progress: show a bar.
 
     Raises:
-        ValueError: if a number is not positive or the arguments count different numbers of sequences, and what
-            `inference.estimators.traces.importance_traces` raises.
+        ValueError: if a number is not positive or the arguments count different numbers of sequences, if both annealing
+            and filtering are asked for, and what `importance_traces` and `run_filter` raise.
     """
+    if annealing is not None and filtering is not None:
+        raise ValueError("filtering: expected None together with annealing, got both")
     num_sequences = _check_arguments((frames, observed, controls))
     sequences_per_chunk = num_sequences if sequences_per_chunk is None else sequences_per_chunk
     numbers = {"num_particles": num_particles, "particles_per_chunk": particles_per_chunk}
     for name, number in (numbers | {"sequences_per_chunk": sequences_per_chunk}).items():
         if number < 1:
             raise ValueError(f"{name}: expected at least 1, got {number}")
+    args = (frames, observed, controls)
+    device = _device_of(model, guide)
+    videos, mask = _digests(*args)
     weights = torch.empty(num_particles, num_sequences, dtype=torch.float64)
-    cells = particle_chunks(
-        model,
-        guide,
-        (frames, observed, controls),
-        num_particles=num_particles,
-        particles_per_chunk=particles_per_chunk,
-        sequences_per_chunk=sequences_per_chunk,
-        seed=seed,
-    )
+    chunks = {**numbers, "sequences_per_chunk": sequences_per_chunk}
     with tqdm(total=weights.numel(), desc="evidence", unit="draw", disable=not progress, leave=False) as bar:
-        for particles, sequences, traces in cells:
-            if annealing is None:
-                chunk = traces.log_weights()
-            else:
-                batch = chunk_of((frames, observed, controls), sequences, _device_of(model, guide))
-                with seeded(seed, ANNEALING_STREAM, particles.start, sequences.start):
-                    chunk = annealed_log_weights(traces, model, guide, batch, annealing)
-            weights[particles, sequences] = chunk.to("cpu", torch.float64)
-            bar.update(chunk.numel())
+        if filtering is not None:
+            for particles, sequences, row, column in _cells(num_sequences, **chunks):
+                batch = chunk_of(args, sequences, device)
+                with seeded(seed, column, row):
+                    chunk = _filtered(filtering, model, guide, batch, particles.stop - particles.start)
+                weights[particles, sequences] = chunk.to("cpu", torch.float64)
+                bar.update(chunk.numel())
+        else:
+            for particles, sequences, traces in particle_chunks(model, guide, args, **chunks, seed=seed):
+                if annealing is None:
+                    chunk = traces.log_weights()
+                else:
+                    batch = chunk_of(args, sequences, device)
+                    with seeded(seed, ANNEALING_STREAM, particles.start, sequences.start):
+                        chunk = annealed_log_weights(traces, model, guide, batch, annealing)
+                weights[particles, sequences] = chunk.to("cpu", torch.float64)
+                bar.update(chunk.numel())
     return Evidence(
         log_weights=weights,
         **_summaries(weights),
@@ -188,7 +207,30 @@ def log_evidence(
         particles_per_chunk=particles_per_chunk,
         sequences_per_chunk=sequences_per_chunk,
         annealing=annealing,
+        filtering=filtering,
+        videos=videos,
+        mask=mask,
     )
+
+
+def _filtered(
+    filtering: FIVO, model: Program, guide: Program, batch: tuple[Any, ...], count: int
+) -> Float[Tensor, "particles sequences"]:
+    """Log estimates of `count` filters for each sequence, run at once on as many copies of it."""
+    copies = [None if value is None else value.repeat(count, *[1] * (value.dim() - 1)) for value in batch]
+    with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
+        return filtering.run(model, guide, *copies).log_evidence.reshape(count, -1)
+
+
+def _digests(frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> tuple[str, str]:
+    """Short digests of what was seen, and of which frames were seen."""
+    mask = torch.ones(frames.shape[:2], dtype=torch.bool) if observed is None else observed.cpu()
+    shape = (*mask.shape, *[1] * (frames.dim() - 2))
+    seen = torch.where(mask.reshape(shape), frames.detach().cpu(), 0.0)
+    videos = sha256(seen.numpy().tobytes())
+    if controls is not None:
+        videos.update(controls.detach().cpu().numpy().tobytes())
+    return videos.hexdigest()[:16], sha256(mask.numpy().tobytes()).hexdigest()[:16]
 
 
 def particle_chunks(
@@ -207,20 +249,27 @@ def particle_chunks(
         Which particles, which sequences, and the traces with their draws, on the device of the parameters.
     """
     device = _device_of(model, guide)
-    num_sequences = _check_arguments(args)
     particle_dim = None
+    sizes = (_check_arguments(args), num_particles, particles_per_chunk, sequences_per_chunk)
+    for particles, sequences, row, column in _cells(*sizes):
+        batch = chunk_of(args, sequences, device)
+        count = particles.stop - particles.start
+        with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
+            if particle_dim is None and count > 1:
+                particle_dim = find_particle_dim(model, guide, batch)
+            with seeded(seed, column, row):
+                traces = importance_traces(model, guide, batch, count, particle_dim=particle_dim)
+        yield particles, sequences, traces
+
+
+def _cells(
+    num_sequences: int, num_particles: int, particles_per_chunk: int, sequences_per_chunk: int
+) -> Iterator[tuple[slice, slice, int, int]]:
+    """Which particles and sequences each chunk has, and its place."""
     for row, start in enumerate(range(0, num_sequences, sequences_per_chunk)):
         sequences = slice(start, min(start + sequences_per_chunk, num_sequences))
-        batch = chunk_of(args, sequences, device)
         for column, first in enumerate(range(0, num_particles, particles_per_chunk)):
-            particles = slice(first, min(first + particles_per_chunk, num_particles))
-            count = particles.stop - particles.start
-            with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
-                if particle_dim is None and count > 1:
-                    particle_dim = find_particle_dim(model, guide, batch)
-                with seeded(seed, column, row):
-                    traces = importance_traces(model, guide, batch, count, particle_dim=particle_dim)
-            yield particles, sequences, traces
+            yield slice(first, min(first + particles_per_chunk, num_particles)), sequences, row, column
 
 
 def chunk_of(args: tuple[Tensor | None, ...], sequences: slice, device: torch.device | None) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from inference.pictures.calibration import draw_calibration
 from inference.pictures.code_space import code_grid, draw_code_trajectories, draw_weight_maps
 from inference.pictures.code_weights import draw_weights_at_codes
+from inference.pictures.comparisons import draw_comparison
 from inference.pictures.error_curves import draw_errors_per_frame, draw_imputation_curves
 from inference.pictures.films import write_film
 from inference.pictures.strips import draw_shaded_videos, draw_strips
@@ -11,6 +12,7 @@ __all__ = [
     "code_grid",
     "draw_calibration",
     "draw_code_trajectories",
+    "draw_comparison",
     "draw_errors_per_frame",
     "draw_imputation_curves",
     "draw_shaded_videos",

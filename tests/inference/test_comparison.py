@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from inference import compare, log_evidence
+from inference import Annealing, compare, log_evidence
+from inference.pictures import draw_comparison
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
 
 X = toy_data(sequences=7, time=3)
@@ -60,6 +61,45 @@ def test_warnings():
     warnings = compare({"a": good, "c": few}).warnings
     assert "c: too few particles to compute k-hat; whether to believe them is not known" in warnings
     assert any("the numbers of particles differ (" in warning and "c 10" in warning for warning in warnings)
+
+
+def test_other_videos_other_masks_and_other_methods_are_called_out():
+    p = ToyParameters.make()
+    model, guide = ToyModel(p), ToyGuide(p)
+    seen = torch.ones(7, 3, dtype=torch.bool)
+    hidden = seen.clone()
+    hidden[2, 1] = False
+    noisy = X.clone()
+    noisy[2, 1] = torch.nan
+
+    def warnings(**evidences):
+        return compare({name: reliable(evidence) for name, evidence in evidences.items()}).warnings
+
+    plain = log_evidence(model, guide, X, num_particles=50)
+    masked = log_evidence(model, guide, noisy, hidden, num_particles=50)
+    assert warnings(a=plain, b=log_evidence(model, guide, X, seen, num_particles=50, seed=1)) == ()
+    assert warnings(a=masked, b=log_evidence(model, guide, X, hidden, num_particles=50)) == ()
+    found = warnings(a=plain, b=masked)
+    assert [warning.partition(";")[0] for warning in found] == [
+        "the videos differ (a against b)",
+        "the missing frames differ (a against b)",
+    ]
+    assert warnings(a=plain, b=log_evidence(model, guide, X + 0.1, num_particles=50))[0].startswith("the videos differ")
+    annealed = log_evidence(model, guide, X, num_particles=50, annealing=Annealing(2, 1))
+    (warning,) = warnings(a=plain, b=annealed)
+    assert warning.startswith("the ways of estimation differ (a guide's draws, b annealed)")
+
+
+def test_picture():
+    few = replace(EVIDENCES["fair"], pareto_k=torch.full((7,), 0.9, dtype=torch.float64))
+    table = compare({"good": reliable(EVIDENCES["good"]), "fair": few})
+    figure = draw_comparison(table)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "fair"]
+    assert "k-hat" in axes.get_title(loc="left")
+    dots = [line for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() != "none"]
+    assert [dot.get_xdata()[0] for dot in dots] == pytest.approx([model.log_evidence for model in table.models])
+    assert dots[0].get_color() != dots[1].get_color()
 
 
 def test_text():

@@ -10,7 +10,7 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 from guides.stepwise import StepwiseGuide
-from inference import IWAE, SVI
+from inference import IWAE, SVI, Annealing, log_evidence
 from inference.estimators import FIVO
 from inference.estimators.particle_filter import Resampling, run_filter
 from inference.estimators.resampling import RESAMPLING, select_particles
@@ -154,6 +154,24 @@ def test_both_svis_train_with_it():
     before = model.a.item()
     theirs.step(frames(64))
     assert model.a.item() != before
+
+
+def test_log_evidence_by_filters():
+    """40 filters of 16 particles each, against the Kalman answer; and where 640 whole paths stand."""
+    model, guide, x = Walk(), WalkGuide(False), torch.stack([frames()[0], frames()[0].flip(0)])
+    found = log_evidence(model, guide, x, num_particles=40, particles_per_chunk=15, filtering=FIVO(16), seed=1)
+    again = log_evidence(model, guide, x, num_particles=40, particles_per_chunk=15, filtering=FIVO(16), seed=1)
+    alone = log_evidence(model, guide, x, num_particles=640, seed=1)
+    assert torch.equal(found.log_weights, again.log_weights)
+    assert found.log_weights.shape == (40, 2)
+    assert found.log_evidence[0].item() == pytest.approx(evidence().item(), abs=4 * found.standard_error[0].item())
+    assert found.standard_error[0] < 0.15
+    assert (found.standard_error < alone.standard_error).all()
+    assert (found.elbo > alone.elbo + 5).all()
+    with pytest.raises(ValueError, match="evidence: expected particles of the guide, got filters"):
+        found.to_inference_data(model, guide, x)
+    with pytest.raises(ValueError, match="filtering: expected None together with annealing, got both"):
+        log_evidence(model, guide, x, num_particles=2, filtering=FIVO(2), annealing=Annealing(2, 1))
 
 
 @pytest.mark.parametrize("scheme", sorted(RESAMPLING))

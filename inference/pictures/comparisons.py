@@ -1,0 +1,37 @@
+"""Models side by side by their log evidence."""
+
+from matplotlib.figure import Figure
+
+from inference.comparison import Comparison
+from inference.pictures.theme import MISSING, NORMAL, QUIET, SMALL, TRUTH, new_figure, tidy
+
+
+def draw_comparison(comparison: Comparison) -> Figure:
+    """Log evidence of each model, the best on top, in the manner of ArviZ's `plot_compare`.
+
+    Dots with a bar: log evidence, one standard error over sequences to each side. Rings: the ELBO. Triangles with a
+    bar, below each dot: the difference to the best model, whose standard error is that of paired differences. A model
+    whose k-hat is above 0.7 somewhere is drawn in the colour of warnings.
+
+    Args:
+        comparison: from `compare`.
+    """
+    models = comparison.models
+    figure = new_figure(7.2, 0.62 * len(models) + 1.3)
+    axes = figure.subplots()
+    tidy(axes)
+    best = models[0]
+    axes.axvline(best.log_evidence, color=QUIET, linestyle="--", linewidth=1)
+    for row, model in enumerate(models):
+        colour = MISSING if model.unreliable > 0 else TRUTH
+        axes.errorbar(model.log_evidence, row, xerr=model.standard_error, fmt="o", color=colour, capsize=3)
+        axes.plot(model.elbo, row, "o", markerfacecolor="none", color=colour)
+        if model is not best:
+            axes.errorbar(model.log_evidence, row + 0.3, xerr=model.difference_error, fmt="^", color=QUIET, capsize=2)
+    axes.set_yticks(range(len(models)), [model.name for model in models], fontsize=NORMAL)
+    axes.set_ylim(len(models) - 0.4, -0.6)
+    axes.set_xlabel(f"nats per sequence over {comparison.num_sequences} sequences", fontsize=NORMAL)
+    note = "dot: log evidence   ring: ELBO   triangle: error of the difference to the best"
+    unreliable = any(model.unreliable > 0 for model in models)
+    axes.set_title(note + ("   orange: k-hat > 0.7" if unreliable else ""), fontsize=SMALL, loc="left")
+    return figure
