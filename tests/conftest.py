@@ -25,6 +25,16 @@ def clean_state() -> Iterator[None]:
     pyro.clear_param_store()
 
 
+@pytest.fixture(autouse=True)
+def no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on a network."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("tests do not download")
+
+    monkeypatch.setattr("pooch.retrieve", refuse)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder with the real data sets, named by the environment variable KINEMA_DATA."""

@@ -2,15 +2,19 @@
 
 from videos.batch import VideoBatch
 from videos.box_world import BoxWorld, GravityWorld, PolygonWorld, PongWorld
+from videos.digits import Digits, load_digits
 from videos.files import load_videos, save_videos
 from videos.loaders import EndlessVideos, FixedVideos, Simulator, VideoSource, split_videos
 from videos.missing import MissingPattern, gap, random_drop, tail
+from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
 
 #: Every simulator by name; each is a frozen dataclass with `simulate(num_sequences, generator, device)`.
 SIMULATORS: dict[str, type[Simulator]] = {
     "box": BoxWorld,
     "box-gravity": GravityWorld,
+    "moving-mnist": MovingDigits,
+    "multi-mnist": StillDigits,
     "pendulum": Pendulum,
     "polygon": PolygonWorld,
     "pong": PongWorld,
@@ -19,17 +23,21 @@ SIMULATORS: dict[str, type[Simulator]] = {
 __all__ = [
     "SIMULATORS",
     "BoxWorld",
+    "Digits",
     "EndlessVideos",
     "FixedVideos",
     "GravityWorld",
     "MissingPattern",
+    "MovingDigits",
     "Pendulum",
     "PolygonWorld",
     "PongWorld",
     "Simulator",
+    "StillDigits",
     "VideoBatch",
     "VideoSource",
     "gap",
+    "load_digits",
     "load_videos",
     "random_drop",
     "save_videos",

@@ -17,8 +17,12 @@ _LAYOUT: dict[str, tuple[str | int, ...]] = {
     "velocities": ("sequences", "time", "objects", 2),
     "state": ("sequences", "time", "state"),
     "hits": ("sequences", "time"),
+    "presence": ("sequences", "time", "objects"),
+    "box_sizes": ("sequences", "time", "objects", 2),
+    "labels": ("sequences", "time", "objects"),
 }
-_BOOLEAN = ("observed", "hits")
+_BOOLEAN = ("observed", "hits", "presence")
+_WHOLE = ("labels",)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class VideoBatch:
         velocities: (sequences, time, objects, 2), pixels per frame, axes as in `positions`.
         state: (sequences, time, state), the simulator's own state in its own units; its docstring names them.
         hits: bool (sequences, time), True = an object bounced between the frame before and this one.
+        presence: bool (sequences, time, objects), False = there is no such object; what else is said of it is zero.
+        box_sizes: (sequences, time, objects, 2), width and height of an object's box, pixels.
+        labels: int64 (sequences, time, objects), class of an object.
 
     Raises:
         TypeError: if a field is not a tensor.
@@ -48,6 +55,9 @@ class VideoBatch:
     velocities: Tensor | None = None
     state: Tensor | None = None
     hits: Tensor | None = None
+    presence: Tensor | None = None
+    box_sizes: Tensor | None = None
+    labels: Tensor | None = None
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}
@@ -112,6 +122,8 @@ def _check_field(name: str, value: object, layout: tuple[str | int, ...], sizes:
         raise ValueError(f"{name}: expected {words} = {expected}, got {tuple(value.shape)}; {remedy}")
     if name in _BOOLEAN and value.dtype != torch.bool:
         raise ValueError(f"{name}: expected dtype torch.bool, got {value.dtype}; compare or convert with .bool()")
-    if name not in _BOOLEAN and not value.is_floating_point():
+    if name in _WHOLE and value.dtype != torch.int64:
+        raise ValueError(f"{name}: expected dtype torch.int64, got {value.dtype}; convert with .long()")
+    if name not in _BOOLEAN + _WHOLE and not value.is_floating_point():
         raise ValueError(f"{name}: expected a floating point dtype, got {value.dtype}; convert with .float()")
     sizes.update((word, size) for word, size in zip(layout, value.shape, strict=True) if isinstance(word, str))

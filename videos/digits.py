@@ -1,0 +1,153 @@
+"""Images of handwritten digits: real MNIST from a folder or downloaded, or the small ones that scikit-learn ships."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+_log = logging.getLogger(__name__)
+
+SPLITS = ("train", "validation", "test")
+NUM_VALIDATION = 5000  # the last digits of MNIST's training file
+TILE = 28  # pixels: side of a digit's tile
+SMALL_DIGITS_SIDE = 20  # pixels to which the 8 x 8 digits are enlarged: what MNIST's digits fill of their tile
+
+_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+# SHA-256 of the uncompressed files: gzip's own bytes differ from copy to copy.
+_CHECKSUMS = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Digits, each in the top left corner of its tile.
+
+    Attributes:
+        tiles: uint8 (digits, 28, 28), contrast stretched to 0 ... 255, cropped to its ink and moved to the corner.
+        sizes: (digits, 2), height and width of the ink, pixels.
+        labels: (digits,), 0 to 9.
+        source: where they came from, in words.
+    """
+
+    tiles: Tensor
+    sizes: Tensor
+    labels: Tensor
+    source: str
+
+    def to(self, device: torch.device | str) -> Digits:
+        """The same digits on a device."""
+        return Digits(self.tiles.to(device), self.sizes.to(device), self.labels.to(device), self.source)
+
+
+@cache
+def load_digits(split: str = "train", folder: Path | None = None) -> Digits:
+    """Digits of a split, from the first of these that there is.
+
+    1. MNIST's four files, gzipped or not, in `folder`; or, if that is None, in `$KINEMA_DATA/mnist`.
+    2. MNIST, downloaded once into the user's cache.
+    3. Without a network, and with a warning, the 1,797 digits of 8 x 8 pixels that scikit-learn ships, enlarged.
+
+    Args:
+        split: "train" (MNIST's first 55,000), "validation" (its last 5,000) or "test" (its test file). Of
+            scikit-learn's digits 70 %, 15 % and 15 %.
+        folder: where the files are. If given, nothing else is tried.
+
+    Raises:
+        ValueError: if there is no such split, or if a file is not MNIST's by its checksum.
+        FileNotFoundError: if `folder` lacks a file; names it.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
+    if folder is not None:
+        return _from_mnist(split, Path(folder))
+    shared = Path(os.environ["KINEMA_DATA"]) / "mnist" if "KINEMA_DATA" in os.environ else None
+    if shared is not None and shared.is_dir():
+        return _from_mnist(split, shared)
+    try:
+        return _from_mnist(split, _download())
+    except OSError as error:  # what requests raises without a network, too
+        _log.warning("MNIST cannot be downloaded (%s): scikit-learn's digits of 8 x 8 pixels are used instead", error)
+        return _from_scikit_learn(split)
+
+
+def _from_mnist(split: str, folder: Path) -> Digits:
+    stem = "t10k" if split == "test" else "train"
+    images = _read_idx(folder, f"{stem}-images-idx3-ubyte", 16).reshape(-1, TILE, TILE)
+    labels = _read_idx(folder, f"{stem}-labels-idx1-ubyte", 8)
+    part = {"train": slice(0, -NUM_VALIDATION), "validation": slice(-NUM_VALIDATION, None), "test": slice(None)}[split]
+    return cropped_to_ink(
+        torch.from_numpy(images[part].copy()), torch.from_numpy(labels[part].copy()), f"MNIST in {folder}"
+    )
+
+
+def _read_idx(folder: Path, name: str, header: int) -> np.ndarray:
+    """Bytes of an idx file after its header."""
+    packed, plain = folder / f"{name}.gz", folder / name
+    path = plain if plain.is_file() else packed
+    if not path.is_file():
+        raise FileNotFoundError(f"folder: expected {packed.name} in {folder}, which has no such file")
+    content = path.read_bytes()
+    if path == packed:
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"folder: expected MNIST's {name}, got {path}, which is damaged ({error})") from error
+    if hashlib.sha256(content).hexdigest() != _CHECKSUMS[name]:
+        raise ValueError(f"folder: expected MNIST's {name}, got {path} with another checksum; copy it again")
+    return np.frombuffer(content, dtype=np.uint8, offset=header)
+
+
+def _download() -> Path:
+    """The folder in the user's cache that has MNIST, after a download if need be."""
+    import pooch
+
+    folder = Path(pooch.os_cache("kinema")) / "mnist"
+    for name in _CHECKSUMS:
+        pooch.retrieve(f"{_MIRROR}{name}.gz", known_hash=None, fname=f"{name}.gz", path=folder, progressbar=False)
+    return folder
+
+
+def _from_scikit_learn(split: str) -> Digits:
+    from sklearn.datasets import load_digits as load_small_digits
+
+    pixels, classes = load_small_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(classes))
+    first, second = int(0.7 * len(order)), int(0.85 * len(order))
+    chosen = order[{"train": slice(0, first), "validation": slice(first, second), "test": slice(second, None)}[split]]
+    images = torch.from_numpy(pixels[chosen]).float().reshape(-1, 1, 8, 8) / 16
+    large = interpolate(images, SMALL_DIGITS_SIDE, mode="bilinear", align_corners=False)[:, 0]
+    tiles = torch.zeros(len(large), TILE, TILE)
+    tiles[:, :SMALL_DIGITS_SIDE, :SMALL_DIGITS_SIDE] = large
+    labels = torch.from_numpy(classes[chosen])
+    return cropped_to_ink((255 * tiles).round().to(torch.uint8), labels, "scikit-learn's digits, enlarged")
+
+
+def cropped_to_ink(images: Tensor, labels: Tensor, source: str) -> Digits:
+    """Stretch the contrast of each image, uint8 (digits, side, side), and move its ink to the top left corner."""
+    side = images.shape[-1]
+    values = images.float()
+    low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
+    stretched = (255 * (values - low) / (high - low).clamp(min=1)).round().to(torch.uint8)
+    rows, columns = (stretched > 0).any(2), (stretched > 0).any(1)
+    top, left = rows.int().argmax(1), columns.int().argmax(1)
+    height = side - rows.flip(1).int().argmax(1) - top
+    width = side - columns.flip(1).int().argmax(1) - left
+    place = torch.arange(side)
+    # What wraps around the tile is background: the ink ends before the opposite side.
+    index = ((place + top[:, None]) % side)[:, :, None] * side + ((place + left[:, None]) % side)[:, None, :]
+    tiles = stretched.flatten(1).gather(1, index.flatten(1)).reshape(-1, side, side)
+    return Digits(tiles, torch.stack([height, width], 1), labels.long(), source)
