@@ -123,7 +123,7 @@ class MarkovRecipe(Recipe):
     num_validation: int = 500
     num_test: int = 500
     epochs: int = 400
-    learning_rate: float = 0.001
+    learning_rate: float = 0.002
 
     @property
     def label(self) -> str:
