@@ -4,6 +4,7 @@ from guides.check import GuideCheck, GuideMismatchError, check_guide
 from guides.describe import describe_sites
 from guides.encoders import FrameEncoder
 from guides.frame_gaussian import FrameGaussianGuide
+from guides.glimpse_attention import GlimpseAttentionGuide
 from guides.kalman import KalmanGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
@@ -12,6 +13,7 @@ from guides.site_table import SiteTable
 __all__ = [
     "FrameEncoder",
     "FrameGaussianGuide",
+    "GlimpseAttentionGuide",
     "GuideCheck",
     "GuideMismatchError",
     "KalmanGuide",

@@ -1,8 +1,9 @@
 """Generative models p(frames, latents), one per file, as PyroModules that run under plain `pyro.infer.SVI`."""
 
+from pyro_models.air import AttendInferRepeat
 from pyro_models.deep_markov import DeepMarkovModel
 from pyro_models.deep_variational_bayes_filter import DeepVariationalBayesFilter
 from pyro_models.kalman_vae import KalmanVAE
 from pyro_models.recurrent_codes import RecurrentCodes
 
-__all__ = ["DeepMarkovModel", "DeepVariationalBayesFilter", "KalmanVAE", "RecurrentCodes"]
+__all__ = ["AttendInferRepeat", "DeepMarkovModel", "DeepVariationalBayesFilter", "KalmanVAE", "RecurrentCodes"]

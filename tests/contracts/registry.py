@@ -13,8 +13,8 @@ from torch import Tensor
 
 import guides
 import pyro_models
-from guides import FrameGaussianGuide, KalmanGuide, RecurrentGuide, RecurrentStateGuide
-from pyro_models import DeepMarkovModel, DeepVariationalBayesFilter, KalmanVAE, RecurrentCodes
+from guides import FrameGaussianGuide, GlimpseAttentionGuide, KalmanGuide, RecurrentGuide, RecurrentStateGuide
+from pyro_models import AttendInferRepeat, DeepMarkovModel, DeepVariationalBayesFilter, KalmanVAE, RecurrentCodes
 from pyro_models.components.code_predictors import BidirectionalPredictor
 
 FRAME_SHAPE = (1, 8, 8)
@@ -60,6 +60,9 @@ def _bidirectional() -> RecurrentCodes:
 
 
 MODELS: dict[str, ModelCase] = {
+    "AttendInferRepeat": ModelCase(
+        partial(AttendInferRepeat, FRAME_SHAPE, what_dim=3, glimpse_size=4, hidden=(11,), another=0.6)
+    ),
     "KalmanVAE": ModelCase(_KALMAN),
     "KalmanVAE, states drawn": ModelCase(partial(_KALMAN, marginalize_state=False)),
     "KalmanVAE, controls": ModelCase(partial(_KALMAN, control_dim=CONTROL, likelihood="gaussian"), CONTROL),
@@ -81,6 +84,7 @@ MODELS: dict[str, ModelCase] = {
 }
 
 GUIDES: dict[str, GuideCase] = {
+    "GlimpseAttentionGuide": GuideCase("AttendInferRepeat", partial(GlimpseAttentionGuide, hidden_dim=11)),
     "KalmanGuide, collapsed": GuideCase("KalmanVAE", KalmanGuide),
     "KalmanGuide, collapsed, controls": GuideCase("KalmanVAE, controls", KalmanGuide),
     "KalmanGuide, joint": GuideCase("KalmanVAE, states drawn", partial(KalmanGuide, posterior="joint")),

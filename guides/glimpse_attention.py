@@ -1,0 +1,144 @@
+"""A guide that looks at one object after the other, through a window that it has placed itself."""
+
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from pyro_models.air import AttendInferRepeat
+from pyro_models.components.arguments import check_video
+from pyro_models.components.frame_networks import mlp
+from pyro_models.components.glimpses import Windows, read_glimpses
+from pyro_models.components.initial_weights import glorot
+
+
+class GlimpseAttentionGuide(PyroModule):
+    """The attention of Eslami et al. (2016), section 3.1, slot by slot::
+
+        h_i = LSTM(h_{i-1}; features(x), z_pres_{i-1}, z_where_{i-1}, z_what_{i-1})
+        q(z_pres_i) = Bernoulli(z_pres_{i-1} sigmoid(u h_i));   q(z_where_i) = N(m_0 + m(h_i), diag(s(h_i))^2)
+        q(z_what_i) = N(encoder(read(x, z_where_i)))                            for the window that was drawn
+
+    m_0 is the prior mean. Frames are read once for all particles. Where a frame is missing, every law is the model's
+    prior.
+
+    With a `baseline`, a second LSTM predicts the cost that a presence has to pay, from the same inputs without their
+    gradients (Mnih and Gregor 2014): `pyro.infer.TraceGraph_ELBO` then has less variance, and trains it along.
+
+    Args:
+        model: the model served.
+        hidden_dim: units of the LSTM, and of every hidden layer.
+        baseline: whether to predict costs.
+        presence_bias: of u at the start; positive = look for objects first, and unlearn it.
+        where_offset: added to the raw scales of z_where; smaller = surer of places at the start.
+
+    Raises:
+        ValueError: if frames, observed or controls have the wrong shape.
+    """
+
+    def __init__(
+        self,
+        model: AttendInferRepeat,
+        *,
+        hidden_dim: int = 256,
+        baseline: bool = False,
+        presence_bias: float = 2.0,
+        where_offset: float = -1.0,
+    ) -> None:
+        super().__init__()
+        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
+        self._served = [model]
+        _, height, width = model.frame_shape
+        where_dim = model.where_mean.shape[-1]
+        inputs = hidden_dim + 1 + where_dim + model.what_dim
+        self.features = mlp(height * width, (hidden_dim,))
+        self.recurrence = nn.LSTMCell(inputs, hidden_dim)
+        self.presence = nn.Linear(hidden_dim, 1).apply(glorot)
+        self.where = mlp(hidden_dim, (hidden_dim,), 2 * where_dim)
+        self.what = mlp(model.glimpse_size**2, (hidden_dim,), 2 * model.what_dim)
+        nn.init.constant_(self.presence.bias, presence_bias)
+        self.where_offset = where_offset
+        self.baseline_recurrence = nn.LSTMCell(inputs, hidden_dim) if baseline else None
+        self.baseline_value = nn.Linear(hidden_dim, 1).apply(glorot) if baseline else None
+
+    @property
+    def model(self) -> AttendInferRepeat:
+        """The model served."""
+        return self._served[0]
+
+    def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
+        """Draw the objects of all frames.
+
+        Args:
+            frames: (sequences, time, 1, height, width) in [0, 1]; missing ones are never read.
+            observed: bool (sequences, time), None = all.
+            controls: None.
+        """
+        model = self.model
+        frames = check_video(frames, observed, controls, model.frame_shape, 0)
+        num_sequences, num_frames = frames.shape[:2]
+        images = frames[:, :, 0].transpose(0, 1)
+        features = self.features(images.flatten(-2))
+        seen = None if observed is None else observed.T
+        with (
+            pyro.plate("sequences", num_sequences, dim=-1),
+            pyro.plate("time", num_frames, dim=-2),
+        ):
+            alive = images.new_ones(num_frames, num_sequences)
+            where = images.new_zeros(num_frames, num_sequences, model.where_mean.shape[-1])
+            what = images.new_zeros(num_frames, num_sequences, model.what_dim)
+            memory = baseline_memory = None
+            for index in range(1, model.num_slots + 1):
+                inputs = _concatenate(features, alive[..., None], alive[..., None] * where, alive[..., None] * what)
+                memory = _recur(self.recurrence, inputs, memory)
+                infer: Any = {}
+                if self.baseline_recurrence is not None and self.baseline_value is not None:
+                    baseline_memory = _recur(self.baseline_recurrence, inputs.detach(), baseline_memory)
+                    value = self.baseline_value(baseline_memory[0])[..., 0] * alive.detach()
+                    while value.dim() > 1 and value.shape[0] == 1:
+                        value = value[0]  # Pyro's costs come without leading singletons, and it compares shapes
+                    infer["baseline"] = {"baseline_value": value}
+                chance = self.presence(memory[0])[..., 0].sigmoid()
+                chance = chance if seen is None else torch.where(seen, chance, model.another)
+                alive = alive * pyro.sample(f"z_pres_{index}", dist.Bernoulli(chance * alive), infer=infer)
+                mean, scale = self.where(memory[0]).chunk(2, -1)
+                law = _gaussian(model.where_mean + mean, scale + self.where_offset)
+                law = _choose(seen, law, model.where_law())
+                where = pyro.sample(f"z_where_{index}", law.mask(alive > 0))
+                glimpses = read_glimpses(images, Windows.from_logits(where), (model.glimpse_size, model.glimpse_size))
+                law = _choose(seen, _gaussian(*self.what(glimpses.flatten(-2)).chunk(2, -1)), model.what_law())
+                what = pyro.sample(f"z_what_{index}", law.mask(alive > 0))
+
+
+def _gaussian(mean: Float[Tensor, "*batch event"], scale: Float[Tensor, "*batch event"]) -> dist.Independent:
+    """A diagonal Gaussian from means and raw scales, whose standard deviations stay above 0.01."""
+    return dist.Normal(mean, nn.functional.softplus(scale) + 0.01).to_event(1)
+
+
+def _choose(seen: Tensor | None, law: dist.Independent, prior: dist.Independent) -> dist.Independent:
+    """The guide's law where the frame is seen, the model's elsewhere."""
+    if seen is None:
+        return law
+    mean = torch.where(seen[..., None], law.mean, prior.mean)
+    return dist.Normal(mean, torch.where(seen[..., None], law.stddev, prior.stddev)).to_event(1)
+
+
+def _concatenate(*values: Tensor) -> Tensor:
+    """Along the last dim, batch dims broadcast."""
+    batch = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
+    return torch.cat([value.expand(*batch, value.shape[-1]) for value in values], -1)
+
+
+def _recur(cell: nn.LSTMCell, inputs: Tensor, memory: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    """One step of a cell on inputs with any batch dims; no memory is a memory of zeros."""
+    batch = inputs.shape[:-1]
+    flat = None
+    if memory is not None:
+        hidden, carried = (value.expand(*batch, value.shape[-1]).flatten(0, -2) for value in memory)
+        flat = (hidden, carried)
+    hidden, carried = cell(inputs.flatten(0, -2), flat)
+    return hidden.unflatten(0, batch), carried.unflatten(0, batch)

@@ -1,0 +1,176 @@
+"""Attend, infer, repeat: scenes made of a few objects, as many as there are (Eslami et al. 2016)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from pyro_models.components.arguments import check_video
+from pyro_models.components.frame_networks import mlp
+from pyro_models.components.glimpses import Windows, paste_glimpses
+from pyro_models.components.scene import Scene
+
+DARKNESS = 2.0  # taken from the logits of a patch: bright squares, at the start, would be worse than no object
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What is drawn of one object, dims (*particles, time, sequences, ...).
+
+    Attributes:
+        presence: 1 if the object exists, 0 if not; once 0, it is 0 for all later slots.
+        where: its window, as logits; of no meaning without presence.
+        what: its appearance; likewise.
+    """
+
+    presence: Float[Tensor, "*batch"]
+    where: Float[Tensor, "*batch where"]
+    what: Float[Tensor, "*batch what"]
+
+
+class AttendInferRepeat(PyroModule):
+    """Each frame, on its own, is a sum of as many patches as there are objects::
+
+        z_pres_i ~ Bernoulli(another * z_pres_{i-1}),   z_pres_0 = 1            so the count is geometric, cut at N
+        z_where_i ~ N(where_mean, diag(where_scale^2)),   z_what_i ~ N(0, I)    for i with z_pres_i = 1
+        x ~ N(sum_i z_pres_i paste(decoder(z_what_i), z_where_i), frame_scale^2)
+
+    (Eslami et al. 2016, section 3). z_where is the logit of a window's scale and the inverse hyperbolic tangents of its
+    middle, see `Windows.from_logits`; a decoded patch is a sigmoid, so that patches add light.
+
+    Sites, in the plates `sequences` and `time`: `z_pres_i`, `z_where_i`, `z_what_i` for i = 1 ... N, and the observed
+    `frames`. Where and what of an object that does not exist are masked: they have no density, and may be anything.
+    Guide: `GlimpseAttentionGuide`.
+
+    Args:
+        frame_shape: (1, height, width) of a frame.
+        num_slots: N, the largest number of objects.
+        what_dim: size of z_what.
+        glimpse_size: height and width of a patch, pixels.
+        hidden: units of each hidden layer of the decoder.
+        another: probability that there is one more object. It is a buffer: training may anneal it.
+        where_mean: prior means of z_where: scale, x, y.
+        where_scale: prior standard deviations of z_where.
+        frame_scale: standard deviation of a pixel.
+
+    Raises:
+        ValueError: if frames have more than one channel, or frames, observed or controls have the wrong shape.
+    """
+
+    another: Tensor
+    where_mean: Tensor
+    where_scale: Tensor
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, int, int] = (1, 50, 50),
+        *,
+        num_slots: int = 3,
+        what_dim: int = 50,
+        glimpse_size: int = 20,
+        hidden: tuple[int, ...] = (200,),
+        another: float = 0.01,
+        where_mean: tuple[float, float, float] = (-0.4, 0.0, 0.0),
+        where_scale: tuple[float, float, float] = (0.3, 1.0, 1.0),
+        frame_scale: float = 0.3,
+    ) -> None:
+        super().__init__()
+        if frame_shape[0] != 1:
+            raise ValueError(f"frame_shape: expected 1 channel, got {frame_shape[0]}")
+        self.frame_shape = frame_shape
+        self.control_dim = 0
+        self.num_slots = num_slots
+        self.what_dim = what_dim
+        self.glimpse_size = glimpse_size
+        self.frame_scale = frame_scale
+        self.decoder = mlp(what_dim, hidden, glimpse_size**2)
+        self.register_buffer("another", torch.tensor(another))
+        self.register_buffer("where_mean", torch.tensor(where_mean))
+        self.register_buffer("where_scale", torch.tensor(where_scale))
+
+    def where_law(self) -> dist.Independent:
+        """Prior of z_where."""
+        return dist.Normal(self.where_mean, self.where_scale).to_event(1)
+
+    def what_law(self) -> dist.Independent:
+        """Prior of z_what."""
+        zeros = self.where_mean.new_zeros(self.what_dim)
+        return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
+
+    def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> list[Slot]:
+        """Draw or score one batch; every frame is a scene of its own.
+
+        Args:
+            frames: (sequences, time, 1, height, width) in [0, 1]; missing ones are never read.
+            observed: bool (sequences, time), None = all.
+            controls: None.
+
+        Returns:
+            What was drawn of each slot.
+        """
+        frames = check_video(frames, observed, controls, self.frame_shape, 0)
+        num_sequences, num_frames = frames.shape[:2]
+        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        with (
+            pyro.plate("sequences", num_sequences, dim=-1),
+            pyro.plate("time", num_frames, dim=-2),
+        ):
+            alive = frames.new_ones(num_frames, num_sequences)
+            slots = []
+            for index in range(1, self.num_slots + 1):
+                alive = alive * pyro.sample(f"z_pres_{index}", dist.Bernoulli(self.another * alive))
+                where = pyro.sample(f"z_where_{index}", self.where_law().mask(alive > 0))
+                what = pyro.sample(f"z_what_{index}", self.what_law().mask(alive > 0))
+                slots.append(Slot(alive, where, what))
+            law = dist.Normal(self.canvas(slots).unsqueeze(-3), self.frame_scale).to_event(3)
+            pyro.sample("frames", law.mask(seen.T), obs=frames.transpose(0, 1))
+        return slots
+
+    def canvas(self, slots: list[Slot]) -> Float[Tensor, "*batch height width"]:
+        """The sum of the patches of the objects that exist."""
+        patches = self.patches(slots)
+        presence = torch.stack(torch.broadcast_tensors(*(slot.presence for slot in slots)), -1)
+        return (presence[..., None, None] * patches).sum(-3)
+
+    def patches(self, slots: list[Slot]) -> Float[Tensor, "*batch slots height width"]:
+        """Each object alone, where it lies, whether it exists or not."""
+        where = torch.stack(torch.broadcast_tensors(*(slot.where for slot in slots)), -2)
+        what = torch.stack(torch.broadcast_tensors(*(slot.what for slot in slots)), -2)
+        side = self.glimpse_size
+        glimpses = (self.decoder(what) - DARKNESS).sigmoid().unflatten(-1, (side, side))
+        return paste_glimpses(glimpses, Windows.from_logits(where), self.frame_shape[1:])
+
+    def slots_of(self, latents: Mapping[str, Tensor]) -> list[Slot]:
+        """The slots of given values of the latent sites."""
+        alive, slots = None, []
+        for index in range(1, self.num_slots + 1):
+            presence = latents[f"z_pres_{index}"]
+            alive = presence if alive is None else alive * presence
+            slots.append(Slot(alive, latents[f"z_where_{index}"], latents[f"z_what_{index}"]))
+        return slots
+
+    def scene(self, latents: Mapping[str, Tensor]) -> Scene:
+        """The objects of given values of the latent sites.
+
+        Args:
+            latents: values of all latent sites, dims (*particles, time, sequences, ...).
+        """
+        slots = self.slots_of(latents)
+
+        def gather(values: list[Tensor], event_dims: int) -> Any:
+            stacked = torch.stack(torch.broadcast_tensors(*values), -1 - event_dims)
+            return stacked.transpose(-3 - event_dims, -2 - event_dims)
+
+        windows = Windows.from_logits(gather([slot.where for slot in slots], 1))
+        return Scene(
+            presence=gather([slot.presence for slot in slots], 0),
+            positions=windows.middles(*self.frame_shape[1:]),
+            box_sizes=windows.sizes(*self.frame_shape[1:]),
+            appearance=gather([slot.what for slot in slots], 1),
+        )

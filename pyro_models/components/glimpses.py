@@ -1,0 +1,100 @@
+"""Windows of an image: read as small glimpses, and glimpses pasted back.
+
+A window has its own coordinates, a scale and a middle per axis. A point g of the glimpse, in [-1, 1] from the middle of
+its first to that of its last pixel, lies at
+
+    i = scale * g + shift
+
+of the image, in [-1, 1] likewise (the spatial transformer of Jaderberg et al. 2015 without rotation, with
+`align_corners=True` and zeros outside). So the scale is the share of the image that a window spans, and the shift is
+where its middle lies. Scales and shifts of the two axes are apart, and so is bilinear interpolation: a glimpse is two
+products with matrices, rows times image times columns, which is deterministic on a GPU and needs no gathering.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SMALLEST_SCALE = 1e-2  # of a window, where it is divided by
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where windows lie, x before y.
+
+    Attributes:
+        scale: (*batch, 2), share of the image's width and height that a window spans, in (0, 1).
+        shift: (*batch, 2), middle of the window, -1 at the middle of the image's first pixel, 1 at that of its last.
+    """
+
+    scale: Float[Tensor, "*batch 2"]
+    shift: Float[Tensor, "*batch 2"]
+
+    @classmethod
+    def from_logits(cls, where: Tensor) -> "Windows":
+        """Windows of unbounded numbers: scales are sigmoids, shifts are hyperbolic tangents.
+
+        Args:
+            where: (*batch, 3) with one scale for both axes, then x and y; or (*batch, 4) with a scale for each.
+
+        Raises:
+            ValueError: if the last dim is neither 3 nor 4.
+        """
+        if where.shape[-1] not in (3, 4):
+            raise ValueError(f"where: expected 3 or 4 numbers a window, got shape {tuple(where.shape)}")
+        scale = where[..., :-2].sigmoid()
+        return cls(scale.expand(*where.shape[:-1], 2), where[..., -2:].tanh())
+
+    def middles(self, height: int, width: int) -> Float[Tensor, "*batch 2"]:
+        """Middles in pixels, (x, y), from the middle of the image's top left pixel."""
+        return 0.5 * (self.shift + 1) * self.shift.new_tensor([width - 1, height - 1])
+
+    def sizes(self, height: int, width: int) -> Float[Tensor, "*batch 2"]:
+        """Widths and heights in pixels, between the outer edges of the outermost pixels."""
+        return self.scale * self.scale.new_tensor([width - 1, height - 1]) + 1
+
+
+def read_glimpses(
+    images: Float[Tensor, "... height width"], windows: Windows, size: tuple[int, int]
+) -> Float[Tensor, "... glimpse_height glimpse_width"]:
+    """What windows see of images.
+
+    Args:
+        images: broadcast against the windows.
+        windows: one for each image.
+        size: height and width of a glimpse, pixels.
+    """
+    height, width = images.shape[-2:]
+    columns = _interpolation(windows.scale[..., 0], windows.shift[..., 0], size[1], width)
+    rows = _interpolation(windows.scale[..., 1], windows.shift[..., 1], size[0], height)
+    return rows @ images @ columns.mT
+
+
+def paste_glimpses(
+    glimpses: Float[Tensor, "... glimpse_height glimpse_width"], windows: Windows, size: tuple[int, int]
+) -> Float[Tensor, "... height width"]:
+    """Images that are black but for the glimpses at their windows: the inverse map, g = (i - shift) / scale.
+
+    Args:
+        glimpses: one for each window.
+        windows: where they go.
+        size: height and width of an image, pixels.
+    """
+    height, width = glimpses.shape[-2:]
+    scale = windows.scale.clamp(min=SMALLEST_SCALE)
+    inverse = Windows(1 / scale, -windows.shift / scale)
+    columns = _interpolation(inverse.scale[..., 0], inverse.shift[..., 0], size[1], width)
+    rows = _interpolation(inverse.scale[..., 1], inverse.shift[..., 1], size[0], height)
+    return rows @ glimpses @ columns.mT
+
+
+def _interpolation(
+    scale: Float[Tensor, "*batch"], shift: Float[Tensor, "*batch"], num_targets: int, num_sources: int
+) -> Float[Tensor, "*batch targets sources"]:
+    """Weight of each source pixel in each target pixel of a line: a hat as wide as two source pixels."""
+    targets = torch.linspace(-1, 1, num_targets, dtype=scale.dtype, device=scale.device)
+    place = 0.5 * (scale[..., None] * targets + shift[..., None] + 1) * (num_sources - 1)
+    sources = torch.arange(num_sources, dtype=scale.dtype, device=scale.device)
+    return (1 - (place[..., None] - sources).abs()).relu()

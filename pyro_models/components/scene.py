@@ -1,0 +1,24 @@
+"""What is where in a video, whatever model says so: the common ground of metrics and pictures."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Objects of a batch of videos; leading dims are (*particles, sequences, time). Any field may be None.
+
+    Attributes:
+        presence: (..., objects), 1 where an object exists, else 0, or a probability.
+        positions: (..., objects, 2), middles, pixels (x, y) from the middle of the top left pixel.
+        box_sizes: (..., objects, 2), width and height of the objects' boxes, pixels.
+        masks: (..., objects, height, width), how far a pixel belongs to an object.
+        appearance: (..., objects, feature), codes of what objects look like.
+    """
+
+    presence: Tensor | None = None
+    positions: Tensor | None = None
+    box_sizes: Tensor | None = None
+    masks: Tensor | None = None
+    appearance: Tensor | None = None
