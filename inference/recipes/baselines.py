@@ -123,7 +123,7 @@ class MarkovRecipe(Recipe):
     num_validation: int = 500
     num_test: int = 500
     epochs: int = 400
-    learning_rate: float = 0.002
+    learning_rate: float = 0.001
 
     @property
     def label(self) -> str:
@@ -157,11 +157,11 @@ _CPU = {"channels": 16, "epochs": 100, "pretraining_epochs": 20}  # epochs of co
 _BOX = {
     "ae-rnn": RecurrentCodesRecipe(),
     "vae-rnn": RecurrentCodesRecipe(variational=True),
-    "bilstm": RecurrentCodesRecipe(predictor="bidirectional"),
+    "bilstm": RecurrentCodesRecipe(variational=True, predictor="bidirectional"),  # the better codes of the two
 }
 RECIPES: dict[str, Recipe] = {
     **{f"{name}-box": recipe for name, recipe in _BOX.items()},
     **{f"{name}-box-cpu": replace(recipe, **_CPU) for name, recipe in _BOX.items()},
     "dmm-pendulum": MarkovRecipe(),
-    "dvbf-pendulum": MarkovRecipe(model="dvbf"),
+    "dvbf-pendulum": MarkovRecipe(model="dvbf", learning_rate=0.002),  # at which the deep Markov model collapses
 }
