@@ -1,12 +1,12 @@
 """The stages of a training run: which parameters learn, under which weights, for how long."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from inference.runs import describe
 from inference.schedules import Schedule
@@ -23,6 +23,8 @@ class Stage:
             the begin of the run, not of the stage); see `SiteWeights`.
         prepare: called with model and guide before the stage's first step, to initialise or rearrange parameters.
         fresh_optimizer: begin with a new optimizer; otherwise it keeps its moments from the stage before.
+        buffers: values of buffers `model.<name>` and `guide.<name>`, numbers or functions of the global step: a prior
+            that is annealed, say. As this changes the model, the best weights are chosen anew in the stage after it.
 
     Raises:
         ValueError: if `steps` is not positive.
@@ -33,6 +35,7 @@ class Stage:
     site_weights: Mapping[str, Schedule] = field(default_factory=dict)
     prepare: Callable[[nn.Module, nn.Module], None] | None = None
     fresh_optimizer: bool = True
+    buffers: Mapping[str, Schedule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -44,6 +47,7 @@ class Stage:
             "steps": self.steps,
             "frozen": list(self.frozen),
             "site_weights": {name: describe(weight) for name, weight in self.site_weights.items()},
+            "buffers": {name: describe(value) for name, value in self.buffers.items()},
             "prepare": describe(self.prepare),
             "fresh_optimizer": self.fresh_optimizer,
         }
@@ -59,6 +63,24 @@ def learnable_parameters(model: nn.Module, guide: nn.Module) -> dict[str, nn.Par
                 known.add(id(parameter))
                 named[f"{prefix}.{name}"] = parameter
     return named
+
+
+def scheduled_buffers(model: nn.Module, guide: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """Buffers by name.
+
+    Raises:
+        ValueError: if there is no buffer of a name; names the nearest.
+    """
+    known = {
+        f"{prefix}.{name}": buffer
+        for prefix, module in (("model", model), ("guide", guide))
+        for name, buffer in module.named_buffers()
+    }
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.0)
+            raise ValueError(f"buffers: there is no buffer {name!r}; the nearest is {near[0] if near else None!r}")
+    return {name: known[name] for name in names}
 
 
 def split_frozen(

@@ -18,7 +18,7 @@ from inference.nonfinite import inspect_step
 from inference.progress import Interrupts, ProgressBar, TensorBoard
 from inference.runs import RunFolder, changed_fields, describe
 from inference.schedules import Number, Schedule, value_at
-from inference.stages import Stage, learnable_parameters, split_frozen
+from inference.stages import Stage, learnable_parameters, scheduled_buffers, split_frozen
 from inference.svi import SVI, NonFiniteError
 from videos import VideoBatch, VideoSource
 
@@ -103,6 +103,8 @@ class TrainingLoop:
         self.device = next(iter(self.parameters.values())).device
         for stage in stages:
             split_frozen(self.parameters, stage.frozen)
+        names = dict.fromkeys(name for stage in stages for name in stage.buffers)
+        self.buffers = scheduled_buffers(model, guide, names)
         self.stage, self.step, self.svi = -1, 0, None
         self.window, self.window_steps = torch.zeros((), device=self.device), 0
         self.last_loss: float | None = None
@@ -199,6 +201,8 @@ class TrainingLoop:
         """Begin a stage: rearrange, freeze, and make its optimizer."""
         stage = self.stages[index]
         previous = None if self.svi is None or stage.fresh_optimizer else self.svi.optimizer
+        if index > 0 and self.stages[index - 1].buffers:
+            self.best_bound = self.best_step = None  # bounds of another model
         if stage.prepare is not None:
             stage.prepare(self.model, self.guide)
         self._set_stage(index)
@@ -230,10 +234,12 @@ class TrainingLoop:
     # one step
 
     def _batch(self) -> tuple[Any, ...]:
-        """The arguments of this step, with the learning rate set."""
+        """The arguments of this step, with the learning rate and the buffers set."""
         assert self.svi is not None
         for group in self.svi.optimizer.param_groups:
             group["lr"] = value_at(self.options.learning_rate, self.step)
+        for name, schedule in self.stages[self.stage].buffers.items():
+            self.buffers[name].fill_(value_at(schedule, self.step))
         return self.source.batch(self.step).to(self.device).arguments
 
     def _take_step(self) -> None:
@@ -277,6 +283,8 @@ class TrainingLoop:
         }
         for name, weight in self.stages[self.stage].site_weights.items():
             record[f"site_weight/{name}"] = value_at(weight, self.step - 1)
+        for name, value in self.stages[self.stage].buffers.items():
+            record[f"buffer/{name}"] = value_at(value, self.step - 1)
         return record
 
     def _validate(self) -> float | None:

@@ -6,7 +6,7 @@ from torch import nn
 
 from inference import Stage
 from inference.schedules import LinearRamp
-from inference.stages import learnable_parameters, split_frozen
+from inference.stages import learnable_parameters, scheduled_buffers, split_frozen
 
 
 class Guide(PyroModule):
@@ -39,6 +39,15 @@ def test_settings_are_plain_and_the_same_in_every_process():
     assert settings["site_weights"] == {"z": "LinearRamp(start=0.0, end=1.0, steps=4, begin=0)"}
     assert "0x" not in settings["prepare"]
     assert settings["frozen"] == ["model.a"]
+
+
+def test_buffers_are_found_by_name():
+    model = nn.BatchNorm1d(2)
+    found = scheduled_buffers(model, Guide(model), ["model.running_mean", "guide.model.running_var"])
+    assert found["model.running_mean"] is model.running_mean
+    assert found["guide.model.running_var"] is model.running_var
+    with pytest.raises(ValueError, match="there is no buffer 'model.runing_mean'; the nearest is 'model.running_mean'"):
+        scheduled_buffers(model, Guide(model), ["model.runing_mean"])
 
 
 def test_a_stage_has_steps():

@@ -15,7 +15,7 @@ from pyro.infer import Trace_ELBO
 
 from inference import IWAE, RunFolder, Stage, train
 from inference.schedules import LinearRamp, StaircaseDecay
-from tests.inference.toy_training import VIDEOS, DiscreteModel, Sabotage, go, toys, values
+from tests.inference.toy_training import VIDEOS, DiscreteModel, FramesModel, Sabotage, go, toys, values
 from tests.oracles.closed_form_bounds import ToyParameters, log_evidence
 from videos import FixedVideos, VideoBatch
 
@@ -54,6 +54,36 @@ def test_metrics_are_window_means_with_schedules_and_bounds(tmp_path):
     means, *_ = (run for _, run, *_ in [go(tmp_path / "means", stages=[Stage(4)], log_every=4)])
     losses = [record["loss"] for record in every.metrics()]
     assert means.metrics()[0]["loss"] == pytest.approx(sum(losses) / 4)
+
+
+class WarmedModel(FramesModel):
+    """Counts, in a buffer, which values of another buffer it was run with."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters)
+        self.register_buffer("heat", torch.zeros((), dtype=torch.float64))
+        self.seen = []
+
+    def forward(self, frames, observed=None, controls=None):
+        if self.training:
+            self.seen.append(self.heat.item())
+        super().forward(frames, observed, controls)
+
+
+def test_buffers_follow_their_schedules_and_the_best_is_chosen_anew(tmp_path):
+    model, guide = WarmedModel(ToyParameters.make()), toys()[1]
+    ramp = {"model.heat": LinearRamp(1.0, 0.0, 4)}
+    stages = [Stage(4, buffers=ramp), Stage(4, buffers={"model.heat": -1.0})]
+    result, run, *_ = go(tmp_path / "run", model, guide, stages[:1], loss=Trace_ELBO(), validation=VideoBatch(VIDEOS))
+    assert model.seen[-4:] == [1.0, 0.75, 0.5, 0.25]
+    assert run.metrics()[-1]["buffer/model.heat"] == 0.25
+    assert result.best_step == 4
+    result, *_ = go(tmp_path / "run", model, guide, stages, loss=Trace_ELBO(), validation=VideoBatch(VIDEOS))
+    assert set(model.seen[-4:]) == {-1.0}
+    assert model.heat == -1.0
+    assert result.best_step == 8
+    with pytest.raises(ValueError, match="buffers: there is no buffer 'model.heart'; the nearest is 'model.heat'"):
+        go(tmp_path / "other", model, guide, [Stage(4, buffers={"model.heart": 1.0})])
 
 
 def test_frozen_parameters_stay_and_learn_again(tmp_path):
