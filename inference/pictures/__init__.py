@@ -6,6 +6,7 @@ from inference.pictures.code_weights import draw_weights_at_codes
 from inference.pictures.comparisons import draw_comparison
 from inference.pictures.error_curves import draw_errors_per_frame, draw_imputation_curves
 from inference.pictures.films import write_film
+from inference.pictures.scenes import draw_scenes
 from inference.pictures.strips import draw_shaded_videos, draw_strips
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "draw_comparison",
     "draw_errors_per_frame",
     "draw_imputation_curves",
+    "draw_scenes",
     "draw_shaded_videos",
     "draw_strips",
     "draw_weight_maps",
