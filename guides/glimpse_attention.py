@@ -33,6 +33,8 @@ class GlimpseAttentionGuide(PyroModule):
         model: the model served.
         hidden_dim: units of the LSTM, and of every hidden layer.
         baseline: whether to predict costs.
+        enumerate_presence: mark presences for `pyro.infer.TraceEnum_ELBO`, which sums over all of them: 2^N terms, and
+            no variance from presence.
         presence_bias: of u at the start; positive = look for objects first, and unlearn it.
         where_offset: added to the raw scales of z_where; smaller = surer of places at the start.
 
@@ -46,6 +48,7 @@ class GlimpseAttentionGuide(PyroModule):
         *,
         hidden_dim: int = 256,
         baseline: bool = False,
+        enumerate_presence: bool = False,
         presence_bias: float = 2.0,
         where_offset: float = -1.0,
     ) -> None:
@@ -62,6 +65,7 @@ class GlimpseAttentionGuide(PyroModule):
         self.what = mlp(model.glimpse_size**2, (hidden_dim,), 2 * model.what_dim)
         nn.init.constant_(self.presence.bias, presence_bias)
         self.where_offset = where_offset
+        self.enumerate_presence = enumerate_presence
         self.baseline_recurrence = nn.LSTMCell(inputs, hidden_dim) if baseline else None
         self.baseline_value = nn.Linear(hidden_dim, 1).apply(glorot) if baseline else None
 
@@ -95,7 +99,7 @@ class GlimpseAttentionGuide(PyroModule):
             for index in range(1, model.num_slots + 1):
                 inputs = _concatenate(features, alive[..., None], alive[..., None] * where, alive[..., None] * what)
                 memory = _recur(self.recurrence, inputs, memory)
-                infer: Any = {}
+                infer: Any = {"enumerate": "parallel"} if self.enumerate_presence else {}
                 if self.baseline_recurrence is not None and self.baseline_value is not None:
                     baseline_memory = _recur(self.baseline_recurrence, inputs.detach(), baseline_memory)
                     value = self.baseline_value(baseline_memory[0])[..., 0] * alive.detach()

@@ -208,6 +208,8 @@ def _table(evaluation: Evaluation) -> str:
         f"R2 of positions      {value:10.4f}    {degree} map of codes"
         for degree, value in evaluation.position_r2.items()
     ]
+    if evaluation.counting is not None:
+        lines.append(f"counting accuracy    {evaluation.counting:10.4f}")
     for curve in evaluation.curves:
         levels = "  ".join(f"{level:g}: {error:.4f}" for level, error in zip(curve.levels, curve.errors, strict=True))
         lines.append(f"{curve.pattern:6} {curve.method:10}  {levels}")

@@ -13,10 +13,12 @@ from inference.estimators.traces import evaluation_mode
 from inference.evidence import Evidence, log_evidence
 from inference.host_memory import keep_freed_memory
 from inference.imputation_curves import PATTERNS, ImputationCurve, imputation_curve
+from inference.metrics.counting import counting_accuracy
 from inference.metrics.positions import fit_position_map
 from inference.queries import reconstruct
 from inference.recipe_runs import TrainedRun, with_tuples
 from inference.runs import RunFolder
+from pyro_models.components.scene import PlacesObjects
 
 EVALUATION = "evaluation.json"  # in the run's folder
 
@@ -55,6 +57,7 @@ class Evaluation:
         frames: frames in a sequence, to turn nats per sequence into nats per frame.
         position_r2: share of the variance of true positions that an affine and a quadratic map of the codes explain.
         curves: imputation errors, for models of binary frames.
+        counting: share of frames whose number of objects is right, one draw of the guide; None without objects.
     """
 
     recipe: str
@@ -63,6 +66,7 @@ class Evaluation:
     frames: int
     position_r2: Mapping[str, float]
     curves: tuple[ImputationCurve, ...]
+    counting: float | None = None
 
 
 def write_evaluation(run: RunFolder, evaluation: Evaluation) -> Path:
@@ -123,7 +127,7 @@ def evaluate(
     bounds = _bounds(run, num_particles, num_evidence_sequences, seed, progress)
     methods = getattr(run.guide, "completion_methods", ())
     curves = []
-    if getattr(run.recipe, "likelihood", "bernoulli") == "bernoulli":
+    if getattr(run.recipe, "likelihood", "bernoulli") == "bernoulli" and run.test.num_frames > 1:
         for pattern in PATTERNS:
             for method in (*methods, "last frame"):
                 curve = imputation_curve(
@@ -137,7 +141,18 @@ def evaluate(
         frames=run.test.num_frames,
         position_r2=_position_r2(run),
         curves=tuple(curves),
+        counting=_counting(run, seed),
     )
+
+
+def _counting(run: TrainedRun, seed: int) -> float | None:
+    """Of models that place objects, on videos that know theirs."""
+    if run.test.presence is None or not isinstance(run.model, PlacesObjects):
+        return None
+    with evaluation_mode(run.model, run.guide):
+        latents = reconstruct(run.model, run.guide, *run.test.arguments, seed=seed).latents
+    presence = run.model.scene(latents).presence
+    return None if presence is None else counting_accuracy(presence, run.test.presence).item()
 
 
 def _bounds(run: TrainedRun, num_particles: int, num_sequences: int, seed: int, progress: bool) -> Bounds | None:

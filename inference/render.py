@@ -13,6 +13,7 @@ from inference.pictures import (
     code_grid,
     draw_code_trajectories,
     draw_imputation_curves,
+    draw_scenes,
     draw_shaded_videos,
     draw_strips,
     draw_weight_maps,
@@ -24,10 +25,12 @@ from inference.recipe_runs import TrainedRun
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
 from pyro_models.components.dynamics_mixture import WindowDynamicsMixture
 from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
+from pyro_models.components.scene import PlacesObjects, Scene
 from videos.batch import VideoBatch
 from videos.missing import gap, tail
 
 NUM_SHOWN = 4  # sequences in a picture
+NUM_SCENES = 16  # in a picture of still scenes
 NUM_FIRST = 4  # frames seen before the gap, and by the generation
 
 
@@ -43,6 +46,8 @@ def render(run: TrainedRun, folder: Path | None = None) -> list[Path]:
     """
     folder = run.folder.path / "pictures" if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(run.model, PlacesObjects) and run.test.num_frames == 1:
+        return _draw_objects(run, run.model, folder)
     videos = run.test.select(slice(0, NUM_SHOWN))
     size = (videos.num_sequences, videos.num_frames)
     observed = gap(*size, length=max(1, videos.num_frames - 2 * NUM_FIRST), start=NUM_FIRST).to(videos.frames.device)
@@ -63,6 +68,24 @@ def render(run: TrainedRun, folder: Path | None = None) -> list[Path]:
     written.append(_save(draw_shaded_videos(shown), folder / "generated.png"))
     written += _draw_codes(run, videos, answers, folder)
     return written + _draw_curves(run, folder)
+
+
+def _draw_objects(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[Path]:
+    """Still scenes with the objects that were found in them, and scenes from the prior."""
+    videos = run.test.select(slice(0, NUM_SCENES))
+    answer = reconstruct(run.model, run.guide, *videos.arguments, seed=0)
+    drawn = generate(run.model, NUM_SCENES, 1, seed=0)
+    written = []
+    for name, frames, expected, latents, presence in (
+        ("scenes", videos.frames, answer.frames, answer.latents, videos.presence),
+        ("generated", drawn.frames, drawn.frames, drawn.latents, None),
+    ):
+        scene = model.scene(latents)
+        fields = {key: value[:, 0] for key, value in vars(scene).items() if value is not None}
+        truth = None if presence is None else presence[:, 0].sum(-1)
+        figure = draw_scenes(frames[:, 0, 0], expected[:, 0, 0], Scene(**fields), truth)
+        written.append(_save(figure, folder / f"{name}.png"))
+    return written
 
 
 def _draw_codes(run: TrainedRun, videos: VideoBatch, answers: Mapping[str, Imputation], folder: Path) -> list[Path]:

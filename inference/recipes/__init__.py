@@ -1,10 +1,11 @@
 """Typed configurations, each of which reproduces one row of one paper."""
 
+from inference.recipes.air import RECIPES as AIR
 from inference.recipes.baselines import RECIPES as BASELINES
 from inference.recipes.kalman_vae import RECIPES as KALMAN_VAE
 from inference.recipes.recipe import OptionError, Recipe, Splits
 
-RECIPES: dict[str, Recipe] = {**KALMAN_VAE, **BASELINES}
+RECIPES: dict[str, Recipe] = {**KALMAN_VAE, **BASELINES, **AIR}
 """Name on the command line -> recipe."""
 
 __all__ = ["RECIPES", "OptionError", "Recipe", "Splits"]

@@ -16,7 +16,7 @@ from pyro.nn import PyroModule
 
 from inference.schedules import Schedule
 from inference.training import Stage
-from videos import SIMULATORS, FixedVideos, VideoBatch, load_videos
+from videos import SIMULATORS, FixedVideos, VideoBatch, VideoSource, load_videos
 from videos.missing import random_drop
 
 DATA_FILES = {"box": "box", "box-gravity": "box_gravity", "polygon": "polygon", "pong": "pong", "pendulum": "pendulum"}
@@ -164,7 +164,7 @@ class Recipe(ABC):
             source=f"{stem}.npz",
         )
 
-    def training_source(self, train: VideoBatch) -> FixedVideos:
+    def training_source(self, train: VideoBatch) -> VideoSource:
         """Shuffled batches of the training videos, with missing frames if the recipe says so."""
         pattern = partial(random_drop, probability=self.missing, keep_first=3) if self.missing else None
         return FixedVideos(train, self.batch_size, self.seed, missing=pattern, redraw_missing=self.redraw_missing)

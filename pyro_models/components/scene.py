@@ -1,6 +1,8 @@
 """What is where in a video, whatever model says so: the common ground of metrics and pictures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -22,3 +24,12 @@ class Scene:
     box_sizes: Tensor | None = None
     masks: Tensor | None = None
     appearance: Tensor | None = None
+
+
+@runtime_checkable
+class PlacesObjects(Protocol):
+    """A model that can say what is where."""
+
+    def scene(self, latents: Mapping[str, Tensor]) -> Scene:
+        """The objects of given values of the latent sites, laid out as in the model."""
+        ...

@@ -1,0 +1,165 @@
+"""Attend, infer, repeat on scenes of digits, by one estimator or another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pyro
+import torch
+from pyro.infer import ELBO, RenyiELBO, TraceEnum_ELBO, TraceGraph_ELBO
+from pyro.nn import PyroModule
+
+from guides.glimpse_attention import GlimpseAttentionGuide
+from inference.estimators import VIMCO, WakeSleep
+from inference.recipes.recipe import OptionError, Recipe, Splits
+from inference.schedules import CosineRamp, GeometricRamp, Schedule
+from inference.stages import Stage
+from pyro_models.air import AttendInferRepeat
+from videos import EndlessVideos, StillDigits, VideoBatch, VideoSource
+
+LOSSES: dict[str, Callable[[int], ELBO]] = {
+    "vimco": VIMCO,
+    "wake-sleep": WakeSleep,
+    "graph": lambda num_particles: TraceGraph_ELBO(),
+    "enumeration": lambda num_particles: TraceEnum_ELBO(),
+    "renyi": lambda num_particles: RenyiELBO(num_particles=num_particles, vectorize_particles=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AIRRecipe(Recipe):
+    """Scenes of zero to two digits, new ones at every step; the prior of the count is annealed.
+
+    At first one more object is likely, so that objects are tried and learned; then ever less so, until an object has to
+    pay for itself. An epoch is `num_train` scenes.
+
+    Attributes:
+        frame_size: height and width of a scene, pixels.
+        digit_scale: size of digits; 1 = MNIST's 20 pixels.
+        estimator: of the gradient of presence: vimco; wake-sleep; graph (score function with a neural baseline);
+            enumeration (exact, of all presences); renyi (none at all: Pyro's, a known failure).
+        num_particles: of vimco, wake-sleep and renyi.
+        num_slots: largest number of objects.
+        what_dim: size of an object's appearance.
+        glimpse_size: height and width of a glimpse, pixels.
+        hidden_dim: units of the guide's layers.
+        first_another: prior probability of one more object at the start.
+        last_another: and at the end.
+        annealing_epochs: epochs in which it falls, by a constant factor a step.
+    """
+
+    paper: ClassVar[str] = "Eslami et al. 2016, section 4.1 (multi-MNIST); AIR of Kosiorek et al. 2018, table 1"
+
+    @property
+    def label(self) -> str:
+        """Name of the model in the paper's figures and tables."""
+        return "AIR"
+
+    world: str = "multi-mnist"
+    frame_size: int = 50
+    digit_scale: float = 1.0
+    estimator: str = "vimco"
+    num_particles: int = 5
+    num_slots: int = 3
+    what_dim: int = 50
+    glimpse_size: int = 20
+    hidden_dim: int = 256
+    first_another: float = 0.9
+    last_another: float = 0.001
+    annealing_epochs: int = 20
+    num_train: int = 64_000
+    num_validation: int = 500
+    num_test: int = 1000
+    batch_size: int = 64
+    epochs: int = 40
+    learning_rate: float = 0.001
+    clip_norm: float | None = None
+
+    def simulator(self, split: str) -> StillDigits:
+        """Scenes of the digits of a split."""
+        folder = None if self.data is None else self.data
+        return StillDigits(size=self.frame_size, digit_scale=self.digit_scale, split=split, folder=folder)
+
+    def splits(self) -> Splits:
+        """Validation and test scenes of digits that training never sees, and one batch of training scenes.
+
+        `data`, if given, is a folder with MNIST's files.
+
+        Raises:
+            OptionError: if the world is another one.
+            FileNotFoundError: if `data` lacks a file.
+        """
+        if self.world != "multi-mnist":
+            raise OptionError(f"--world: expected multi-mnist for scenes of digits, got {self.world!r}")
+        sizes = {
+            "train": min(self.batch_size, self.num_train),
+            "validation": self.num_validation,
+            "test": self.num_test,
+        }
+        parts = [
+            self.simulator(split).simulate(size, torch.Generator().manual_seed(seed))
+            for (split, size), seed in zip(sizes.items(), (1_000_000 + self.seed, 2_000_000, 3_000_000), strict=True)
+        ]
+        return Splits(*parts, source=f"scenes of digits: {self.simulator('train')}")
+
+    def training_source(self, train: VideoBatch) -> VideoSource:
+        """New scenes at every step."""
+        return EndlessVideos(self.simulator("train"), self.batch_size, self.seed)
+
+    def build(self) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised from the seed."""
+        if self.estimator not in LOSSES:
+            raise OptionError(f"--estimator: expected one of {', '.join(LOSSES)}, got {self.estimator!r}")
+        pyro.set_rng_seed(self.seed)
+        model = AttendInferRepeat(
+            (1, self.frame_size, self.frame_size),
+            num_slots=self.num_slots,
+            what_dim=self.what_dim,
+            glimpse_size=self.glimpse_size,
+            another=self.last_another,
+        )
+        guide = GlimpseAttentionGuide(
+            model,
+            hidden_dim=self.hidden_dim,
+            baseline=self.estimator == "graph",
+            enumerate_presence=self.estimator == "enumeration",
+        )
+        return model, guide
+
+    def loss(self) -> ELBO:
+        """The bound and its gradient."""
+        return LOSSES[self.estimator](self.num_particles)
+
+    def stages(self) -> list[Stage]:
+        """The prior of the count falls, then stands."""
+        falling = self.annealing_epochs * self.steps_per_epoch
+        if not 0 < falling < self.num_steps:
+            raise OptionError(
+                f"--annealing-epochs: expected 1 to epochs - 1 = {self.epochs - 1}, got {self.annealing_epochs}"
+            )
+        ramp = GeometricRamp(self.first_another, self.last_another, falling)
+        return [
+            Stage(falling, buffers={"model.another": ramp}),
+            Stage(self.num_steps - falling, buffers={"model.another": self.last_another}, fresh_optimizer=False),
+        ]
+
+    def schedule(self) -> Schedule:
+        """Half a cosine down to zero."""
+        return CosineRamp(self.learning_rate, 0.0, self.num_steps)
+
+
+_AIR = AIRRecipe()
+RECIPES: dict[str, Recipe] = {
+    "air": _AIR,
+    "air-small": replace(
+        _AIR,
+        frame_size=28,
+        digit_scale=0.5,
+        what_dim=20,
+        glimpse_size=10,
+        hidden_dim=128,
+        num_train=6400,
+        epochs=40,
+        annealing_epochs=30,
+    ),
+}
