@@ -268,6 +268,23 @@ def steps_section(path: Path) -> list[str]:
     ]
 
 
+def particles_section(path: Path) -> list[str]:
+    """Milliseconds of steps with several particles."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text())
+    counts = list(dict.fromkeys(count for row in record["milliseconds"].values() for count in row))
+    rows = []
+    for name, row in record["milliseconds"].items():
+        first = int(next(iter(row)))
+        cells = [f"{row[count]:.1f}" if count in row else "" for count in counts]
+        last = list(row)[-1]
+        share = row[last] / (int(last) / first * row[str(first)])
+        rows.append((name, *cells, f"{share:.0%} of {int(last) // first} times K = {first}"))
+    header = ["milliseconds of a gradient step", *(f"K = {count}" for count in counts), f"K = {counts[-1]} costs"]
+    return [*table(header, rows), origin(record["provenance"]), ""]
+
+
 def origin(entry: dict) -> str:
     """One line on what measured something, at which commit, where."""
     machine = entry["machine"]
@@ -295,7 +312,7 @@ def marginal_section(path: Path) -> list[str]:
     return [path.read_text().strip(), ""] if path.is_file() else []
 
 
-def write(runs: Sequence[Run], steps: Path, marginal: Path) -> str:
+def write(runs: Sequence[Run], records: Path) -> str:
     """The whole document."""
     worlds = {"box": "A ball in a box", "box-gravity": "With gravity", "polygon": "In a polygon", "pong": "Pong"}
     lines = [
@@ -320,8 +337,9 @@ def write(runs: Sequence[Run], steps: Path, marginal: Path) -> str:
         lines += ["## Pendulum (table 1, claim C9)", "", *pendulum_section(pendulum)]
     for title, section in (
         ("One model, its guides", guides_section(runs)),
-        ("Time of a training step", steps_section(steps)),
-        ("The exact Gaussian marginal beside its peers", marginal_section(marginal)),
+        ("Time of a training step", steps_section(records / "training_step.json")),
+        ("What particles cost", particles_section(records / "particles.json")),
+        ("The exact Gaussian marginal beside its peers", marginal_section(records / "gaussian_marginal.md")),
     ):
         if section:
             lines += [f"## {title}", "", *section]
@@ -339,8 +357,7 @@ def main() -> None:
     for path in options.runs:
         keep_records(path, options.records)
     runs = read_runs(sorted(options.records.iterdir()))
-    text = write(runs, options.records / "training_step.json", options.records / "gaussian_marginal.md")
-    options.output.write_text(text)
+    options.output.write_text(write(runs, options.records))
     print(options.output)
 
 
