@@ -9,6 +9,7 @@ from jaxtyping import Float
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from guides.missing_frames import where_seen
 from pyro_models.air import AttendInferRepeat
 from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
@@ -111,24 +112,16 @@ class GlimpseAttentionGuide(PyroModule):
                 alive = alive * pyro.sample(f"z_pres_{index}", dist.Bernoulli(chance * alive), infer=infer)
                 mean, scale = self.where(memory[0]).chunk(2, -1)
                 law = _gaussian(model.where_mean + mean, scale + self.where_offset)
-                law = _choose(seen, law, model.where_law())
+                law = where_seen(seen, law, model.where_law())
                 where = pyro.sample(f"z_where_{index}", law.mask(alive > 0))
                 glimpses = read_glimpses(images, Windows.from_logits(where), (model.glimpse_size, model.glimpse_size))
-                law = _choose(seen, _gaussian(*self.what(glimpses.flatten(-2)).chunk(2, -1)), model.what_law())
+                law = where_seen(seen, _gaussian(*self.what(glimpses.flatten(-2)).chunk(2, -1)), model.what_law())
                 what = pyro.sample(f"z_what_{index}", law.mask(alive > 0))
 
 
 def _gaussian(mean: Float[Tensor, "*batch event"], scale: Float[Tensor, "*batch event"]) -> dist.Independent:
     """A diagonal Gaussian from means and raw scales, whose standard deviations stay above 0.01."""
     return dist.Normal(mean, nn.functional.softplus(scale) + 0.01).to_event(1)
-
-
-def _choose(seen: Tensor | None, law: dist.Independent, prior: dist.Independent) -> dist.Independent:
-    """The guide's law where the frame is seen, the model's elsewhere."""
-    if seen is None:
-        return law
-    mean = torch.where(seen[..., None], law.mean, prior.mean)
-    return dist.Normal(mean, torch.where(seen[..., None], law.stddev, prior.stddev)).to_event(1)
 
 
 def _concatenate(*values: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ from typing import cast
 import pyro
 import pyro.distributions as dist
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from guides.missing_frames import where_seen
 from guides.stepwise import StepwiseGuide
 from pyro_models.components.arguments import check_video
 from pyro_models.components.controls import with_control, without_first
@@ -142,7 +143,7 @@ class RecurrentGuide(StepwiseGuide):
         law = self._law(before, context.features[:, index])
         if context.observed is not None:
             prior = transition.initial_law() if state is None else transition.law(before, control)
-            law = _choose(context.observed[:, index], law, prior)
+            law = where_seen(context.observed[:, index], law, prior)
         variable = draw(self.model.site(index), law)
         if state is None:
             return variable, transition.initial_state(variable)
@@ -166,9 +167,3 @@ class RecurrentGuide(StepwiseGuide):
         end = self.end.expand(1, frames.shape[0], -1).contiguous()
         output, _ = self.backward_network(inputs.flip(1), end)
         return output.flip(1)
-
-
-def _choose(seen: Bool[Tensor, " sequences"], law: dist.Independent, prior: dist.Independent) -> dist.Independent:
-    """The guide's law where the frame is seen, the model's elsewhere; both are diagonal Gaussians."""
-    mean = torch.where(seen.unsqueeze(-1), law.mean, prior.mean)
-    return dist.Normal(mean, torch.where(seen.unsqueeze(-1), law.stddev, prior.stddev)).to_event(1)

@@ -103,8 +103,7 @@ class TrainingLoop:
         self.device = next(iter(self.parameters.values())).device
         for stage in stages:
             split_frozen(self.parameters, stage.frozen)
-        names = dict.fromkeys(name for stage in stages for name in stage.buffers)
-        self.buffers = scheduled_buffers(model, guide, names)
+        self.buffers = scheduled_buffers(model, guide, {name: 0 for stage in stages for name in stage.buffers})
         self.stage, self.step, self.svi = -1, 0, None
         self.window, self.window_steps = torch.zeros((), device=self.device), 0
         self.last_loss: float | None = None
@@ -354,9 +353,8 @@ class TrainingLoop:
             self._explain(error, error.step)
         largest = torch.stack(torch._foreach_norm(list(self.parameters.values()), torch.inf))
         if not bool(torch.isfinite(largest).all()):
-            names = [
-                name for name, value in zip(self.parameters, largest.tolist(), strict=True) if not math.isfinite(value)
-            ]
+            named = zip(self.parameters, largest.tolist(), strict=True)
+            names = [name for name, value in named if not math.isfinite(value)]
             step = self.step - 1
             raise NonFiniteError(
                 f"step {step}: after the update {names[0]!r} is not finite, though loss and gradient were; "
