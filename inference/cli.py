@@ -12,6 +12,7 @@ import torch
 from inference.comparison import compare
 from inference.demo import run_demo
 from inference.evaluation import Evaluation, evaluate, run_evidence, write_evaluation
+from inference.pictures import draw_comparison
 from inference.recipe_runs import load_run, train_recipe
 from inference.recipes import RECIPES, OptionError
 from inference.render import render
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument("runs", type=Path, nargs="+", metavar="run")
     comparison.add_argument("--num-particles", type=int, default=1000)
     comparison.add_argument("--num-sequences", type=int, default=100)
+    comparison.add_argument("--picture", type=Path, help="file to draw the comparison into, such as compare.png")
     comparison.add_argument("--device", default="cpu")
 
     pictures = command("render", _render, "draw a run's reconstructions, imputations, codes and learning curve")
@@ -162,7 +164,11 @@ def _compare(options: argparse.Namespace, rest: list[str]) -> int:
         )
         for path in options.runs
     }
-    print(compare(evidence))
+    comparison = compare(evidence)
+    print(comparison)
+    if options.picture is not None:
+        draw_comparison(comparison).savefig(options.picture)
+        print(options.picture)
     return 0
 
 

@@ -119,7 +119,14 @@ def test_compare(run, capsys):
     other = run.with_name("other")
     assert main(["train", "kvae-demo", "--run", str(other), "--quiet", *TINY, "--seed", "1"]) == 0
     capsys.readouterr()
-    assert main(["compare", str(run), str(other), "--num-particles", "4", "--num-sequences", "3"]) == 0
+    picture = other.parent / "compare.png"
+    assert (
+        main(
+            ["compare", str(run), str(other), "--num-particles", "4", "--num-sequences", "3", "--picture", str(picture)]
+        )
+        == 0
+    )
+    assert picture.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "tiny" in printed
     assert "other" in printed
