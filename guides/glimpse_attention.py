@@ -1,5 +1,6 @@
 """A guide that looks at one object after the other, through a window that it has placed itself."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -43,6 +44,8 @@ class GlimpseAttentionGuide(PyroModule):
         ValueError: if frames, observed or controls have the wrong shape.
     """
 
+    completion_methods = ("modes",)
+
     def __init__(
         self,
         model: AttendInferRepeat,
@@ -83,40 +86,92 @@ class GlimpseAttentionGuide(PyroModule):
             observed: bool (sequences, time), None = all.
             controls: None.
         """
+        with (
+            pyro.plate("sequences", frames.shape[0], dim=-1),
+            pyro.plate("time", frames.shape[1], dim=-2),
+        ):
+
+            def sample(name: str, law: Any, alive: Tensor, infer: Any) -> Tensor:
+                return pyro.sample(name, law if law.event_shape == () else law.mask(alive > 0), infer=infer)
+
+            self._unroll(frames, observed, controls, sample)
+
+    @torch.no_grad()
+    def complete(
+        self,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        method: str = "modes",
+        num_samples: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Objects of all frames: present if that is more likely than not, and then where and what they are on average.
+
+        Args:
+            frames: (sequences, time, 1, height, width).
+            observed: bool (sequences, time), None = all.
+            controls: None.
+            method: "modes".
+            num_samples: number of draws, or None for the above.
+
+        Returns:
+            A value (time, sequences, ...) for each site of the model; with draws (num_samples, time, sequences, ...).
+
+        Raises:
+            ValueError: if the method is not "modes".
+        """
+        if method not in self.completion_methods:
+            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        batch = (() if num_samples is None else (num_samples,)) + (frames.shape[1], frames.shape[0])
+
+        def sample(name: str, law: Any, alive: Tensor, infer: Any) -> Tensor:
+            if num_samples is not None:
+                return law.expand(batch).sample()
+            return (law.mean > 0.5).to(law.mean) if law.event_shape == () else law.mean
+
+        return self._unroll(frames, observed, controls, sample)
+
+    def _unroll(
+        self,
+        frames: Tensor,
+        observed: Tensor | None,
+        controls: Tensor | None,
+        sample: Callable[[str, Any, Tensor, Any], Tensor],
+    ) -> dict[str, Tensor]:
+        """Go from slot to slot; `sample` turns a name, a law, presence and Pyro's options into a value."""
         model = self.model
         frames = check_video(frames, observed, controls, model.frame_shape, 0)
-        num_sequences, num_frames = frames.shape[:2]
         images = frames[:, :, 0].transpose(0, 1)
         features = self.features(images.flatten(-2))
         seen = None if observed is None else observed.T
-        with (
-            pyro.plate("sequences", num_sequences, dim=-1),
-            pyro.plate("time", num_frames, dim=-2),
-        ):
-            alive = images.new_ones(num_frames, num_sequences)
-            where = images.new_zeros(num_frames, num_sequences, model.where_mean.shape[-1])
-            what = images.new_zeros(num_frames, num_sequences, model.what_dim)
-            memory = baseline_memory = None
-            for index in range(1, model.num_slots + 1):
-                inputs = _concatenate(features, alive[..., None], alive[..., None] * where, alive[..., None] * what)
-                memory = _recur(self.recurrence, inputs, memory)
-                infer: Any = {"enumerate": "parallel"} if self.enumerate_presence else {}
-                if self.baseline_recurrence is not None and self.baseline_value is not None:
-                    baseline_memory = _recur(self.baseline_recurrence, inputs.detach(), baseline_memory)
-                    value = self.baseline_value(baseline_memory[0])[..., 0] * alive.detach()
-                    while value.dim() > 1 and value.shape[0] == 1:
-                        value = value[0]  # Pyro's costs come without leading singletons, and it compares shapes
-                    infer["baseline"] = {"baseline_value": value}
-                chance = self.presence(memory[0])[..., 0].sigmoid()
-                chance = chance if seen is None else torch.where(seen, chance, model.another)
-                alive = alive * pyro.sample(f"z_pres_{index}", dist.Bernoulli(chance * alive), infer=infer)
-                mean, scale = self.where(memory[0]).chunk(2, -1)
-                law = _gaussian(model.where_mean + mean, scale + self.where_offset)
-                law = where_seen(seen, law, model.where_law())
-                where = pyro.sample(f"z_where_{index}", law.mask(alive > 0))
-                glimpses = read_glimpses(images, Windows.from_logits(where), (model.glimpse_size, model.glimpse_size))
-                law = where_seen(seen, _gaussian(*self.what(glimpses.flatten(-2)).chunk(2, -1)), model.what_law())
-                what = pyro.sample(f"z_what_{index}", law.mask(alive > 0))
+        alive = torch.ones_like(features[..., 0])
+        where = images.new_zeros(*alive.shape, model.where_mean.shape[-1])
+        what = images.new_zeros(*alive.shape, model.what_dim)
+        memory = baseline_memory = None
+        values = {}
+        for index in range(1, model.num_slots + 1):
+            inputs = _concatenate(features, alive[..., None], alive[..., None] * where, alive[..., None] * what)
+            memory = _recur(self.recurrence, inputs, memory)
+            infer: Any = {"enumerate": "parallel"} if self.enumerate_presence else {}
+            if self.baseline_recurrence is not None and self.baseline_value is not None:
+                baseline_memory = _recur(self.baseline_recurrence, inputs.detach(), baseline_memory)
+                value = self.baseline_value(baseline_memory[0])[..., 0] * alive.detach()
+                while value.dim() > 1 and value.shape[0] == 1:
+                    value = value[0]  # Pyro's costs come without leading singletons, and it compares shapes
+                infer["baseline"] = {"baseline_value": value}
+            chance = self.presence(memory[0])[..., 0].sigmoid()
+            chance = chance if seen is None else torch.where(seen, chance, model.another)
+            presence = sample(f"z_pres_{index}", dist.Bernoulli(chance * alive), alive, infer)
+            alive = alive * presence
+            mean, scale = self.where(memory[0]).chunk(2, -1)
+            law = _gaussian(model.where_mean + mean, scale + self.where_offset)
+            where = sample(f"z_where_{index}", where_seen(seen, law, model.where_law()), alive, {})
+            glimpses = read_glimpses(images, Windows.from_logits(where), (model.glimpse_size, model.glimpse_size))
+            law = _gaussian(*self.what(glimpses.flatten(-2)).chunk(2, -1))
+            what = sample(f"z_what_{index}", where_seen(seen, law, model.what_law()), alive, {})
+            values |= {f"z_pres_{index}": presence, f"z_where_{index}": where, f"z_what_{index}": what}
+        return values
 
 
 def _gaussian(mean: Float[Tensor, "*batch event"], scale: Float[Tensor, "*batch event"]) -> dist.Independent:
