@@ -157,7 +157,7 @@ _CPU = {"channels": 16, "epochs": 100, "pretraining_epochs": 20}  # epochs of co
 _BOX = {
     "ae-rnn": RecurrentCodesRecipe(),
     "vae-rnn": RecurrentCodesRecipe(variational=True),
-    "bilstm": RecurrentCodesRecipe(variational=True, predictor="bidirectional"),  # the better codes of the two
+    "bilstm": RecurrentCodesRecipe(predictor="bidirectional"),
 }
 RECIPES: dict[str, Recipe] = {
     **{f"{name}-box": recipe for name, recipe in _BOX.items()},
