@@ -113,8 +113,8 @@ class Evidence:
             `sample_stats` (log_weight of each draw), `observed_data`, and `evidence` (this record, by sequence).
 
         Raises:
-            ValueError: if `num_draws` is not positive, if the evidence was annealed, or if model, guide or videos do
-                not give these log weights.
+            ValueError: if `num_draws` is not positive, if particles were annealed or filtered, or if model, guide or
+                videos do not give these log weights.
         """
         from inference.posterior_draws import inference_data
 
@@ -178,28 +178,19 @@ def log_evidence(
         if number < 1:
             raise ValueError(f"{name}: expected at least 1, got {number}")
     args = (frames, observed, controls)
-    device = _device_of(model, guide)
     videos, mask = _digests(*args)
     weights = torch.empty(num_particles, num_sequences, dtype=torch.float64)
-    chunks = {**numbers, "sequences_per_chunk": sequences_per_chunk}
+    chunks = {**numbers, "sequences_per_chunk": sequences_per_chunk, "seed": seed}
+    if filtering is not None:
+        found = _filtered(filtering, model, guide, args, **chunks)
+    elif annealing is not None:
+        found = _annealed(annealing, model, guide, args, **chunks)
+    else:
+        found = ((*place, traces.log_weights()) for *place, traces in particle_chunks(model, guide, args, **chunks))
     with tqdm(total=weights.numel(), desc="evidence", unit="draw", disable=not progress, leave=False) as bar:
-        if filtering is not None:
-            for particles, sequences, row, column in _cells(num_sequences, **chunks):
-                batch = chunk_of(args, sequences, device)
-                with seeded(seed, column, row):
-                    chunk = _filtered(filtering, model, guide, batch, particles.stop - particles.start)
-                weights[particles, sequences] = chunk.to("cpu", torch.float64)
-                bar.update(chunk.numel())
-        else:
-            for particles, sequences, traces in particle_chunks(model, guide, args, **chunks, seed=seed):
-                if annealing is None:
-                    chunk = traces.log_weights()
-                else:
-                    batch = chunk_of(args, sequences, device)
-                    with seeded(seed, ANNEALING_STREAM, particles.start, sequences.start):
-                        chunk = annealed_log_weights(traces, model, guide, batch, annealing)
-                weights[particles, sequences] = chunk.to("cpu", torch.float64)
-                bar.update(chunk.numel())
+        for particles, sequences, chunk in found:
+            weights[particles, sequences] = chunk.to("cpu", torch.float64)
+            bar.update(chunk.numel())
     return Evidence(
         log_weights=weights,
         **_summaries(weights),
@@ -213,13 +204,27 @@ def log_evidence(
     )
 
 
+def _annealed(
+    annealing: Annealing, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: int
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Which particles, which sequences, and the log weights of their walks."""
+    for particles, sequences, traces in particle_chunks(model, guide, args, **chunks, seed=seed):
+        batch = chunk_of(args, sequences, _device_of(model, guide))
+        with seeded(seed, ANNEALING_STREAM, particles.start, sequences.start):
+            yield particles, sequences, annealed_log_weights(traces, model, guide, batch, annealing)
+
+
 def _filtered(
-    filtering: FIVO, model: Program, guide: Program, batch: tuple[Any, ...], count: int
-) -> Float[Tensor, "particles sequences"]:
-    """Log estimates of `count` filters for each sequence, run at once on as many copies of it."""
-    copies = [None if value is None else value.repeat(count, *[1] * (value.dim() - 1)) for value in batch]
-    with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
-        return filtering.run(model, guide, *copies).log_evidence.reshape(count, -1)
+    filtering: FIVO, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: int
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Which particles, which sequences, and log estimates: filters run at once, on as many copies of each sequence."""
+    for particles, sequences, row, column in _cells(_check_arguments(args), **chunks):
+        count = particles.stop - particles.start
+        batch = chunk_of(args, sequences, _device_of(model, guide))
+        copies = [None if value is None else value.repeat(count, *[1] * (value.dim() - 1)) for value in batch]
+        with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide), seeded(seed, column, row):
+            estimates = filtering.run(model, guide, *copies).log_evidence
+        yield particles, sequences, estimates.reshape(count, -1)
 
 
 def _digests(frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> tuple[str, str]:
@@ -227,9 +232,9 @@ def _digests(frames: Tensor, observed: Tensor | None, controls: Tensor | None) -
     mask = torch.ones(frames.shape[:2], dtype=torch.bool) if observed is None else observed.cpu()
     shape = (*mask.shape, *[1] * (frames.dim() - 2))
     seen = torch.where(mask.reshape(shape), frames.detach().cpu(), 0.0)
-    videos = sha256(seen.numpy().tobytes())
+    videos = sha256(seen.double().numpy().tobytes())
     if controls is not None:
-        videos.update(controls.detach().cpu().numpy().tobytes())
+        videos.update(controls.detach().cpu().double().numpy().tobytes())
     return videos.hexdigest()[:16], sha256(mask.numpy().tobytes()).hexdigest()[:16]
 
 
