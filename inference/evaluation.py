@@ -57,7 +57,8 @@ class Evaluation:
         frames: frames in a sequence, to turn nats per sequence into nats per frame.
         position_r2: share of the variance of true positions that an affine and a quadratic map of the codes explain.
         curves: imputation errors, for models of binary frames.
-        counting: share of frames whose number of objects is right, one draw of the guide; None without objects.
+        counting: share of frames whose number of objects is right, by what `reconstruct` gives (the likeliest objects);
+            None without objects.
     """
 
     recipe: str
@@ -152,7 +153,7 @@ def _counting(run: TrainedRun, seed: int) -> float | None:
     with evaluation_mode(run.model, run.guide):
         latents = reconstruct(run.model, run.guide, *run.test.arguments, seed=seed).latents
     presence = run.model.scene(latents).presence
-    return None if presence is None else counting_accuracy(presence, run.test.presence).item()
+    return None if presence is None else counting_accuracy(presence > 0.5, run.test.presence).item()
 
 
 def _bounds(run: TrainedRun, num_particles: int, num_sequences: int, seed: int, progress: bool) -> Bounds | None:
