@@ -77,8 +77,7 @@ class AIRRecipe(Recipe):
 
     def simulator(self, split: str) -> StillDigits:
         """Scenes of the digits of a split."""
-        folder = None if self.data is None else self.data
-        return StillDigits(size=self.frame_size, digit_scale=self.digit_scale, split=split, folder=folder)
+        return StillDigits(size=self.frame_size, digit_scale=self.digit_scale, split=split, folder=self.data)
 
     def splits(self) -> Splits:
         """Validation and test scenes of digits that training never sees, and one batch of training scenes.
@@ -86,11 +85,13 @@ class AIRRecipe(Recipe):
         `data`, if given, is a folder with MNIST's files.
 
         Raises:
-            OptionError: if the world is another one.
+            OptionError: if the world is another one, or frames shall be missing.
             FileNotFoundError: if `data` lacks a file.
         """
         if self.world != "multi-mnist":
             raise OptionError(f"--world: expected multi-mnist for scenes of digits, got {self.world!r}")
+        if self.missing:
+            raise OptionError(f"--missing: expected 0, as a scene is one frame, got {self.missing}")
         sizes = {
             "train": min(self.batch_size, self.num_train),
             "validation": self.num_validation,

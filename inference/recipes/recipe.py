@@ -133,7 +133,7 @@ class Recipe(ABC):
 
         Raises:
             FileNotFoundError: if `data` lacks a file.
-            OptionError: if the world is unknown or a file holds too few sequences.
+            OptionError: if the world is unknown or not one that comes in files, or a file holds too few sequences.
         """
         if self.world not in SIMULATORS:
             near = difflib.get_close_matches(self.world, SIMULATORS, n=1)
@@ -149,6 +149,10 @@ class Recipe(ABC):
                 for size, seed in zip(sizes, seeds, strict=True)
             ]
             return Splits(*parts, source=f"simulated: {simulator}")
+        if self.world not in DATA_FILES:
+            raise OptionError(
+                f"--data: there are files of {', '.join(DATA_FILES)}, not of {self.world!r}; leave it out"
+            )
         stem = Path(self.data) / DATA_FILES[self.world]
         train, test = load_videos(stem.with_suffix(".npz")), load_videos(stem.with_name(f"{stem.name}_test.npz"))
         num_kept = min(self.num_train, train.num_sequences - self.num_validation)

@@ -43,6 +43,8 @@ def test_the_prior_of_the_count_falls_and_then_stands():
         replace(recipe, estimator="vimcoo").build()
     with pytest.raises(OptionError, match="--world: expected multi-mnist"):
         replace(recipe, world="box").splits()
+    with pytest.raises(OptionError, match=r"--missing: expected 0, as a scene is one frame, got 0\.2"):
+        replace(recipe, missing=0.2).splits()
 
 
 def test_train_evaluate_render(tmp_path, capsys):

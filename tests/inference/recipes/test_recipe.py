@@ -67,8 +67,13 @@ def test_data_folder_is_read(recipe, tmp_path):
     splits = replace(recipe, data=tmp_path, num_validation=5, num_test=4).splits()
     assert [part.num_sequences for part in (splits.train, splits.validation, splits.test)] == [35, 5, 4]
     assert torch.equal(splits.validation.frames, train.frames[35:])
-    with pytest.raises(OptionError, match="--data: expected at least 38 sequences in .*box.npz, got 40|got 40"):
+    with pytest.raises(OptionError, match="--data: expected at least 52 sequences in .*box.npz, got 40"):
         replace(recipe, data=tmp_path, num_validation=20).splits()
+
+
+def test_worlds_without_files_are_named(recipe, tmp_path):
+    with pytest.raises(OptionError, match="--data: there are files of box, .*, not of 'moving-mnist'; leave it out"):
+        replace(recipe, world="moving-mnist", data=tmp_path).splits()
 
 
 def test_missing_file_is_named(recipe, tmp_path):
