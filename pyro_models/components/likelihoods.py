@@ -46,12 +46,12 @@ class GaussianFrames(nn.Module):
             )
         self.minimum_variance = minimum_variance
         excess = torch.full(frame_shape, initial_variance - minimum_variance)
-        self.slow_log_excess = nn.Parameter(excess.log() / STRIDE)
+        self.scaled_log_excess = nn.Parameter(excess.log() / STRIDE)
 
     @property
     def variance(self) -> Float[Tensor, "channels height width"]:
         """Variance of each pixel."""
-        return self.minimum_variance + (STRIDE * self.slow_log_excess).exp()
+        return self.minimum_variance + (STRIDE * self.scaled_log_excess).exp()
 
     def forward(self, output: Float[Tensor, "*batch channels height width"]) -> dist.Independent:
         """Law of a frame; its mean is the decoder's output."""

@@ -107,7 +107,7 @@ def test_linear_model_has_the_kalman_evidence_with_missing_frames():
         transition.start.copy_(torch.tensor([0.5, -0.4], dtype=DTYPE))
         transition.carry.weight.copy_(torch.tensor([[0.9, 0.3], [-0.2, 0.8]], dtype=DTYPE))
         transition.carry.bias.copy_(torch.tensor([0.1, 0.2], dtype=DTYPE))
-        model.likelihood.slow_log_excess.fill_(0.0)
+        model.likelihood.scaled_log_excess.fill_(0.0)
     guide = RecurrentGuide(model, hidden_dim=4).double()
     guide.scale.bias.data.fill_(2.0)
     frames = torch.randn(2, 3, 1, 1, 3, dtype=DTYPE)

@@ -30,22 +30,22 @@ def test_bernoulli_density_by_hand_and_far_logits_stay_finite():
 def test_gaussian_density_by_hand_with_a_variance_per_pixel():
     likelihood = GaussianFrames(FRAME, initial_variance=0.2, minimum_variance=0.01).double()
     torch.testing.assert_close(likelihood.variance, torch.full(FRAME, 0.2, dtype=torch.float64), atol=1e-7, rtol=0)
-    likelihood.slow_log_excess.data += torch.randn(FRAME, dtype=torch.float64)
+    likelihood.scaled_log_excess.data += torch.randn(FRAME, dtype=torch.float64)
     output = torch.randn(7, 5, *FRAME, dtype=torch.float64)
     frames = torch.rand_like(output)
-    variance = 0.01 + (5.0 * likelihood.slow_log_excess).exp()
+    variance = 0.01 + (5.0 * likelihood.scaled_log_excess).exp()
     expected = -0.5 * (((frames - output) ** 2 / variance) + variance.log() + log(2 * pi)).flatten(2).sum(2)
     law = likelihood(output)
     assert law.event_shape == FRAME
     torch.testing.assert_close(law.log_prob(frames), expected)
     assert torch.equal(law.mean, output)
     law.log_prob(frames).sum().backward()
-    assert likelihood.slow_log_excess.grad.abs().min() > 0
+    assert likelihood.scaled_log_excess.grad.abs().min() > 0
 
 
 def test_gaussian_variance_never_falls_to_its_minimum():
     likelihood = GaussianFrames(FRAME)
-    likelihood.slow_log_excess.data.fill_(-60.0)
+    likelihood.scaled_log_excess.data.fill_(-60.0)
     assert torch.equal(likelihood.variance, torch.full(FRAME, 1e-4))
 
 
