@@ -77,11 +77,8 @@ def load_digits(split: str = "train", folder: Path | None = None) -> Digits:
     shared = Path(os.environ["KINEMA_DATA"]) / "mnist" if "KINEMA_DATA" in os.environ else None
     if shared is not None and shared.is_dir():
         return _from_mnist(split, shared)
-    try:
-        return _from_mnist(split, _download())
-    except OSError as error:  # what requests raises without a network, too
-        _log.warning("MNIST cannot be downloaded (%s): scikit-learn's digits of 8 x 8 pixels are used instead", error)
-        return _from_scikit_learn(split)
+    downloaded = _downloaded()
+    return _from_scikit_learn(split) if downloaded is None else _from_mnist(split, downloaded)
 
 
 def _from_mnist(split: str, folder: Path) -> Digits:
@@ -111,13 +108,21 @@ def _read_idx(folder: Path, name: str, header: int) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8, offset=header)
 
 
-def _download() -> Path:
-    """The folder in the user's cache that has MNIST, after a download if need be."""
+@cache
+def _downloaded() -> Path | None:
+    """The folder in the user's cache that has MNIST, after a download if need be; None without a network.
+
+    Asked once: all splits come from one source, after one warning.
+    """
     import pooch
 
     folder = Path(pooch.os_cache("kinema")) / "mnist"
-    for name in _CHECKSUMS:
-        pooch.retrieve(f"{_MIRROR}{name}.gz", known_hash=None, fname=f"{name}.gz", path=folder, progressbar=False)
+    try:
+        for name in _CHECKSUMS:
+            pooch.retrieve(f"{_MIRROR}{name}.gz", known_hash=None, fname=f"{name}.gz", path=folder)
+    except OSError as error:  # what requests raises without a network, too
+        _log.warning("MNIST cannot be downloaded (%s): scikit-learn's digits of 8 x 8 pixels are used instead", error)
+        return None
     return folder
 
 

@@ -41,8 +41,8 @@ def test_settings_are_a_frozen_dataclass(simulator):
 def test_shapes_and_dtypes(simulator, videos):
     shape = (SEQUENCES, simulator.num_frames, 1, simulator.size, simulator.size)
     assert videos.frames.shape == shape
-    assert videos.positions.shape == videos.velocities.shape
-    assert videos.positions.shape[:2] == shape[:2]
+    objects = getattr(simulator, "max_digits", 1)
+    assert videos.positions.shape == videos.velocities.shape == (*shape[:2], objects, 2)
     assert videos.state.shape[:2] == shape[:2]
     for name, value in present(videos).items():
         assert value.dtype == DTYPES.get(name, torch.float32), name

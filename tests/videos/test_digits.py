@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from videos import MovingDigits, StillDigits, load_digits, load_videos, save_videos
-from videos.digits import _CHECKSUMS, _from_mnist, _from_scikit_learn, cropped_to_ink
+from videos.digits import _CHECKSUMS, SPLITS, _downloaded, _from_mnist, _from_scikit_learn, cropped_to_ink
 from videos.moving_digits import _without_replacement
 
 
@@ -15,6 +15,17 @@ from videos.moving_digits import _without_replacement
 def small_digits(monkeypatch):
     """Scenes of scikit-learn's digits, whatever is installed."""
     monkeypatch.setattr("videos.moving_digits.load_digits", lambda split, folder: _from_scikit_learn(split))
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch):
+    """No digits in memory, none in the environment's folder; nothing stays behind."""
+    monkeypatch.delenv("KINEMA_DATA", raising=False)
+    for cached in (load_digits, _downloaded):
+        cached.cache_clear()
+    yield
+    for cached in (load_digits, _downloaded):
+        cached.cache_clear()
 
 
 def generator(seed=0):
@@ -67,27 +78,21 @@ def test_missing_and_damaged_files_are_named(tmp_path):
         load_digits("tests")
 
 
-def test_without_network_the_small_digits_are_used(monkeypatch, caplog):
-    monkeypatch.delenv("KINEMA_DATA", raising=False)
-
-    load_digits.cache_clear()
-    digits = load_digits("test")
-    load_digits.cache_clear()
-    assert digits.source.startswith("scikit-learn")
-    assert "MNIST cannot be downloaded (tests do not download)" in caplog.text
+def test_without_network_the_small_digits_are_used(nothing_loaded, caplog):
+    sources = {load_digits(split).source for split in SPLITS}
+    assert sources == {"scikit-learn's digits, enlarged"}
+    assert caplog.text.count("MNIST cannot be downloaded (tests do not download)") == 1
 
 
-def test_a_download_is_checked(monkeypatch, tmp_path):
+def test_a_download_is_checked(nothing_loaded, monkeypatch, tmp_path):
     import pooch
 
-    def retrieve(url, known_hash, fname, path, progressbar):
+    def retrieve(url, known_hash, fname, path):
         path.mkdir(parents=True, exist_ok=True)
         (path / fname).write_bytes(gzip.compress(b"not MNIST"))
 
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    monkeypatch.delenv("KINEMA_DATA", raising=False)
-    load_digits.cache_clear()
     with pytest.raises(ValueError, match="with another checksum; copy it again"):
         load_digits("train")
     assert len(list((tmp_path / "kinema" / "mnist").iterdir())) == len(_CHECKSUMS)
@@ -171,15 +176,20 @@ def drawn_alone(simulator, index, digit):
     return kept[0]
 
 
-def test_as_many_digits_vanish_as_in_the_published_data():
-    """1.5 % of digit-frames are out of sight, the median step is 10 pixels (measured on the authors' generator)."""
-    videos = MovingDigits().simulate(2000, generator())
-    corner, _ = boxes(videos)
+def test_digits_vanish_and_move_as_in_the_published_data():
+    """Shares and steps measured on the generator of Kosiorek et al. 2018."""
+    videos = MovingDigits().simulate(4000, generator())
+    corner, size = boxes(videos)
     there = videos.presence
-    hidden = (corner >= 50).any(-1)
-    assert hidden[there].float().mean() < 0.03
+    seen = (50 - corner).clamp(min=0).minimum(size).prod(-1) / size.prod(-1).clamp(min=1)
+    hidden = (seen == 0) & there
+    assert hidden.sum() / there.sum() == pytest.approx(0.015, abs=0.003)
+    assert ((seen < 0.5) & there).sum() / there.sum() == pytest.approx(0.23, abs=0.02)
+    tracks = there.all(1)
+    assert (hidden.any(1) & tracks).sum() / tracks.sum() == pytest.approx(0.14, abs=0.02)
     steps = (videos.positions[:, 1:] - videos.positions[:, :-1]).norm(dim=-1)[there[:, 1:]]
-    assert steps.median() == pytest.approx(10, abs=0.5)
+    assert steps.median() == pytest.approx(10, abs=0.15)
+    assert steps.max() == pytest.approx(10 * 2**0.5, abs=0.05)
 
 
 def test_a_file_keeps_everything(tmp_path):
