@@ -23,8 +23,8 @@ class MovingDigits:
     """Zero to a few digits under random accelerations (Kosiorek et al. 2018, section 4.1, as in their generator).
 
     The number of digits is uniform on 0 ... max_digits and constant in time. In the first frame digits lie wholly
-    inside, at whole pixels, and their boxes do not overlap (the first such placement among 128 uniform ones, or, if there is none, the first of all). Then, for
-    the top left corner p of a digit's box, in pixels and frames,
+    inside, at whole pixels, and their boxes do not overlap (the first such placement among 128 uniform ones, or, if
+    there is none, the first of all). Then, for the top left corner p of a digit's box, in pixels and frames,
 
         p <- p + v,   v <- v + a,   a <- a + N(0, jitter^2)          all by the values before
 
