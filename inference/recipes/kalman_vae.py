@@ -131,7 +131,7 @@ _PENDULUM = KalmanVAERecipe(
 )
 
 # Seven dynamics in a polygon are the paper's; with gravity and in pong it gives no number. On the codes of a model
-# trained with gravity, seven in place of three bring errors 16 frames ahead down by a fifth.
+# trained with gravity, seven in place of three bring the errors of 16 generated frames down by a fifth.
 _BALLS = {
     "kvae-box": KalmanVAERecipe(),
     "kvae-gravity": KalmanVAERecipe(world="box-gravity", state_dim=5, num_components=7),
