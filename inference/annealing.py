@@ -1,4 +1,4 @@
-"""Annealed importance sampling from the guide to the posterior, by Hamiltonian moves."""
+"""Annealed importance sampling from the guide to the posterior, by Hamiltonian moves and flips of bits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import biject_to
 
-from inference.estimators.replays import traces_at
 from inference.estimators.traces import (
     ImportanceTraces,
     Program,
@@ -18,8 +16,9 @@ from inference.estimators.traces import (
     importance_traces,
     local_parameters,
     modules_of,
-    sample_sites,
 )
+from inference.presence_flips import flip_bits
+from inference.tempered_densities import TemperedDensities
 
 TARGET_ACCEPTANCE = 0.8
 FIRST_STEP_SIZE, ADAPTATION_RATE = 0.1, 1.0
@@ -30,7 +29,8 @@ class Annealing:
     """How to go from the guide to the posterior.
 
     At inverse temperature b the target is q(z | x)^(1 - b) p(x, z)^b; b goes from 0 to 1 along a logistic curve, slow
-    at both ends (Grosse, Ghahramani and Adams 2015). At each b between them, one Hamiltonian move of each chain.
+    at both ends (Grosse, Ghahramani and Adams 2015). At each b between them each chain is offered a flip of each of its
+    bits (presence), then one Hamiltonian move of its continuous latents.
 
     Attributes:
         num_temperatures: parts of the way; each further one narrows the gap to the evidence.
@@ -54,57 +54,6 @@ class Annealing:
         return (curve - curve[0]) / (curve[-1] - curve[0])
 
 
-class TemperedDensities:
-    """Log p(x, z) and log q(z | x) as functions of unconstrained latents, for a fixed batch of videos.
-
-    Args:
-        traces: draws of the guide that the functions start from; their particles are the chains.
-        model: the model.
-        guide: the guide.
-        args: their positional arguments.
-
-    Raises:
-        ValueError: if a latent site is discrete; names it.
-    """
-
-    def __init__(self, traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any]) -> None:
-        self.traces, self.model, self.guide, self.args = traces, model, guide, args
-        self.sites = {site["name"]: site for site in sample_sites(traces.guide) if not site["is_observed"]}
-        discrete = [name for name, site in self.sites.items() if site["fn"].support.is_discrete]
-        if discrete:
-            raise ValueError(
-                f"guide: expected continuous latents, {', '.join(map(repr, discrete))} is discrete; annealing moves "
-                "along gradients"
-            )
-
-    def start(self) -> dict[str, Tensor]:
-        """The draws of the traces, in unbounded coordinates."""
-        return self.unconstrained({name: site["value"].detach() for name, site in self.sites.items()})
-
-    def unconstrained(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Latents in unbounded coordinates."""
-        return {name: biject_to(site["fn"].support).inv(values[name]) for name, site in self.sites.items()}
-
-    def __call__(
-        self, latents: Mapping[str, Tensor]
-    ) -> tuple[Float[Tensor, "particles sequences"], Float[Tensor, "particles sequences"]]:
-        """Log p and log q per chain and video, both with the volume of the change of coordinates."""
-        values, volume = {}, torch.zeros((), dtype=torch.float64)
-        for name, site in self.sites.items():
-            transform = biject_to(site["fn"].support)
-            values[name] = transform(latents[name])
-            change = transform.log_abs_det_jacobian(latents[name], values[name])
-            batch_dims = values[name].dim() - len(site["fn"].event_shape)
-            change = change.sum(list(range(batch_dims, change.dim()))) if change.dim() > batch_dims else change
-            volume = volume + self.traces.per_sequence(site, change, scaled=False)
-        traces = traces_at(values, self.traces, self.model, self.guide, self.args)
-        return traces.log_joint() + volume, traces.log_guide() + volume
-
-    def broadcast(self, numbers: Shaped[Tensor, "particles sequences"], name: str) -> Tensor:
-        """A number for each chain and video, shaped to meet the value of a site."""
-        return self.traces.to_site(numbers, self.sites[name])
-
-
 def anneal(
     densities: TemperedDensities,
     start: Mapping[str, Tensor],
@@ -117,7 +66,7 @@ def anneal(
 
     Args:
         densities: of the batch.
-        start: latents in unbounded coordinates: draws of the guide, or of the posterior when going backwards.
+        start: in the coordinates of `densities`: draws of the guide, or of the posterior when going backwards.
         annealing: how.
         step_sizes: of each move; None finds them on the way, by the share of moves that were accepted.
         backwards: from the posterior to the guide.
@@ -139,6 +88,10 @@ def anneal(
             break
         sizes = sizes if step_sizes is None else step_sizes[index]
         used.append(sizes)
+        if densities.bits:
+            latents, log_joint, log_guide = flip_bits(densities, latents, inverse[index + 1].item())
+        if len(densities.bits) == len(densities.sites):
+            continue
         latents, log_joint, log_guide, accepted = _move(
             densities, latents, inverse[index + 1].item(), sizes, annealing.num_leapfrog
         )
@@ -150,12 +103,14 @@ def anneal(
 def _move(
     densities: TemperedDensities, latents: dict[str, Tensor], inverse: float, sizes: Tensor, num_leapfrog: int
 ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
-    """One Hamiltonian Monte Carlo move (Neal 2011) of each chain of each video, accepted or not on its own."""
+    """One Hamiltonian Monte Carlo move (Neal 2011) of the continuous latents of each chain and video, by itself."""
+    bits = {name: latents[name] for name in densities.bits}
+    latents = {name: place for name, place in latents.items() if name not in bits}
 
     def slopes(places: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         leaves = {name: place.detach().requires_grad_() for name, place in places.items()}
         with torch.enable_grad():
-            log_joint, log_guide = densities(leaves)
+            log_joint, log_guide = densities(leaves | bits)
             target = (1 - inverse) * log_guide + inverse * log_joint
             found = torch.autograd.grad(target.sum(), list(leaves.values()), allow_unused=True)
         gradients = {
@@ -190,7 +145,12 @@ def _move(
     moved = {
         name: torch.where(densities.broadcast(accept, name), places[name], latents[name]).detach() for name in latents
     }
-    return moved, torch.where(accept, log_joint, first_joint), torch.where(accept, log_guide, first_guide), chance
+    return (
+        moved | bits,
+        torch.where(accept, log_joint, first_joint),
+        torch.where(accept, log_guide, first_guide),
+        chance,
+    )
 
 
 def annealed_log_weights(

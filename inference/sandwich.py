@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.annealing import Annealing, TemperedDensities, anneal, frozen, tuned_step_sizes
+from inference.annealing import Annealing, anneal, frozen, tuned_step_sizes
 from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.traces import Program, importance_traces, sample_sites
 from inference.generators import seeded
 from inference.simulation import FRAMES, simulated_trace
 from inference.site_values import sequences_first
+from inference.tempered_densities import TemperedDensities
 
 CHAINS_STREAM = 2**32 - 4  # the second number of the seed of chains
 
@@ -66,7 +67,8 @@ def sandwich(
     guide underestimates the log evidence, annealing back from that draw overestimates it.
 
     Args:
-        model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`; latents continuous.
+        model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`; latents continuous
+            or bits.
         guide: likewise, drawing the latents of the model and no others.
         frames: (sequences, time, ...); as many videos of this size are simulated. The values are not used.
         observed: bool (sequences, time), the masks of the simulated videos, or None.
@@ -76,8 +78,8 @@ def sandwich(
         seed: of the videos and the chains.
 
     Raises:
-        ValueError: if the guide draws a site that the model has not, if a latent is discrete, and what
-            `inference.simulation` and `inference.estimators.traces` raise.
+        ValueError: if the guide draws a site that the model has not, if a latent is neither continuous nor bits, and
+            what `inference.simulation` and `inference.estimators.traces` raise.
     """
     annealing = Annealing() if annealing is None else annealing
     truth = {site["name"]: site for site in sample_sites(simulated_trace(model, frames, observed, controls, seed=seed))}
@@ -92,9 +94,7 @@ def sandwich(
                 f"guide: expected no latent sites but the model's, got {', '.join(map(repr, foreign))}: what lies "
                 "behind a video would not be known of them"
             )
-        exact = densities.unconstrained(
-            {name: truth[name]["value"].expand(site["value"].shape) for name, site in densities.sites.items()}
-        )
+        exact = densities.exact({name: truth[name]["value"] for name in densities.sites})
         sizes = tuned_step_sizes(traces, model, guide, args, annealing)
         forwards, _ = anneal(densities, densities.start(), annealing, sizes)
         backwards, _ = anneal(densities, exact, annealing, sizes.flip(0), backwards=True)

@@ -10,8 +10,9 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from inference import Annealing, log_evidence, sandwich
-from inference.annealing import TemperedDensities, anneal, frozen
+from inference.annealing import anneal, frozen
 from inference.estimators.traces import importance_traces
+from inference.tempered_densities import TemperedDensities
 from pyro_models.distributions import LinearGaussianSSM
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
 from tests.oracles.closed_form_bounds import log_evidence as toy_evidence
@@ -143,17 +144,17 @@ def test_one_seed_gives_one_result_and_parameters_stay_trainable():
         first.to_inference_data(model, guide, frames)
 
 
-def test_discrete_latents_and_wrong_numbers_are_refused():
+def test_counts_and_wrong_numbers_are_refused():
     def model(x, *_):
         with pyro.plate("sequences", x.shape[0]):
-            k = pyro.sample("k", dist.Bernoulli(torch.tensor(0.3, dtype=x.dtype)))
+            k = pyro.sample("k", dist.Poisson(torch.tensor(0.3, dtype=x.dtype)))
             pyro.sample("frames", dist.Normal(k, 1.0), obs=x)
 
     def guide(x, *_):
         with pyro.plate("sequences", x.shape[0]):
-            pyro.sample("k", dist.Bernoulli(torch.tensor(0.5, dtype=x.dtype)))
+            pyro.sample("k", dist.Poisson(torch.tensor(0.5, dtype=x.dtype)))
 
-    with pytest.raises(ValueError, match="'k' is discrete"):
+    with pytest.raises(ValueError, match="expected latents that are continuous or bits, 'k' is neither"):
         log_evidence(model, guide, X[:, 0], num_particles=4, annealing=Annealing(5, 1))
     with pytest.raises(ValueError, match="num_leapfrog: expected at least 1, got 0"):
         Annealing(num_leapfrog=0)
