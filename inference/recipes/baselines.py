@@ -30,6 +30,7 @@ class RecurrentCodesRecipe(Recipe):
         channels: width of the convolutions.
         precision: of the frame networks: float32 or bfloat16.
         pretraining_epochs: epochs in which the auto-encoder is trained; the rest trains the recurrent network.
+        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of the pre-training.
     """
 
     paper: ClassVar[str] = "Fraccaro et al. 2017, figures 3a and 3b, AE-RNN and VAE-RNN"
@@ -41,6 +42,7 @@ class RecurrentCodesRecipe(Recipe):
     channels: int = 32
     precision: str = "float32"
     pretraining_epochs: int = 40
+    code_noise: float = 2.0
     epochs: int = 120
 
     @property
@@ -68,16 +70,24 @@ class RecurrentCodesRecipe(Recipe):
     def stages(self) -> list[Stage]:
         """Frames first, then codes with the auto-encoder frozen.
 
-        The plain auto-encoder keeps the prior N(0, I) of its codes and loses the draw and the entropy. Without the
-        prior its codes grow, twist (R2 of an affine map to positions .73 instead of .87) and decode worse.
+        The plain auto-encoder keeps the prior N(0, I) of its codes, without the entropy; without the prior they grow
+        and twist. It begins with noise on them: in the polygon an affine map of the codes of seed 0 explains .63 of the
+        positions' variance without noise, .68 with a standard deviation of .5, .83 with 1, .98 with 2; in the box .87
+        without.
         """
         if not 0 < self.pretraining_epochs < self.epochs:
             raise OptionError(
                 f"--pretraining-epochs: expected 1 to epochs - 1 = {self.epochs - 1}, got {self.pretraining_epochs}"
             )
+        if self.code_noise < 0:
+            raise OptionError(f"--code-noise: expected a standard deviation, not negative, got {self.code_noise}")
         pretraining = self.pretraining_epochs * self.steps_per_epoch
         return [
-            Stage(pretraining, frozen=("model.predictor.*",)),
+            Stage(
+                pretraining,
+                frozen=("model.predictor.*",),
+                buffers={"guide.noise": LinearRamp(self.code_noise, 0.0, max(1, pretraining // 2))},
+            ),
             Stage(self.num_steps - pretraining, frozen=("guide.encoder.*", "model.decoder.*")),
         ]
 
@@ -156,7 +166,7 @@ class MarkovRecipe(Recipe):
 _CPU = {"channels": 16, "epochs": 100, "pretraining_epochs": 20}  # epochs of codes alone take seconds
 _BOX = {
     "ae-rnn": RecurrentCodesRecipe(),
-    "vae-rnn": RecurrentCodesRecipe(variational=True),
+    "vae-rnn": RecurrentCodesRecipe(variational=True, code_noise=0.0),  # its own noise will do
     "bilstm": RecurrentCodesRecipe(predictor="bidirectional"),
 }
 RECIPES: dict[str, Recipe] = {

@@ -220,3 +220,22 @@ def test_a_short_training_imputes_a_toy(predictor):
     right = shown.transpose(0, 1)[:, 4:7, 0, 0].argmax(-1) == frames[:, 4:7, 0, 0].argmax(-1)
     copied = frames[:, 3:4, 0, 0].argmax(-1) == frames[:, 4:7, 0, 0].argmax(-1)
     assert right.float().mean() > 0.9, (right.float().mean(), copied.float().mean())
+
+
+@pytest.mark.parametrize("point", [False, True])
+def test_noise_comes_on_top_and_goes(point):
+    """Its variance adds to the encoder's; without it, nothing is as before."""
+    model, guide = pair(point=point)
+    frames, _ = arguments()
+    frames = frames[:1].repeat(4000, 1, 1, 1, 1)
+    with torch.no_grad():
+        mean, variance = guide.encoder(frames[:1])
+        quiet = guide(frames)
+        guide.noise.fill_(1.5)
+        noisy = guide(frames)
+    expected = variance.expand_as(mean)[0]
+    if point:
+        assert torch.equal(quiet, mean.expand_as(quiet))
+    torch.testing.assert_close(quiet.var(0), expected, rtol=0.1, atol=1e-9)
+    torch.testing.assert_close(noisy.var(0), expected + 1.5**2, rtol=0.1, atol=0.0)
+    assert "guide.noise" in {f"guide.{name}" for name, _ in guide.named_buffers()}

@@ -1,0 +1,49 @@
+"""The recurrent networks on codes: noise on the codes at first, none when the networks are trained."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from inference import train
+from inference.recipes import RECIPES, OptionError
+from inference.runs import RunFolder
+from inference.schedules import value_at
+
+SMALL = replace(
+    RECIPES["ae-rnn-box-cpu"],
+    channels=2,
+    num_train=8,
+    num_validation=2,
+    num_test=2,
+    batch_size=4,
+    epochs=6,
+    pretraining_epochs=4,
+)
+
+
+def test_noise_falls_to_nothing_in_half_of_the_pretraining():
+    frames, codes = SMALL.stages()
+    noise = frames.buffers["guide.noise"]
+    assert [value_at(noise, step) for step in range(9)] == pytest.approx([2, 1.5, 1, 0.5, 0, 0, 0, 0, 0])
+    assert codes.buffers == {}
+    assert value_at(RECIPES["vae-rnn-box-cpu"].stages()[0].buffers["guide.noise"], 0) == 0
+    with pytest.raises(OptionError, match="--code-noise: expected a standard deviation, not negative, got -1"):
+        replace(SMALL, code_noise=-1.0).stages()
+
+
+def test_a_run_ends_without_noise(tmp_path):
+    model, guide = SMALL.build()
+    splits = SMALL.splits()
+    train(
+        model,
+        guide,
+        SMALL.loss(),
+        SMALL.training_source(splits.train),
+        SMALL.stages(),
+        learning_rate=SMALL.schedule(),
+        run=RunFolder.start(tmp_path / "run", {}, seed=0),
+        progress=False,
+    )
+    assert guide.noise == 0
+    assert torch.equal(guide(splits.test.frames), guide(splits.test.frames))
