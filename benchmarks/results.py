@@ -3,84 +3,31 @@
     python benchmarks/results.py runs/*
 
 Copies the records of evaluated runs (configuration, provenance, scores, time; no weights) into `results/`, which is
-committed, and writes RESULTS.md from all that is there: runs of several days and machines meet in one document.
-Reads what `kinema train`, `kinema evaluate`, `benchmarks/swapped_guides.py`, `benchmarks/training_step.py` and
-`benchmarks/gaussian_marginal.py` wrote; measures nothing itself. What has not been measured is not in the tables.
+committed, and writes RESULTS.md and its pictures from all that is there: runs of several days and machines meet in one
+document. Reads what `kinema train`, `kinema evaluate` and the other programs of this folder wrote; measures nothing
+itself. What has not been measured is not in the tables.
 """
 
 import argparse
 import json
-import shlex
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-from inference.checkpoints import write_bytes
-from inference.evaluation import EVALUATION, Bounds, Evaluation, read_evaluation
-from inference.imputation_curves import PATTERNS, ImputationCurve
-from inference.recipe_runs import recipe_of
-from inference.recipes import Recipe
+from claims import claims_section
+from records import GUIDES, Run, best_by_label, keep_records, origin, read_runs, table
+
+from inference.evaluation import Bounds
+from inference.imputation_curves import PATTERNS
+from inference.pictures import draw_imputation_curves, draw_learning_curves
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
-from inference.runs import CONFIG, PROVENANCE, TIMING, RunFolder
 
 PATTERN_TITLES = {
     "random": "Frames after the fourth dropped with probability p (figure 3a)",
     "gap": "g frames in a row missing after the fourth (figure 3b)",
 }
-GUIDES = "guides.json"  # by swapped_guides.py, in the run's folder
 TABLE_1 = {"KVAE (CNN)": 810.08, "KVAE (MLP)": 807.02, "DVBF": 798.56, "DMM": 784.70}
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that was evaluated."""
-
-    folder: RunFolder
-    recipe: Recipe
-    evaluation: Evaluation
-
-    @property
-    def minutes(self) -> float:
-        """Time in the training loop."""
-        timing = self.folder.timing()
-        return timing[-1]["seconds"] / 60 if timing else float("nan")
-
-    def curve(self, pattern: str, method: str) -> ImputationCurve | None:
-        """One of its imputation curves."""
-        return next((one for one in self.evaluation.curves if (one.pattern, one.method) == (pattern, method)), None)
-
-
-def keep_records(path: Path, kept: Path) -> None:
-    """Copy what RESULTS.md needs of a run, or the file of a measurement, replacing an older record of that name."""
-    if path.is_file():
-        write_bytes(kept / path.name, path.read_bytes())
-    elif (path / EVALUATION).is_file():
-        folder = kept / path.name
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (PROVENANCE, EVALUATION, GUIDES, CONFIG):
-            if (path / name).is_file():
-                write_bytes(folder / name, (path / name).read_bytes())
-        last = (path / TIMING).read_bytes().splitlines(keepends=True)[-1]
-        write_bytes(folder / TIMING, last)
-
-
-def read_runs(paths: Iterable[Path]) -> list[Run]:
-    """Every evaluated run among some folders; the others are left out."""
-    runs = []
-    for path in paths:
-        if (path / "config.json").is_file():
-            folder = RunFolder.open(path)
-            evaluation = read_evaluation(folder)
-            if evaluation is not None:
-                runs.append(Run(folder, recipe_of(folder.config), evaluation))
-    return runs
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a markdown table, numbers to the right."""
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" + "---:|" * (len(header) - 1)]
-    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def imputation_section(world: str, runs: Sequence[Run]) -> list[str]:
@@ -101,83 +48,21 @@ def imputation_section(world: str, runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def best_by_label(runs: Sequence[Run], label: str) -> Run | None:
-    """The run of a model that the claims speak of: no frames missing in training, lowest smoothing (or only) curve."""
-    chosen = [run for run in runs if run.recipe.label == label and not run.recipe.missing]
-    scored = [
-        (mean(run.evaluation.curves[0].errors), index) for index, run in enumerate(chosen) if run.evaluation.curves
-    ]
-    return chosen[min(scored)[1]] if scored else None
-
-
-def claims_section(world: str, runs: Sequence[Run]) -> list[str]:
-    """The sheet's claims on imputation, each with the pattern and level at which it is nearest to failing."""
-    kalman = best_by_label(runs, "KVAE")
-    if kalman is None:
+def imputation_picture(world: str, runs: Sequence[Run], records: Path) -> list[str]:
+    """The same errors drawn: the best run of each model."""
+    curves = []
+    for label in ("KVAE", "AE-RNN", "VAE-RNN", "BiLSTM"):
+        run = best_by_label(runs, label)
+        for one in () if run is None else run.evaluation.curves:
+            if one.method != "last frame":
+                several = label in ("KVAE", "BiLSTM")
+                curves.append(replace(one, method=f"{label} {one.method}" if several else label))
+    if not curves:
         return []
-    smoothing = {pattern: kalman.curve(pattern, "smoothing") for pattern in PATTERNS}
-    filtering = {pattern: kalman.curve(pattern, "filtering") for pattern in PATTERNS}
-    rows = []
-
-    def judge(claim: str, margins: list[tuple[float, str]]) -> None:
-        if margins:
-            margin, where = min(margins)
-            rows.append((claim, "holds" if margin >= 0 else "fails", f"{margin:+.4f}", where))
-
-    def margins(better: dict, worse: dict, keep: Callable[[str, float], bool] = lambda pattern, level: True) -> list:
-        return [
-            (high - low, f"{pattern} {level:g}")
-            for pattern in PATTERNS
-            if better[pattern] is not None and worse[pattern] is not None
-            for level, low, high in zip(
-                better[pattern].levels, better[pattern].errors, worse[pattern].errors, strict=True
-            )
-            if keep(pattern, level)
-        ]
-
-    def not_generation(pattern: str, level: float) -> bool:
-        return (pattern, level) != ("random", 1.0)
-
-    judge("C1 smoothing is no worse than filtering", margins(smoothing, filtering))
-    networks = {label: best_by_label(runs, label) for label in ("AE-RNN", "VAE-RNN", "BiLSTM")}
-    for label, run in networks.items():
-        if run is None:
-            continue
-        method = "smoothing" if label == "BiLSTM" else "filtering"
-        claim = "beyond the paper:" if label == "BiLSTM" else "C2" if world == "box" else "C10"
-        rivals = {pattern: run.curve(pattern, method) for pattern in PATTERNS}
-        judge(f"{claim} smoothing beats the {label}", margins(smoothing, rivals, not_generation))
-    gains = [
-        ((high - low) / high, level)
-        for pattern, level, low, high in (
-            ("gap", level, low, high)
-            for level, low, high in zip(
-                PATTERNS["gap"][2], smoothing["gap"].errors, filtering["gap"].errors, strict=True
-            )
-        )
-    ]
-    text = ", ".join(f"{gain:.0%} at {level:g}" for gain, level in gains)
-    rows.append(("C3 relative gain of smoothing over filtering by gap", "see", "", text))
-    if networks["VAE-RNN"] is not None:
-        worst = {pattern: networks["VAE-RNN"].curve(pattern, "filtering") for pattern in PATTERNS}
-        others = [smoothing, filtering]
-        if networks["AE-RNN"] is not None:
-            others.append({pattern: networks["AE-RNN"].curve(pattern, "filtering") for pattern in PATTERNS})
-        judge("C5 the VAE-RNN is worst", [entry for other in others for entry in margins(other, worst)])
-    steps = [
-        (later - earlier + 0.0003, f"{pattern} {level:g}")
-        for curves in (smoothing, filtering)
-        for pattern in PATTERNS
-        for level, earlier, later in zip(
-            curves[pattern].levels[1:], curves[pattern].errors, curves[pattern].errors[1:], strict=False
-        )
-    ]
-    judge("C6 errors grow with what is missing (slack 0.0003)", steps)
-    if world == "box":
-        paper = {one.pattern: one for one in KALMAN_VAE_IMPUTATION if one.method == "KVAE smoothing"}
-        judge("at or below the paper's smoothing curve", margins(smoothing, paper))
-    lines = [f"Claims, for {kalman.folder.path.name}; the margin is that of the level nearest to failing.", ""]
-    return [*lines, *table(["claim", "", "margin", "where"], rows)]
+    path = records / f"{world}.png"
+    published = KALMAN_VAE_IMPUTATION if world == "box" else ()
+    draw_imputation_curves(curves, published).savefig(path)
+    return [f"![Imputation errors, {world}]({path})", ""]
 
 
 def training_section(runs: Sequence[Run]) -> list[str]:
@@ -249,6 +134,40 @@ def scenes_section(runs: Sequence[Run]) -> list[str]:
     return ["Nats per scene; zero to two digits that training never saw.", "", *table(header, rows)]
 
 
+def presence_section(path: Path) -> list[str]:
+    """Estimators of presence at equal time."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text())
+    curves = {name: found["curve"] for name, found in record["estimators"].items()}
+    rows = []
+    for name, curve in curves.items():
+        best = max(point["counting"] for point in curve)
+        above = next((f"{point['minutes']:.1f}" for point in curve if point["counting"] >= 0.9), "never")
+        last = curve[-1]
+        rows.append(
+            (name, f"{last['step']}", f"{last['minutes']:.1f}", f"{last['counting']:.3f}", f"{best:.3f}", above)
+        )
+    header = ["estimator", "steps", "minutes", "counted right", "best on the way", "minutes to 0.9"]
+    picture = path.with_suffix(".png")
+    draw_learning_curves(
+        {
+            name: ([one["minutes"] for one in curve], [one["counting"] for one in curve])
+            for name, curve in curves.items()
+        },
+        label="scenes counted right",
+    ).savefig(picture)
+    return [
+        f"{record['recipe']}, {record['minutes']:g} minutes each, one after the other.",
+        "",
+        f"![Learning curves of the estimators]({picture})",
+        "",
+        *table(header, rows),
+        origin(record["provenance"]),
+        "",
+    ]
+
+
 def guides_section(runs: Sequence[Run]) -> list[str]:
     """One trained model through each of its guides."""
     lines = []
@@ -311,19 +230,6 @@ def particles_section(path: Path) -> list[str]:
     return [*table(header, rows), origin(record["provenance"]), ""]
 
 
-def origin(entry: dict) -> str:
-    """One line on what measured something, at which commit, where."""
-    machine = entry["machine"]
-    place = f"{machine['cpu']}, {machine['threads']} threads" + "".join(f", {gpu}" for gpu in machine["gpu"])
-    return f"`{shlex.join(entry['command'])}` at {commit(entry)} on {place}"
-
-
-def commit(entry: dict) -> str:
-    """The commit, and whether files differed from it."""
-    git = entry["git"]
-    return "unknown" if git is None else git["commit"][:10] + (" with changes" if git["dirty"] else "")
-
-
 def provenance_section(runs: Sequence[Run]) -> list[str]:
     """Command, commit, seed and machine of each run."""
     rows = []
@@ -354,6 +260,7 @@ def write(runs: Sequence[Run], records: Path) -> str:
             lines += [
                 f"## {title}",
                 "",
+                *imputation_picture(world, chosen, records),
                 *imputation_section(world, chosen),
                 *claims_section(world, chosen),
                 *training_section(chosen),
@@ -365,6 +272,7 @@ def write(runs: Sequence[Run], records: Path) -> str:
     if scenes:
         lines += ["## Scenes of digits (AIR)", "", *scenes_section(scenes)]
     for title, section in (
+        ("Who teaches presence", presence_section(records / "presence.json")),
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),
         ("What particles cost", particles_section(records / "particles.json")),

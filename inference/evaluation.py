@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from guides.describe import describe_sites
 from inference.checkpoints import write_bytes
@@ -19,6 +19,7 @@ from inference.queries import reconstruct
 from inference.recipe_runs import TrainedRun, with_tuples
 from inference.runs import RunFolder
 from pyro_models.components.scene import PlacesObjects
+from videos import VideoBatch
 
 EVALUATION = "evaluation.json"  # in the run's folder
 
@@ -142,18 +143,25 @@ def evaluate(
         frames=run.test.num_frames,
         position_r2=_position_r2(run),
         curves=tuple(curves),
-        counting=_counting(run, seed),
+        counting=counting(run.model, run.guide, run.test, seed=seed),
     )
 
 
-def _counting(run: TrainedRun, seed: int) -> float | None:
-    """Of models that place objects, on videos that know theirs."""
-    if run.test.presence is None or not isinstance(run.model, PlacesObjects):
+def counting(model: nn.Module, guide: nn.Module, videos: VideoBatch, *, seed: int = 0) -> float | None:
+    """Share of frames whose number of objects is right; None for a model without objects, or if the truth is not known.
+
+    Args:
+        model: a trained model.
+        guide: its guide.
+        videos: with `presence`.
+        seed: of what `reconstruct` draws, if anything.
+    """
+    if videos.presence is None or not isinstance(model, PlacesObjects):
         return None
-    with evaluation_mode(run.model, run.guide):
-        latents = reconstruct(run.model, run.guide, *run.test.arguments, seed=seed).latents
-    presence = run.model.scene(latents).presence
-    return None if presence is None else counting_accuracy(presence > 0.5, run.test.presence).item()
+    with evaluation_mode(model, guide):
+        latents = reconstruct(model, guide, *videos.arguments, seed=seed).latents
+    presence = model.scene(latents).presence
+    return None if presence is None else counting_accuracy(presence.cpu() > 0.5, videos.presence.cpu()).item()
 
 
 def _bounds(run: TrainedRun, num_particles: int, num_sequences: int, seed: int, progress: bool) -> Bounds | None:

@@ -6,6 +6,7 @@ from inference.pictures.code_weights import draw_weights_at_codes
 from inference.pictures.comparisons import draw_comparison
 from inference.pictures.error_curves import draw_errors_per_frame, draw_imputation_curves
 from inference.pictures.films import write_film
+from inference.pictures.learning_curves import draw_learning_curves
 from inference.pictures.scenes import draw_scenes
 from inference.pictures.strips import draw_shaded_videos, draw_strips
 
@@ -16,6 +17,7 @@ __all__ = [
     "draw_comparison",
     "draw_errors_per_frame",
     "draw_imputation_curves",
+    "draw_learning_curves",
     "draw_scenes",
     "draw_shaded_videos",
     "draw_strips",

@@ -1,0 +1,78 @@
+"""Claims on imputation of Fraccaro et al. (2017), judged by the runs at hand."""
+
+from collections.abc import Callable, Sequence
+
+from records import Run, best_by_label, table
+
+from inference.imputation_curves import PATTERNS
+from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
+
+
+def claims_section(world: str, runs: Sequence[Run]) -> list[str]:
+    """The sheet's claims on imputation, each with the pattern and level at which it is nearest to failing."""
+    kalman = best_by_label(runs, "KVAE")
+    if kalman is None:
+        return []
+    smoothing = {pattern: kalman.curve(pattern, "smoothing") for pattern in PATTERNS}
+    filtering = {pattern: kalman.curve(pattern, "filtering") for pattern in PATTERNS}
+    rows = []
+
+    def judge(claim: str, margins: list[tuple[float, str]]) -> None:
+        if margins:
+            margin, where = min(margins)
+            rows.append((claim, "holds" if margin >= 0 else "fails", f"{margin:+.4f}", where))
+
+    def margins(better: dict, worse: dict, keep: Callable[[str, float], bool] = lambda pattern, level: True) -> list:
+        return [
+            (high - low, f"{pattern} {level:g}")
+            for pattern in PATTERNS
+            if better[pattern] is not None and worse[pattern] is not None
+            for level, low, high in zip(
+                better[pattern].levels, better[pattern].errors, worse[pattern].errors, strict=True
+            )
+            if keep(pattern, level)
+        ]
+
+    def not_generation(pattern: str, level: float) -> bool:
+        return (pattern, level) != ("random", 1.0)
+
+    judge("C1 smoothing is no worse than filtering", margins(smoothing, filtering))
+    networks = {label: best_by_label(runs, label) for label in ("AE-RNN", "VAE-RNN", "BiLSTM")}
+    for label, run in networks.items():
+        if run is None:
+            continue
+        method = "smoothing" if label == "BiLSTM" else "filtering"
+        claim = "beyond the paper:" if label == "BiLSTM" else "C2" if world == "box" else "C10"
+        rivals = {pattern: run.curve(pattern, method) for pattern in PATTERNS}
+        judge(f"{claim} smoothing beats the {label}", margins(smoothing, rivals, not_generation))
+    gains = [
+        ((high - low) / high, level)
+        for pattern, level, low, high in (
+            ("gap", level, low, high)
+            for level, low, high in zip(
+                PATTERNS["gap"][2], smoothing["gap"].errors, filtering["gap"].errors, strict=True
+            )
+        )
+    ]
+    text = ", ".join(f"{gain:.0%} at {level:g}" for gain, level in gains)
+    rows.append(("C3 relative gain of smoothing over filtering by gap", "see", "", text))
+    if networks["VAE-RNN"] is not None:
+        worst = {pattern: networks["VAE-RNN"].curve(pattern, "filtering") for pattern in PATTERNS}
+        others = [smoothing, filtering]
+        if networks["AE-RNN"] is not None:
+            others.append({pattern: networks["AE-RNN"].curve(pattern, "filtering") for pattern in PATTERNS})
+        judge("C5 the VAE-RNN is worst", [entry for other in others for entry in margins(other, worst)])
+    steps = [
+        (later - earlier + 0.0003, f"{pattern} {level:g}")
+        for curves in (smoothing, filtering)
+        for pattern in PATTERNS
+        for level, earlier, later in zip(
+            curves[pattern].levels[1:], curves[pattern].errors, curves[pattern].errors[1:], strict=False
+        )
+    ]
+    judge("C6 errors grow with what is missing (slack 0.0003)", steps)
+    if world == "box":
+        paper = {one.pattern: one for one in KALMAN_VAE_IMPUTATION if one.method == "KVAE smoothing"}
+        judge("at or below the paper's smoothing curve", margins(smoothing, paper))
+    lines = [f"Claims, for {kalman.folder.path.name}; the margin is that of the level nearest to failing.", ""]
+    return [*lines, *table(["claim", "", "margin", "where"], rows)]

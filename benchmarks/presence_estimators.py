@@ -1,0 +1,139 @@
+"""Who teaches presence? One recipe of scenes by each estimator, for the same time.
+
+    python benchmarks/presence_estimators.py --recipe air-small --minutes 5 --data FOLDER --output runs/presence
+
+Times a few steps of each estimator, gives it as many epochs as fit into the minutes (its schedules stretch with them),
+trains one after the other and evaluates; then counts objects in unseen scenes by the weights of every twentieth of each
+run. Writes run folders, `presence.json` and a picture of the learning curves. What is there already goes on or is kept,
+so an interrupted comparison continues with the same command.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inference import SVI
+from inference.checkpoints import assign_weights, list_checkpoints, read_checkpoint, write_bytes
+from inference.evaluation import counting, evaluate, read_evaluation, write_evaluation
+from inference.host_memory import keep_freed_memory
+from inference.pictures import draw_learning_curves
+from inference.provenance import provenance
+from inference.recipe_runs import load_run, train_recipe
+from inference.recipes import RECIPES
+from inference.recipes.air import LOSSES, AIRRecipe
+from inference.runs import RunFolder
+
+POINTS = 20  # of each learning curve
+PLAN = "plan.json"
+
+
+def milliseconds(recipe: AIRRecipe, device: str, repetitions: int = 20) -> float:
+    """Median time of a training step, batch and all."""
+    model, guide = recipe.build()
+    model.to(device)
+    guide.to(device)
+    svi = SVI(model, guide, torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4), recipe.loss())
+    source = recipe.training_source(recipe.splits().train)
+    times = []
+    for repetition in range(repetitions + 3):
+        began = time.perf_counter()
+        float(svi.step(*source.batch(repetition).to(device).arguments))
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times[3:])
+
+
+def planned(recipe: AIRRecipe, folder: Path, minutes: float, device: str) -> AIRRecipe:
+    """The recipe with epochs that fill the minutes; decided once and then read from the folder."""
+    path = folder / PLAN
+    if not path.is_file():
+        step = milliseconds(recipe, device)
+        epochs = max(4, round(60_000 * minutes / step / recipe.steps_per_epoch))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, json.dumps({"milliseconds": step, "epochs": epochs}).encode())
+    epochs = json.loads(path.read_text())["epochs"]
+    share = recipe.annealing_epochs / recipe.epochs
+    return replace(recipe, epochs=epochs, annealing_epochs=min(epochs - 1, max(1, round(share * epochs))))
+
+
+def learning_curve(path: Path, recipe: AIRRecipe, device: str) -> list[dict[str, float]]:
+    """Minutes and counting accuracy on the test scenes at each checkpoint."""
+    run = load_run(path, device)
+    seconds = {record["step"]: record["seconds"] for record in run.folder.timing()} | {0: 0.0}
+    curve = []
+    for folder in list_checkpoints(path / "checkpoints"):
+        checkpoint = read_checkpoint(folder)
+        assign_weights(run.model, run.guide, checkpoint.weights)
+        accuracy = counting(run.model, run.guide, run.test, seed=0)
+        assert accuracy is not None
+        curve.append(
+            {
+                "step": checkpoint.state["step"],
+                "minutes": seconds[checkpoint.state["step"]] / 60,
+                "counting": accuracy,
+            }
+        )
+    return curve
+
+
+def trained(name: str, estimator: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Train and evaluate one estimator, as far as that has not been done; its record."""
+    recipe = RECIPES[name]
+    assert isinstance(recipe, AIRRecipe), f"{name} is no recipe of scenes"
+    recipe = replace(recipe, estimator=estimator, data=options.data, seed=options.seed)
+    recipe = planned(recipe, options.output / "plans" / estimator, options.minutes, options.device)
+    path = options.output / f"{name}-{estimator}-{recipe.seed}"
+    every = max(1, recipe.num_steps // POINTS)
+    every = max(50, every - every % 50)  # times are known at multiples of the log's interval
+    train_recipe(name, recipe, path, device=options.device, checkpoint_every=every, keep_last=2 * POINTS)
+    folder = RunFolder.open(path)
+    evaluation = read_evaluation(folder)
+    if evaluation is None:
+        run = load_run(path, options.device)
+        evaluation = evaluate(run, num_particles=options.num_particles, progress=True)
+        write_evaluation(folder, evaluation)
+    curve = learning_curve(path, recipe, options.device)
+    print(f"{estimator}: counts {curve[-1]['counting']:.3f} after {curve[-1]['minutes']:.1f} minutes", flush=True)
+    return {"run": path.name, "steps": recipe.num_steps, "curve": curve}
+
+
+def main() -> None:
+    """Train, count, write and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="air-small", choices=sorted(n for n in RECIPES if n.startswith("air")))
+    parser.add_argument("--estimators", nargs="+", default=list(LOSSES), choices=list(LOSSES))
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training, for each estimator")
+    parser.add_argument("--data", type=Path, default=None, help="folder with MNIST's files")
+    parser.add_argument("--num-particles", type=int, default=1000, help="of the evidence")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, default=Path("runs/presence"))
+    options = parser.parse_args()
+    keep_freed_memory()
+    curves = {estimator: trained(options.recipe, estimator, options) for estimator in options.estimators}
+    record = {
+        "provenance": provenance(options.seed),
+        "recipe": options.recipe,
+        "minutes": options.minutes,
+        "estimators": curves,
+    }
+    write_bytes(options.output / "presence.json", json.dumps(record, indent=1).encode())
+    figure = draw_learning_curves(
+        {
+            name: ([point["minutes"] for point in found["curve"]], [point["counting"] for point in found["curve"]])
+            for name, found in curves.items()
+        },
+        label="scenes counted right",
+        title=f"{options.recipe}: unseen scenes, by the estimator that trained",
+    )
+    figure.savefig(options.output / "presence.png")
+    print(options.output / "presence.json", options.output / "presence.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Two estimators of presence, side by side for a moment: what is written, and that it goes on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / "benchmarks" / "presence_estimators.py"
+
+
+@pytest.mark.slow
+def test_two_estimators_side_by_side(tmp_path):
+    command = [sys.executable, PROGRAM, "--estimators", "vimco", "renyi", "--minutes", "0.15", "--num-particles", "20"]
+    command = [str(word) for word in [*command, "--output", tmp_path / "out"]]
+    subprocess.run(command, check=True, capture_output=True)
+    record = json.loads((tmp_path / "out" / "presence.json").read_text())
+    assert set(record["estimators"]) == {"vimco", "renyi"}
+    for found in record["estimators"].values():
+        steps, minutes = ([point[name] for point in found["curve"]] for name in ("step", "minutes"))
+        assert steps[0] == 0
+        assert steps[-1] == found["steps"]
+        assert minutes == sorted(minutes)
+        assert 0.05 < minutes[-1] < 0.6
+        assert all(0 <= point["counting"] <= 1 for point in found["curve"])
+    assert (tmp_path / "out" / "presence.png").stat().st_size > 10_000
+    subprocess.run(command, check=True, capture_output=True)
+    again = json.loads((tmp_path / "out" / "presence.json").read_text())
+    assert again["estimators"] == record["estimators"]
