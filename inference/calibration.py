@@ -8,13 +8,21 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from inference.estimators.traces import Program, sample_sites
+from inference.estimators.traces import (
+    Program,
+    evaluation_mode,
+    importance_traces,
+    local_parameters,
+    sample_sites,
+)
 from inference.evidence import particle_chunks
 from inference.generators import seeded
-from inference.simulation import simulate
+from inference.masked_latents import MaskedAnew
+from inference.simulation import FRAMES, simulated_trace
 from inference.site_values import sequences_first
 
 TIES_STREAM = 2**32 - 2  # the second number of the seed of random ranks; those of the particles count up from 0
+MASKED_STREAM = 2**32 - 5  # likewise, of what is masked in the truth
 SIGNIFICANCE = 0.01
 
 
@@ -100,8 +108,9 @@ def calibrate(
 ) -> Calibration:
     """Simulate videos from the model, draw from the guide what is behind them, and rank the truth among the draws.
 
-    Some hundreds of videos tell a good guide from a bad one; the draws may be fewer. `pictures.draw_calibration` shows
-    the result.
+    Where and what of an object that does not exist are masked and rank at random: the guide's law of them stands in for
+    the truth. Some hundreds of videos tell a good guide from a bad one; the draws may be fewer.
+    `pictures.draw_calibration` shows the result.
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`.
@@ -123,8 +132,7 @@ def calibrate(
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"{name}: expected at least 1, got {number}")
-    videos, truth = simulate(model, frames, observed, controls, seed=seed)
-    truth = {name: value.cpu().double().reshape(num_sequences, -1) for name, value in truth.items()}
+    videos, truth = _completed(model, guide, frames, observed, controls, seed)
     draws = {name: torch.empty(num_draws, *value.shape, dtype=torch.float64) for name, value in truth.items()}
     log_weights = torch.empty(num_draws, num_sequences, dtype=torch.float64)
     cells = particle_chunks(
@@ -150,6 +158,30 @@ def calibrate(
         ranks = {name: _ranks(truth[name], draws[name], equal) for name in truth}
         weighted_ranks = {name: _ranks(truth[name], draws[name], shares) for name in truth}
     return Calibration(ranks, weighted_ranks, num_draws, 1 / shares.square().sum(0))
+
+
+def _completed(
+    model: Program, guide: Program, frames: Tensor, observed: Tensor | None, controls: Tensor | None, seed: int
+) -> tuple[Tensor, dict[str, Float[Tensor, "sequences coordinates"]]]:
+    """Simulated videos and the latents behind them; what is masked there is drawn from the guide, as in its draws."""
+    trace = simulated_trace(model, frames, observed, controls, seed=seed)
+    sites = {site["name"]: site for site in sample_sites(trace)}
+    videos = sequences_first(sites.pop(FRAMES), None)[0][0]
+    args = tuple(None if value is None else value.to(videos.device) for value in (videos, observed, controls))
+    with (
+        torch.no_grad(),
+        evaluation_mode(model, guide),
+        local_parameters(model, guide),
+        seeded(seed, MASKED_STREAM),
+        MaskedAnew({name: site["value"] for name, site in sites.items()}),
+    ):
+        completed = importance_traces(model, guide, args, 1)
+    values = {
+        site["name"]: sequences_first(site, None)[0][0]
+        for site in sample_sites(completed.guide)
+        if site["name"] in sites
+    }
+    return videos, {name: value.cpu().double().reshape(frames.shape[0], -1) for name, value in values.items()}
 
 
 def _ranks(

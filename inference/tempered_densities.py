@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyro.distributions as dist
 import torch
 from jaxtyping import Float, Shaped
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
 from inference.estimators.replays import traces_at
 from inference.estimators.traces import ImportanceTraces, Program, run_traces, sample_sites
+from inference.masked_latents import MaskedAnew, is_masked, unmasked
 
 
 class TemperedDensities:
@@ -63,7 +62,7 @@ class TemperedDensities:
         Args:
             values: by site, for one particle or for all.
         """
-        with _MaskedAnew({name: values[name].expand(site["value"].shape) for name, site in self.sites.items()}):
+        with MaskedAnew({name: values[name].expand(site["value"].shape) for name, site in self.sites.items()}):
             drawn = run_traces(
                 self.model, self.guide, self.args, self.traces.num_particles, {}, self.traces.particle_dim
             )
@@ -86,8 +85,8 @@ class TemperedDensities:
             shared = shared + self.traces.per_sequence(site, change, scaled=False)
         traces = traces_at(values, self.traces, self.model, self.guide, self.args)
         for site in sample_sites(traces.guide):
-            if site["name"] in self.sites and _is_masked(site):
-                hidden = _unmasked(site["fn"]).log_prob(site["value"]) - site["log_prob"]
+            if site["name"] in self.sites and is_masked(site):
+                hidden = unmasked(site["fn"]).log_prob(site["value"]) - site["log_prob"]
                 shared = shared + traces.per_sequence(site, hidden, scaled=False)
         return traces.log_joint() + shared, traces.log_guide() + shared
 
@@ -96,52 +95,7 @@ class TemperedDensities:
         return self.traces.to_site(numbers, self.sites[name])
 
 
-class _MaskedAnew(Messenger):
-    """Inside, sites have given values where they are not masked, and draws of their laws where they are."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        value = self.values.get(msg["name"])
-        if value is None or msg["is_observed"] or msg["value"] is not None:
-            return
-        law = msg["fn"]
-        if _is_masked(msg):
-            kept = _kept(law, msg["mask"])
-            value = torch.where(kept, value, _unmasked(law).sample())
-        msg["value"], msg["done"] = value, True
-
-
 def _is_boolean(support: Any) -> bool:
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     return support is constraints.boolean
-
-
-def _is_masked(site: Mapping[str, Any]) -> bool:
-    law = site["fn"]
-    while isinstance(law, dist.Independent):
-        law = law.base_dist
-    return isinstance(law, dist.MaskedDistribution) or site["mask"] is not None
-
-
-def _unmasked(law: Any) -> Any:
-    """The law with nothing masked."""
-    if isinstance(law, dist.MaskedDistribution):
-        return _unmasked(law.base_dist)
-    if isinstance(law, dist.Independent):
-        return _unmasked(law.base_dist).to_event(law.reinterpreted_batch_ndims)
-    return law
-
-
-def _kept(law: Any, mask: Tensor | bool | None) -> Tensor:
-    """What a mask outside and masks within a law leave, shaped to meet its values."""
-    event = (..., *[None] * len(law.event_shape))
-    kept = torch.as_tensor(True if mask is None else mask)[event]
-    if isinstance(law, dist.MaskedDistribution):
-        return kept & torch.as_tensor(law._mask)[event] & _kept(law.base_dist, None)
-    if isinstance(law, dist.Independent):
-        return kept & _kept(law.base_dist, None)
-    return kept

@@ -100,3 +100,39 @@ def test_the_picture_has_a_row_for_each_site():
     figure = draw_calibration(toy_calibration(changed(log_e=-0.3466)))
     assert [axes.get_title() for axes in figure.axes][1] == "guide: too narrow"
     figure.canvas.draw()
+
+
+CHANCE, SPREAD, NOISE = 0.4, 2.0, 0.5
+
+
+def lamps(frames, *_):
+    """A lamp may stand somewhere; a frame shows where, or 0, with noise."""
+    with pyro.plate("sequences", frames.shape[0], dim=-1):
+        lamp = pyro.sample("lamp", dist.Bernoulli(torch.full(frames.shape[:1], CHANCE, dtype=torch.float64)))
+        place = pyro.sample("place", dist.Normal(torch.zeros_like(lamp), SPREAD).mask(lamp > 0))
+        pyro.sample("frames", dist.Normal(lamp * place, NOISE), obs=frames)
+
+
+def lamp_guide(width):
+    """The exact posterior, with the spread of places times `width`."""
+
+    def guide(frames, *_):
+        on = dist.Normal(0.0, (SPREAD**2 + NOISE**2) ** 0.5).log_prob(frames)
+        off = dist.Normal(0.0, NOISE).log_prob(frames)
+        logit = on - off + torch.logit(torch.tensor(CHANCE, dtype=torch.float64))
+        precision = SPREAD**-2 + NOISE**-2
+        with pyro.plate("sequences", frames.shape[0], dim=-1):
+            lamp = pyro.sample("lamp", dist.Bernoulli(logits=logit))
+            law = dist.Normal(frames * NOISE**-2 / precision, width * precision**-0.5)
+            pyro.sample("place", law.mask(lamp > 0))
+
+    return guide
+
+
+def test_objects_that_do_not_exist_are_no_fault():
+    template = torch.zeros(400, dtype=torch.float64)
+    exact = calibrate(lamps, lamp_guide(1.0), template, num_draws=60, seed=1)
+    assert exact.verdicts() == {"lamp": "calibrated", "place": "calibrated"} == exact.verdicts(weighted=True)
+    narrow = calibrate(lamps, lamp_guide(0.5), template, num_draws=60, seed=1)
+    assert narrow.verdicts() == {"lamp": "calibrated", "place": "too narrow"}
+    assert narrow.p_values()["place"] < 1e-6

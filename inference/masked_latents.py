@@ -1,0 +1,66 @@
+"""Latents that have no density where they are masked, such as the place of an object that does not exist.
+
+Their values there mean nothing, and programs may leave anything in them. What has to hold for all latents at once, an
+exact draw from a posterior or a move between two presences, gives them the law that the guide draws them from.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+
+class MaskedAnew(Messenger):
+    """Inside, sites have given values where they are not masked, and draws of their own laws where they are.
+
+    So a guide that is run inside, at the latents behind a simulated video, completes them to an exact draw in the space
+    of all its latents.
+
+    Args:
+        values: by site, in the layout of the program that is run inside.
+    """
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        value = self.values.get(msg["name"])
+        if value is None or msg["is_observed"] or msg["value"] is not None:
+            return
+        law = msg["fn"]
+        if is_masked(msg):
+            kept = _kept(law, msg["mask"])
+            value = torch.where(kept, value, unmasked(law).sample())
+        msg["value"], msg["done"] = value, True
+
+
+def is_masked(site: Mapping[str, Any]) -> bool:
+    """Whether some of a site's values may be masked."""
+    law = site["fn"]
+    while isinstance(law, dist.Independent):
+        law = law.base_dist
+    return isinstance(law, dist.MaskedDistribution) or site["mask"] is not None
+
+
+def unmasked(law: Any) -> Any:
+    """The law with nothing masked."""
+    if isinstance(law, dist.MaskedDistribution):
+        return unmasked(law.base_dist)
+    if isinstance(law, dist.Independent):
+        return unmasked(law.base_dist).to_event(law.reinterpreted_batch_ndims)
+    return law
+
+
+def _kept(law: Any, mask: Tensor | bool | None) -> Tensor:
+    """What a mask outside and masks within a law leave, shaped to meet its values."""
+    event = (..., *[None] * len(law.event_shape))
+    kept = torch.as_tensor(True if mask is None else mask)[event]
+    if isinstance(law, dist.MaskedDistribution):
+        return kept & torch.as_tensor(law._mask)[event] & _kept(law.base_dist, None)
+    if isinstance(law, dist.Independent):
+        return kept & _kept(law.base_dist, None)
+    return kept
