@@ -4,6 +4,7 @@ Also `increments`, on the same pairs: what each step adds to the log weights.
 """
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
@@ -94,4 +95,24 @@ def test_a_latent_that_is_a_whole_path_has_no_increments():
     model, guide = build_guide("KalmanGuide, collapsed")
     traces = importance_traces(model, guide, make_video(0)[:1], 2)
     with pytest.raises(ValueError, match="site 'a': expected inside a plate called 'time', or a name that ends in"):
+        increments(traces)
+
+
+def test_plates_and_numbers_of_different_steps_have_no_increments():
+    def model(frames):
+        with pyro.plate("sequences", len(frames), dim=-1):
+            for step in range(3):
+                pyro.sample(f"z_{step}", dist.Normal(torch.zeros(len(frames)), 1.0))
+            with pyro.plate("time", 2, dim=-2):
+                pyro.sample("frames", dist.Normal(torch.zeros(2, len(frames)), 1.0), obs=frames.T)
+
+    def guide(frames):
+        with pyro.plate("sequences", len(frames), dim=-1):
+            for step in range(3):
+                pyro.sample(f"z_{step}", dist.Normal(torch.zeros(len(frames)), 1.0))
+
+    traces = importance_traces(model, guide, (torch.zeros(4, 2),), 2)
+    with pytest.raises(
+        ValueError, match=r"expected sites of the same steps, got plates 'time' of \[2\] and frames, z_0"
+    ):
         increments(traces)
