@@ -33,10 +33,10 @@ def test_noise_falls_to_nothing_in_half_of_the_pretraining():
 
 
 def test_the_prior_gains_its_weight_in_a_quarter_of_the_pretraining():
-    weights = replace(SMALL, prior_weight=0.2).stages()[0].site_weights
-    assert [value_at(weights["a"], step) for step in range(4)] == pytest.approx([0.2, 0.6, 1, 1])
+    weights = replace(SMALL, prior_weight=0.04).stages()[0].site_weights
+    assert [value_at(weights["a"], step) for step in range(4)] == pytest.approx([0.04, 0.2, 1, 1])
     assert value_at(SMALL.stages()[0].site_weights["a"], 0) == 1
-    with pytest.raises(OptionError, match=r"--prior-weight: expected 0 to 1, got 1\.5"):
+    with pytest.raises(OptionError, match=r"--prior-weight: expected more than 0 and at most 1, got 1\.5"):
         replace(SMALL, prior_weight=1.5).stages()
 
 
