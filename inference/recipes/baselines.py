@@ -32,8 +32,8 @@ class RecurrentCodesRecipe(Recipe):
         pretraining_epochs: epochs in which the auto-encoder is trained; the rest trains the recurrent network.
         code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of the pre-training.
         prior_weight: weight at first on what pulls the codes to their prior; it grows to 1 in a quarter of the
-            pre-training, by a constant factor a step. In pong all variational codes collapse into the prior if it is 1
-            from the start, and also if it grows from 0.1 in a straight line; from 0.01 as here they do not.
+            pre-training, by a constant factor a step. In pong variational codes collapse into the prior if it is 1 from
+            the start (seeds 0 and 1); from 0.01 those of seed 1 do not, those of seed 0 still do.
     """
 
     paper: ClassVar[str] = "Fraccaro et al. 2017, figures 3a and 3b, AE-RNN and VAE-RNN"
