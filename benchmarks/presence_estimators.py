@@ -55,19 +55,26 @@ def planned(recipe: AIRRecipe, folder: Path, minutes: float, device: str) -> AIR
         step = milliseconds(recipe, device)
         epochs = max(4, round(60_000 * minutes / step / recipe.steps_per_epoch))
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, json.dumps({"milliseconds": step, "epochs": epochs}).encode())
-    epochs = json.loads(path.read_text())["epochs"]
+        write_bytes(path, json.dumps({"minutes": minutes, "milliseconds": step, "epochs": epochs}).encode())
+    plan = json.loads(path.read_text())
+    if plan["minutes"] != minutes:
+        raise SystemExit(
+            f"--minutes: {path} was planned for {plan['minutes']:g}, got {minutes:g}; take another --output"
+        )
+    epochs = plan["epochs"]
     share = recipe.annealing_epochs / recipe.epochs
     return replace(recipe, epochs=epochs, annealing_epochs=min(epochs - 1, max(1, round(share * epochs))))
 
 
-def learning_curve(path: Path, recipe: AIRRecipe, device: str) -> list[dict[str, float]]:
+def learning_curve(path: Path, device: str) -> list[dict[str, float]]:
     """Minutes and counting accuracy on the test scenes at each checkpoint."""
     run = load_run(path, device)
     seconds = {record["step"]: record["seconds"] for record in run.folder.timing()} | {0: 0.0}
     curve = []
     for folder in list_checkpoints(path / "checkpoints"):
         checkpoint = read_checkpoint(folder)
+        if checkpoint.state["step"] not in seconds:
+            continue  # written when a run was interrupted, between two lines of the log
         assign_weights(run.model, run.guide, checkpoint.weights)
         accuracy = counting(run.model, run.guide, run.test, seed=0)
         assert accuracy is not None
@@ -97,7 +104,7 @@ def trained(name: str, estimator: str, options: argparse.Namespace) -> dict[str,
         run = load_run(path, options.device)
         evaluation = evaluate(run, num_particles=options.num_particles, progress=True)
         write_evaluation(folder, evaluation)
-    curve = learning_curve(path, recipe, options.device)
+    curve = learning_curve(path, options.device)
     print(f"{estimator}: counts {curve[-1]['counting']:.3f} after {curve[-1]['minutes']:.1f} minutes", flush=True)
     return {"run": path.name, "steps": recipe.num_steps, "curve": curve}
 

@@ -86,7 +86,7 @@ class TemperedDensities:
         traces = traces_at(values, self.traces, self.model, self.guide, self.args)
         for site in sample_sites(traces.guide):
             if site["name"] in self.sites and is_masked(site):
-                hidden = unmasked(site["fn"]).log_prob(site["value"]) - site["log_prob"]
+                hidden = site["scale"] * unmasked(site["fn"]).log_prob(site["value"]) - site["log_prob"]
                 shared = shared + traces.per_sequence(site, hidden, scaled=False)
         return traces.log_joint() + shared, traces.log_guide() + shared
 

@@ -75,9 +75,8 @@ class RecurrentCodesRecipe(Recipe):
         """Frames first, then codes with the auto-encoder frozen.
 
         The plain auto-encoder keeps the prior N(0, I) of its codes, without the entropy; without the prior they grow
-        and twist. It begins with noise on them: in the polygon an affine map of the codes of seed 0 explains .63 of the
-        positions' variance without noise, .68 with a standard deviation of .5, .83 with 1, .98 with 2; in the box .87
-        without.
+        and twist. It begins with noise on them: in the polygon (seed 0) an affine map of the codes then explains .96 of
+        the variance of positions, and .49 without.
         """
         if not 0 < self.pretraining_epochs < self.epochs:
             raise OptionError(
@@ -173,7 +172,7 @@ class MarkovRecipe(Recipe):
 _CPU = {"channels": 16, "epochs": 100, "pretraining_epochs": 20}  # epochs of codes alone take seconds
 _BOX = {
     "ae-rnn": RecurrentCodesRecipe(),
-    "vae-rnn": RecurrentCodesRecipe(variational=True, code_noise=0.0),  # its own noise will do
+    "vae-rnn": RecurrentCodesRecipe(variational=True, code_noise=0.0),  # its draws are noisy as they are
     "bilstm": RecurrentCodesRecipe(predictor="bidirectional"),
 }
 RECIPES: dict[str, Recipe] = {
