@@ -14,12 +14,9 @@ class FrameGaussianGuide(PyroModule):
     """Codes recognised frame by frame, q(a | x) = prod_t N(a_t; mu(x_t), diag v(x_t)), or a point mass at mu(x_t).
 
     For models with one site `a`, event (time, code), such as `RecurrentCodes`. With `point=True` it is an
-    auto-encoder's encoder: it has no density, and the objective is no bound on the evidence. A missing frame's code has
-    no density and its value in the trace means nothing; `complete` infers it.
-
-    Codes may carry noise of a standard deviation `noise` on top, also those of a point mass. It is a buffer, 0 if
-    nothing sets it: training may begin with much of it and take it away. Under noise, codes that are near have to be
-    decoded alike, so that the map from frames to codes unfolds before it sharpens; without, it often stays twisted.
+    auto-encoder's encoder: it has no density, and the objective is no bound on the evidence; what variance its encoder
+    still gives (`FrameEncoder.noise`) is noise on the point. A missing frame's code has no density and its value in the
+    trace means nothing; `complete` infers it.
 
     Args:
         model: the model served; it has `frame_shape`, `code_dim`, `control_dim` and a `predictor` of codes.
@@ -31,15 +28,12 @@ class FrameGaussianGuide(PyroModule):
         ValueError: if frames, observed or controls have the wrong shape.
     """
 
-    noise: Tensor
-
     def __init__(self, model: PyroModule, *, point: bool = False, encoder: nn.Module | None = None) -> None:
         super().__init__()
         # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
         self._served = [model]
         self.point = point
         self.encoder = encoder or FrameEncoder(model.frame_shape, model.code_dim, variance_limit=0.0 if point else None)
-        self.register_buffer("noise", torch.zeros(()))
 
     @property
     def model(self) -> PyroModule:
@@ -65,9 +59,9 @@ class FrameGaussianGuide(PyroModule):
         frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.control_dim)
         mean, variance = self.encoder(frames)
         if self.point:
-            law = dist.Delta(mean + self.noise * torch.randn_like(mean), event_dim=2)
+            law = dist.Delta(mean + variance.sqrt() * torch.randn_like(mean), event_dim=2)
         else:
-            law = dist.Normal(mean, (variance + self.noise.square()).sqrt()).to_event(1)
+            law = dist.Normal(mean, variance.sqrt()).to_event(1)
             law = (law if observed is None else law.mask(observed)).to_event(1)
         with pyro.plate("sequences", frames.shape[0], dim=-1):
             return pyro.sample("a", law)

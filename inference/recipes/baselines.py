@@ -92,7 +92,7 @@ class RecurrentCodesRecipe(Recipe):
                 pretraining,
                 frozen=("model.predictor.*",),
                 site_weights={"a": GeometricRamp(self.prior_weight, 1.0, max(1, pretraining // 4))},
-                buffers={"guide.noise": LinearRamp(self.code_noise, 0.0, max(1, pretraining // 2))},
+                buffers={"guide.encoder.noise": LinearRamp(self.code_noise, 0.0, max(1, pretraining // 2))},
             ),
             Stage(self.num_steps - pretraining, frozen=("guide.encoder.*", "model.decoder.*")),
         ]

@@ -9,7 +9,7 @@ from pyro.nn import PyroModule
 from guides.encoders import FrameEncoder
 from guides.kalman import KalmanGuide
 from inference.recipes.recipe import OptionError, Recipe
-from inference.schedules import CosineRamp, Schedule, StaircaseDecay
+from inference.schedules import CosineRamp, LinearRamp, Schedule, StaircaseDecay
 from inference.training import Stage
 from pyro_models.components.frame_networks import frame_decoder
 from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
@@ -37,6 +37,7 @@ class KalmanVAERecipe(Recipe):
         learn_noise: train the diagonals of Q and R.
         reconstruction_weight: weight on log p(x | a) in training; the reference code's 0.3. Evidence never sees it.
         frozen_epochs: epochs at the start in which the mixture network stays as initialised.
+        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of those epochs.
         decay: of the learning rate: staircase (the reference code's) or cosine, down to zero. On the box 40 epochs of
             the cosine come within 17 % of the smoothing errors of 80 epochs of the staircase, in half the time.
         posterior: collapsed, joint or marginals.
@@ -60,6 +61,7 @@ class KalmanVAERecipe(Recipe):
     learn_noise: bool = False
     reconstruction_weight: float = 0.3
     frozen_epochs: int = 10
+    code_noise: float = 0.0
     decay: str = "staircase"
     posterior: str = "collapsed"
 
@@ -100,10 +102,18 @@ class KalmanVAERecipe(Recipe):
 
     def stages(self) -> list[Stage]:
         """The mixture network frozen first, then everything; each stage begins with a new optimizer."""
+        if self.code_noise < 0:
+            raise OptionError(f"--code-noise: expected a standard deviation, not negative, got {self.code_noise}")
         weights = {"frames": self.reconstruction_weight}
         frozen = min(self.frozen_epochs, self.epochs) * self.steps_per_epoch
         parts = [(frozen, ("model.dynamics.mixture.*",)), (self.num_steps - frozen, ())]
-        return [Stage(steps, frozen=patterns, site_weights=weights) for steps, patterns in parts if steps]
+        if self.code_noise and frozen < 2:
+            raise OptionError(
+                "--code-noise: it falls to 0 in half of the frozen epochs, so --frozen-epochs must not be 0"
+            )
+        noise = {"guide.encoder.noise": LinearRamp(self.code_noise, 0.0, frozen // 2)} if self.code_noise else {}
+        stages = [Stage(steps, frozen=patterns, site_weights=weights) for steps, patterns in parts if steps]
+        return [replace(stages[0], buffers=noise), *stages[1:]]
 
     def schedule(self) -> Schedule:
         """Times 0.85 at each quarter of the run (every 20 epochs of 80), or half a cosine down to zero."""

@@ -231,11 +231,11 @@ def test_noise_comes_on_top_and_goes(point):
     with torch.no_grad():
         mean, variance = guide.encoder(frames[:1])
         quiet = guide(frames)
-        guide.noise.fill_(1.5)
+        guide.encoder.noise.fill_(1.5)
         noisy = guide(frames)
     expected = variance.expand_as(mean)[0]
     if point:
         assert torch.equal(quiet, mean.expand_as(quiet))
     torch.testing.assert_close(quiet.var(0), expected, rtol=0.1, atol=1e-9)
     torch.testing.assert_close(noisy.var(0), expected + 1.5**2, rtol=0.1, atol=0.0)
-    assert "guide.noise" in {f"guide.{name}" for name, _ in guide.named_buffers()}
+    assert "guide.encoder.noise" in {f"guide.{name}" for name, _ in guide.named_buffers()}

@@ -24,10 +24,10 @@ SMALL = replace(
 
 def test_noise_falls_to_nothing_in_half_of_the_pretraining():
     frames, codes = SMALL.stages()
-    noise = frames.buffers["guide.noise"]
+    noise = frames.buffers["guide.encoder.noise"]
     assert [value_at(noise, step) for step in range(9)] == pytest.approx([2, 1.5, 1, 0.5, 0, 0, 0, 0, 0])
     assert codes.buffers == {}
-    assert value_at(RECIPES["vae-rnn-box-cpu"].stages()[0].buffers["guide.noise"], 0) == 0
+    assert value_at(RECIPES["vae-rnn-box-cpu"].stages()[0].buffers["guide.encoder.noise"], 0) == 0
     with pytest.raises(OptionError, match="--code-noise: expected a standard deviation, not negative, got -1"):
         replace(SMALL, code_noise=-1.0).stages()
 
@@ -53,5 +53,5 @@ def test_a_run_ends_without_noise(tmp_path):
         run=RunFolder.start(tmp_path / "run", {}, seed=0),
         progress=False,
     )
-    assert guide.noise == 0
+    assert guide.encoder.noise == 0
     assert torch.equal(guide(splits.test.frames), guide(splits.test.frames))
