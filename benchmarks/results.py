@@ -10,6 +10,7 @@ itself. What has not been measured is not in the tables.
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,12 @@ def imputation_section(world: str, runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def imputation_picture(world: str, runs: Sequence[Run], records: Path) -> list[str]:
+def picture_link(text: str, path: Path, document: Path) -> list[str]:
+    """A picture, as seen from the folder of the document."""
+    return [f"![{text}]({os.path.relpath(path, document.parent)})", ""]
+
+
+def imputation_picture(world: str, runs: Sequence[Run], records: Path, document: Path) -> list[str]:
     """The same errors drawn: the best run of each model."""
     curves = []
     for label in ("KVAE", "AE-RNN", "VAE-RNN", "BiLSTM"):
@@ -62,7 +68,7 @@ def imputation_picture(world: str, runs: Sequence[Run], records: Path) -> list[s
     path = records / f"{world}.png"
     published = KALMAN_VAE_IMPUTATION if world == "box" else ()
     draw_imputation_curves(curves, published).savefig(path)
-    return [f"![Imputation errors, {world}]({path})", ""]
+    return picture_link(f"Imputation errors, {world}", path, document)
 
 
 def training_section(runs: Sequence[Run]) -> list[str]:
@@ -134,7 +140,7 @@ def scenes_section(runs: Sequence[Run]) -> list[str]:
     return ["Nats per scene; zero to two digits that training never saw.", "", *table(header, rows)]
 
 
-def presence_section(path: Path) -> list[str]:
+def presence_section(path: Path, document: Path) -> list[str]:
     """Estimators of presence at equal time."""
     if not path.is_file():
         return []
@@ -160,8 +166,7 @@ def presence_section(path: Path) -> list[str]:
     return [
         f"{record['recipe']}, {record['minutes']:g} minutes each, one after the other.",
         "",
-        f"![Learning curves of the estimators]({picture})",
-        "",
+        *picture_link("Learning curves of the estimators", picture, document),
         *table(header, rows),
         origin(record["provenance"]),
         "",
@@ -244,8 +249,8 @@ def marginal_section(path: Path) -> list[str]:
     return [path.read_text().strip(), ""] if path.is_file() else []
 
 
-def write(runs: Sequence[Run], records: Path) -> str:
-    """The whole document."""
+def write(runs: Sequence[Run], records: Path, document: Path) -> str:
+    """The whole text of the document."""
     worlds = {"box": "A ball in a box", "box-gravity": "With gravity", "polygon": "In a polygon", "pong": "Pong"}
     lines = [
         "# Results",
@@ -260,7 +265,7 @@ def write(runs: Sequence[Run], records: Path) -> str:
             lines += [
                 f"## {title}",
                 "",
-                *imputation_picture(world, chosen, records),
+                *imputation_picture(world, chosen, records, document),
                 *imputation_section(world, chosen),
                 *claims_section(world, chosen),
                 *training_section(chosen),
@@ -272,7 +277,7 @@ def write(runs: Sequence[Run], records: Path) -> str:
     if scenes:
         lines += ["## Scenes of digits (AIR)", "", *scenes_section(scenes)]
     for title, section in (
-        ("Who teaches presence", presence_section(records / "presence.json")),
+        ("Who teaches presence", presence_section(records / "presence.json", document)),
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),
         ("What particles cost", particles_section(records / "particles.json")),
@@ -294,7 +299,7 @@ def main() -> None:
     for path in options.runs:
         keep_records(path, options.records)
     runs = read_runs(sorted(options.records.iterdir()))
-    options.output.write_text(write(runs, options.records))
+    options.output.write_text(write(runs, options.records, options.output))
     print(options.output)
 
 
