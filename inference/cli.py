@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from inference.comparison import compare
+from inference.compiled_step import COMPILE_MODES
 from inference.demo import run_demo
 from inference.evaluation import Evaluation, evaluate, run_evidence, write_evaluation
 from inference.pictures import draw_comparison
@@ -71,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("recipe")
     training.add_argument("--run", type=Path, default=None, help="folder of the run (default: runs/RECIPE-SEED)")
     training.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    training.add_argument(
+        "--compile", choices=COMPILE_MODES, default="off", help="how steps are taken (default: off, eagerly)"
+    )
     training.add_argument("--quiet", action="store_true", help="no progress bar")
     training.epilog = "Every field of the recipe is an option: --epochs 20 --data FOLDER ..."
 
@@ -127,9 +131,11 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
         f"{name}: {recipe.num_steps} steps of {recipe.batch_size} sequences of {recipe.data or 'the simulator'}; {path}"
     )
     try:
-        result = train_recipe(name, recipe, path, device=device, progress=not options.quiet)
+        result = train_recipe(name, recipe, path, device=device, progress=not options.quiet, compile=options.compile)
     except KeyboardInterrupt:
-        words = " ".join([name, *rest, *(["--run", str(options.run)] if options.run else [])])
+        given = {"--run": options.run, "--device": options.device, "--compile": options.compile}
+        changed = [f"{key} {value}" for key, value in given.items() if value not in (None, "cpu", "off")]
+        words = " ".join([name, *rest, *changed])
         print(f"\ninterrupted; go on with: kinema train {words}", file=sys.stderr)
         return INTERRUPTED
     bound = "" if result.best_bound is None else f", best validation bound {result.best_bound:.1f} nats per sequence"

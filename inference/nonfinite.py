@@ -64,7 +64,7 @@ def inspect_step(svi: SVI, args: tuple[Any, ...]) -> str | None:
     named = _named_parameters(svi)
     before = {name: parameter.detach().clone() for name, parameter in named.items()}
     generators = capture_generators()
-    with pyro.validation_enabled(False), NonFiniteSites() as sites:
+    with pyro.validation_enabled(False), svi.uncompiled(), NonFiniteSites() as sites:
         try:
             loss = svi.step(*args)
         except (ArithmeticError, RuntimeError, ValueError) as error:

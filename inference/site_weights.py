@@ -7,6 +7,7 @@ from typing import Any
 
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
+from torch import Tensor
 
 from inference.schedules import Number, Schedule, value_at
 
@@ -21,17 +22,18 @@ class SiteWeights(Messenger):
     training step and nowhere else.
 
     Args:
-        weights: non-negative weight by site name; a name may be a pattern in the shell's manner (`z_*` for `z_1`,
-            `z_2`, ...), and the first one that matches a site counts.
+        weights: non-negative weight by site name, a number or a tensor without dims; a name may be a pattern in the
+            shell's manner (`z_*` for `z_1`, `z_2`, ...), and the first one that matches a site counts.
 
     Raises:
         ValueError: if a weight is negative or not finite.
     """
 
-    def __init__(self, weights: Mapping[str, Number]) -> None:
+    def __init__(self, weights: Mapping[str, Number | Tensor]) -> None:
         super().__init__()
         for name, weight in weights.items():
-            if not (weight >= 0 and math.isfinite(weight)):
+            # The value of a tensor is not looked at: it may be that of another step when a graph runs.
+            if not isinstance(weight, Tensor) and not (weight >= 0 and math.isfinite(weight)):
                 raise ValueError(f"site_weights: expected a finite weight >= 0 for site {name!r}, got {weight}")
         self.weights = dict(weights)
         self.sites: dict[str, None] = {}

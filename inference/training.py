@@ -38,6 +38,7 @@ def train(
     seed: int = 0,
     progress: bool = True,
     tensorboard: bool = False,
+    compile: str = "off",
 ) -> TrainingResult:
     """Train a model and a guide, or go on with a training that was interrupted.
 
@@ -70,6 +71,8 @@ def train(
         seed: of all random streams that training draws from.
         progress: show a progress bar, if this is a terminal or a notebook.
         tensorboard: also write event files, into `<run>/tensorboard`.
+        compile: how steps are taken, see `SVI`. Numbers of other ways differ by rounding, so only a run that goes on in
+            the same one ends with the same bits.
 
     Returns:
         How it ended. Model and guide hold the last weights; `run.load_weights(model, guide)` gives the best.
@@ -85,7 +88,16 @@ def train(
     if not stages:
         raise ValueError("stages: expected at least one, got none")
     options = TrainingOptions(
-        learning_rate, optimizer, clip_norm, log_every, validate_every, checkpoint_every, keep_last, patience, seed
+        learning_rate,
+        optimizer,
+        clip_norm,
+        log_every,
+        validate_every,
+        checkpoint_every,
+        keep_last,
+        patience,
+        seed,
+        compile,
     )
     keep_freed_memory()
     loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options)

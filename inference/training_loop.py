@@ -13,6 +13,7 @@ from pyro.infer import ELBO
 from torch import nn
 
 from inference.checkpoints import assign_weights, named_weights
+from inference.compiled_step import check_mode
 from inference.generators import capture_generators, restore_generators, seed_generators, seeded
 from inference.nonfinite import inspect_step
 from inference.progress import Interrupts, ProgressBar, TensorBoard
@@ -63,12 +64,14 @@ class TrainingOptions:
     keep_last: int
     patience: int | None
     seed: int
+    compile: str
 
     def __post_init__(self) -> None:
         for name in ("log_every", "validate_every", "checkpoint_every", "keep_last", "patience"):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise ValueError(f"{name}: expected at least 1, got {count}")
+        check_mode(self.compile)
 
     def settings(self) -> dict[str, Any]:
         """What the numbers of a run depend on, as plain values."""
@@ -226,6 +229,8 @@ class TrainingLoop:
             self.loss,
             site_weights=stage.site_weights,
             clip_norm=self.options.clip_norm,
+            compile=self.options.compile,
+            expected_steps=stage.steps,
         )
         self.svi.num_steps = self.step
         self.stage = index

@@ -1,0 +1,214 @@
+"""The compiled SVI step: which mode, for which inputs, and what to do with a model that cannot be compiled."""
+
+import logging
+import sysconfig
+import time
+import traceback
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from inference.generators import preserved_generators
+from inference.step_graph import StepGraph, trace_step
+
+COMPILE_MODES = ("auto", "off", "trace", "inductor")
+CACHED_SIGNATURES = 8
+
+_logger = logging.getLogger(__name__)
+
+
+class CompileWarning(UserWarning):
+    """A step could not be compiled and runs eagerly."""
+
+
+def check_mode(mode: str) -> None:
+    """Refuse an unknown mode.
+
+    Raises:
+        ValueError: if there is no such mode.
+    """
+    if mode not in COMPILE_MODES:
+        raise ValueError(f"compile: expected one of {', '.join(COMPILE_MODES)}, got {mode!r}")
+
+
+class CompiledStep:
+    """Loss and gradients of a step by graphs: one for each signature of its inputs, the last few are kept.
+
+    A signature is what a graph is true for: shapes, types and strides of tensors, the other arguments, which parameters
+    learn, which modules are in training mode. Numbers that a model keeps as Python attributes are taken as they are
+    when a graph is made; what changes from step to step belongs in a buffer.
+
+    Args:
+        mode: "trace" runs the operations one by one, "inductor" compiles them, "auto" chooses for each graph.
+        modules: all modules of model and guide.
+        parameters: those that get gradients.
+        expected_steps: how often a step will be taken, if that is known; "auto" weighs it against compilation.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        modules: Sequence[nn.Module],
+        parameters: Sequence[nn.Parameter],
+        expected_steps: int | None = None,
+    ) -> None:
+        self.mode = mode
+        self.parameters = list(parameters)
+        self.expected_steps = expected_steps
+        self._modules = list(modules)
+        self._tensors = [
+            (tensors, name, tensor)
+            for module in modules
+            for tensors in (module._parameters, module._buffers)
+            for name, tensor in tensors.items()
+        ]
+        self._steps: OrderedDict[Any, Callable[..., Sequence[Tensor | None]]] = OrderedDict()
+        self._refused = False
+
+    def run(
+        self, loss_and_gradients: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor | None:
+        """Loss of a step, its gradients left in the parameters; None if the step cannot be compiled.
+
+        Args:
+            loss_and_gradients: the eager step, called with `*args, **kwargs`.
+            args: positional arguments of model and guide.
+            kwargs: their keyword arguments.
+        """
+        if self._refused:
+            return None
+        leaves, structure = pytree.tree_flatten((args, kwargs))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        signature = (structure, *map(_signature, leaves), *self._state())
+        step = self._steps.get(signature)
+        if step is None:
+            step = self._build(loss_and_gradients, leaves, structure, tensors)
+            if step is None:
+                return None
+            self._steps[signature] = step
+            if len(self._steps) > CACHED_SIGNATURES:
+                self._steps.popitem(last=False)
+        self._steps.move_to_end(signature)
+        with torch.no_grad():
+            loss, *gradients = step(*tensors)
+        assert loss is not None
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return loss
+
+    def _state(self) -> tuple[Any, ...]:
+        """What of the modules a graph depends on, other than the values of their tensors."""
+        if any(tensors.get(name) is not tensor for tensors, name, tensor in self._tensors):
+            self._tensors = [(tensors, name, tensors.get(name)) for tensors, name, _ in self._tensors]
+            self._steps.clear()  # a tensor was replaced by another one, which no graph knows
+        return (
+            tuple([parameter.requires_grad for parameter in self.parameters]),
+            tuple([module.training for module in self._modules]),
+        )
+
+    def _build(
+        self, loss_and_gradients: Callable[..., Tensor], leaves: list[Any], structure: Any, tensors: list[Tensor]
+    ) -> Callable[..., Sequence[Tensor | None]] | None:
+        """A graph for inputs like these, compiled if that is the mode."""
+
+        def step(*tensors: Tensor) -> Tensor:
+            given = iter(tensors)
+            again = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+            args, kwargs = pytree.tree_unflatten(again, structure)
+            return loss_and_gradients(*args, **kwargs)
+
+        buffers = [
+            (tensor, tensor.clone()) for _, _, tensor in self._tensors if not isinstance(tensor, nn.Parameter | None)
+        ]
+        try:
+            self._rehearse(step, tensors)
+            try:
+                graph = trace_step(step, self.parameters, tensors)
+            except Exception as error:  # whatever stands in the way, the eager step has just done without
+                self._refuse(error)
+                return None
+        finally:
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+        mode, reason = self._choose(graph)
+        size = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
+        _logger.warning(
+            "step of %d operations traced in %.1f s for inputs %s; mode %s%s",
+            *(graph.num_operations, graph.seconds, size, mode, reason),
+        )
+        if mode == "trace":
+            return lambda *tensors: graph.module(*graph.captured, *tensors)
+        began = time.monotonic()
+        with torch.no_grad():
+            compiled = compile_graph(graph, tensors)
+        _logger.warning("compiled in %.1f s", time.monotonic() - began)
+        return lambda *tensors: compiled(*graph.captured, *tensors)
+
+    def _rehearse(self, step: Callable[..., Tensor], tensors: list[Tensor]) -> None:
+        """One eager step for its errors, and under Pyro's validation if that is on: a graph cannot check values."""
+        kept = [parameter.grad for parameter in self.parameters]
+        try:
+            with preserved_generators():
+                step(*tensors)
+        finally:
+            for parameter, gradient in zip(self.parameters, kept, strict=True):
+                parameter.grad = gradient
+
+    def _choose(self, graph: StepGraph) -> tuple[str, str]:
+        if self.mode != "auto":
+            return self.mode, ""
+        return "trace", ""
+
+    def _refuse(self, error: Exception) -> None:
+        self._refused = True
+        place = _place_of(error)
+        if "get value out of a tracing tensor" in str(error):
+            problem = (
+                f"{place} uses the value of a tensor (a branch, .item(), float(), a shape that depends on it); "
+                "torch.where or a mask does the same for all values"
+            )
+        else:
+            problem = f"{place} raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        warnings.warn(f"the SVI step runs eagerly, it cannot be compiled: {problem}", CompileWarning, stacklevel=5)
+
+
+def compile_graph(graph: StepGraph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor | None]]:
+    """The graph compiled by TorchInductor, with the random numbers of the eager step.
+
+    Args:
+        graph: a traced step.
+        inputs: tensors of the size of a batch.
+    """
+    from torch._inductor import compile as inductor_compile
+
+    compiled = inductor_compile(graph.module, [*graph.captured, *inputs], options={"fallback_random": True})
+    return cast(Callable[..., Sequence[Tensor | None]], compiled)
+
+
+def _signature(leaf: Any) -> Any:
+    if isinstance(leaf, Tensor):
+        return leaf.shape, leaf.stride(), leaf.dtype, leaf.device, leaf.requires_grad
+    return leaf
+
+
+def _place_of(error: Exception) -> str:
+    """The innermost line of the step that is the user's own: in no installed library, nor in this package."""
+    frames = traceback.extract_tb(error.__traceback__)
+    entered = max(
+        (i for i, frame in enumerate(frames) if (frame.filename, frame.name) == (__file__, "step")), default=-1
+    )
+    frames = frames[entered + 1 :] or frames
+    paths = sysconfig.get_paths()
+    libraries = (paths["purelib"], paths["platlib"], paths["stdlib"], str(Path(__file__).parent))
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    pyro_folder = str(Path(str(pyro.__file__)).parent)
+    frame = (own or [frame for frame in frames if frame.filename.startswith(pyro_folder)] or frames)[-1]
+    return f"{frame.filename}:{frame.lineno} ({frame.line})"

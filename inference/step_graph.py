@@ -1,0 +1,162 @@
+"""One step's loss and gradients as a graph of tensor operations: no Python of the model, the guide or Pyro is left."""
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import pyro
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+
+from inference.generators import preserved_generators
+
+_ATEN = torch.ops.aten
+
+
+@dataclass(frozen=True, eq=False)
+class StepGraph:
+    """A traced step.
+
+    Attributes:
+        module: (*captured, *inputs) -> (loss, *gradients); None is the gradient of what the loss does not reach.
+        captured: parameters, buffers and other tensors that the step reads: read anew whenever it runs, so an optimizer
+            or a schedule that changes them in place is seen.
+        seconds: what tracing took.
+    """
+
+    module: fx.GraphModule
+    captured: list[Tensor]
+    seconds: float
+
+    @property
+    def num_operations(self) -> int:
+        """How many tensor operations a step is made of."""
+        return sum(node.op == "call_function" for node in self.module.graph.nodes)
+
+
+def trace_step(
+    loss_and_gradients: Callable[..., Tensor], parameters: Sequence[nn.Parameter], inputs: Sequence[Tensor]
+) -> StepGraph:
+    """Run a step once and write down every tensor operation, those of the backward pass among them.
+
+    The graph draws random numbers from the same generators in the same order, so from the same state it gives what the
+    step gives. Whatever is no tensor keeps the value that it had here: numbers, branches, shapes. The run leaves
+    generators and gradients as they were; what it does to buffers stays.
+
+    Args:
+        loss_and_gradients: called with the inputs; returns the loss and leaves gradients in the parameters.
+        parameters: whose gradients the graph returns.
+        inputs: tensors of the size of a batch.
+
+    Raises:
+        RuntimeError: if the step asks for the value of a tensor that depends on the inputs, on parameters or on chance.
+    """
+
+    def step(*inputs: Tensor) -> list[Tensor | None]:
+        for parameter in parameters:
+            parameter.grad = None
+        loss = loss_and_gradients(*inputs)
+        return [loss, *(parameter.grad for parameter in parameters)]
+
+    began = time.monotonic()
+    kept = [parameter.grad for parameter in parameters]
+    try:
+        with preserved_generators(), pyro.validation_enabled(False), _values_stay_tensors(), _DecomposedRecurrence():
+            module = make_fx(step)(*inputs)
+    finally:
+        for parameter, gradient in zip(parameters, kept, strict=True):
+            parameter.grad = gradient
+    captured = _lift_captured(module)
+    _drop_detachments(module)
+    return StepGraph(module, captured, time.monotonic() - began)
+
+
+class _DecomposedRecurrence(TorchFunctionMode):
+    """Recurrent layers as their elementary operations: those of oneDNN keep a workspace that no graph can hold."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+            onednn: Any = torch.backends.mkldnn
+            enabled, onednn.enabled = onednn.enabled, False
+            try:
+                return func(*args, **kwargs)
+            finally:
+                onednn.enabled = enabled
+        return func(*args, **kwargs)
+
+
+class _Tracing:
+    """A module that looks the same, except that PyTorch seems to be tracing: Pyro then branches on no tensor's value.
+
+    Only Pyro may see it so: modules of PyTorch would call another method.
+    """
+
+    def __init__(self, module: Any, **replaced: Any) -> None:
+        self._module, self._replaced = module, replaced
+
+    def __getattr__(self, name: str) -> Any:
+        return self._replaced[name] if name in self._replaced else getattr(self._module, name)
+
+
+@contextmanager
+def _values_stay_tensors() -> Iterator[None]:
+    """Inside, Pyro's losses compute with tensors where they would read values back from the device."""
+    tracing = _Tracing(torch, _C=_Tracing(torch._C, _get_tracing_state=lambda: True))
+    replaced: dict[str, Callable[..., Any]] = {
+        "torch_item": lambda value: value.detach() if isinstance(value, Tensor) else value,
+        "warn_if_nan": lambda value, *args, **kwargs: value,
+    }
+    with ExitStack() as stack:
+        for name in ("trace_elbo", "trace_mean_field_elbo", "tracegraph_elbo", "traceenum_elbo", "renyi_elbo", "util"):
+            module = importlib.import_module(f"pyro.infer.{name}")
+            for function, stand_in in replaced.items():
+                if hasattr(module, function):
+                    stack.enter_context(mock.patch.object(module, function, stand_in))
+        stack.enter_context(mock.patch.object(importlib.import_module("pyro.infer.util"), "torch", tracing))
+        yield
+
+
+def _lift_captured(module: fx.GraphModule) -> list[Tensor]:
+    """Make inputs of the tensors that the graph holds, each once; literals (`torch.tensor(0.5)`) stay constants."""
+    graph, lifted = module.graph, {}
+    first = next(iter(graph.nodes))
+    for node in list(graph.nodes):
+        if node.op != "get_attr" or all(user.target is _ATEN.lift_fresh_copy.default for user in node.users):
+            continue
+        tensor = getattr(module, node.target)
+        if id(tensor) not in lifted:
+            with graph.inserting_before(first):
+                lifted[id(tensor)] = (tensor, graph.placeholder(f"captured_{len(lifted)}"))
+        node.replace_all_uses_with(lifted[id(tensor)][1])
+        graph.erase_node(node)
+    module.recompile()
+    return [tensor for tensor, _ in lifted.values()]
+
+
+def _drop_detachments(module: fx.GraphModule) -> None:
+    """Take out `detach`, which means nothing where no gradient is recorded; return no tensor twice."""
+    graph = module.graph
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target is _ATEN.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    output = next(reversed(graph.nodes))
+    seen: set[fx.Node] = set()
+    results = []
+    for result in output.args[0]:
+        # An optimizer changes gradients in place: what is returned must be nobody else's.
+        if isinstance(result, fx.Node) and (result in seen or result.op == "placeholder"):
+            with graph.inserting_before(output):
+                result = graph.call_function(_ATEN.clone.default, (result,))
+        seen.add(result)
+        results.append(result)
+    output.args = (results,)
+    graph.eliminate_dead_code()
+    module.recompile()

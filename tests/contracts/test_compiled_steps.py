@@ -1,0 +1,99 @@
+"""What compiling promises for every model, guide and estimator: the eager step's losses, gradients and updates.
+
+The fast tests take some pairs, the slow ones all of them, and a few by the compiler.
+"""
+
+import pyro
+import pytest
+import torch
+from pyro.infer import Trace_ELBO, TraceGraph_ELBO
+
+from guides.stepwise import StepwiseGuide
+from inference import FIVO, SVI
+from inference.compiled_step import CompileWarning
+from inference.estimators import ESTIMATORS
+from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
+
+LOSSES = {
+    **{name: lambda build=build: build(num_particles=2) for name, build in ESTIMATORS.items()},
+    "Trace_ELBO": Trace_ELBO,
+    "TraceGraph_ELBO": TraceGraph_ELBO,
+    "FIVO": lambda: FIVO(2),
+}
+DISCRETE = {"GlimpseAttentionGuide": ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO")}
+
+
+def fits(guide, loss):
+    """Whether an estimator is made for a guide."""
+    if guide in DISCRETE:
+        return loss in DISCRETE[guide]
+    return loss != "FIVO" or isinstance(build_guide(guide)[1], StepwiseGuide)
+
+
+PAIRS = [(guide, loss) for guide in GUIDES for loss in LOSSES if fits(guide, loss)]
+QUICK = [
+    ("GlimpseAttentionGuide", "TraceGraph_ELBO"),
+    ("KalmanGuide, collapsed", "iwae-stl"),
+    ("FrameGaussianGuide, bidirectional", "Trace_ELBO"),
+    ("FrameGaussianGuide, controls", "wake-sleep"),
+    ("RecurrentGuide", "FIVO"),
+    ("RecurrentGuide of DVBF", "iwae"),
+]
+COMPILED = [
+    ("GlimpseAttentionGuide", "vimco"),
+    ("KalmanGuide, collapsed", "iwae"),
+    ("RecurrentGuide, controls", "Trace_ELBO"),
+    ("FrameGaussianGuide", "iwae-dreg"),
+]
+
+
+def walk(guide_name, loss, mode, steps):
+    """Losses, gradients of the first step, parameters after the last."""
+    pyro.set_rng_seed(0)
+    model, guide = build_guide(guide_name)
+    for module in (model, guide):
+        unsettle(module)
+    frames, observed, controls = make_video(MODELS[GUIDES[guide_name].model].control_dim)
+    batch = (frames[:, :4], observed[:, :4], None if controls is None else controls[:, :4])
+    parameters = [*model.parameters(), *guide.parameters()]
+    weights = {"frames": lambda step: 0.5 + 0.1 * step}
+    svi = SVI(model, guide, torch.optim.Adam(parameters, 1e-3), LOSSES[loss](), weights, 10.0, compile=mode)
+    pyro.set_rng_seed(1)
+    losses, gradients = [], []
+    for step in range(steps):
+        losses.append(svi.step(*batch))
+        if step == 0:
+            gradients = [None if one.grad is None else one.grad.clone() for one in parameters]
+    return losses, gradients, [one.detach() for one in parameters]
+
+
+def assert_alike(guide, loss, mode, steps, recwarn):
+    (losses, gradients, parameters), expected = walk(guide, loss, mode, steps), walk(guide, loss, "off", steps)
+    assert not [warning for warning in recwarn if warning.category is CompileWarning]
+    torch.testing.assert_close(losses, expected[0], rtol=1e-5, atol=1e-5)
+    for gradient, other in zip(gradients, expected[1], strict=True):
+        assert (gradient is None) == (other is None)
+        if gradient is not None:
+            torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-5 * float(other.abs().max() + 1))
+    torch.testing.assert_close(parameters, expected[2], rtol=1e-3, atol=1e-4)
+
+
+def each(pairs):
+    return pytest.mark.parametrize(("guide", "loss"), pairs, ids=[f"{guide}; {loss}" for guide, loss in pairs])
+
+
+@each(QUICK)
+def test_a_traced_step_is_the_eager_one(guide, loss, recwarn):
+    assert_alike(guide, loss, "trace", 3, recwarn)
+
+
+@pytest.mark.slow
+@each(PAIRS)
+def test_so_it_is_for_every_estimator(guide, loss, recwarn):
+    assert_alike(guide, loss, "trace", 50, recwarn)
+
+
+@pytest.mark.slow
+@each(COMPILED)
+def test_a_compiled_step_is_the_eager_one(guide, loss, recwarn):
+    assert_alike(guide, loss, "inductor", 50, recwarn)
