@@ -73,7 +73,7 @@ def trace_step(
         for parameter, gradient in zip(parameters, kept, strict=True):
             parameter.grad = gradient
     captured = _lift_captured(module)
-    _drop_detachments(module)
+    _simplify(module)
     return StepGraph(module, captured, time.monotonic() - began)
 
 
@@ -140,23 +140,43 @@ def _lift_captured(module: fx.GraphModule) -> list[Tensor]:
     return [tensor for tensor, _ in lifted.values()]
 
 
-def _drop_detachments(module: fx.GraphModule) -> None:
-    """Take out `detach`, which means nothing where no gradient is recorded; return no tensor twice."""
+def _simplify(module: fx.GraphModule) -> None:
+    """Take out what costs time and changes nothing: detachments, views taken twice, transpositions undone."""
     graph = module.graph
+    views: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
-        if node.op == "call_function" and node.target is _ATEN.detach.default:
-            node.replace_all_uses_with(node.args[0])
+        if node.op != "call_function" or not _is_view(node.target):
+            continue
+        base, key = node.args[0], (node.target, repr(node.args), repr(node.kwargs))
+        if node.target is _ATEN.detach.default:
+            same = base
+        elif node.target is _ATEN.t.default and isinstance(base, fx.Node) and base.target is _ATEN.t.default:
+            same = base.args[0]
+        else:
+            same = views.setdefault(key, node)
+        if same is not node:
+            node.replace_all_uses_with(same)
             graph.erase_node(node)
+    _own_results(graph)
+    graph.eliminate_dead_code()
+    module.recompile()
+
+
+def _is_view(target: Any) -> bool:
+    """Whether an operation looks at the memory of its first argument: done twice, it gives the same tensor twice."""
+    returned = target._schema.returns if isinstance(target, torch._ops.OpOverload) else []
+    return len(returned) == 1 and returned[0].alias_info is not None and not returned[0].alias_info.is_write
+
+
+def _own_results(graph: fx.Graph) -> None:
+    """Let no two results be one tensor, nor any of them an input: an optimizer changes gradients in place."""
     output = next(reversed(graph.nodes))
     seen: set[fx.Node] = set()
     results = []
     for result in output.args[0]:
-        # An optimizer changes gradients in place: what is returned must be nobody else's.
         if isinstance(result, fx.Node) and (result in seen or result.op == "placeholder"):
             with graph.inserting_before(output):
                 result = graph.call_function(_ATEN.clone.default, (result,))
         seen.add(result)
         results.append(result)
     output.args = (results,)
-    graph.eliminate_dead_code()
-    module.recompile()
