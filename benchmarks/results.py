@@ -235,6 +235,22 @@ def particles_section(path: Path) -> list[str]:
     return [*table(header, rows), origin(record["provenance"]), ""]
 
 
+def compiled_section(path: Path) -> list[str]:
+    """Steps by Pyro's SVI and by ours, compiled or not."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text())
+    words = {"pyro": "Pyro's SVI", "off": "ours, eager", "trace": "traced", "inductor": "compiled"}
+    rows = []
+    for case, variants in record["cases"].items():
+        for variant, found in variants.items():
+            ratio = variants["pyro"]["median"] / found["median"]
+            numbers = (f"{found['median']:.1f}", f"{found['minimum']:.1f}", f"{ratio:.1f}", f"{found['python']:.0%}")
+            rows.append((case, words[variant], *numbers, f"{found['first']:.1f}", f"{found['megabytes']:.0f}"))
+    header = ["case", "", "ms per step", "minimum", "times faster", "in Python", "first step, s", "MB"]
+    return [*table(header, rows), origin(record["provenance"]), ""]
+
+
 def provenance_section(runs: Sequence[Run]) -> list[str]:
     """Command, commit, seed and machine of each run."""
     rows = []
@@ -280,6 +296,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("Who teaches presence", presence_section(records / "presence.json", document)),
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),
+        ("A step of SVI, compiled", compiled_section(records / "svi_step.json")),
         ("What particles cost", particles_section(records / "particles.json")),
         ("The exact Gaussian marginal beside its peers", marginal_section(records / "gaussian_marginal.md")),
     ):

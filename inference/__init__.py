@@ -4,6 +4,7 @@ from inference import queries
 from inference.annealing import Annealing
 from inference.calibration import Calibration, calibrate
 from inference.comparison import Comparison, compare
+from inference.compiled_step import CompileWarning
 from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
 from inference.evidence import Evidence, log_evidence
 from inference.host_memory import keep_freed_memory
@@ -23,6 +24,7 @@ __all__ = [
     "Annealing",
     "Calibration",
     "Comparison",
+    "CompileWarning",
     "Evidence",
     "NonFiniteError",
     "RunFolder",
