@@ -14,6 +14,7 @@ from inference.compiled_step import COMPILE_MODES
 from inference.demo import run_demo
 from inference.evaluation import Evaluation, evaluate, run_evidence, write_evaluation
 from inference.pictures import draw_comparison
+from inference.processes import joined_processes
 from inference.recipe_runs import load_run, train_recipe
 from inference.recipes import RECIPES, OptionError
 from inference.render import render
@@ -127,21 +128,38 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise OptionError(f"--device: expected cpu, as this machine has no CUDA device, got {options.device}")
     path = options.run or Path("runs") / f"{name}-{recipe.seed}"
-    print(
-        f"{name}: {recipe.num_steps} steps of {recipe.batch_size} sequences of {recipe.data or 'the simulator'}; {path}"
-    )
-    try:
-        result = train_recipe(name, recipe, path, device=device, progress=not options.quiet, compile=options.compile)
-    except KeyboardInterrupt:
-        given = {"--run": options.run, "--device": options.device, "--compile": options.compile}
-        changed = [f"{key} {value}" for key, value in given.items() if value not in (None, "cpu", "off")]
-        words = " ".join([name, *rest, *changed])
-        print(f"\ninterrupted; go on with: kinema train {words}", file=sys.stderr)
-        return INTERRUPTED
-    bound = "" if result.best_bound is None else f", best validation bound {result.best_bound:.1f} nats per sequence"
-    print(f"{result.steps} steps in {result.seconds / 60:.1f} minutes{bound}")
-    print(f"next: kinema evaluate {path}; kinema render {path}")
+    with joined_processes(device) as (processes, device):
+        say = print if processes.leads else _nothing
+        together = "" if processes.size == 1 else f", {processes.size} processes"
+        say(
+            f"{name}: {recipe.num_steps} steps of {recipe.batch_size} sequences of "
+            f"{recipe.data or 'the simulator'}{together}; {path}"
+        )
+        try:
+            result = train_recipe(
+                name,
+                recipe,
+                path,
+                device=device,
+                progress=not options.quiet,
+                compile=options.compile,
+                processes=processes,
+            )
+        except KeyboardInterrupt:
+            given = {"--run": options.run, "--device": options.device, "--compile": options.compile}
+            changed = [f"{key} {value}" for key, value in given.items() if value not in (None, "cpu", "off")]
+            say(f"\ninterrupted; go on with: kinema train {' '.join([name, *rest, *changed])}", file=sys.stderr)
+            return INTERRUPTED
+        bound = (
+            "" if result.best_bound is None else f", best validation bound {result.best_bound:.1f} nats per sequence"
+        )
+        say(f"{result.steps} steps in {result.seconds / 60:.1f} minutes{bound}")
+        say(f"next: kinema evaluate {path}; kinema render {path}")
     return 0
+
+
+def _nothing(*words: object, **options: object) -> None:
+    """What a process that does not lead prints."""
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from inference.processes import ALONE, Processes
 from inference.recipes import RECIPES, Recipe
 from inference.runs import RunFolder
 from inference.training import TrainingResult, train
@@ -42,6 +43,7 @@ def train_recipe(
     *,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    processes: Processes = ALONE,
     **options: Any,
 ) -> TrainingResult:
     """Train a recipe into a folder, or go on with the run of the same recipe that is there.
@@ -52,6 +54,7 @@ def train_recipe(
         path: folder of the run.
         device: where model, guide and batches go.
         progress: show a bar.
+        processes: which train together.
         options: handed on to `inference.train`.
 
     Raises:
@@ -68,11 +71,12 @@ def train_recipe(
         recipe.training_source(splits.train),
         recipe.stages(),
         learning_rate=recipe.schedule(),
-        run=RunFolder.start(path, plain_config(name, recipe), seed=recipe.seed),
+        run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(name, recipe), seed=recipe.seed)),
         validation=splits.validation,
         clip_norm=recipe.clip_norm,
         seed=recipe.seed,
         progress=progress,
+        processes=processes,
         **options,
     )
 

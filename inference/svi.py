@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from inference.compiled_step import CompiledStep, check_mode
 from inference.estimators.traces import Program, evaluation_mode, local_parameters, modules_of
 from inference.generators import preserved_generators
+from inference.processes import ALONE, Processes
 from inference.schedules import Number, Schedule
 from inference.site_weights import SiteWeights
 
@@ -49,6 +50,7 @@ class SVI:
             that they were made of; "inductor" compiles these operations as well; "auto" chooses between the two. The
             numbers are the same up to rounding. See `CompiledStep` for what a compiled step does not notice.
         expected_steps: how many steps will be taken, if that is known: "auto" weighs them against compilation.
+        processes: which take steps together, each on its sequences; loss and gradient are those of all.
 
     Attributes:
         num_steps: steps taken so far: the step that schedules are asked about.
@@ -69,6 +71,7 @@ class SVI:
         *,
         compile: str = "off",
         expected_steps: int | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         check_mode(compile)
         if clip_norm is not None and not clip_norm > 0:
@@ -82,6 +85,7 @@ class SVI:
         self.num_steps = 0
         self.gradient_norm: Tensor | None = None
         self._first_nonfinite: Tensor | None = None
+        self.processes = processes
         self._mode = compile
         self._expected_steps = expected_steps
         self._compiled: CompiledStep | None = None
@@ -102,13 +106,14 @@ class SVI:
             ValueError: if a site weight names no site, if no parameter reaches the loss, or if a parameter was found
                 in Pyro's global store instead of a module.
         """
-        _num_sequences(args)
+        num_sequences = _num_sequences(args)
         weights = SiteWeights.at_step(self.site_weights, self.num_steps)
         self.optimizer.zero_grad(set_to_none=True)
         with local_parameters(self.model, self.guide), pyro.get_param_store().scope():
             loss = None if self._mode == "off" else self._compiled_step(weights, args, kwargs)
             if loss is None:
                 loss = self._loss_and_gradients(weights, args, kwargs)
+        loss = self.processes.average(loss, self._gradients(), num_sequences)
         self._clip_and_watch(loss)
         self.optimizer.step()
         self.num_steps += 1
@@ -195,10 +200,13 @@ class SVI:
                     f"{', '.join(map(repr, foreign))}; make them nn.Parameter or PyroParam attributes of a PyroModule"
                 )
 
+    def _gradients(self) -> list[Tensor]:
+        parameters = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+        return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
     def _clip_and_watch(self, loss: Tensor) -> None:
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        self.gradient_norm = torch.nn.utils.get_total_norm(self._gradients())
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, float(self.clip_norm), self.gradient_norm)
         if self._first_nonfinite is None:

@@ -8,11 +8,13 @@ from torch import nn
 
 from inference.generators import preserved_generators
 from inference.host_memory import keep_freed_memory
+from inference.processes import ALONE, Processes
 from inference.progress import Interrupts
 from inference.runs import RunFolder
 from inference.schedules import Number, Schedule
 from inference.stages import Stage
-from inference.training_loop import TrainingLoop, TrainingOptions, TrainingResult
+from inference.training_loop import TrainingLoop
+from inference.training_options import TrainingOptions, TrainingResult
 from videos import VideoBatch, VideoSource
 
 __all__ = ["Stage", "TrainingResult", "train"]
@@ -39,6 +41,7 @@ def train(
     progress: bool = True,
     tensorboard: bool = False,
     compile: str = "off",
+    processes: Processes = ALONE,
 ) -> TrainingResult:
     """Train a model and a guide, or go on with a training that was interrupted.
 
@@ -73,6 +76,8 @@ def train(
         tensorboard: also write event files, into `<run>/tensorboard`.
         compile: how steps are taken, see `SVI`. Numbers of other ways differ by rounding, so only a run that goes on in
             the same one ends with the same bits.
+        processes: which train together, each on its share of each batch; see `joined_processes`. A run may go on with
+            another number of them. All processes are given the same arguments; the first one writes.
 
     Returns:
         How it ended. Model and guide hold the last weights; `run.load_weights(model, guide)` gives the best.
@@ -100,7 +105,7 @@ def train(
         compile,
     )
     keep_freed_memory()
-    loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options)
+    loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options, processes)
     with preserved_generators(), Interrupts() as interrupts:
         try:
             return loop.run_stages(interrupts, progress, tensorboard)

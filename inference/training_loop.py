@@ -3,8 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import pyro
@@ -13,71 +12,20 @@ from pyro.infer import ELBO
 from torch import nn
 
 from inference.checkpoints import assign_weights, named_weights
-from inference.compiled_step import check_mode
 from inference.generators import capture_generators, restore_generators, seed_generators, seeded
 from inference.nonfinite import inspect_step
+from inference.processes import Processes
 from inference.progress import Interrupts, ProgressBar, TensorBoard
 from inference.runs import RunFolder, changed_fields, describe
-from inference.schedules import Number, Schedule, value_at
+from inference.schedules import value_at
 from inference.stages import Stage, learnable_parameters, scheduled_buffers, split_frozen
 from inference.svi import SVI, NonFiniteError
+from inference.training_options import TrainingOptions, TrainingResult
 from videos import VideoBatch, VideoSource
 
-VALIDATION_STREAM = 1  # training's streams come from (seed), those of the validation bound from (seed, 1)
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a training run ended.
-
-    Attributes:
-        steps: steps taken in all.
-        loss: negative bound of the last logged window, nats per sequence, under the site weights of that time.
-        best_bound: highest validation bound, nats per sequence, without site weights; None without validation.
-        best_step: the step after which it was reached; None without validation.
-        ended_early: whether patience ran out.
-        seconds: time in the loop, over all processes that worked on the run.
-    """
-
-    steps: int
-    loss: float | None
-    best_bound: float | None
-    best_step: int | None
-    ended_early: bool
-    seconds: float
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """The options of `inference.train`, under the same names.
-
-    Raises:
-        ValueError: if one of them is not as described there.
-    """
-
-    learning_rate: Schedule
-    optimizer: Callable[..., torch.optim.Optimizer]
-    clip_norm: Number | None
-    log_every: int
-    validate_every: int
-    checkpoint_every: int
-    keep_last: int
-    patience: int | None
-    seed: int
-    compile: str
-
-    def __post_init__(self) -> None:
-        for name in ("log_every", "validate_every", "checkpoint_every", "keep_last", "patience"):
-            count = getattr(self, name)
-            if count is not None and count < 1:
-                raise ValueError(f"{name}: expected at least 1, got {count}")
-        check_mode(self.compile)
-
-    def settings(self) -> dict[str, Any]:
-        """What the numbers of a run depend on, as plain values."""
-        kept = ("clip_norm", "log_every", "validate_every", "patience", "seed")
-        described = {name: describe(getattr(self, name)) for name in ("learning_rate", "optimizer")}
-        return {name: getattr(self, name) for name in kept} | described
+# Training's stream comes from (seed), those of other processes from (seed, step, rank), and those of the validation
+# bound, one for each piece of the videos, from (seed, VALIDATION_STREAM, piece).
+VALIDATION_STREAM = 2**32 - 1
 
 
 class TrainingLoop:
@@ -93,7 +41,9 @@ class TrainingLoop:
         run: RunFolder,
         validation: VideoBatch | None,
         options: TrainingOptions,
+        processes: Processes,
     ) -> None:
+        self.processes = processes
         self.model, self.guide, self.loss, self.source = model, guide, loss, source
         self.stages, self.run, self.validation, self.options = stages, run, validation, options
         self.settings = options.settings() | {
@@ -127,9 +77,10 @@ class TrainingLoop:
         """Take all steps that are left; see `inference.train`."""
         self._resume()
         ends = [sum(stage.steps for stage in self.stages[: index + 1]) for index in range(len(self.stages))]
-        board = TensorBoard(self.run.path / "tensorboard", self.step) if tensorboard else None
+        leads = self.processes.leads
+        board = TensorBoard(self.run.path / "tensorboard", self.step) if tensorboard and leads else None
         try:
-            with ProgressBar(ends[-1], self.step, progress) as bar:
+            with ProgressBar(ends[-1], self.step, progress and leads) as bar:
                 for index, end in enumerate(ends):
                     if index > self.stage and not self.ended_early:
                         self._enter(index)
@@ -141,9 +92,10 @@ class TrainingLoop:
                         bar.advance(record)
                         if record is not None and board is not None:
                             board.write(record)
-                        if self.step % self.options.checkpoint_every == 0 or interrupts.requested:
+                        stop = self._shall_stop(interrupts, logged=record is not None)
+                        if self.step % self.options.checkpoint_every == 0 or stop:
                             self._write_checkpoint()
-                        if interrupts.requested:
+                        if stop:
                             raise KeyboardInterrupt(f"stopped after step {self.step}; the run can go on from there")
         finally:
             if board is not None:
@@ -158,6 +110,12 @@ class TrainingLoop:
             seconds=self.seconds,
         )
 
+    def _shall_stop(self, interrupts: Interrupts, logged: bool) -> bool:
+        """Whether Ctrl-C was pressed; several processes ask one another only when they wait for the device anyway."""
+        if self.processes.size == 1:
+            return interrupts.requested
+        return logged and self.processes.any(interrupts.requested)
+
     def unfreeze(self) -> None:
         """Let all parameters learn again that did when this was built."""
         for parameter in self.parameters.values():
@@ -167,10 +125,12 @@ class TrainingLoop:
 
     def _resume(self) -> None:
         """Continue from the last checkpoint, or write the first one: a run is resumable from its first step on."""
-        checkpoint = self.run.last_checkpoint()
+        checkpoint = self.processes.of_the_leader(self.run.last_checkpoint)
         if checkpoint is None:
-            self.run.cut_back({name: 0 for name in self.run.sizes()})
-            self.run.remove_after(-1)
+            if self.processes.leads:
+                self.run.cut_back({name: 0 for name in self.run.sizes()})
+                self.run.remove_after(-1)
+            self.processes.align((self.model, self.guide))
             seed_generators(self.options.seed)
             self._write_checkpoint()
             return
@@ -185,8 +145,9 @@ class TrainingLoop:
         if changes:
             raise ValueError(f"run: cannot go on from step {state['step']} with other settings: {'; '.join(changes)}")
         assign_weights(self.model, self.guide, checkpoint.weights)
-        self.run.cut_back(state["sizes"])
-        self.run.remove_after(state["step"])
+        if self.processes.leads:
+            self.run.cut_back(state["sizes"])
+            self.run.remove_after(state["step"])
         self.step, self.checkpointed = state["step"], (state["step"], state["stage"])
         if state["stage"] >= 0:
             self._set_stage(state["stage"])
@@ -207,6 +168,7 @@ class TrainingLoop:
             self.best_bound = self.best_step = None  # bounds of another model
         if stage.prepare is not None:
             stage.prepare(self.model, self.guide)
+            self.processes.align((self.model, self.guide))
         self._set_stage(index)
         if previous is not None and self.svi is not None:
             for parameter in (parameter for group in self.svi.optimizer.param_groups for parameter in group["params"]):
@@ -231,6 +193,7 @@ class TrainingLoop:
             clip_norm=self.options.clip_norm,
             compile=self.options.compile,
             expected_steps=stage.steps,
+            processes=self.processes,
         )
         self.svi.num_steps = self.step
         self.stage = index
@@ -238,13 +201,15 @@ class TrainingLoop:
     # one step
 
     def _batch(self) -> tuple[Any, ...]:
-        """The arguments of this step, with the learning rate and the buffers set."""
+        """The arguments of this step, with the learning rate, the buffers and other processes' random streams set."""
         assert self.svi is not None
+        if not self.processes.leads:  # the leader's stream is the run's own and goes on from checkpoints
+            seed_generators(self.options.seed, self.step, self.processes.rank)
         for group in self.svi.optimizer.param_groups:
             group["lr"] = value_at(self.options.learning_rate, self.step)
         for name, schedule in self.stages[self.stage].buffers.items():
             self.buffers[name].fill_(value_at(schedule, self.step))
-        return self.source.batch(self.step).to(self.device).arguments
+        return self.processes.share(self.source.batch(self.step)).to(self.device).arguments
 
     def _take_step(self) -> None:
         assert self.svi is not None
@@ -271,7 +236,8 @@ class TrainingLoop:
             record |= self._log()
         if validate:
             record["validation_bound"] = self._validate()
-        self.run.append_metrics(record, self.seconds)
+        if self.processes.leads:
+            self.run.append_metrics(record, self.seconds)
         return record
 
     def _log(self) -> dict[str, Any]:
@@ -296,14 +262,17 @@ class TrainingLoop:
         assert self.svi is not None
         assert self.validation is not None
         total, size = 0.0, self.source.batch(0).num_sequences
-        with seeded(self.options.seed, VALIDATION_STREAM):
-            for start in range(0, self.validation.num_sequences, size):
-                piece = self.validation.select(slice(start, start + size)).to(self.device)
+        for number, start in enumerate(range(0, self.validation.num_sequences, size)):
+            if number % self.processes.size != self.processes.rank:
+                continue
+            piece = self.validation.select(slice(start, start + size)).to(self.device)
+            with seeded(self.options.seed, VALIDATION_STREAM, number):
                 total -= self.svi.evaluate_loss(*piece.arguments) * piece.num_sequences
-        bound = total / self.validation.num_sequences
+        bound = self.processes.total(total) / self.validation.num_sequences
         if math.isfinite(bound) and (self.best_bound is None or bound > self.best_bound):
             self.best_bound, self.best_step, self.stale = bound, self.step, 0
-            self.run.write_best(self.step, bound, named_weights(self.model, self.guide))
+            if self.processes.leads:
+                self.run.write_best(self.step, bound, named_weights(self.model, self.guide))
         elif self.stage == len(self.stages) - 1:
             self.stale += 1
             self.ended_early = self.options.patience is not None and self.stale >= self.options.patience
@@ -331,8 +300,9 @@ class TrainingLoop:
             "ended_early": self.ended_early,
             "seconds": self.seconds,
         }
-        weights = named_weights(self.model, self.guide)
-        self.run.write_checkpoint(self.step, weights, state, self.options.keep_last)
+        if self.processes.leads:
+            weights = named_weights(self.model, self.guide)
+            self.run.write_checkpoint(self.step, weights, state, self.options.keep_last)
         self.checkpointed = (self.step, self.stage)
 
     def _take_snapshot(self) -> None:
