@@ -163,36 +163,43 @@ def _nothing(*words: object, **options: object) -> None:
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
-    run = load_run(options.run, options.device)
-    evaluation = evaluate(
-        run,
-        num_particles=options.num_particles,
-        num_evidence_sequences=options.num_sequences,
-        num_masks=options.num_masks,
-        progress=sys.stderr.isatty(),
-    )
-    print(_table(evaluation))
-    print(f"written to {write_evaluation(run.folder, evaluation)}")
+    with joined_processes(torch.device(options.device)) as (processes, device):
+        run = load_run(options.run, device)
+        evaluation = evaluate(
+            run,
+            num_particles=options.num_particles,
+            num_evidence_sequences=options.num_sequences,
+            num_masks=options.num_masks,
+            progress=sys.stderr.isatty() and processes.leads,
+            processes=processes,
+        )
+        if processes.leads:
+            print(_table(evaluation))
+            print(f"written to {write_evaluation(run.folder, evaluation)}")
     return 0
 
 
 def _compare(options: argparse.Namespace, rest: list[str]) -> int:
     if len({path.name for path in options.runs}) < len(options.runs):
         raise ValueError("runs: expected folders with different names, as the table is by name; two have the same name")
-    evidence = {
-        path.name: run_evidence(
-            load_run(path, options.device),
-            options.num_particles,
-            options.num_sequences,
-            progress=sys.stderr.isatty(),
-        )
-        for path in options.runs
-    }
-    comparison = compare(evidence)
-    print(comparison)
-    if options.picture is not None:
-        draw_comparison(comparison).savefig(options.picture)
-        print(options.picture)
+    with joined_processes(torch.device(options.device)) as (processes, device):
+        progress = sys.stderr.isatty() and processes.leads
+        evidence = {
+            path.name: run_evidence(
+                load_run(path, device),
+                options.num_particles,
+                options.num_sequences,
+                progress=progress,
+                processes=processes,
+            )
+            for path in options.runs
+        }
+        if processes.leads:
+            comparison = compare(evidence)
+            print(comparison)
+            if options.picture is not None:
+                draw_comparison(comparison).savefig(options.picture)
+                print(options.picture)
     return 0
 
 

@@ -15,6 +15,7 @@ from inference.host_memory import keep_freed_memory
 from inference.imputation_curves import PATTERNS, ImputationCurve, imputation_curve
 from inference.metrics.counting import counting_accuracy
 from inference.metrics.positions import fit_position_map
+from inference.processes import ALONE, Processes
 from inference.queries import reconstruct
 from inference.recipe_runs import TrainedRun, with_tuples
 from inference.runs import RunFolder
@@ -90,7 +91,12 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
 
 
 def run_evidence(
-    run: TrainedRun, num_particles: int, num_sequences: int, seed: int = 0, progress: bool = False
+    run: TrainedRun,
+    num_particles: int,
+    num_sequences: int,
+    seed: int = 0,
+    progress: bool = False,
+    processes: Processes = ALONE,
 ) -> Evidence:
     """Log evidence of the first test sequences."""
     videos = run.test.select(slice(0, num_sequences))
@@ -103,6 +109,7 @@ def run_evidence(
         sequences_per_chunk=4,  # 2,000 frames at once: more only empties the caches
         seed=seed,
         progress=progress,
+        processes=processes,
     )
 
 
@@ -114,6 +121,7 @@ def evaluate(
     num_masks: int = 4,
     seed: int = 0,
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> Evaluation:
     """Score a run on its test videos.
 
@@ -124,16 +132,25 @@ def evaluate(
         num_masks: random masks per sequence and level of the imputation curves.
         seed: of draws and masks.
         progress: show bars.
+        processes: which share the work on evidence and imputation; all get the whole result.
     """
     keep_freed_memory()
-    bounds = _bounds(run, num_particles, num_evidence_sequences, seed, progress)
+    bounds = _bounds(run, num_particles, num_evidence_sequences, seed, progress, processes)
     methods = getattr(run.guide, "completion_methods", ())
     curves = []
     if getattr(run.recipe, "likelihood", "bernoulli") == "bernoulli" and run.test.num_frames > 1:
         for pattern in PATTERNS:
             for method in (*methods, "last frame"):
                 curve = imputation_curve(
-                    run.model, run.guide, run.test, pattern, method, num_masks=num_masks, seed=seed, progress=progress
+                    run.model,
+                    run.guide,
+                    run.test,
+                    pattern,
+                    method,
+                    num_masks=num_masks,
+                    seed=seed,
+                    progress=progress,
+                    processes=processes,
                 )
                 curves.append(curve)
     return Evaluation(
@@ -164,11 +181,13 @@ def counting(model: nn.Module, guide: nn.Module, videos: VideoBatch, *, seed: in
     return None if presence is None else counting_accuracy(presence.cpu() > 0.5, videos.presence.cpu()).item()
 
 
-def _bounds(run: TrainedRun, num_particles: int, num_sequences: int, seed: int, progress: bool) -> Bounds | None:
+def _bounds(
+    run: TrainedRun, num_particles: int, num_sequences: int, seed: int, progress: bool, processes: Processes
+) -> Bounds | None:
     sites = describe_sites(run.guide, *run.test.select(slice(0, 1)).arguments)
     if any(site.distribution == "Delta" for site in sites.latent):
         return None
-    evidence = run_evidence(run, num_particles, num_sequences, seed, progress)
+    evidence = run_evidence(run, num_particles, num_sequences, seed, progress, processes)
     return Bounds(
         elbo=evidence.elbo.mean().item(),
         elbo_error=_standard_error(evidence.elbo),

@@ -25,6 +25,7 @@ from inference.estimators.traces import (
     modules_of,
 )
 from inference.generators import seeded
+from inference.processes import ALONE, Processes
 
 if TYPE_CHECKING:
     import arviz
@@ -135,6 +136,7 @@ def log_evidence(
     filtering: FIVO | None = None,
     seed: int = 0,
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> Evidence:
     """Estimate the log evidence log p(x_n) of each video by importance sampling with the guide as proposal.
 
@@ -164,6 +166,7 @@ def log_evidence(
         filtering: the filter that makes each draw; its own number of particles comes on top of K.
         seed: of the particles.
         progress: show a bar.
+        processes: which share the chunks; all get the whole result, the one that a single process gets.
 
     Raises:
         ValueError: if a number is not positive or the arguments count different numbers of sequences, if both annealing
@@ -179,18 +182,20 @@ def log_evidence(
             raise ValueError(f"{name}: expected at least 1, got {number}")
     args = (frames, observed, controls)
     videos, mask = _digests(*args)
-    weights = torch.empty(num_particles, num_sequences, dtype=torch.float64)
-    chunks = {**numbers, "sequences_per_chunk": sequences_per_chunk, "seed": seed}
+    weights = torch.zeros(num_particles, num_sequences, dtype=torch.float64)
+    chunks = {**numbers, "sequences_per_chunk": sequences_per_chunk, "seed": seed, "processes": processes}
     if filtering is not None:
         found = _filtered(filtering, model, guide, args, **chunks)
     elif annealing is not None:
         found = _annealed(annealing, model, guide, args, **chunks)
     else:
         found = ((*place, traces.log_weights()) for *place, traces in particle_chunks(model, guide, args, **chunks))
-    with tqdm(total=weights.numel(), desc="evidence", unit="draw", disable=not progress, leave=False) as bar:
+    total = weights.numel() // processes.size
+    with tqdm(total=total, desc="evidence", unit="draw", disable=not progress, leave=False) as bar:
         for particles, sequences, chunk in found:
             weights[particles, sequences] = chunk.to("cpu", torch.float64)
             bar.update(chunk.numel())
+    weights = processes.total(weights)
     return Evidence(
         log_weights=weights,
         **_summaries(weights),
@@ -205,7 +210,7 @@ def log_evidence(
 
 
 def _annealed(
-    annealing: Annealing, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: int
+    annealing: Annealing, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: Any
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Which particles, which sequences, and the log weights of their walks."""
     for particles, sequences, traces in particle_chunks(model, guide, args, **chunks, seed=seed):
@@ -215,7 +220,7 @@ def _annealed(
 
 
 def _filtered(
-    filtering: FIVO, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: int
+    filtering: FIVO, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: Any
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Which particles, which sequences, and log estimates: filters run at once, on as many copies of each sequence."""
     for particles, sequences, row, column in _cells(_check_arguments(args), **chunks):
@@ -247,6 +252,7 @@ def particle_chunks(
     particles_per_chunk: int,
     sequences_per_chunk: int,
     seed: int,
+    processes: Processes = ALONE,
 ) -> Iterator[tuple[slice, slice, ImportanceTraces]]:
     """Run guide and model chunk by chunk, each chunk with its own random stream.
 
@@ -256,7 +262,7 @@ def particle_chunks(
     device = _device_of(model, guide)
     particle_dim = None
     sizes = (_check_arguments(args), num_particles, particles_per_chunk, sequences_per_chunk)
-    for particles, sequences, row, column in _cells(*sizes):
+    for particles, sequences, row, column in _cells(*sizes, processes):
         batch = chunk_of(args, sequences, device)
         count = particles.stop - particles.start
         with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
@@ -268,13 +274,16 @@ def particle_chunks(
 
 
 def _cells(
-    num_sequences: int, num_particles: int, particles_per_chunk: int, sequences_per_chunk: int
+    num_sequences: int, num_particles: int, particles_per_chunk: int, sequences_per_chunk: int, processes: Processes
 ) -> Iterator[tuple[slice, slice, int, int]]:
-    """Which particles and sequences each chunk has, and its place."""
+    """Which particles and sequences each chunk of this process has, and its place."""
+    number = 0
     for row, start in enumerate(range(0, num_sequences, sequences_per_chunk)):
         sequences = slice(start, min(start + sequences_per_chunk, num_sequences))
         for column, first in enumerate(range(0, num_particles, particles_per_chunk)):
-            yield slice(first, min(first + particles_per_chunk, num_particles)), sequences, row, column
+            if number % processes.size == processes.rank:
+                yield slice(first, min(first + particles_per_chunk, num_particles)), sequences, row, column
+            number += 1
 
 
 def chunk_of(args: tuple[Tensor | None, ...], sequences: slice, device: torch.device | None) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from inference.processes import ALONE, Processes
 from inference.queries import impute
 from videos.batch import VideoBatch
 from videos.missing import gap, random_drop
@@ -49,6 +50,7 @@ def imputation_curve(
     num_masks: int = 4,
     seed: int = 0,
     progress: bool = False,
+    processes: Processes = ALONE,
     **options: int | bool,
 ) -> ImputationCurve:
     """Impute under one pattern at every level, against the true frames.
@@ -66,6 +68,7 @@ def imputation_curve(
         num_masks: masks per sequence and level where they are random.
         seed: of the masks.
         progress: show a bar.
+        processes: which share the sequences; all get the whole curve.
         options: handed on to `guide.complete`.
 
     Raises:
@@ -76,6 +79,8 @@ def imputation_curve(
     draw, argument, default_levels = PATTERNS[pattern]
     levels = default_levels if levels is None else tuple(levels)
     complete = _copy_last_frame if method == "last frame" else partial(_impute, model, guide, method, options)
+    places = processes.places(videos.num_sequences)
+    mine = videos.select(places)
     errors, standard_errors = [], []
     for level in tqdm(levels, desc=f"{pattern}, {method}", disable=not progress, leave=False):
         generator = torch.Generator().manual_seed(seed + round(1000 * level))
@@ -83,10 +88,11 @@ def imputation_curve(
         counted = torch.zeros_like(wrong)
         for _ in range(num_masks if draw is random_drop else 1):
             observed = draw(videos.num_sequences, videos.num_frames, **{argument: level}, generator=generator)
-            completed = complete(videos.with_observed(observed.to(videos.frames.device)))
-            incorrect = ((completed > 0.5) != (videos.frames > 0.5)).double().mean((-3, -2, -1)).cpu()
-            wrong += (incorrect * ~observed).sum(-1)
-            counted += (~observed).sum(-1)
+            completed = complete(mine.with_observed(observed[places].to(videos.frames.device)))
+            incorrect = ((completed > 0.5) != (mine.frames > 0.5)).double().mean((-3, -2, -1)).cpu()
+            wrong[places] += (incorrect * ~observed[places]).sum(-1)
+            counted[places] += (~observed[places]).sum(-1)
+        wrong, counted = processes.total(wrong), processes.total(counted)
         ratio = wrong.sum() / counted.sum()
         errors.append(ratio.item())
         # The error is a ratio of sums over independent sequences: its delta-method standard error.

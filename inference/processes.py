@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from videos import VideoBatch
 
 T = TypeVar("T")
+N = TypeVar("N", float, Tensor)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Processes:
         """Whether this process writes and prints."""
         return self.rank == 0
 
+    def places(self, count: int) -> slice:
+        """This process's part of a range, as equal as can be; empty if there are too few."""
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
     def share(self, batch: VideoBatch) -> VideoBatch:
         """This process's sequences of a batch.
 
@@ -51,8 +56,7 @@ class Processes:
             raise ValueError(
                 f"batch: expected at least one sequence for each of {self.size} processes, got {batch.num_sequences}"
             )
-        places = torch.arange(batch.num_sequences).tensor_split(self.size)[self.rank]
-        return batch.select(slice(int(places[0]), int(places[-1]) + 1))
+        return batch.select(self.places(batch.num_sequences))
 
     def average(self, loss: Tensor, gradients: Sequence[Tensor], num_sequences: int) -> Tensor:
         """Make gradients those of the union of all processes' sequences, in place.
@@ -78,11 +82,14 @@ class Processes:
             start += gradient.numel()
         return flat[start]
 
-    def total(self, number: float) -> float:
-        """The sum of a number over all processes."""
+    def total(self, value: N) -> N:
+        """The sum of a number, or of a tensor on the CPU, over all processes."""
         if self.size == 1:
-            return number
-        return sum(self._gathered(number))
+            return value
+        first, *others = self._gathered(value)
+        for other in others:
+            first = first + other
+        return first
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in any process."""

@@ -15,8 +15,10 @@ import torch
 from pyro.infer import Trace_ELBO
 from torch import nn
 
-from inference import SVI, RunFolder, Stage, train
+from inference import SVI, RunFolder, Stage, log_evidence, train
+from inference.imputation_curves import imputation_curve
 from inference.processes import joined_processes
+from tests.contracts.registry import build_guide, make_video
 from tests.inference.toy_training import VIDEOS, toys
 from videos import FixedVideos, VideoBatch
 
@@ -53,6 +55,19 @@ def steps(path, processes):
         torch.save({"numbers": torch.stack(numbers), **weights}, path)
 
 
+def scores(path, processes):
+    pyro.set_rng_seed(0)
+    model, guide = build_guide("KalmanGuide, collapsed")
+    frames, observed, _ = make_video(0)
+    chunks = {"num_particles": 7, "particles_per_chunk": 3, "sequences_per_chunk": 2}
+    evidence = log_evidence(model, guide, frames, observed, **chunks, processes=processes)
+    curve = imputation_curve(model, guide, VideoBatch(frames), "random", "smoothing", processes=processes)
+    if processes.leads:
+        torch.save(
+            {"weights": evidence.log_weights, "errors": torch.tensor([curve.errors, curve.standard_errors])}, path
+        )
+
+
 def training(path, processes, length, source_type):
     model, guide = toys()
     if not processes.leads:
@@ -80,8 +95,8 @@ def training(path, processes, length, source_type):
 def main():
     path, what, *length = sys.argv[1:]
     with joined_processes(torch.device("cpu")) as (processes, _):
-        if what == "steps":
-            steps(Path(path), processes)
+        if what in ("steps", "scores"):
+            {"steps": steps, "scores": scores}[what](Path(path), processes)
         else:
             last = processes.rank == processes.size - 1
             training(Path(path), processes, int(length[0]), MortalVideos if what == "die" and last else FixedVideos)

@@ -35,6 +35,14 @@ def test_two_processes_step_as_one_on_the_union(tmp_path):
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-12)
 
 
+def test_evidence_and_imputation_errors_are_those_of_one_process(tmp_path):
+    for count in (1, 2):
+        launch(count, tmp_path / f"{count}.pt", "scores")
+    alone, together = (torch.load(tmp_path / f"{count}.pt") for count in (1, 2))
+    assert together["weights"].equal(alone["weights"])
+    torch.testing.assert_close(together["errors"], alone["errors"])
+
+
 @pytest.mark.parametrize(
     ("first", "second"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)], ids=["two, then one", "one, then two"]
 )
