@@ -12,6 +12,7 @@ import pyro
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
 from inference.generators import preserved_generators
@@ -73,6 +74,8 @@ def trace_step(
         for parameter, gradient in zip(parameters, kept, strict=True):
             parameter.grad = gradient
     captured = _lift_captured(module)
+    with torch.no_grad():
+        _fold_constants(module)
     _simplify(module)
     return StepGraph(module, captured, time.monotonic() - began)
 
@@ -138,6 +141,45 @@ def _lift_captured(module: fx.GraphModule) -> list[Tensor]:
         graph.erase_node(node)
     module.recompile()
     return [tensor for tensor, _ in lifted.values()]
+
+
+def _fold_constants(module: fx.GraphModule) -> None:
+    """Compute once what depends on no input, no parameter and no chance, such as grids, masks and literals."""
+    graph, constants = module.graph, {}
+    mutated = _mutated(graph)
+    for node in list(graph.nodes):
+        if node.op == "get_attr":
+            constants[node] = getattr(module, node.target)
+        pure = node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload) and not node.is_impure()
+        if not pure or node in mutated or "empty" in str(node.target):
+            continue
+        if torch.Tag.nondeterministic_seeded in node.target.tags:
+            continue
+        if all(argument in constants for argument in node.all_input_nodes):
+            args, kwargs = map_arg((node.args, node.kwargs), constants.__getitem__)
+            constants[node] = node.target(*args, **kwargs)
+    for number, (node, value) in enumerate(constants.items()):
+        if node.op == "get_attr" or all(user in constants for user in node.users) or not isinstance(value, Tensor):
+            continue
+        name = f"constant_{number}"
+        module.register_buffer(name, value.detach().clone(), persistent=False)
+        with graph.inserting_before(node):
+            node.replace_all_uses_with(graph.get_attr(name))
+    graph.eliminate_dead_code()
+
+
+def _mutated(graph: fx.Graph) -> set[fx.Node]:
+    """Nodes whose memory some operation writes to, by themselves or through views of them."""
+    found: set[fx.Node] = set()
+    for node in reversed(list(graph.nodes)):
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        for argument, schema in zip(node.args, node.target._schema.arguments, strict=False):
+            written = schema.alias_info is not None and schema.alias_info.is_write
+            viewed = node in found and schema.alias_info is not None
+            if isinstance(argument, fx.Node) and (written or viewed):
+                found.add(argument)
+    return found
 
 
 def _simplify(module: fx.GraphModule) -> None:
