@@ -4,8 +4,9 @@
 
 Times a few steps of each estimator, gives it as many epochs as fit into the minutes (its schedules stretch with them),
 trains one after the other and evaluates; then counts objects in unseen scenes by the weights of every twentieth of each
-run. Writes run folders, `presence.json` and a picture of the learning curves. What is there already goes on or is kept,
-so an interrupted comparison continues with the same command.
+run. Steps are traced where they can be (Pyro's RenyiELBO reads values back). Writes run folders, `presence.json` and a
+picture of the learning curves. What is there already goes on or is kept, so an interrupted comparison continues with
+the same command.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import torch
 
 from inference import SVI
 from inference.checkpoints import assign_weights, list_checkpoints, read_checkpoint, write_bytes
+from inference.compiled_step import COMPILE_MODES
 from inference.evaluation import counting, evaluate, read_evaluation, write_evaluation
 from inference.host_memory import keep_freed_memory
 from inference.pictures import draw_learning_curves
@@ -33,12 +35,13 @@ POINTS = 20  # of each learning curve
 PLAN = "plan.json"
 
 
-def milliseconds(recipe: AIRRecipe, device: str, repetitions: int = 20) -> float:
+def milliseconds(recipe: AIRRecipe, device: str, compile: str, repetitions: int = 20) -> float:
     """Median time of a training step, batch and all."""
     model, guide = recipe.build()
     model.to(device)
     guide.to(device)
-    svi = SVI(model, guide, torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4), recipe.loss())
+    optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4)
+    svi = SVI(model, guide, optimizer, recipe.loss(), compile=compile)
     source = recipe.training_source(recipe.splits().train)
     times = []
     for repetition in range(repetitions + 3):
@@ -48,11 +51,11 @@ def milliseconds(recipe: AIRRecipe, device: str, repetitions: int = 20) -> float
     return statistics.median(times[3:])
 
 
-def planned(recipe: AIRRecipe, folder: Path, minutes: float, device: str) -> AIRRecipe:
+def planned(recipe: AIRRecipe, folder: Path, minutes: float, device: str, compile: str) -> AIRRecipe:
     """The recipe with epochs that fill the minutes; decided once and then read from the folder."""
     path = folder / PLAN
     if not path.is_file():
-        step = milliseconds(recipe, device)
+        step = milliseconds(recipe, device, compile)
         epochs = max(4, round(60_000 * minutes / step / recipe.steps_per_epoch))
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(path, json.dumps({"minutes": minutes, "milliseconds": step, "epochs": epochs}).encode())
@@ -93,11 +96,13 @@ def trained(name: str, estimator: str, options: argparse.Namespace) -> dict[str,
     recipe = RECIPES[name]
     assert isinstance(recipe, AIRRecipe), f"{name} is no recipe of scenes"
     recipe = replace(recipe, estimator=estimator, data=options.data, seed=options.seed)
-    recipe = planned(recipe, options.output / "plans" / estimator, options.minutes, options.device)
+    plan = options.output / "plans" / estimator
+    recipe = planned(recipe, plan, options.minutes, options.device, options.compile)
     path = options.output / f"{name}-{estimator}-{recipe.seed}"
     every = max(1, recipe.num_steps // POINTS)
     every = max(50, every - every % 50)  # times are known at multiples of the log's interval
-    train_recipe(name, recipe, path, device=options.device, checkpoint_every=every, keep_last=2 * POINTS)
+    kept = {"checkpoint_every": every, "keep_last": 2 * POINTS}
+    train_recipe(name, recipe, path, device=options.device, compile=options.compile, **kept)
     folder = RunFolder.open(path)
     evaluation = read_evaluation(folder)
     if evaluation is None:
@@ -119,6 +124,7 @@ def main() -> None:
     parser.add_argument("--num-particles", type=int, default=1000, help="of the evidence")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", choices=COMPILE_MODES, default="trace")
     parser.add_argument("--output", type=Path, default=Path("runs/presence"))
     options = parser.parse_args()
     keep_freed_memory()
@@ -127,6 +133,7 @@ def main() -> None:
         "provenance": provenance(options.seed),
         "recipe": options.recipe,
         "minutes": options.minutes,
+        "compile": options.compile,
         "estimators": curves,
     }
     write_bytes(options.output / "presence.json", json.dumps(record, indent=1).encode())
