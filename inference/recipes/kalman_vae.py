@@ -37,7 +37,9 @@ class KalmanVAERecipe(Recipe):
         learn_noise: train the diagonals of Q and R.
         reconstruction_weight: weight on log p(x | a) in training; the reference code's 0.3. Evidence never sees it.
         frozen_epochs: epochs at the start in which the mixture network stays as initialised.
-        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of those epochs.
+        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of those epochs. With 60 %
+            of the frames missing from training (box, seed 0) an affine map of the codes explains .55 of the variance
+            of positions without it and .997 with 1. With every frame seen it gains nothing, and short runs lose by it.
         decay: of the learning rate: staircase (the reference code's) or cosine, down to zero. On the box 40 epochs of
             the cosine come within 17 % of the smoothing errors of 80 epochs of the staircase, in half the time.
         posterior: collapsed, joint or marginals.
