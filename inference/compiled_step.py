@@ -6,7 +6,7 @@ import time
 import traceback
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,7 +87,12 @@ class CompiledStep:
         leaves, structure = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         signature = (structure, *map(_signature, leaves), *self._state())
-        step = self._steps.get(signature)
+        try:
+            step = self._steps.get(signature)
+        except TypeError:
+            kinds = ", ".join(sorted({type(leaf).__name__ for leaf in leaves if not isinstance(leaf, Hashable)}))
+            self._refuse(f"arguments of type {kinds} cannot be told from one another; pass tensors, numbers or strings")
+            return None
         if step is None:
             step = self._build(loss_and_gradients, leaves, structure, tensors)
             if step is None:
@@ -132,25 +137,30 @@ class CompiledStep:
             try:
                 graph = trace_step(step, self.parameters, tensors)
             except Exception as error:  # whatever stands in the way, the eager step has just done without
-                self._refuse(error)
+                self._refuse(_problem(error))
                 return None
         finally:
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
-        mode, reason = self._choose(graph)
+        mode = self._choose(graph)
         size = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
         _logger.warning(
-            "step of %d operations traced in %.1f s for inputs %s; mode %s%s",
-            *(graph.num_operations, graph.seconds, size, mode, reason),
+            "step of %d operations traced in %.1f s for inputs %s; mode %s",
+            *(graph.num_operations, graph.seconds, size, mode),
         )
-        if mode == "trace":
-            return lambda *tensors: graph.module(*graph.captured, *tensors)
-        began = time.monotonic()
-        with torch.no_grad():
-            compiled = compile_graph(graph, tensors)
-        _logger.warning("compiled in %.1f s", time.monotonic() - began)
-        return lambda *tensors: compiled(*graph.captured, *tensors)
+        run: Callable[..., Sequence[Tensor | None]] = graph.module
+        if mode == "inductor":
+            began = time.monotonic()
+            try:
+                with torch.no_grad():
+                    run = compile_graph(graph, tensors)
+                _logger.warning("compiled in %.1f s", time.monotonic() - began)
+            except Exception as error:  # no compiler on this machine, or an operation that it does not know
+                problem = f"{type(error).__name__}: {_first_line(error)}"
+                text = f"the SVI step runs traced, TorchInductor could not compile it: {problem}"
+                warnings.warn(text, CompileWarning, stacklevel=5)
+        return lambda *tensors: run(*graph.captured, *tensors)
 
     def _rehearse(self, step: Callable[..., Tensor], tensors: list[Tensor]) -> None:
         """One eager step for its errors, and under Pyro's validation if that is on: a graph cannot check values."""
@@ -162,22 +172,13 @@ class CompiledStep:
             for parameter, gradient in zip(self.parameters, kept, strict=True):
                 parameter.grad = gradient
 
-    def _choose(self, graph: StepGraph) -> tuple[str, str]:
-        if self.mode != "auto":
-            return self.mode, ""
-        return "trace", ""
+    def _choose(self, graph: StepGraph) -> str:
+        return "trace" if self.mode == "auto" else self.mode
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, problem: str) -> None:
         self._refused = True
-        place = _place_of(error)
-        if "get value out of a tracing tensor" in str(error):
-            problem = (
-                f"{place} uses the value of a tensor (a branch, .item(), float(), a shape that depends on it); "
-                "torch.where or a mask does the same for all values"
-            )
-        else:
-            problem = f"{place} raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        warnings.warn(f"the SVI step runs eagerly, it cannot be compiled: {problem}", CompileWarning, stacklevel=5)
+        text = f"the SVI step runs eagerly, it cannot be compiled: {problem}"
+        warnings.warn(text, CompileWarning, stacklevel=5)
 
 
 def compile_graph(graph: StepGraph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor | None]]:
@@ -197,6 +198,21 @@ def _signature(leaf: Any) -> Any:
     if isinstance(leaf, Tensor):
         return leaf.shape, leaf.stride(), leaf.dtype, leaf.device, leaf.requires_grad
     return leaf
+
+
+def _problem(error: Exception) -> str:
+    """Where a trace failed, why, and the usual remedy."""
+    place = _place_of(error)
+    if "get value out of a tracing tensor" in str(error):
+        return (
+            f"{place} uses the value of a tensor (a branch, .item(), float(), a shape that depends on it); "
+            "torch.where or a mask does the same for all values"
+        )
+    return f"{place} raised {type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 def _place_of(error: Exception) -> str:

@@ -17,7 +17,7 @@ from pyro.infer import (
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference import IWAE, SVI, VIMCO, NonFiniteError
+from inference import IWAE, SVI, VIMCO, NonFiniteError, compiled_step
 from inference.compiled_step import CACHED_SIGNATURES, CompileWarning
 from inference.nonfinite import inspect_step
 from inference.schedules import LinearRamp
@@ -188,6 +188,29 @@ def test_a_loss_that_reads_values_back_runs_eagerly():
     """Pyro's RenyiELBO asks for the value of its own sums."""
     with pytest.warns(CompileWarning, match=r"renyi_elbo.py:\d+ .*\.item\(\)"):
         svi_of(*toys(), RenyiELBO(num_particles=2, vectorize_particles=True), "trace").step(X)
+
+
+def test_without_a_compiler_the_step_is_traced(monkeypatch):
+    def broken(graph, inputs):
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(compiled_step, "compile_graph", broken)
+    build = lambda mode: svi_of(*mixture(), VIMCO(4), mode)  # noqa: E731
+    with pytest.warns(CompileWarning, match=r"runs traced.*No working C\+\+ compiler found"):
+        assert_same(build, [X] * 3, modes=("inductor",))
+
+
+def test_an_argument_without_identity_is_named_and_the_step_runs_eagerly():
+    class Noting(Mixture):
+        def forward(self, x, note):
+            return super().forward(x)
+
+    class NotingGuide(MixtureGuide):
+        def forward(self, x, note):
+            return super().forward(x)
+
+    with pytest.warns(CompileWarning, match="arguments of type set cannot be told"):
+        svi_of(Noting(), NotingGuide(), VIMCO(3), "trace").step(X, {"a"})
 
 
 def test_the_first_step_is_validated(recwarn):
