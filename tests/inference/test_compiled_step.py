@@ -1,8 +1,6 @@
 """These tests pin: a compiled step's numbers are the eager step's, whatever changes between steps; what it announces,
 how many graphs it keeps, and how a model that cannot be compiled goes on."""
 
-import logging
-
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -18,7 +16,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from inference import IWAE, SVI, VIMCO, NonFiniteError, compiled_step
-from inference.compiled_step import CACHED_SIGNATURES, CompileWarning
+from inference.compiled_step import CACHED_SIGNATURES, WORTHWHILE_STEPS, CompileWarning
 from inference.nonfinite import inspect_step
 from inference.schedules import LinearRamp
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
@@ -254,7 +252,17 @@ def test_an_unknown_mode_is_refused():
         svi_of(*toys(), IWAE(2), "fast")
 
 
-def test_auto_says_what_it_chose(caplog):
-    caplog.set_level(logging.WARNING)
-    svi_of(*toys(), IWAE(2), "auto", expected_steps=100).step(X)
-    assert "mode trace" in caplog.text
+@pytest.mark.parametrize(
+    ("steps", "largest", "words"),
+    [
+        (None, 10_000, "mode trace (how many steps will be taken is not known)"),
+        (100, 10_000, "mode trace (100 steps are too few to be worth compiling)"),
+        (WORTHWHILE_STEPS, 10, "mode trace (too large to compile)"),
+        (WORTHWHILE_STEPS, 10_000, f"mode inductor (worth compiling for {WORTHWHILE_STEPS} steps)"),
+    ],
+)
+def test_auto_says_what_it_chose_and_why(caplog, monkeypatch, steps, largest, words):
+    monkeypatch.setattr(compiled_step, "LARGEST_COMPILED", largest)
+    monkeypatch.setattr(compiled_step, "compile_graph", lambda graph, inputs: graph.module)
+    svi_of(*toys(), IWAE(2), "auto", expected_steps=steps).step(X)
+    assert words in caplog.text
