@@ -11,6 +11,9 @@ import pyro
 import pytest
 import torch
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the workers share the cores; threads of theirs would wait for one another
+
 
 @pytest.fixture(autouse=True)
 def clean_state() -> Iterator[None]:
