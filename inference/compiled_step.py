@@ -20,9 +20,10 @@ from inference.step_graph import StepGraph, trace_step
 
 COMPILE_MODES = ("auto", "off", "trace", "inductor")
 CACHED_SIGNATURES = 8
-# Compiling takes about 55 ms an operation and saves 6 us (AIR, mostly arithmetic) to 13 us (DMM, mostly overhead) of it
-# in each step: it pays after 4,000 to 9,000 steps. What huge graphs cost grows faster than their size.
-WORTHWHILE_STEPS = 10_000
+# On two quiet cores compiling takes 18 to 38 ms an operation, and pays after 1,500 steps (AIR, TraceGraph_ELBO), 2,100
+# (AIR, VIMCO), 4,500 (DMM) or 14,000 (KVAE, nearly all convolutions): `benchmarks/svi_step.py`. What huge graphs cost
+# grows faster than their size.
+WORTHWHILE_STEPS = 5_000
 LARGEST_COMPILED = 10_000
 
 _logger = logging.getLogger(__name__)
