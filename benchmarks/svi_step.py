@@ -41,8 +41,8 @@ class Case:
     Attributes:
         recipe: whose model, guide and batch.
         options: changed fields of the recipe.
-        loss: of Pyro's variant and, if it is ours too, of all; None = ours is the recipe's own.
-        same: whether our variants take that loss as well.
+        loss: of Pyro's variant.
+        same: whether our variants take that loss as well; otherwise they take the recipe's own.
     """
 
     recipe: str

@@ -222,15 +222,16 @@ def test_other_settings_are_refused_by_name(tmp_path):
         go(tmp_path / "run", clip_norm=5.0, optimizer=torch.optim.SGD)
 
 
-def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("compile", ["off", "trace", "inductor"])
+def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path, compile):
     source = Sabotage(lambda batch: signal.raise_signal(signal.SIGINT), at=4)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match="stopped after step 5; the run can go on from there"):
-        go(tmp_path / "run", source=source)
+        go(tmp_path / "run", source=source, compile=compile)
     assert signal.getsignal(signal.SIGINT) is before
     assert (tmp_path / "run/checkpoints/step-00000005").is_dir()
-    result, run, model, guide = go(tmp_path / "run")
-    _, whole, whole_model, whole_guide = go(tmp_path / "whole")
+    result, run, model, guide = go(tmp_path / "run", compile=compile)
+    _, whole, whole_model, whole_guide = go(tmp_path / "whole", compile=compile)
     torch.testing.assert_close(values(model, guide), values(whole_model, whole_guide), rtol=0, atol=0)
     assert run.metrics_path.read_bytes() == whole.metrics_path.read_bytes()
     assert len(run.provenance) == 2
