@@ -18,10 +18,10 @@ SCRIPT = Path(__file__).parent / "joint_training.py"
 ROOT = Path(__file__).parents[2]
 
 
-def launch(count, *arguments, check=True):
+def launch(count, *arguments, program=(str(SCRIPT),), check=True):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     together = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"] if count > 1 else []
-    command = [sys.executable, *together, str(SCRIPT), *map(str, arguments)]
+    command = [sys.executable, *together, *program, *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 or not check, done.stderr[-3000:]
     return done
@@ -65,6 +65,15 @@ def test_a_process_that_dies_ends_the_run_and_the_last_checkpoint_is_whole(tmp_p
     assert RunFolder.open(tmp_path / "run").last_checkpoint().state["step"] == 6
     launch(1, tmp_path / "run", "train", 12)
     assert RunFolder.open(tmp_path / "run").last_checkpoint().state["step"] == 12
+
+
+def test_the_command_line_trains_in_two_processes(tmp_path):
+    """With `--` before the module: `--run` would be taken for an option of torchrun."""
+    sizes = ["--channels", 2, "--num-train", 8, "--num-validation", 2, "--num-test", 2, "--batch-size", 4]
+    words = ["train", "kvae-demo", *sizes, "--epochs", 2, "--frozen-epochs", 1, "--run", tmp_path / "run"]
+    printed = launch(2, *words, program=("-m", "--", "inference.cli")).stdout
+    assert printed.count("2 processes") == 1
+    assert RunFolder.open(tmp_path / "run").last_checkpoint().state["step"] == 4
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
