@@ -20,6 +20,8 @@ from videos import VideoBatch, VideoSource
 
 __all__ = ["Stage", "TrainingResult", "train"]
 
+FUSED_ADAM = partial(torch.optim.Adam, fused=True)
+
 
 def train(
     model: nn.Module,
@@ -31,7 +33,7 @@ def train(
     learning_rate: Schedule,
     run: RunFolder,
     validation: VideoBatch | None = None,
-    optimizer: Callable[..., torch.optim.Optimizer] = partial(torch.optim.Adam, fused=True),
+    optimizer: Callable[..., torch.optim.Optimizer] = FUSED_ADAM,
     clip_norm: Number | None = None,
     log_every: int = 50,
     validate_every: int = 500,
@@ -65,8 +67,8 @@ def train(
         run: where everything is written, from `RunFolder.start`.
         validation: a `VideoBatch` on which the bound (the same loss, no site weights, its own fixed seed, evaluation
             mode) is computed, in pieces as large as a training batch; the weights that maximise it are kept.
-        optimizer: called as `optimizer(parameters, lr=...)`, such as `torch.optim.Adam` or a partial of one. By default Adam
-            in one kernel, which takes a third of the time of the plain one.
+        optimizer: called as `optimizer(parameters, lr=...)`, such as `torch.optim.Adam` or a partial of one. By default Adam in
+            one kernel, which takes a third of the time of the plain one.
         clip_norm: largest norm of the gradient, in nats per sequence; None does not clip.
         log_every: steps between lines of metrics.
         validate_every: steps between validations.
