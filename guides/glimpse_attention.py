@@ -39,6 +39,8 @@ class GlimpseAttentionGuide(PyroModule):
             no variance from presence.
         presence_bias: of u at the start; positive = look for objects first, and unlearn it.
         where_offset: added to the raw scales of z_where; smaller = surer of places at the start.
+        baseline_scale: nats by which the predicted cost moves with its layer's output. Costs are hundreds of nats, and
+            a layer grows only by its learning rate a step: with 1, presence is decided before the cost is known.
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.
@@ -55,6 +57,7 @@ class GlimpseAttentionGuide(PyroModule):
         enumerate_presence: bool = False,
         presence_bias: float = 2.0,
         where_offset: float = -1.0,
+        baseline_scale: float = 100.0,
     ) -> None:
         super().__init__()
         # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
@@ -69,6 +72,7 @@ class GlimpseAttentionGuide(PyroModule):
         self.what = mlp(model.glimpse_size**2, (hidden_dim,), 2 * model.what_dim)
         nn.init.constant_(self.presence.bias, presence_bias)
         self.where_offset = where_offset
+        self.baseline_scale = baseline_scale
         self.enumerate_presence = enumerate_presence
         self.baseline_recurrence = nn.LSTMCell(inputs, hidden_dim) if baseline else None
         self.baseline_value = nn.Linear(hidden_dim, 1).apply(glorot) if baseline else None
@@ -156,7 +160,7 @@ class GlimpseAttentionGuide(PyroModule):
             infer: Any = {"enumerate": "parallel"} if self.enumerate_presence else {}
             if self.baseline_recurrence is not None and self.baseline_value is not None:
                 baseline_memory = _recur(self.baseline_recurrence, inputs.detach(), baseline_memory)
-                value = self.baseline_value(baseline_memory[0])[..., 0] * alive.detach()
+                value = self.baseline_scale * self.baseline_value(baseline_memory[0])[..., 0] * alive.detach()
                 while value.dim() > 1 and value.shape[0] == 1:
                     value = value[0]  # Pyro's costs come without leading singletons, and it compares shapes
                 infer["baseline"] = {"baseline_value": value}
