@@ -17,8 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from inference import SVI
 from inference.checkpoints import assign_weights, list_checkpoints, read_checkpoint, write_bytes
 from inference.compiled_step import COMPILE_MODES
@@ -30,25 +28,26 @@ from inference.recipe_runs import load_run, train_recipe
 from inference.recipes import RECIPES
 from inference.recipes.air import LOSSES, AIRRecipe
 from inference.runs import RunFolder
+from inference.training import FUSED_ADAM
 
 POINTS = 20  # of each learning curve
 PLAN = "plan.json"
 
 
-def milliseconds(recipe: AIRRecipe, device: str, compile: str, repetitions: int = 20) -> float:
-    """Median time of a training step, batch and all."""
+def milliseconds(recipe: AIRRecipe, device: str, compile: str, repetitions: int = 100) -> float:
+    """Median time of a training step, batch and all; after as many, as the first ones are slower."""
     model, guide = recipe.build()
     model.to(device)
     guide.to(device)
-    optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4)
+    optimizer = FUSED_ADAM([*model.parameters(), *guide.parameters()], lr=recipe.learning_rate)
     svi = SVI(model, guide, optimizer, recipe.loss(), compile=compile)
     source = recipe.training_source(recipe.splits().train)
     times = []
-    for repetition in range(repetitions + 3):
+    for repetition in range(2 * repetitions):
         began = time.perf_counter()
         float(svi.step(*source.batch(repetition).to(device).arguments))
         times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times[3:])
+    return statistics.median(times[repetitions:])
 
 
 def planned(recipe: AIRRecipe, folder: Path, minutes: float, device: str, compile: str) -> AIRRecipe:

@@ -28,7 +28,7 @@ def test_every_estimator_but_renyis_moves_presence(estimator):
     assert torch.equal(before, guide.presence.weight) == (estimator == "renyi")
 
 
-def test_the_prior_of_the_count_falls_and_then_stands():
+def test_the_prior_falls_the_frames_gain_weight_and_then_both_stand():
     recipe = replace(SMALL, epochs=8, annealing_epochs=6, first_another=0.5, last_another=0.001)
     falling, standing = recipe.stages()
     assert (falling.steps, standing.steps) == (24, 8)
@@ -37,6 +37,13 @@ def test_the_prior_of_the_count_falls_and_then_stands():
     assert values[12] == pytest.approx((0.5 * 0.001) ** 0.5)
     assert values[24] == pytest.approx(0.001)
     assert standing.buffers == {"model.another": 0.001}
+    weights = [
+        value_at(replace(recipe, first_frames_weight=0.25).stages()[0].site_weights["frames"], s) for s in (0, 24)
+    ]
+    assert weights == pytest.approx([0.25, 1.0])
+    assert standing.site_weights == {}
+    with pytest.raises(OptionError, match="--first-frames-weight: expected above 0 and at most 1, got 0"):
+        replace(recipe, first_frames_weight=0.0).stages()
     with pytest.raises(OptionError, match="--annealing-epochs: expected 1 to epochs - 1 = 7, got 8"):
         replace(recipe, annealing_epochs=8).stages()
     with pytest.raises(OptionError, match="--estimator: expected one of vimco, wake-sleep, graph, enumeration, renyi"):
