@@ -4,9 +4,9 @@
 
 Times a few steps of each estimator, gives it as many epochs as fit into the minutes (its schedules stretch with them),
 trains one after the other and evaluates; then counts objects in unseen scenes by the weights of every twentieth of each
-run. Steps are traced where they can be (Pyro's RenyiELBO reads values back). Writes run folders, `presence.json` and a
-picture of the learning curves. What is there already goes on or is kept, so an interrupted comparison continues with
-the same command.
+run. Steps are traced where they can be (Pyro's RenyiELBO reads values back). Writes run folders,
+`presence-RECIPE.json` and a picture of the learning curves. What is there already goes on or is kept, so an interrupted
+comparison continues with the same command.
 """
 
 import argparse
@@ -135,7 +135,8 @@ def main() -> None:
         "compile": options.compile,
         "estimators": curves,
     }
-    write_bytes(options.output / "presence.json", json.dumps(record, indent=1).encode())
+    written = options.output / f"presence-{options.recipe}.json"
+    write_bytes(written, json.dumps(record, indent=1).encode())
     figure = draw_learning_curves(
         {
             name: ([point["minutes"] for point in found["curve"]], [point["counting"] for point in found["curve"]])
@@ -144,8 +145,8 @@ def main() -> None:
         label="scenes counted right",
         title=f"{options.recipe}: unseen scenes, by the estimator that trained",
     )
-    figure.savefig(options.output / "presence.png")
-    print(options.output / "presence.json", options.output / "presence.png")
+    figure.savefig(written.with_suffix(".png"))
+    print(written, written.with_suffix(".png"))
 
 
 if __name__ == "__main__":

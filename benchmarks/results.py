@@ -127,7 +127,7 @@ def scenes_section(runs: Sequence[Run]) -> list[str]:
             (
                 run.folder.path.name,
                 size,
-                f"{fields['estimator']}, K = {fields['num_particles']}",
+                f"{fields['estimator']}, K = {run.recipe.loss().num_particles}",
                 f"{counting:.3f}",
                 f"{bounds.elbo:.1f} ± {bounds.elbo_error:.1f}",
                 f"{bounds.log_evidence:.1f} ± {bounds.log_evidence_error:.1f}",
@@ -140,37 +140,55 @@ def scenes_section(runs: Sequence[Run]) -> list[str]:
     return ["Nats per scene; zero to two digits that training never saw.", "", *table(header, rows)]
 
 
-def presence_section(path: Path, document: Path) -> list[str]:
+def presence_section(paths: Sequence[Path], document: Path) -> list[str]:
     """Estimators of presence at equal time."""
+    lines = []
+    for path in paths:
+        record = json.loads(path.read_text())
+        curves = {name: found["curve"] for name, found in record["estimators"].items()}
+        rows = []
+        for name, curve in curves.items():
+            best = max(point["counting"] for point in curve)
+            above = next((f"{point['minutes']:.1f}" for point in curve if point["counting"] >= 0.9), "never")
+            last = curve[-1]
+            rows.append(
+                (name, f"{last['step']}", f"{last['minutes']:.1f}", f"{last['counting']:.3f}", f"{best:.3f}", above)
+            )
+        header = ["estimator", "steps", "minutes", "counted right", "best on the way", "minutes to 0.9"]
+        picture = path.with_suffix(".png")
+        draw_learning_curves(
+            {
+                name: ([one["minutes"] for one in curve], [one["counting"] for one in curve])
+                for name, curve in curves.items()
+            },
+            label="scenes counted right",
+        ).savefig(picture)
+        lines += [
+            f"{record['recipe']}, {record['minutes']:g} minutes each, one after the other.",
+            "",
+            *picture_link(f"Learning curves of the estimators, {record['recipe']}", picture, document),
+            *table(header, rows),
+            origin(record["provenance"]),
+            "",
+        ]
+    return lines
+
+
+def compiled_training_section(path: Path) -> list[str]:
+    """What eager and compiled steps train to."""
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
-    curves = {name: found["curve"] for name, found in record["estimators"].items()}
     rows = []
-    for name, curve in curves.items():
-        best = max(point["counting"] for point in curve)
-        above = next((f"{point['minutes']:.1f}" for point in curve if point["counting"] >= 0.9), "never")
-        last = curve[-1]
-        rows.append(
-            (name, f"{last['step']}", f"{last['minutes']:.1f}", f"{last['counting']:.3f}", f"{best:.3f}", above)
-        )
-    header = ["estimator", "steps", "minutes", "counted right", "best on the way", "minutes to 0.9"]
-    picture = path.with_suffix(".png")
-    draw_learning_curves(
-        {
-            name: ([one["minutes"] for one in curve], [one["counting"] for one in curve])
-            for name, curve in curves.items()
-        },
-        label="scenes counted right",
-    ).savefig(picture)
-    return [
-        f"{record['recipe']}, {record['minutes']:g} minutes each, one after the other.",
-        "",
-        *picture_link("Learning curves of the estimators", picture, document),
-        *table(header, rows),
-        origin(record["provenance"]),
-        "",
-    ]
+    for compile in dict.fromkeys(run["compile"] for run in record["runs"]):
+        runs = [run for run in record["runs"] if run["compile"] == compile]
+        bounds = [run["best_bound"] for run in runs]
+        minutes = mean(run["seconds"] for run in runs) / 60
+        spread = stdev(bounds) if len(bounds) > 1 else float("nan")
+        each = ", ".join(f"{bound:.2f}" for bound in bounds)
+        rows.append((compile, each, f"{mean(bounds):.2f} ± {spread:.2f}", f"{runs[0]['steps']}", f"{minutes:.1f}"))
+    header = [f"{record['recipe']}, compile =", "validation bound by seed", "mean", "steps", "minutes"]
+    return [*table(header, rows), origin(record["provenance"]), ""]
 
 
 def guides_section(runs: Sequence[Run]) -> list[str]:
@@ -293,10 +311,11 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
     if scenes:
         lines += ["## Scenes of digits (AIR)", "", *scenes_section(scenes)]
     for title, section in (
-        ("Who teaches presence", presence_section(records / "presence.json", document)),
+        ("Who teaches presence", presence_section(sorted(records.glob("presence-*.json")), document)),
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),
         ("A step of SVI, compiled", compiled_section(records / "svi_step.json")),
+        ("Trained by eager and by compiled steps", compiled_training_section(records / "compiled_training.json")),
         ("What particles cost", particles_section(records / "particles.json")),
         ("The exact Gaussian marginal beside its peers", marginal_section(records / "gaussian_marginal.md")),
     ):

@@ -16,7 +16,7 @@ def test_two_estimators_side_by_side(tmp_path):
     command += ["--compile", "off"]  # tracing takes longer than this
     command = [str(word) for word in [*command, "--output", tmp_path / "out"]]
     subprocess.run(command, check=True, capture_output=True)
-    record = json.loads((tmp_path / "out" / "presence.json").read_text())
+    record = json.loads((tmp_path / "out" / "presence-air-small.json").read_text())
     assert set(record["estimators"]) == {"vimco", "renyi"}
     for name, found in record["estimators"].items():
         plan = json.loads((tmp_path / "out" / "plans" / name / "plan.json").read_text())
@@ -26,7 +26,7 @@ def test_two_estimators_side_by_side(tmp_path):
         assert minutes == sorted(minutes)
         assert 0.3 < minutes[-1] / (found["steps"] * plan["milliseconds"] / 60_000) < 3
         assert all(0 <= point["counting"] <= 1 for point in found["curve"])
-    assert (tmp_path / "out" / "presence.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "presence-air-small.png").stat().st_size > 10_000
     subprocess.run(command, check=True, capture_output=True)
-    again = json.loads((tmp_path / "out" / "presence.json").read_text())
+    again = json.loads((tmp_path / "out" / "presence-air-small.json").read_text())
     assert again["estimators"] == record["estimators"]

@@ -1,0 +1,53 @@
+"""Does a compiled step train as well? One recipe from several seeds, by eager steps and by compiled ones.
+
+    python benchmarks/compiled_training.py --output runs/compiled data=data/kvae epochs=8 frozen-epochs=1 decay=cosine
+
+Trains every seed in each way and writes `compiled_training.json`: the best validation bound (of the training's own
+loss, without site weights) and the minutes. Rounding differs between the ways, so runs of one seed drift apart as those
+of two seeds do; what should agree is how good they get. What is there already goes on or is kept.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from inference.checkpoints import write_bytes
+from inference.compiled_step import COMPILE_MODES
+from inference.provenance import provenance
+from inference.recipe_runs import train_recipe
+from inference.recipes import RECIPES, Recipe
+
+
+def trained(name: str, recipe: Recipe, compile: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Train one seed in one way, as far as that has not been done; its record."""
+    path = options.output / f"{name}-{compile}-{recipe.seed}"
+    result = train_recipe(name, recipe, path, device=options.device, compile=compile)
+    print(f"{path.name}: {result.best_bound:.2f} nats per sequence in {result.seconds / 60:.1f} minutes", flush=True)
+    return asdict(result) | {"compile": compile, "seed": recipe.seed}
+
+
+def main() -> None:
+    """Train, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="kvae-box-cpu", choices=sorted(RECIPES))
+    parser.add_argument("--compile", nargs="+", default=["off", "inductor"], choices=COMPILE_MODES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, default=Path("runs/compiled"))
+    parser.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="changed fields of the recipe")
+    options = parser.parse_args()
+    recipe = RECIPES[options.recipe].override(dict(field.split("=", 1) for field in options.fields))
+    runs = [
+        trained(options.recipe, replace(recipe, seed=seed), compile, options)
+        for seed in options.seeds
+        for compile in options.compile
+    ]
+    record = {"provenance": provenance(options.seeds[0]), "recipe": options.recipe, "runs": runs}
+    write_bytes(options.output / "compiled_training.json", json.dumps(record, indent=1).encode())
+    print(options.output / "compiled_training.json")
+
+
+if __name__ == "__main__":
+    main()
