@@ -39,8 +39,9 @@ def prepared(recipe: Recipe, device: str):
     """A step that can be called again and again on one batch."""
     recipe = replace(recipe, num_train=recipe.batch_size, num_validation=1, num_test=1)
     model, guide = (module.to(device) for module in recipe.build())
-    parameters = [*model.parameters(), *guide.parameters()]
-    svi = SVI(model, guide, torch.optim.Adam(parameters, 1e-4), recipe.loss(), clip_norm=recipe.clip_norm)
+    optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4)
+    options = {"clip_norm": recipe.clip_norm, "precision": recipe.precision}
+    svi = SVI(model, guide, optimizer, recipe.loss(), **options)
     batch = recipe.training_source(recipe.splits().train).batch(0).to(device)
     return lambda: svi.step(*batch.arguments)
 

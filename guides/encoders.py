@@ -28,7 +28,7 @@ class FrameEncoder(nn.Module):
         network: "conv", "mlp", or a module (*batch, channels, height, width) -> (*batch, feature) with an attribute
             `feature_dim`.
         variance_limit: what every variance stays below; None = unbounded, 0 = a point.
-        **options: further arguments of a named network: width, precision.
+        **options: further arguments of a named network, such as its width.
 
     Raises:
         ValueError: if the network is unknown or `variance_limit` is negative.

@@ -8,6 +8,7 @@ from inference.compiled_step import CompileWarning
 from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
 from inference.evidence import Evidence, log_evidence
 from inference.host_memory import keep_freed_memory
+from inference.mixed_precision import mixed_precision
 from inference.runs import RunFolder
 from inference.sandwich import Sandwich, sandwich
 from inference.simulation import simulate
@@ -37,6 +38,7 @@ __all__ = [
     "compare",
     "keep_freed_memory",
     "log_evidence",
+    "mixed_precision",
     "queries",
     "sandwich",
     "simulate",

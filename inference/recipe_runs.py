@@ -74,6 +74,7 @@ def train_recipe(
         run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(name, recipe), seed=recipe.seed)),
         validation=splits.validation,
         clip_norm=recipe.clip_norm,
+        precision=recipe.precision,
         seed=recipe.seed,
         progress=progress,
         processes=processes,

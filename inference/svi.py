@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from inference.compiled_step import CompiledStep, check_mode
 from inference.estimators.traces import Program, evaluation_mode, local_parameters, modules_of
 from inference.generators import preserved_generators
+from inference.mixed_precision import check_precision, mixed_precision
 from inference.processes import ALONE, Processes
 from inference.schedules import Number, Schedule
 from inference.site_weights import SiteWeights
@@ -50,6 +51,7 @@ class SVI:
             that they were made of; "inductor" compiles these operations as well; "auto" chooses between the two. The
             numbers are the same up to rounding. See `CompiledStep` for what a compiled step does not notice.
         expected_steps: how many steps will be taken, if that is known: "auto" weighs them against compilation.
+        precision: "bfloat16" lets networks multiply in bfloat16, see `mixed_precision`; densities stay in float32.
         processes: which take steps together, each on its sequences; loss and gradient are those of all.
 
     Attributes:
@@ -57,7 +59,7 @@ class SVI:
         gradient_norm: norm of the last step's gradient before clipping, a tensor on the device; None before any.
 
     Raises:
-        ValueError: if `clip_norm` is not positive or there is no such way to compile.
+        ValueError: if `clip_norm` is not positive or there is no such way to compile, or precision.
     """
 
     def __init__(
@@ -71,9 +73,11 @@ class SVI:
         *,
         compile: str = "off",
         expected_steps: int | None = None,
+        precision: str = "float32",
         processes: Processes = ALONE,
     ) -> None:
         check_mode(compile)
+        check_precision(precision)
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm: expected a positive number or None, got {clip_norm}")
         self.model = model
@@ -85,6 +89,7 @@ class SVI:
         self.num_steps = 0
         self.gradient_norm: Tensor | None = None
         self._first_nonfinite: Tensor | None = None
+        self.precision = precision
         self.processes = processes
         self._mode = compile
         self._expected_steps = expected_steps
@@ -159,7 +164,7 @@ class SVI:
     def _loss_and_gradients(self, weights: SiteWeights, args: tuple, kwargs: dict[str, Any]) -> Tensor:
         """The negative bound in nats per sequence; its gradient is left in the parameters."""
         _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
-        with weights if weights.weights else nullcontext():
+        with weights if weights.weights else nullcontext(), mixed_precision(self.precision):
             loss = self._mean_loss(_num_sequences(args), args, kwargs)
         weights.check_names()
         self._check_param_store()

@@ -44,6 +44,7 @@ def train(
     progress: bool = True,
     tensorboard: bool = False,
     compile: str = "off",
+    precision: str = "float32",
     processes: Processes = ALONE,
 ) -> TrainingResult:
     """Train a model and a guide, or go on with a training that was interrupted.
@@ -80,6 +81,7 @@ def train(
         tensorboard: also write event files, into `<run>/tensorboard`.
         compile: how steps are taken, see `SVI`. Numbers of other ways differ by rounding, so only a run that goes on in
             the same one ends with the same bits.
+        precision: of networks in training steps, see `mixed_precision`; validation is in float32.
         processes: which train together, each on its share of each batch; see `joined_processes`. A run may go on with
             another number of them. All processes are given the same arguments; the first one writes.
 
@@ -107,6 +109,7 @@ def train(
         patience,
         seed,
         compile,
+        precision,
     )
     keep_freed_memory()
     loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options, processes)

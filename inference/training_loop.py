@@ -192,6 +192,7 @@ class TrainingLoop:
             site_weights=stage.site_weights,
             clip_norm=self.options.clip_norm,
             compile=self.options.compile,
+            precision=self.options.precision,
             expected_steps=stage.steps,
             processes=self.processes,
         )

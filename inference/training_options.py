@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from inference.compiled_step import check_mode
+from inference.mixed_precision import check_precision
 from inference.runs import describe
 from inference.schedules import Number, Schedule
 
@@ -50,6 +51,7 @@ class TrainingOptions:
     patience: int | None
     seed: int
     compile: str
+    precision: str
 
     def __post_init__(self) -> None:
         for name in ("log_every", "validate_every", "checkpoint_every", "keep_last", "patience"):
@@ -57,9 +59,10 @@ class TrainingOptions:
             if count is not None and count < 1:
                 raise ValueError(f"{name}: expected at least 1, got {count}")
         check_mode(self.compile)
+        check_precision(self.precision)
 
     def settings(self) -> dict[str, Any]:
         """What the numbers of a run depend on, as plain values."""
-        kept = ("clip_norm", "log_every", "validate_every", "patience", "seed")
+        kept = ("clip_norm", "log_every", "validate_every", "patience", "seed", "precision")
         described = {name: describe(getattr(self, name)) for name in ("learning_rate", "optimizer")}
         return {name: getattr(self, name) for name in kept} | described

@@ -28,7 +28,6 @@ class RecurrentCodesRecipe(Recipe):
         variational: a VAE instead of a plain auto-encoder.
         predictor: forward (the paper's) or bidirectional (an imputer that sees both sides).
         channels: width of the convolutions.
-        precision: of the frame networks: float32 or bfloat16.
         pretraining_epochs: epochs in which the auto-encoder is trained; the rest trains the recurrent network.
         code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of the pre-training.
         prior_weight: weight at first on what pulls the codes to their prior; it grows to 1 in a quarter of the
@@ -43,7 +42,6 @@ class RecurrentCodesRecipe(Recipe):
     variational: bool = False
     predictor: str = "forward"
     channels: int = 32
-    precision: str = "float32"
     pretraining_epochs: int = 40
     code_noise: float = 2.0
     prior_weight: float = 1.0
@@ -60,7 +58,7 @@ class RecurrentCodesRecipe(Recipe):
         """Model and guide, freshly initialised from the seed."""
         pyro.set_rng_seed(self.seed)
         frame_shape = self.frame_shape
-        options = {"channels": self.channels, "precision": self.precision}
+        options = {"channels": self.channels}
         model = RecurrentCodes(
             frame_shape,
             code_dim=self.code_dim,

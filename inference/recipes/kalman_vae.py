@@ -30,7 +30,6 @@ class KalmanVAERecipe(Recipe):
         network: frame encoder and decoder: conv or mlp.
         channels: width of the convolutions.
         hidden: units of each layer of an mlp.
-        precision: of the frame networks: float32 or bfloat16; densities are float32 always.
         likelihood: of frames: bernoulli or gaussian.
         transition_variance: diagonal of Q.
         emission_variance: diagonal of R; also the limit of the recognition variance.
@@ -56,7 +55,6 @@ class KalmanVAERecipe(Recipe):
     network: str = "conv"
     channels: int = 32
     hidden: tuple[int, ...] = (50, 50)
-    precision: str = "float32"
     likelihood: str = "bernoulli"
     transition_variance: float = 0.08
     emission_variance: float = 0.03
@@ -76,11 +74,7 @@ class KalmanVAERecipe(Recipe):
         """Model and guide, freshly initialised from the seed."""
         pyro.set_rng_seed(self.seed)
         frame_shape = self.frame_shape
-        options = (
-            {"channels": self.channels, "precision": self.precision}
-            if self.network == "conv"
-            else {"hidden": self.hidden}
-        )
+        options = {"channels": self.channels} if self.network == "conv" else {"hidden": self.hidden}
         model = KalmanVAE(
             frame_shape,
             decoder=frame_decoder(self.network, self.code_dim, frame_shape, **options),

@@ -56,6 +56,7 @@ class Recipe(ABC):
         epochs: passes over the training sequences.
         learning_rate: of Adam, at the start.
         clip_norm: largest norm of the gradient, nats per sequence.
+        precision: of networks in training: float32, or bfloat16 (see `mixed_precision`; made for GPUs).
         seed: of everything random.
     """
 
@@ -78,6 +79,7 @@ class Recipe(ABC):
     epochs: int = 80
     learning_rate: float = 0.007
     clip_norm: float | None = 3000.0
+    precision: str = "float32"
     seed: int = 0
 
     @abstractmethod

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from pyro_models.components.initial_weights import glorot
 
 SMALLEST_SIDE = 4
-PRECISIONS = ("float32", "bfloat16")
 
 
 class ConvEncoder(nn.Module):
@@ -19,26 +18,22 @@ class ConvEncoder(nn.Module):
     Args:
         frame_shape: (channels, height, width).
         channels: filters of each convolution; 32 in the reference.
-        precision: arithmetic of the convolutions, "float32" or "bfloat16" (autocast: weights stay float32, float64
-            inputs stay float64).
         memory_format: layout of the images; `torch.channels_last` is the faster one on CPUs and GPUs alike.
 
     Raises:
-        ValueError: if the frame cannot be halved down to 4 pixels, or `precision` is unknown.
+        ValueError: if the frame cannot be halved down to 4 pixels.
     """
 
     def __init__(
         self,
         frame_shape: tuple[int, int, int] = (1, 32, 32),
         channels: int = 32,
-        precision: str = "float32",
         memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
         super().__init__()
         stages, height, width = _pyramid(frame_shape)
         self.frame_shape = tuple(frame_shape)
         self.feature_dim = channels * height * width
-        self.precision = _checked_precision(precision)
         self.memory_format = memory_format
         layers: list[nn.Module] = []
         for stage in range(stages):
@@ -50,13 +45,11 @@ class ConvEncoder(nn.Module):
         self.apply(glorot)
 
     def forward(self, frames: Float[Tensor, "*batch channels height width"]) -> Float[Tensor, "*batch feature"]:
-        """Features of each frame, in the frames' dtype."""
+        """Features of each frame."""
         # Images carry the layout. Weights keep theirs: Pyro's param store copies weights that are not contiguous, and
         # then trains the copies.
         images = frames.reshape(-1, *self.frame_shape).contiguous(memory_format=self.memory_format)
-        with _autocast(images, self.precision):
-            features = self.convolutions(images)
-        return features.to(frames.dtype).reshape(*frames.shape[:-3], self.feature_dim)
+        return self.convolutions(images).reshape(*frames.shape[:-3], self.feature_dim)
 
 
 class ConvDecoder(nn.Module):
@@ -71,12 +64,10 @@ class ConvDecoder(nn.Module):
         frame_shape: (channels, height, width).
         channels: channels after each stage; 32 in the reference. Most of a model's time is spent here: 16 cost a third
             of 32.
-        precision: arithmetic of the network, "float32" or "bfloat16" (autocast: weights stay float32, float64 inputs
-            stay float64).
         memory_format: layout of the images; `torch.channels_last` is the faster one on CPUs and GPUs alike.
 
     Raises:
-        ValueError: if the frame cannot be halved down to 4 pixels, or `precision` is unknown.
+        ValueError: if the frame cannot be halved down to 4 pixels.
     """
 
     def __init__(
@@ -84,14 +75,12 @@ class ConvDecoder(nn.Module):
         code_dim: int,
         frame_shape: tuple[int, int, int] = (1, 32, 32),
         channels: int = 32,
-        precision: str = "float32",
         memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
         super().__init__()
         stages, height, width = _pyramid(frame_shape)
         self.code_dim = code_dim
         self.frame_shape = tuple(frame_shape)
-        self.precision = _checked_precision(precision)
         self.memory_format = memory_format
         self.seed = nn.Linear(code_dim, channels * height * width)
         self.seed_shape = (channels, height, width)
@@ -100,20 +89,19 @@ class ConvDecoder(nn.Module):
         self.apply(glorot)
 
     def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch channels height width"]:
-        """A frame of unbounded values for each code, in the codes' dtype."""
+        """A frame of unbounded values for each code."""
         seeds = self.seed(codes.reshape(-1, self.code_dim)).reshape(-1, *self.seed_shape)
         images = seeds.contiguous(memory_format=self.memory_format)
-        with _autocast(images, self.precision):
-            for stage, convolution in enumerate(self.convolutions):
-                if stage > 0:
-                    images = F.pixel_shuffle(images, 2)
-                images = F.relu(convolution(images), inplace=True)
-            # The head sees one pixel at a time, so it commutes with the last shuffle, which then moves one channel
-            # instead of `channels`: a quarter of a training step.
-            weight = torch.kron(self.head.weight, torch.eye(4, dtype=codes.dtype, device=codes.device))
-            images = F.conv2d(images, weight[..., None, None], self.head.bias.repeat_interleave(4))
-            images = F.pixel_shuffle(images, 2)
-        return images.to(codes.dtype).reshape(*codes.shape[:-1], *self.frame_shape)
+        for stage, convolution in enumerate(self.convolutions):
+            if stage > 0:
+                images = F.pixel_shuffle(images, 2)
+            images = F.relu(convolution(images), inplace=True)
+        # The head sees one pixel at a time, so it commutes with the last shuffle, which then moves one channel
+        # instead of `channels`: a quarter of a training step.
+        weight = torch.kron(self.head.weight, torch.eye(4, dtype=codes.dtype, device=codes.device))
+        images = F.conv2d(images, weight[..., None, None], self.head.bias.repeat_interleave(4))
+        images = F.pixel_shuffle(images, 2)
+        return images.reshape(*codes.shape[:-1], *self.frame_shape)
 
 
 def _pyramid(frame_shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -127,13 +115,3 @@ def _pyramid(frame_shape: tuple[int, int, int]) -> tuple[int, int, int]:
             f"multiple of 2^n, got (channels, height, width) = {tuple(frame_shape)}; use the 'mlp' networks instead"
         )
     return stages, height // factor, width // factor
-
-
-def _checked_precision(precision: str) -> str:
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
-    return precision
-
-
-def _autocast(images: Tensor, precision: str) -> torch.autocast:
-    return torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")

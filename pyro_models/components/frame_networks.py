@@ -84,7 +84,7 @@ def frame_encoder(network: str, frame_shape: FrameShape = (1, 32, 32), **options
     Args:
         network: "conv" (`ConvEncoder`) or "mlp" (`MLPEncoder`).
         frame_shape: (channels, height, width).
-        **options: further arguments of its constructor: width, precision.
+        **options: further arguments of its constructor, such as its width.
 
     Raises:
         ValueError: if there is no network of that name.
@@ -99,7 +99,7 @@ def frame_decoder(network: str, code_dim: int, frame_shape: FrameShape = (1, 32,
         network: "conv" (`ConvDecoder`) or "mlp" (`MLPDecoder`).
         code_dim: size of a code.
         frame_shape: (channels, height, width).
-        **options: further arguments of its constructor: width, precision.
+        **options: further arguments of its constructor, such as its width.
 
     Raises:
         ValueError: if there is no network of that name.

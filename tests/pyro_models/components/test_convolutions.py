@@ -1,4 +1,4 @@
-"""The convolutional networks: sizes, batch shapes, precision and layout."""
+"""The convolutional networks: sizes, batch shapes and layout."""
 
 import pytest
 import torch
@@ -76,36 +76,9 @@ def test_memory_format_changes_the_layout_and_not_the_numbers():
     torch.testing.assert_close(fast(codes), plain(codes))
 
 
-def test_reduced_precision_comes_back_in_float32_close_to_full_precision():
-    full = ConvDecoder(2, (1, 16, 16), channels=8)
-    reduced = ConvDecoder(2, (1, 16, 16), channels=8, precision="bfloat16")
-    reduced.load_state_dict(full.state_dict())
-    codes = torch.randn(6, 2)
-    output = reduced(codes)
-    assert output.dtype == torch.float32
-    assert not torch.equal(output, full(codes))
-    torch.testing.assert_close(output, full(codes), atol=0.05 * full(codes).abs().max().item(), rtol=0)
-    output.sum().backward()
-    assert all(parameter.grad.dtype == torch.float32 for parameter in reduced.parameters())
-
-
-def test_reduced_precision_leaves_float64_alone():
-    full = ConvEncoder((1, 16, 16), channels=8).double()
-    reduced = ConvEncoder((1, 16, 16), channels=8, precision="bfloat16").double()
-    reduced.load_state_dict(full.state_dict())
-    frames = torch.rand(4, 1, 16, 16, dtype=torch.float64)
-    assert torch.equal(reduced(frames), full(frames))
-
-
 @pytest.mark.parametrize("frame_shape", [(1, 4, 4), (1, 20, 20), (1, 2, 16), (1, 16, 18)])
 def test_frames_that_cannot_be_halved_are_refused(frame_shape):
     with pytest.raises(ValueError, match="frame_shape: expected the shorter side"):
         ConvDecoder(2, frame_shape)
     with pytest.raises(ValueError, match="frame_shape: expected the shorter side"):
         ConvEncoder(frame_shape)
-
-
-@pytest.mark.parametrize("build", [lambda: ConvDecoder(2, precision="half"), lambda: ConvEncoder(precision="half")])
-def test_unknown_precision_is_refused(build):
-    with pytest.raises(ValueError, match="precision: expected one of float32, bfloat16, got 'half'"):
-        build()

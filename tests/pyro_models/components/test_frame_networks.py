@@ -28,7 +28,7 @@ def test_mlp_networks_work_for_any_frame_and_batch():
 
 
 def test_names_find_networks_and_options_reach_them():
-    assert isinstance(frame_decoder("conv", 2, (1, 16, 16), channels=8, precision="bfloat16"), ConvDecoder)
+    assert isinstance(frame_decoder("conv", 2, (1, 16, 16), channels=8), ConvDecoder)
     assert isinstance(frame_decoder("mlp", 2, (1, 5, 5), hidden=(4,)), MLPDecoder)
     assert isinstance(frame_encoder("conv", (1, 16, 16), channels=8), ConvEncoder)
     assert frame_encoder("mlp", (1, 5, 5), hidden=(4,)).feature_dim == 4
