@@ -258,7 +258,13 @@ def compiled_section(path: Path) -> list[str]:
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
-    words = {"pyro": "Pyro's SVI", "off": "ours, eager", "trace": "traced", "inductor": "compiled"}
+    words = {
+        "pyro": "Pyro's SVI",
+        "off": "ours, eager",
+        "trace": "traced",
+        "inductor": "compiled",
+        "cudagraph": "recorded",
+    }
     rows = []
     for case, variants in record["cases"].items():
         for variant, found in variants.items():

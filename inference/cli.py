@@ -148,7 +148,9 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
         except KeyboardInterrupt:
             given = {"--run": options.run, "--device": options.device, "--compile": options.compile}
             changed = [f"{key} {value}" for key, value in given.items() if value not in (None, "cpu", "off")]
-            say(f"\ninterrupted; go on with: kinema train {' '.join([name, *rest, *changed])}", file=sys.stderr)
+            several = f"torchrun --nproc-per-node {processes.size} -m -- inference.cli"
+            program = "kinema" if processes.size == 1 else several
+            say(f"\ninterrupted; go on with: {program} train {' '.join([name, *rest, *changed])}", file=sys.stderr)
             return INTERRUPTED
         bound = (
             "" if result.best_bound is None else f", best validation bound {result.best_bound:.1f} nats per sequence"

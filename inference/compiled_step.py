@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from inference.captured_step import CapturedStep
 from inference.generators import preserved_generators
 from inference.step_graph import StepGraph, trace_step
 
-COMPILE_MODES = ("auto", "off", "trace", "inductor")
+COMPILE_MODES = ("auto", "off", "trace", "inductor", "cudagraph")
 CACHED_SIGNATURES = 8
 # On two quiet cores compiling takes 18 to 38 ms an operation, and pays after 1,500 steps (AIR, TraceGraph_ELBO), 2,100
 # (AIR, VIMCO), 4,500 (DMM) or 14,000 (KVAE, nearly all convolutions): `benchmarks/svi_step.py`. What huge graphs cost
@@ -51,7 +52,8 @@ class CompiledStep:
     when a graph is made; what changes from step to step belongs in a buffer.
 
     Args:
-        mode: "trace" runs the operations one by one, "inductor" compiles them, "auto" chooses for each graph.
+        mode: "trace" runs the operations one by one, "inductor" compiles them, "cudagraph" records what they launch on
+            a CUDA device and replays it, "auto" chooses one of the first two for each graph.
         modules: all modules of model and guide.
         parameters: those that get gradients.
         expected_steps: how often a step will be taken, if that is known; "auto" weighs it against compilation.
@@ -86,11 +88,19 @@ class CompiledStep:
             loss_and_gradients: the eager step, called with `*args, **kwargs`.
             args: positional arguments of model and guide.
             kwargs: their keyword arguments.
+
+        Raises:
+            ValueError: if a CUDA graph is wanted of a batch that is elsewhere.
         """
         if self._refused:
             return None
         leaves, structure = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        if self.mode == "cudagraph" and tensors and not tensors[0].is_cuda:
+            raise ValueError(
+                f"compile: 'cudagraph' expected a batch on a CUDA device, got one on {tensors[0].device}; 'inductor' "
+                "takes any device"
+            )
         signature = (structure, *map(_signature, leaves), *self._state())
         try:
             step = self._steps.get(signature)
@@ -165,7 +175,18 @@ class CompiledStep:
                 problem = f"{type(error).__name__}: {_first_line(error)}"
                 text = f"the SVI step runs traced, TorchInductor could not compile it: {problem}"
                 warnings.warn(text, CompileWarning, stacklevel=5)
-        return lambda *tensors: run(*graph.captured, *tensors)
+
+        def step_of(*tensors: Tensor) -> Sequence[Tensor | None]:
+            return run(*graph.captured, *tensors)
+
+        if mode == "cudagraph":
+            try:
+                with torch.no_grad():
+                    return CapturedStep(step_of, tensors)
+            except RuntimeError as error:  # an operation that waits for the device
+                text = f"the SVI step runs traced, CUDA could not record it: {_first_line(error)}"
+                warnings.warn(text, CompileWarning, stacklevel=5)
+        return step_of
 
     def _rehearse(self, step: Callable[..., Tensor], tensors: list[Tensor]) -> None:
         """One eager step for its errors, and under Pyro's validation if that is on: a graph cannot check values."""

@@ -48,8 +48,9 @@ class SVI:
         site_weights: weights on log probabilities by site name, numbers or functions of the step; see `SiteWeights`.
         clip_norm: largest norm of the gradient of all parameters together, in nats per sequence; None does not clip.
         compile: "off" calls model and guide in each step; "trace" calls them once, then repeats the tensor operations
-            that they were made of; "inductor" compiles these operations as well; "auto" chooses between the two. The
-            numbers are the same up to rounding. See `CompiledStep` for what a compiled step does not notice.
+            that they were made of; "inductor" compiles these operations as well; "auto" chooses between the two;
+            "cudagraph" replays on a CUDA device what they launched. The numbers are the same up to rounding. See
+            `CompiledStep` for what a compiled step does not notice.
         expected_steps: how many steps will be taken, if that is known: "auto" weighs them against compilation.
         precision: "bfloat16" lets networks multiply in bfloat16, see `mixed_precision`; densities stay in float32.
         processes: which take steps together, each on its sequences; loss and gradient are those of all.

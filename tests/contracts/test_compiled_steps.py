@@ -47,14 +47,16 @@ COMPILED = [
 ]
 
 
-def walk(guide_name, loss, mode, steps):
+def walk(guide_name, loss, mode, steps, device="cpu"):
     """Losses, gradients of the first step, parameters after the last."""
     pyro.set_rng_seed(0)
     model, guide = build_guide(guide_name)
     for module in (model, guide):
         unsettle(module)
+        module.to(device)
     frames, observed, controls = make_video(MODELS[GUIDES[guide_name].model].control_dim)
-    batch = (frames[:, :4], observed[:, :4], None if controls is None else controls[:, :4])
+    whole = (frames, observed, controls)
+    batch = tuple(None if one is None else one[:, :4].to(device) for one in whole)
     parameters = [*model.parameters(), *guide.parameters()]
     weights = {"frames": lambda step: 0.5 + 0.1 * step}
     svi = SVI(model, guide, torch.optim.Adam(parameters, 1e-3), LOSSES[loss](), weights, 10.0, compile=mode)
@@ -67,8 +69,8 @@ def walk(guide_name, loss, mode, steps):
     return losses, gradients, [one.detach() for one in parameters]
 
 
-def assert_alike(guide, loss, mode, steps, recwarn):
-    (losses, gradients, parameters), expected = walk(guide, loss, mode, steps), walk(guide, loss, "off", steps)
+def assert_alike(guide, loss, mode, steps, recwarn, device="cpu"):
+    (losses, gradients, parameters), expected = (walk(guide, loss, way, steps, device) for way in (mode, "off"))
     assert not [warning for warning in recwarn if warning.category is CompileWarning]
     torch.testing.assert_close(losses, expected[0], rtol=1e-5, atol=1e-5)
     for gradient, other in zip(gradients, expected[1], strict=True):
@@ -97,3 +99,9 @@ def test_so_it_is_for_every_estimator(guide, loss, recwarn):
 @each(COMPILED)
 def test_a_compiled_step_is_the_eager_one(guide, loss, recwarn):
     assert_alike(guide, loss, "inductor", 50, recwarn)
+
+
+@pytest.mark.gpu
+@each(PAIRS)
+def test_a_recorded_step_is_the_eager_one(guide, loss, recwarn):
+    assert_alike(guide, loss, "cudagraph", 50, recwarn, "cuda")

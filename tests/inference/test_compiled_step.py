@@ -248,8 +248,13 @@ def test_non_finite_values_are_found_and_the_site_named():
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="compile: expected one of auto, off, trace, inductor, got 'fast'"):
+    with pytest.raises(ValueError, match="compile: expected one of auto, off, trace, inductor, cudagraph, got 'fast'"):
         svi_of(*toys(), IWAE(2), "fast")
+
+
+def test_a_cuda_graph_of_a_batch_elsewhere_is_refused():
+    with pytest.raises(ValueError, match="compile: 'cudagraph' expected a batch on a CUDA device, got one on cpu"):
+        svi_of(*toys(), IWAE(2), "cudagraph").step(X)
 
 
 @pytest.mark.parametrize(
