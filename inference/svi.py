@@ -19,6 +19,8 @@ from inference.processes import ALONE, Processes
 from inference.schedules import Number, Schedule
 from inference.site_weights import SiteWeights
 
+DECAYING_AVERAGE = "__baseline_avg_downstream_cost_"  # of Pyro's TraceGraph_ELBO, in its global store
+
 
 class NonFiniteError(ArithmeticError):
     """A loss or a gradient was not finite.
@@ -109,8 +111,8 @@ class SVI:
 
         Raises:
             TypeError: if the first argument is not a tensor with a dim of sequences.
-            ValueError: if a site weight names no site, if no parameter reaches the loss, or if a parameter was found
-                in Pyro's global store instead of a module.
+            ValueError: if a site weight names no site, if no parameter reaches the loss, if a parameter was found in
+                Pyro's global store instead of a module, or if a baseline is a decaying average.
         """
         num_sequences = _num_sequences(args)
         weights = SiteWeights.at_step(self.site_weights, self.num_steps)
@@ -200,6 +202,12 @@ class SVI:
         if stored:
             known = {id(parameter) for parameter in self._parameters()}
             foreign = [name for name, parameter in stored.items() if id(parameter) not in known]
+            if any(name.startswith(DECAYING_AVERAGE) for name in foreign):
+                raise ValueError(
+                    "guide: expected baselines without 'use_decaying_avg_baseline', since Pyro averages costs for each "
+                    "place in a batch, and new sequences take that place at each step; give a 'baseline_value' that is "
+                    "computed from them, as GlimpseAttentionGuide(..., baseline=True) does"
+                )
             if foreign:
                 raise ValueError(
                     f"model, guide: expected parameters that live in modules, got pyro.param statements for "

@@ -252,6 +252,14 @@ def test_an_unknown_mode_is_refused():
         svi_of(*toys(), IWAE(2), "fast")
 
 
+@pytest.mark.parametrize("mode", ["off", "trace"])
+def test_a_baseline_that_pyro_averages_by_place_in_the_batch_is_refused(mode):
+    model, guide = mixture()
+    guide.infer = {"baseline": {"use_decaying_avg_baseline": True}}
+    with pytest.raises(ValueError, match="guide: expected baselines without 'use_decaying_avg_baseline'"):
+        svi_of(model, guide, TraceGraph_ELBO(), mode).step(X)
+
+
 def test_a_cuda_graph_of_a_batch_elsewhere_is_refused():
     with pytest.raises(ValueError, match="compile: 'cudagraph' expected a batch on a CUDA device, got one on cpu"):
         svi_of(*toys(), IWAE(2), "cudagraph").step(X)
