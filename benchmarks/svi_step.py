@@ -3,9 +3,9 @@
     python benchmarks/svi_step.py --data FOLDER --output runs/svi_step.json
 
 Each case (a model, a guide and an estimator at its usual size) is timed in a process of its own by each variant: Pyro's
-`SVI`, and `inference.SVI` with the optimizer of `train` and each way to compile. Validation is off everywhere. "Python" is the share of a step that
-is in no tensor operation, by the profiler. The first step includes tracing and compiling; compilations of earlier
-processes are not used.
+`SVI`, and `inference.SVI` with the optimizer of `train` and each way to compile. Validation is off everywhere. "Python"
+is the share of a step that is in no tensor operation, by the profiler. The first step includes tracing and compiling;
+compilations of earlier processes are not used.
 """
 
 import argparse
