@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Everything that wants a CUDA device: checks, then times, then trainings. Run it again to go on.
+#     benchmarks/on_a_gpu.sh OUTPUT [FOLDER WITH kvae/ AND mnist/]
+set -uo pipefail
+output=${1:?folder for logs, tables and runs}
+data=${2:-data}
+cd "$(dirname "$0")/.."
+mkdir -p "$output"
+once() { # NAME COMMAND...: what has ended well is not done again; what fails does not stop the rest
+    local name=$1; shift
+    [ -e "$output/$name.done" ] && return
+    echo "+ $*"
+    "$@" > "$output/$name.log" 2>&1 && touch "$output/$name.done" || echo "failed: see $output/$name.log"
+}
+once checks python -m pytest -n 0 -m gpu -q
+once steps python benchmarks/svi_step.py --device cuda --variants pyro off trace inductor cudagraph \
+    --data "$data/mnist" --output "$output/svi_step_cuda.json"
+for precision in float32 bfloat16; do
+    once "kvae-$precision" python -m inference.cli train kvae-box --data "$data/kvae" --device cuda --compile cudagraph \
+        --precision "$precision" --run "$output/kvae-box-$precision" --quiet
+    once "kvae-$precision-evaluation" python -m inference.cli evaluate "$output/kvae-box-$precision" --device cuda
+done
+once presence python benchmarks/presence_estimators.py --recipe air --minutes 4 --device cuda --compile cudagraph \
+    --data "$data/mnist" --output "$output/presence"
