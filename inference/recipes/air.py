@@ -72,12 +72,12 @@ class AIRRecipe(Recipe):
     first_another: float = 0.9
     last_another: float = 0.001
     first_frames_weight: float = 0.25
-    annealing_epochs: int = 7
+    annealing_epochs: int = 4
     num_train: int = 64_000
     num_validation: int = 500
     num_test: int = 1000
     batch_size: int = 64
-    epochs: int = 10
+    epochs: int = 6
     learning_rate: float = 0.001
     clip_norm: float | None = None
 
