@@ -164,7 +164,8 @@ def presence_section(paths: Sequence[Path], document: Path) -> list[str]:
             label="scenes counted right",
         ).savefig(picture)
         lines += [
-            f"{record['recipe']}, {record['minutes']:g} minutes each, one after the other.",
+            f"{record['recipe']}, one after the other; as many epochs as fit into {record['minutes']:g} minutes by the",
+            "time of a step beforehand.",
             "",
             *picture_link(f"Learning curves of the estimators, {record['recipe']}", picture, document),
             *table(header, rows),
