@@ -21,8 +21,8 @@ from inference.step_graph import StepGraph, trace_step
 
 COMPILE_MODES = ("auto", "off", "trace", "inductor", "cudagraph")
 CACHED_SIGNATURES = 8
-# On two quiet cores compiling takes 18 to 38 ms an operation, and pays after 1,500 steps (AIR, TraceGraph_ELBO), 2,100
-# (AIR, VIMCO), 4,500 (DMM) or 14,000 (KVAE, nearly all convolutions): `benchmarks/svi_step.py`. What huge graphs cost
+# On two quiet cores compiling takes 20 to 44 ms an operation, and pays after 1,200 steps (AIR, VIMCO), 2,500 (AIR,
+# TraceGraph_ELBO), 7,500 (DMM) or more (KVAE, nearly all convolutions): `benchmarks/svi_step.py`. What huge graphs cost
 # grows faster than their size.
 WORTHWHILE_STEPS = 5_000
 LARGEST_COMPILED = 10_000
