@@ -223,9 +223,15 @@ def compile_graph(graph: StepGraph, inputs: Sequence[Tensor]) -> Callable[..., S
         graph: a traced step.
         inputs: tensors of the size of a batch.
     """
+    from torch._guards import TracingContext, tracing
     from torch._inductor import compile as inductor_compile
+    from torch._subclasses import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    compiled = inductor_compile(graph.module, [*graph.captured, *inputs], options={"fallback_random": True})
+    # Without an environment of shapes, though all of them are fixed, TorchInductor does not look into its disk cache.
+    fake = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv(assume_static_by_default=True))
+    with tracing(TracingContext(fake)):
+        compiled = inductor_compile(graph.module, [*graph.captured, *inputs], options={"fallback_random": True})
     return cast(Callable[..., Sequence[Tensor | None]], compiled)
 
 

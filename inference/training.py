@@ -50,7 +50,8 @@ def train(
     """Train a model and a guide, or go on with a training that was interrupted.
 
     If the run folder has a checkpoint, weights, optimizer and random streams continue from it: a run that was killed
-    at any moment and called again ends, on a CPU, with the same bits as one that was not. Ctrl-C finishes the step,
+    at any moment and called again ends, on a CPU, with the same bits as one that was not (with Pyro's TraceGraph_ELBO,
+    which adds up in the order of Python's sets, if both had the same PYTHONHASHSEED). Ctrl-C finishes the step,
     writes a checkpoint and raises KeyboardInterrupt; a second Ctrl-C does not wait.
 
     Nothing is read back from the device except every `log_every` steps, at validations and at checkpoints; this is
