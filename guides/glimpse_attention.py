@@ -40,7 +40,7 @@ class GlimpseAttentionGuide(PyroModule):
         presence_bias: of u at the start; positive = look for objects first, and unlearn it.
         where_offset: added to the raw scales of z_where; smaller = surer of places at the start.
         baseline_scale: nats by which the predicted cost moves with its layer's output. Costs are hundreds of nats, and
-            a layer grows only by its learning rate a step: with 1, presence is decided before the cost is known.
+            a layer grows only by its learning rate a step.
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.

@@ -49,8 +49,9 @@ def mixed_precision(precision: str) -> AbstractContextManager[Any]:
 class _ReducedNetworks(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") not in NETWORKS or args[0].dtype != torch.float32:
+        tensors = [given for given in (*args, *kwargs.values()) if isinstance(given, Tensor)]
+        if getattr(func, "__name__", "") not in NETWORKS or tensors[0].dtype != torch.float32:
             return func(*args, **kwargs)
-        with torch.autocast(args[0].device.type, torch.bfloat16):
+        with torch.autocast(tensors[0].device.type, torch.bfloat16):
             result = func(*args, **kwargs)
         return pytree.tree_map_only(Tensor, Tensor.float, result)

@@ -70,7 +70,7 @@ def train(
         validation: a `VideoBatch` on which the bound (the same loss, no site weights, its own fixed seed, evaluation
             mode) is computed, in pieces as large as a training batch; the weights that maximise it are kept.
         optimizer: called as `optimizer(parameters, lr=...)`, such as `torch.optim.Adam` or a partial of one. By default
-            Adam in one kernel, which takes a third of the time of the plain one.
+            Adam in one kernel.
         clip_norm: largest norm of the gradient, in nats per sequence; None does not clip.
         log_every: steps between lines of metrics.
         validate_every: steps between validations.

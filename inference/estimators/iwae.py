@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.estimators.multi_sample import MultiSampleELBO, log_mean_exp
+from inference.estimators.multi_sample import MultiSampleELBO, log_mean_exp, shares_of
 from inference.estimators.replays import traces_at_leaves
 from inference.estimators.traces import ImportanceTraces, Program
 
@@ -60,8 +60,8 @@ class IWAE(MultiSampleELBO):
             return log_mean_exp(traces.log_weights())
         fixed, leaves = traces_at_leaves(traces, model, guide, args, kwargs=kwargs)
         log_weights = fixed.log_weights()
-        shares = log_weights.detach().softmax(0)
-        factors = shares.square() if self.gradient == "dreg" else shares
+        shares = shares_of(log_weights)
+        factors = shares_of(log_weights, 2) if self.gradient == "dreg" else shares
         slopes = torch.autograd.grad(
             (factors * log_weights).sum(), list(leaves.values()), retain_graph=True, allow_unused=True
         )

@@ -108,5 +108,23 @@ class MultiSampleELBO(SequenceELBO):
 
 
 def log_mean_exp(log_weights: Float[Tensor, "particles sequences"]) -> Float[Tensor, " sequences"]:
-    """Log 1/K sum_k exp l_kn."""
-    return torch.logsumexp(log_weights, dim=0) - math.log(log_weights.shape[0])
+    """Log 1/K sum_k exp l_kn; particles whose share is negligible get no gradient, see `shares_of`."""
+    cut = 2 * math.log(torch.finfo(log_weights.dtype).eps)
+    hopeless = log_weights.detach() < log_weights.detach().amax(0) + cut
+    return torch.logsumexp(log_weights.masked_fill(hopeless, -torch.inf), dim=0) - math.log(log_weights.shape[0])
+
+
+def shares_of(
+    log_weights: Float[Tensor, "particles sequences"], power: int = 1
+) -> Float[Tensor, "particles sequences"]:
+    """(w_kn / sum_j w_jn)^power without gradient, and zero where that is below the square of the dtype's precision.
+
+    Such a share changes no sum, but 1e-38 and less are subnormal numbers, on which CPUs crawl: with particles dozens of
+    nats apart they make a training step 2 to 3 times longer.
+
+    Args:
+        log_weights: of each particle and sequence.
+        power: of the shares.
+    """
+    shares = log_weights.detach().softmax(0).pow(power)
+    return shares.masked_fill(shares < torch.finfo(shares.dtype).eps ** 2, 0.0)

@@ -20,7 +20,6 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
 from inference.generators import preserved_generators
-from pyro_models.components.tiny_gradients import drop_tiny_gradients
 
 Program = Callable[..., Any]
 
@@ -129,8 +128,7 @@ class ImportanceTraces:
         total = log_prob.sum(others) if others else log_prob
         if scaled and self.subsampling != 1.0:
             total = total / self.subsampling
-        # A particle that explains a sequence badly has a share of 1e-40 in its gradient: CPUs crawl on such numbers.
-        return drop_tiny_gradients(total.expand(self.num_particles, self.num_sequences))
+        return total.expand(self.num_particles, self.num_sequences)
 
     def to_site(self, numbers: Shaped[Tensor, "particles sequences"], site: Mapping[str, Any]) -> Shaped[Tensor, "..."]:
         """A number for each particle and sequence, shaped to broadcast with the values of a site.

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.estimators.multi_sample import MultiSampleELBO
+from inference.estimators.multi_sample import MultiSampleELBO, shares_of
 from inference.estimators.replays import traces_at_leaves
 from inference.estimators.traces import ImportanceTraces, Program
 
@@ -41,5 +41,5 @@ class WakeSleep(MultiSampleELBO):
                 "num_particles: expected at least 2, since one particle has nothing to be weighed against, got 1"
             )
         fixed, _ = traces_at_leaves(traces, model, guide, args, kwargs=kwargs)
-        shares = traces.log_weights().detach().softmax(0)
+        shares = shares_of(traces.log_weights())
         return (shares * (fixed.log_joint() + fixed.log_guide())).sum(0)

@@ -34,8 +34,8 @@ class AIRRecipe(Recipe):
     pay for itself. An epoch is `num_train` scenes.
 
     A digit of 20 x 20 pixels is worth hundreds of nats, so that at once every slot is present and takes its part of it:
-    after 5,000 steps of TraceGraph_ELBO, or of enumeration, on 50 x 50 pixels still all three slots were in use. Frames
-    that weigh a quarter at first leave time to find out that one slot will do.
+    after 9,000 steps of TraceGraph_ELBO on 50 x 50 pixels still all three slots were in use. Frames that weigh a
+    quarter at first leave time to find out that one slot will do.
 
     Attributes:
         frame_size: height and width of a scene, pixels.

@@ -12,9 +12,8 @@ def drop_tiny_gradients(values: Tensor) -> Tensor:
     """The same values; in the backward pass every gradient below 1e-20 becomes zero.
 
     A pixel that a Bernoulli law is sure of has the gradient sigmoid(logit) - x, about 1e-38 and less beyond a logit of
-    87; so has a particle whose log weight is 87 below the best. Many CPUs multiply such numbers a hundred times slower
-    than others: what lies behind a decided frame, or a hopeless particle, makes a training step 2 to 4 times longer.
-    (`torch.set_flush_denormal` does not reach threads that already run.)
+    87. Many CPUs multiply such numbers a hundred times slower than others: convolutions behind a decided frame make a
+    training step 2 to 4 times longer. (`torch.set_flush_denormal` does not reach threads that already run.)
     """
     result: Tensor = _DropTinyGradients.apply(values)
     return result

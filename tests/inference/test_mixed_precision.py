@@ -45,6 +45,13 @@ def test_layers_give_float32_close_to_full_precision(layer, shape):
         assert torch.equal(first(layer(inputs)), full)
 
 
+def test_arguments_may_be_given_by_name():
+    layer, inputs = nn.Linear(6, 5), torch.randn(4, 6)
+    with mixed_precision("bfloat16"):
+        assert torch.equal(nn.functional.linear(inputs, weight=layer.weight, bias=layer.bias), layer(inputs))
+        assert torch.equal(nn.functional.linear(input=inputs, weight=layer.weight, bias=layer.bias), layer(inputs))
+
+
 def test_float64_is_left_alone():
     layer, inputs = nn.Linear(6, 5).double(), torch.randn(4, 6, dtype=torch.float64)
     with mixed_precision("bfloat16"):
