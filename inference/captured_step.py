@@ -1,6 +1,7 @@
-"""A traced step as one CUDA graph: a single launch in place of thousands."""
+"""A traced step, and the update that follows it, as CUDA graphs: two launches in place of thousands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -49,6 +50,63 @@ class CapturedStep:
         return [None if loss is None else loss.clone(), *gradients]
 
 
+class CapturedUpdate:
+    """What follows gradients (clipping, the optimizer's step) by replaying a recording of its kernels.
+
+    Learning rates are numbers that a schedule changes from step to step; the recording reads them from tensors, which
+    are filled at each call from the optimizer's `param_groups`. Everything else that the optimizer keeps as a number is
+    as it was when recorded.
+
+    Args:
+        update: what to record: changes parameters, the optimizer's state and other tensors in place, by operations
+            that never wait for the device.
+        optimizer: the one whose step is taken in it. It has taken a step before, so that its state exists.
+        record: runs a function of no arguments without any lasting effect, and returns what replays it.
+
+    Raises:
+        RuntimeError: if an operation cannot be recorded.
+    """
+
+    def __init__(
+        self,
+        update: Callable[[], None],
+        optimizer: torch.optim.Optimizer,
+        record: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
+    ) -> None:
+        self._optimizer = optimizer
+        device = optimizer.param_groups[0]["params"][0].device
+        self._rates = [torch.tensor(float(group["lr"]), device=device) for group in optimizer.param_groups]
+        with _recordable(optimizer, self._rates):
+            self._replay = (record or record_update)(update)
+
+    @staticmethod
+    def fits(optimizer: torch.optim.Optimizer) -> bool:
+        """Whether an optimizer's step can be recorded: it says so itself, and counts its steps on the device."""
+        counts = [(parameter, state.get("step")) for parameter, state in optimizer.state.items()]
+        return all("capturable" in group for group in optimizer.param_groups) and all(
+            isinstance(count, Tensor) and count.device == parameter.device for parameter, count in counts
+        )
+
+    def __call__(self) -> None:
+        """Take the optimizer's step."""
+        for rate, group in zip(self._rates, self._optimizer.param_groups, strict=True):
+            rate.fill_(group["lr"])
+        self._replay()
+
+
+@contextmanager
+def _recordable(optimizer: torch.optim.Optimizer, rates: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, the optimizer reads its learning rates from tensors and does without the host."""
+    kept = [(group["lr"], group["capturable"]) for group in optimizer.param_groups]
+    try:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"], group["capturable"] = rate, True
+        yield
+    finally:
+        for group, (rate, capturable) in zip(optimizer.param_groups, kept, strict=True):
+            group["lr"], group["capturable"] = rate, capturable
+
+
 def record_kernels(run: Callable[[], Results]) -> Recording:
     """Record everything that a function launches on the current CUDA device."""
     stream = torch.cuda.Stream()
@@ -61,3 +119,11 @@ def record_kernels(run: Callable[[], Results]) -> Recording:
     with torch.cuda.graph(graph):
         results = run()
     return graph.replay, results
+
+
+def record_update(update: Callable[[], None]) -> Callable[[], None]:
+    """Record, without a warm-up: its kernels ran in the step before, and running them would be one more step."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        update()
+    return graph.replay

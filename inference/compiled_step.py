@@ -6,7 +6,8 @@ import time
 import traceback
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,10 +23,12 @@ from inference.step_graph import StepGraph, trace_step
 COMPILE_MODES = ("auto", "off", "trace", "inductor", "cudagraph")
 CACHED_SIGNATURES = 8
 # On two quiet cores compiling takes 20 to 44 ms an operation, and pays after 1,200 steps (AIR, VIMCO), 2,500 (AIR,
-# TraceGraph_ELBO), 7,500 (DMM) or more (KVAE, nearly all convolutions): `benchmarks/svi_step.py`. What huge graphs cost
-# grows faster than their size.
+# TraceGraph_ELBO), 7,500 (DMM) or more (KVAE, nearly all convolutions): `benchmarks/svi_step.py`. It takes time in
+# proportion to a graph's size up to the largest that was measured (4,400 operations 75 s, 17,000 operations 270 s); in
+# pieces of 1,000 operations it takes longer, 334 s.
 WORTHWHILE_STEPS = 5_000
-LARGEST_COMPILED = 10_000
+LARGEST_COMPILED = 20_000
+WORTH_RECORDING = 20  # steps: a recording takes a few steps' time
 
 _logger = logging.getLogger(__name__)
 
@@ -53,10 +56,14 @@ class CompiledStep:
 
     Args:
         mode: "trace" runs the operations one by one, "inductor" compiles them, "cudagraph" records what they launch on
-            a CUDA device and replays it, "auto" chooses one of the first two for each graph.
+            a CUDA device (compiled before, if that pays over the expected steps) and replays it, "auto" chooses one of
+            these for each graph: by the device, the graph's size and the expected steps.
         modules: all modules of model and guide.
         parameters: those that get gradients.
-        expected_steps: how often a step will be taken, if that is known; "auto" weighs it against compilation.
+        expected_steps: how often a step will be taken, if that is known: it is weighed against compilation.
+
+    Attributes:
+        recorded: whether the last step's gradients lie where each replay of a recording writes them.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class CompiledStep:
         self.mode = mode
         self.parameters = list(parameters)
         self.expected_steps = expected_steps
+        self.recorded = False
         self._modules = list(modules)
         self._tensors = [
             (tensors, name, tensor)
@@ -92,6 +100,7 @@ class CompiledStep:
         Raises:
             ValueError: if a CUDA graph is wanted of a batch that is elsewhere.
         """
+        self.recorded = False
         if self._refused:
             return None
         leaves, structure = pytree.tree_flatten((args, kwargs))
@@ -119,6 +128,7 @@ class CompiledStep:
         with torch.no_grad():
             loss, *gradients = step(*tensors)
         assert loss is not None
+        self.recorded = isinstance(step, CapturedStep)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         return loss
@@ -144,28 +154,21 @@ class CompiledStep:
             args, kwargs = pytree.tree_unflatten(again, structure)
             return loss_and_gradients(*args, **kwargs)
 
-        buffers = [
-            (tensor, tensor.clone()) for _, _, tensor in self._tensors if not isinstance(tensor, nn.Parameter | None)
-        ]
-        try:
+        with self._kept_buffers():
             self._rehearse(step, tensors)
             try:
                 graph = trace_step(step, self.parameters, tensors)
             except Exception as error:  # whatever stands in the way, the eager step has just done without
                 self._refuse(_problem(error))
                 return None
-        finally:
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    buffer.copy_(before)
-        mode, reason = self._choose(graph)
+        mode, reason = self._choose(graph, on_cuda=any(tensor.is_cuda for tensor in tensors))
         size = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
         _logger.warning(
             "step of %d operations traced in %.1f s for inputs %s; mode %s%s",
             *(graph.num_operations, graph.seconds, size, mode, reason),
         )
         run: Callable[..., Sequence[Tensor | None]] = graph.module
-        if mode == "inductor":
+        if mode == "inductor" or (mode == "cudagraph" and self._obstacle(graph) is None):
             began = time.monotonic()
             try:
                 with torch.no_grad():
@@ -181,12 +184,25 @@ class CompiledStep:
 
         if mode == "cudagraph":
             try:
-                with torch.no_grad():
+                with torch.no_grad(), self._kept_buffers():
                     return CapturedStep(step_of, tensors)
             except RuntimeError as error:  # an operation that waits for the device
                 text = f"the SVI step runs traced, CUDA could not record it: {_first_line(error)}"
                 warnings.warn(text, CompileWarning, stacklevel=5)
         return step_of
+
+    @contextmanager
+    def _kept_buffers(self) -> Iterator[None]:
+        """Afterwards, what model and guide count in buffers is as before."""
+        buffers = [
+            (tensor, tensor.clone()) for _, _, tensor in self._tensors if not isinstance(tensor, nn.Parameter | None)
+        ]
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
 
     def _rehearse(self, step: Callable[..., Tensor], tensors: list[Tensor]) -> None:
         """One eager step for its errors, and under Pyro's validation if that is on: a graph cannot check values."""
@@ -198,17 +214,26 @@ class CompiledStep:
             for parameter, gradient in zip(self.parameters, kept, strict=True):
                 parameter.grad = gradient
 
-    def _choose(self, graph: StepGraph) -> tuple[str, str]:
+    def _choose(self, graph: StepGraph, on_cuda: bool) -> tuple[str, str]:
         """The mode for a graph, and why, where that is not what was asked for."""
         if self.mode != "auto":
             return self.mode, ""
-        if self.expected_steps is None:
-            return "trace", " (how many steps will be taken is not known)"
-        if self.expected_steps < WORTHWHILE_STEPS:
-            return "trace", f" ({self.expected_steps} steps are too few to be worth compiling)"
-        if graph.num_operations > LARGEST_COMPILED:
-            return "trace", " (too large to compile)"
+        if on_cuda and (self.expected_steps is None or self.expected_steps >= WORTH_RECORDING):
+            return "cudagraph", " (on a CUDA device a recording saves every launch)"
+        obstacle = self._obstacle(graph)
+        if obstacle is not None:
+            return "trace", f" ({obstacle})"
         return "inductor", f" (worth compiling for {self.expected_steps} steps)"
+
+    def _obstacle(self, graph: StepGraph) -> str | None:
+        """Why a graph is not worth compiling, if it is not."""
+        if self.expected_steps is None:
+            return "how many steps will be taken is not known"
+        if self.expected_steps < WORTHWHILE_STEPS:
+            return f"{self.expected_steps} steps are too few to be worth compiling"
+        if graph.num_operations > LARGEST_COMPILED:
+            return "too large to compile"
+        return None
 
     def _refuse(self, problem: str) -> None:
         self._refused = True

@@ -15,6 +15,7 @@ from inference.compiled_step import CompiledStep, check_mode
 from inference.estimators.traces import Program, evaluation_mode, local_parameters, modules_of
 from inference.generators import preserved_generators
 from inference.mixed_precision import check_precision, mixed_precision
+from inference.parameter_update import ParameterUpdate
 from inference.processes import ALONE, Processes
 from inference.schedules import Number, Schedule
 from inference.site_weights import SiteWeights
@@ -50,16 +51,15 @@ class SVI:
         site_weights: weights on log probabilities by site name, numbers or functions of the step; see `SiteWeights`.
         clip_norm: largest norm of the gradient of all parameters together, in nats per sequence; None does not clip.
         compile: "off" calls model and guide in each step; "trace" calls them once, then repeats the tensor operations
-            that they were made of; "inductor" compiles these operations as well; "auto" chooses between the two;
-            "cudagraph" replays on a CUDA device what they launched. The numbers are the same up to rounding. See
-            `CompiledStep` for what a compiled step does not notice.
+            that they were made of; "inductor" compiles these operations as well; "cudagraph" replays on a CUDA device
+            what they and the update launched; "auto" chooses among the three. The numbers are the same up to rounding.
+            See `CompiledStep` for what a compiled step does not notice.
         expected_steps: how many steps will be taken, if that is known: "auto" weighs them against compilation.
         precision: "bfloat16" lets networks multiply in bfloat16, see `mixed_precision`; densities stay in float32.
         processes: which take steps together, each on its sequences; loss and gradient are those of all.
 
     Attributes:
         num_steps: steps taken so far: the step that schedules are asked about.
-        gradient_norm: norm of the last step's gradient before clipping, a tensor on the device; None before any.
 
     Raises:
         ValueError: if `clip_norm` is not positive or there is no such way to compile, or precision.
@@ -88,10 +88,8 @@ class SVI:
         self.optimizer = optimizer
         self.loss = copy.copy(loss)
         self.site_weights = dict(site_weights or {})
-        self.clip_norm = clip_norm
         self.num_steps = 0
-        self.gradient_norm: Tensor | None = None
-        self._first_nonfinite: Tensor | None = None
+        self._update = ParameterUpdate(optimizer, clip_norm)
         self.precision = precision
         self.processes = processes
         self._mode = compile
@@ -121,11 +119,16 @@ class SVI:
             loss = None if self._mode == "off" else self._compiled_step(weights, args, kwargs)
             if loss is None:
                 loss = self._loss_and_gradients(weights, args, kwargs)
-        loss = self.processes.average(loss, self._gradients(), num_sequences)
-        self._clip_and_watch(loss)
-        self.optimizer.step()
+        loss = self.processes.average(loss, self._update.gradients(), num_sequences)
+        recorded = self._mode != "off" and self._compiled is not None and self._compiled.recorded
+        self._update.take(loss, self.num_steps, fixed_gradients=recorded)
         self.num_steps += 1
         return loss
+
+    @property
+    def gradient_norm(self) -> Tensor | None:
+        """Norm of the last step's gradient before clipping, a tensor on the device; None before any."""
+        return self._update.gradient_norm
 
     @contextmanager
     def uncompiled(self) -> Iterator[None]:
@@ -214,33 +217,19 @@ class SVI:
                     f"{', '.join(map(repr, foreign))}; make them nn.Parameter or PyroParam attributes of a PyroModule"
                 )
 
-    def _gradients(self) -> list[Tensor]:
-        parameters = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
-        return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-    def _clip_and_watch(self, loss: Tensor) -> None:
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        self.gradient_norm = torch.nn.utils.get_total_norm(self._gradients())
-        if self.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, float(self.clip_norm), self.gradient_norm)
-        if self._first_nonfinite is None:
-            self._first_nonfinite = torch.full((), -1, dtype=torch.int64, device=loss.device)
-        fine = torch.isfinite(loss) & torch.isfinite(self.gradient_norm).to(loss.device)
-        self._first_nonfinite = torch.where(fine | (self._first_nonfinite >= 0), self._first_nonfinite, self.num_steps)
-
     def check_finite(self) -> None:
         """Read back whether any loss or gradient norm so far was not finite; waits for the device.
 
         Raises:
             NonFiniteError: if one was; names the first such step.
         """
-        step = -1 if self._first_nonfinite is None else int(self._first_nonfinite)
-        if step >= 0:
+        step = self._update.first_nonfinite()
+        if step is not None:
             raise NonFiniteError(f"step {step}: loss or gradient is not finite", step)
 
     def forget_nonfinite(self) -> None:
         """Start watching anew, after parameters were put back to a state from before it."""
-        self._first_nonfinite = None
+        self._update.forget_nonfinite()
 
 
 def _num_sequences(args: tuple) -> int:

@@ -16,7 +16,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from inference import IWAE, SVI, VIMCO, NonFiniteError, compiled_step
-from inference.compiled_step import CACHED_SIGNATURES, WORTHWHILE_STEPS, CompileWarning
+from inference.compiled_step import CACHED_SIGNATURES, WORTH_RECORDING, WORTHWHILE_STEPS, CompileWarning
 from inference.nonfinite import inspect_step
 from inference.schedules import LinearRamp
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
@@ -279,3 +279,11 @@ def test_auto_says_what_it_chose_and_why(caplog, monkeypatch, steps, largest, wo
     monkeypatch.setattr(compiled_step, "compile_graph", lambda graph, inputs: graph.module)
     svi_of(*toys(), IWAE(2), "auto", expected_steps=steps).step(X)
     assert words in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("steps", "mode"), [(None, "cudagraph"), (WORTH_RECORDING, "cudagraph"), (3, "trace")])
+def test_on_a_gpu_auto_records(caplog, steps, mode):
+    model, guide = (module.cuda() for module in toys())
+    svi_of(model, guide, IWAE(2), "auto", expected_steps=steps).step(X.cuda())
+    assert f"mode {mode} " in caplog.text
