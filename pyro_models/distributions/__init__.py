@@ -3,6 +3,13 @@
 from pyro_models.distributions.gaussian_path import GaussianPath
 from pyro_models.distributions.linear_gaussian_ssm import LinearGaussianSSM
 from pyro_models.distributions.mixture_linear_gaussian_ssm import MixtureLinearGaussianSSM
+from pyro_models.distributions.observations_given_readings import ObservationsGivenReadings
 from pyro_models.distributions.state_path_posterior import StatePathPosterior
 
-__all__ = ["GaussianPath", "LinearGaussianSSM", "MixtureLinearGaussianSSM", "StatePathPosterior"]
+__all__ = [
+    "GaussianPath",
+    "LinearGaussianSSM",
+    "MixtureLinearGaussianSSM",
+    "ObservationsGivenReadings",
+    "StatePathPosterior",
+]

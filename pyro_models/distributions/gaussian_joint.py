@@ -19,7 +19,7 @@ def draw_joint(model: StateSpace, batch: torch.Size) -> tuple[Tensor, Tensor]:
     Reparameterised; singular covariances are allowed (`factor_semidefinite`).
     """
     precise = model.double()
-    first, moves, emissions = _draw_noises(model, batch)
+    first, moves, emissions = draw_noises(model, batch)
     states = [precise.initial_mean + first]
     for step in range(model.num_steps - 1):
         matrix, _, offset = precise.transition(step)
@@ -36,7 +36,7 @@ def draw_posterior(model: StateSpace, values: Tensor, batch: torch.Size) -> Floa
     posterior covariance, so process noise may be zero. As the expectation is linear, the sum is the smoothed mean of
     the model with the drawn noises as offsets, and the draw itself need not be made.
     """
-    first, moves, emissions = _draw_noises(model, batch)
+    first, moves, emissions = draw_noises(model, batch)
     offsets = (model.transition_offset, moves), (model.emission_offset, emissions)
     transition, emission = (noise if offset is None else offset + noise for offset, noise in offsets)
     driven = replace(
@@ -48,7 +48,7 @@ def draw_posterior(model: StateSpace, values: Tensor, batch: torch.Size) -> Floa
     return gaussian_smoothed_mean(driven, values)
 
 
-def _draw_noises(model: StateSpace, batch: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
+def draw_noises(model: StateSpace, batch: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
     """Deviation of the first state, process noise (*batch, time - 1, state), emission noise (*batch, time, obs)."""
     factors, options = _factors(model), {"dtype": torch.float64, "device": model.initial_mean.device}
     moved = torch.randn((*batch, model.num_steps, model.state_dim), **options)

@@ -25,6 +25,7 @@ from pyro_models.distributions.gaussian_steps import (
     prior_states,
     smooth_states,
 )
+from pyro_models.distributions.gaussian_whitened import whiten
 from pyro_models.distributions.state_path_posterior import StatePathPosterior
 from pyro_models.distributions.state_space import EVENT_DIMS, StateSpace, at_step, checked_state_space, checked_values
 
@@ -187,6 +188,21 @@ class LinearGaussianSSM(TorchDistribution):
         values, batch = self._values(a)
         return gaussian_log_prob(self._model, values).expand(batch)
 
+    def expected_log_prob(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """E log p(a) for independent a_ti ~ N(mean_ti, variance_ti) at the observed steps, (*batch), nats; exact.
+
+        Made for parameters that sequences share: time and memory grow with the cube and the square of time * obs, for
+        each set of parameters once.
+
+        Args:
+            mean: (*batch, time, obs).
+            variance: (*batch, time, obs).
+        """
+        values, batch = self._values(mean)
+        spread, _ = self._values(variance)
+        expected = whiten(self._model).expected_log_prob(values.double(), spread.double())
+        return expected.to(self._result_dtype(mean)).expand(batch)
+
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw observations of all steps, missing ones included; differentiable in every parameter."""
         return self.rsample_joint(sample_shape)[1]
@@ -248,6 +264,10 @@ class LinearGaussianSSM(TorchDistribution):
     def posterior(self, a: Tensor) -> StatePathPosterior:
         """The law of the whole state path given a: event (time, state), joint `rsample` and exact `log_prob`."""
         return StatePathPosterior(self, a)
+
+    def emit(self, z: Tensor) -> Tensor:
+        """C_t z_t + d_t, (*batch, time, obs), for states (*batch, time, state)."""
+        return emitted_mean(self._model, z)
 
     def state_marginals(self) -> GaussianPath:
         """Laws of z_t before any observation."""
