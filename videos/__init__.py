@@ -2,6 +2,7 @@
 
 from videos.batch import VideoBatch
 from videos.box_world import BoxWorld, GravityWorld, PolygonWorld, PongWorld
+from videos.cannonballs import Cannonballs
 from videos.digits import Digits, load_digits
 from videos.files import load_videos, save_videos
 from videos.loaders import EndlessVideos, FixedVideos, Simulator, VideoSource, split_videos
@@ -13,6 +14,7 @@ from videos.pendulum import Pendulum
 SIMULATORS: dict[str, type[Simulator]] = {
     "box": BoxWorld,
     "box-gravity": GravityWorld,
+    "cannonballs": Cannonballs,
     "moving-mnist": MovingDigits,
     "multi-mnist": StillDigits,
     "pendulum": Pendulum,
@@ -23,6 +25,7 @@ SIMULATORS: dict[str, type[Simulator]] = {
 __all__ = [
     "SIMULATORS",
     "BoxWorld",
+    "Cannonballs",
     "Digits",
     "EndlessVideos",
     "FixedVideos",

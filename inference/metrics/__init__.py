@@ -9,15 +9,31 @@ from inference.metrics.frames import (
     normalized_code_rmse,
 )
 from inference.metrics.positions import PositionMap, fit_position_map
+from inference.metrics.trajectories import (
+    coefficient_of_determination,
+    fit_single_object_map,
+    match_objects,
+    object_order,
+    root_mean_squared_error,
+    side_accuracy,
+    swap_rate,
+)
 
 __all__ = [
     "PixelErrors",
     "PositionMap",
+    "coefficient_of_determination",
     "count_incorrect_pixels",
     "counting_accuracy",
     "counting_confusion",
     "fit_position_map",
+    "fit_single_object_map",
     "incorrect_pixels_per_frame",
     "intersection_over_union",
+    "match_objects",
     "normalized_code_rmse",
+    "object_order",
+    "root_mean_squared_error",
+    "side_accuracy",
+    "swap_rate",
 ]

@@ -8,7 +8,8 @@ import torch
 from videos import SIMULATORS, VideoBatch
 
 SEQUENCES = 9
-BALLS = sorted(set(SIMULATORS) - {"moving-mnist", "multi-mnist"})  # the others draw digits: tests/videos/
+# The others draw digits, or several jittered balls: tests/videos/
+BALLS = sorted(set(SIMULATORS) - {"cannonballs", "moving-mnist", "multi-mnist"})
 DTYPES = {"observed": torch.bool, "hits": torch.bool, "presence": torch.bool, "labels": torch.int64}
 TENSORS = tuple(field.name for field in fields(VideoBatch))
 
@@ -41,7 +42,7 @@ def test_settings_are_a_frozen_dataclass(simulator):
 def test_shapes_and_dtypes(simulator, videos):
     shape = (SEQUENCES, simulator.num_frames, 1, simulator.size, simulator.size)
     assert videos.frames.shape == shape
-    objects = getattr(simulator, "max_digits", 1)
+    objects = getattr(simulator, "max_digits", getattr(simulator, "max_balls", 1))
     assert videos.positions.shape == videos.velocities.shape == (*shape[:2], objects, 2)
     assert videos.state.shape[:2] == shape[:2]
     for name, value in present(videos).items():
