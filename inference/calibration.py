@@ -79,7 +79,7 @@ class Calibration:
 
     def __str__(self) -> str:
         sequences = len(self.effective_sample_size)
-        width = max(len("site"), *map(len, self.ranks))
+        width = max(map(len, ["site", *self.ranks]))
         lines = [
             f"{sequences} simulated videos, {self.num_draws} draws each, "
             f"median effective sample size {self.effective_sample_size.median():.1f}",

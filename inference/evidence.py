@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from pyro import poutine
+from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,8 +25,9 @@ from inference.estimators.traces import (
     importance_traces,
     local_parameters,
     modules_of,
+    sample_sites,
 )
-from inference.generators import seeded
+from inference.generators import preserved_generators, seeded
 from inference.processes import ALONE, Processes
 
 if TYPE_CHECKING:
@@ -149,6 +152,9 @@ def log_evidence(
     With `filtering` each particle is itself the estimate of a particle filter (`FIVO`), for models and guides with
     steps: what long videos want, where the weights of whole paths come to rest on one of them.
 
+    Where the guide draws nothing, since the model has no latents, the weight is the evidence itself: it is computed
+    once, and all particles have it.
+
     Each chunk has its own stream, from the seed and its place: one seed and one choice of chunk sizes give one result,
     more particles in the same chunks only add to the first ones, and the caller's random streams are untouched. Other
     chunk sizes draw other particles: the result is then another draw of the same estimator, within its standard error.
@@ -182,7 +188,9 @@ def log_evidence(
             raise ValueError(f"{name}: expected at least 1, got {number}")
     args = (frames, observed, controls)
     videos, mask = _digests(*args)
-    weights = torch.zeros(num_particles, num_sequences, dtype=torch.float64)
+    num_different = num_particles if _draws_latents(guide, chunk_of(args, slice(0, 1), _device_of(model, guide))) else 1
+    weights = torch.zeros(num_different, num_sequences, dtype=torch.float64)
+    numbers["num_particles"] = num_different
     chunks = {**numbers, "sequences_per_chunk": sequences_per_chunk, "seed": seed, "processes": processes}
     if filtering is not None:
         found = _filtered(filtering, model, guide, args, **chunks)
@@ -195,7 +203,7 @@ def log_evidence(
         for particles, sequences, chunk in found:
             weights[particles, sequences] = chunk.to("cpu", torch.float64)
             bar.update(chunk.numel())
-    weights = processes.total(weights)
+    weights = processes.total(weights).repeat(num_particles // num_different, 1)
     return Evidence(
         log_weights=weights,
         **_summaries(weights),
@@ -207,6 +215,13 @@ def log_evidence(
         videos=videos,
         mask=mask,
     )
+
+
+def _draws_latents(guide: Program, args: tuple[Any, ...]) -> bool:
+    """Whether the guide draws anything; found by running it once, which leaves no trace."""
+    with torch.no_grad(), evaluation_mode(guide), local_parameters(guide), preserved_generators(), poutine.block():
+        sites = sample_sites(prune_subsample_sites(poutine.trace(guide).get_trace(*args)))
+        return any(not site["is_observed"] for site in sites)
 
 
 def _annealed(

@@ -16,6 +16,7 @@ from torch import Tensor
 from guides.site_table import sample_sites, tabulate_trace
 from inference.decoding import FRAMES, check_frames_site, expected_frames
 from inference.imputation import Imputation, Latents, Parts, Query, check_frames, chunks, quietly
+from inference.simulation import unconditioned_trace
 
 Program = Callable[..., Any]
 
@@ -25,7 +26,7 @@ class Generation:
     """Videos from the prior.
 
     Attributes:
-        frames: expected frames given the latents drawn.
+        frames: expected frames given the latents drawn; of a model without latents, given the frames drawn before.
         latents: the draw of each latent, laid out as in the model.
     """
 
@@ -164,6 +165,8 @@ def generate(
 ) -> Generation:
     """New videos: draw all latents from the prior and decode them.
 
+    Without latents, frames are drawn one after the other, and each is expected given those drawn before it.
+
     Args:
         model: has an observed site `frames` in the plates `sequences` and `time`.
         num_sequences: how many videos.
@@ -194,10 +197,11 @@ def generate(
     with quietly(model, seed=seed):
         for rows in chunks(num_sequences, max(1, frames_per_chunk // num_frames)):
             blank = torch.zeros(rows.stop - rows.start, num_frames, *shape, dtype=parameter.dtype, device=place)
-            trace = poutine.trace(model).get_trace(blank, None, None if controls is None else controls[rows])
-            sites = sample_sites(trace)
+            arguments = (blank, None, None if controls is None else controls[rows])
+            trace = poutine.trace(model).get_trace(*arguments)
             table = tabulate_trace(trace)
             check_frames_site(table)
+            sites = sample_sites(trace if table.latent else unconditioned_trace(model, *arguments))
             latents = {site.name: sites[site.name]["value"] for site in table.latent}
             parts.add(expected_frames(sites[FRAMES]), latents)
     return Generation(parts.join_frames(), parts.join_latents(table))

@@ -1,5 +1,7 @@
 """Videos drawn from a model, with the latents behind them."""
 
+from typing import Any
+
 import torch
 from pyro import poutine
 from pyro.poutine import Trace
@@ -10,7 +12,7 @@ from inference.estimators.traces import Program, evaluation_mode, local_paramete
 from inference.generators import seeded
 from inference.site_values import sequences_first
 
-FRAMES = "frames"
+FRAMES, TIME = "frames", "time"
 
 
 @torch.no_grad()
@@ -43,13 +45,45 @@ def simulated_trace(
 ) -> Trace:
     """The trace behind `simulate`."""
     device = next((parameter.device for module in modules_of(model) for parameter in module.parameters()), None)
-    args = tuple(None if value is None else value.to(device) for value in (frames, observed, controls))
+    args = tuple(None if value is None else value.to(device) for value in (observed, controls))
     with evaluation_mode(model), local_parameters(model), seeded(seed):
-        trace = prune_subsample_sites(poutine.trace(poutine.uncondition(model)).get_trace(*args))
+        trace = unconditioned_trace(model, frames.to(device), *args)
     sites = {site["name"]: site for site in sample_sites(trace)}
     if FRAMES not in sites or not sites[FRAMES]["infer"].get("was_observed"):
         raise ValueError(f"model: expected an observed site {FRAMES!r}, got sites {', '.join(map(repr, sites))}")
     drawn = sequences_first(sites[FRAMES], None)[0][0]
     if drawn.shape != frames.shape:
         raise ValueError(f"model: expected frames {tuple(frames.shape)}, it draws {tuple(drawn.shape)}")
+    return trace
+
+
+def unconditioned_trace(
+    model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
+) -> Trace:
+    """Run a model with its frames drawn as well, from the random state and in the mode that there are.
+
+    Where frames are all that is drawn, the law of each may depend on those before it: then as many runs as there are
+    frames fix one after the other, and the trace is that of the last, at the whole video.
+
+    Args:
+        model: called `(frames, observed, controls)`.
+        frames: (sequences, time, ...); its values are not used.
+        observed: bool (sequences, time), or None.
+        controls: (sequences, time, control), or None.
+    """
+
+    def run(video: Tensor) -> tuple[Trace, list[Any]]:
+        trace = prune_subsample_sites(poutine.trace(poutine.uncondition(model)).get_trace(video, observed, controls))
+        return trace, list(sample_sites(trace))
+
+    trace, sites = run(torch.zeros_like(frames))
+    if [site["name"] for site in sites] != [FRAMES]:
+        return trace
+    for time in [frame for frame in sites[0]["cond_indep_stack"] if frame.name == TIME]:
+        place = time.dim - len(sites[0]["fn"].event_shape)
+        for step in range(1, time.size):
+            before = sites[0]["value"]
+            trace, sites = run(sequences_first(sites[0], None)[0][0])
+            later = sites[0]["value"].narrow(place, step, time.size - step)
+            sites[0]["value"] = torch.cat([before.narrow(place, 0, step), later], place)
     return trace

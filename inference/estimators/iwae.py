@@ -62,9 +62,11 @@ class IWAE(MultiSampleELBO):
         log_weights = fixed.log_weights()
         shares = shares_of(log_weights)
         factors = shares_of(log_weights, 2) if self.gradient == "dreg" else shares
-        slopes = torch.autograd.grad(
-            (factors * log_weights).sum(), list(leaves.values()), retain_graph=True, allow_unused=True
-        )
+        slopes: tuple[Tensor | None, ...] = ()
+        if leaves:  # none in a model without latents, and torch refuses an empty list
+            slopes = torch.autograd.grad(
+                (factors * log_weights).sum(), list(leaves.values()), retain_graph=True, allow_unused=True
+            )
         total = (shares * fixed.log_joint()).sum(0)
         nodes: Any = traces.guide.nodes
         for name, slope in zip(leaves, slopes, strict=True):

@@ -39,7 +39,7 @@ def score(
             trace = poutine.trace(conditioned).get_trace(*arguments)
     else:
         trace = poutine.trace(conditioned).get_trace(*arguments)
-    total = torch.zeros((), dtype=arguments[0].dtype)
+    total = arguments[0].new_zeros(*[particles] * bool(particles), len(arguments[0]))
     for node in sample_sites(trace).values():
         density = scale_and_mask(node["fn"].log_prob(node["value"]), 1.0, node["mask"])
         dims = {frame.name: frame.dim for frame in node["cond_indep_stack"] if frame.vectorized}

@@ -113,7 +113,7 @@ def test_particles_are_scored_as_they_would_be_alone(name, missing):
     assert together.shape == (3, SEQUENCES)
     separately = torch.stack([score(model, arguments, single(latents, particle, alone)) for particle in range(3)])
     torch.testing.assert_close(together, separately)
-    assert not torch.allclose(separately[0], separately[1])
+    assert torch.allclose(separately[0], separately[1]) != case.has_latents
 
 
 @members
@@ -137,7 +137,7 @@ def test_all_sites_lie_in_sequences_and_frames_in_time(name):
     assert ("time", TIME, -2) in table["frames"].plates
     assert table["frames"].event_shape == FRAME_SHAPE
     assert [site.name for site in table if site.observed] == ["frames"]
-    assert table.latent
+    assert bool(table.latent) == case.has_latents
 
 
 @members
@@ -165,7 +165,8 @@ def test_it_computes_in_the_precision_of_its_weights(name, dtype):
     model = case.build().eval().to(dtype)
     arguments = make_video(case.control_dim, dtype)
     latents = draw(model, arguments)
-    assert {value.dtype for value in latents.values()} == {dtype}
+    found = {value.dtype for value in latents.values() if value.is_floating_point()}  # others count components
+    assert found == ({dtype} if case.has_latents else set())
     value = score(model, arguments, latents)
     assert value.dtype == dtype
     assert value.isfinite().all()

@@ -1,11 +1,12 @@
-"""Glorot's bounds, layer by layer."""
+"""Initial weights, layer by layer: Glorot's bounds, and variances by the size of a matrix."""
 
 from math import sqrt
 
+import pytest
 import torch
 from torch import nn
 
-from pyro_models.components.initial_weights import glorot
+from pyro_models.components.initial_weights import glorot, normal_by_size
 
 
 def test_linear_and_convolution_stay_within_the_bound_and_fill_it():
@@ -35,3 +36,31 @@ def test_plain_recurrent_layers_have_no_bias():
     glorot(gru)
     assert not gru.bias_ih_l0.any()
     assert not gru.bias_hh_l0.any()
+
+
+def test_variance_by_size_is_that_of_the_matrix():
+    linear = nn.Linear(300, 100)
+    linear.apply(normal_by_size)
+    assert linear.weight.detach().std() == pytest.approx((300 * 100) ** -0.25, rel=0.03)  # 7 standard errors
+    assert not linear.bias.any()
+    nn.Linear(3, 4, bias=False).apply(normal_by_size)
+
+
+@pytest.mark.parametrize(("layer", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1), (nn.LSTMCell, 4)])
+def test_variance_by_size_is_that_of_one_gate(layer, gates):
+    recurrent = layer(300, 200)
+    recurrent.apply(normal_by_size)
+    for name, parameter in recurrent.named_parameters():
+        if name.startswith("bias"):
+            assert not parameter.any()
+            continue
+        inputs = 200 if "hh" in name else 300
+        for matrix in parameter.chunk(gates):
+            assert matrix.shape == (200, inputs)
+            assert matrix.detach().std() == pytest.approx((200 * inputs) ** -0.25, rel=0.03)
+
+
+def test_by_size_leaves_other_layers_alone():
+    norm = nn.LayerNorm(4)
+    norm.apply(normal_by_size)
+    assert torch.equal(norm.weight, torch.ones(4))
