@@ -6,6 +6,10 @@ from guides.encoders import FrameEncoder
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.glimpse_attention import GlimpseAttentionGuide
 from guides.kalman import KalmanGuide
+from guides.no_latents import NoLatentsGuide
+from guides.object_filter import ObjectFilterGuide
+from guides.object_potentials import ObjectPotentialsGuide
+from guides.object_states import ObjectStatesGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
 from guides.site_table import SiteTable
@@ -17,6 +21,10 @@ __all__ = [
     "GuideCheck",
     "GuideMismatchError",
     "KalmanGuide",
+    "NoLatentsGuide",
+    "ObjectFilterGuide",
+    "ObjectPotentialsGuide",
+    "ObjectStatesGuide",
     "RecurrentGuide",
     "RecurrentStateGuide",
     "SiteTable",

@@ -3,7 +3,17 @@
 from pyro_models.air import AttendInferRepeat
 from pyro_models.deep_markov import DeepMarkovModel
 from pyro_models.deep_variational_bayes_filter import DeepVariationalBayesFilter
+from pyro_models.dynamics_from_pixels import DynamicsFromPixels
+from pyro_models.encoder_decoder_lstm import EncoderDecoderLSTM
 from pyro_models.kalman_vae import KalmanVAE
 from pyro_models.recurrent_codes import RecurrentCodes
 
-__all__ = ["AttendInferRepeat", "DeepMarkovModel", "DeepVariationalBayesFilter", "KalmanVAE", "RecurrentCodes"]
+__all__ = [
+    "AttendInferRepeat",
+    "DeepMarkovModel",
+    "DeepVariationalBayesFilter",
+    "DynamicsFromPixels",
+    "EncoderDecoderLSTM",
+    "KalmanVAE",
+    "RecurrentCodes",
+]

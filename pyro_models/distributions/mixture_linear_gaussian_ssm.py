@@ -95,9 +95,9 @@ class MixtureLinearGaussianSSM(TorchDistribution):
     def expected_log_prob(self, mean: Tensor, variance: Tensor) -> Tensor:
         """A lower bound on E log p(a) for independent a_ti ~ N(mean_ti, variance_ti), (*batch), nats per sequence.
 
-        The best of sum_k r_k (log w_k + E log p(a | k) - log r_k), which is log sum_k w_k exp(E log p(a | k)): exact for
-        one component, tight where one of them explains a. With it, Pyro's `TraceMeanField_ELBO` draws no noise from
-        this site, see `kl_divergence`.
+        The best of sum_k r_k (log w_k + E log p(a | k) - log r_k), which is log sum_k w_k exp(E log p(a | k)): exact
+        for one component, tight where one of them explains a. `kl_divergence` uses it, so that this site adds no noise
+        to Pyro's `TraceMeanField_ELBO`.
 
         Args:
             mean: (*batch, time, obs).
@@ -191,7 +191,7 @@ class MixtureLinearGaussianSSM(TorchDistribution):
 
 @register_kl(Independent, MixtureLinearGaussianSSM)
 def _kl_of_independent_normals(q: Independent, p: MixtureLinearGaussianSSM) -> Tensor:
-    """An upper bound on KL(q || p), by `expected_log_prob`; exact for one component. Steps that q masks count nowhere."""
+    """An upper bound on KL(q || p), by `expected_log_prob`; exact for one component. Steps masked in q do not count."""
     law, seen = q, None
     while isinstance(law, Independent | MaskedDistribution):
         if isinstance(law, MaskedDistribution):

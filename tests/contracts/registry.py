@@ -6,6 +6,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from pyro.nn import PyroModule
@@ -13,9 +14,29 @@ from torch import Tensor
 
 import guides
 import pyro_models
-from guides import FrameGaussianGuide, GlimpseAttentionGuide, KalmanGuide, RecurrentGuide, RecurrentStateGuide
-from pyro_models import AttendInferRepeat, DeepMarkovModel, DeepVariationalBayesFilter, KalmanVAE, RecurrentCodes
+from guides import (
+    FrameGaussianGuide,
+    GlimpseAttentionGuide,
+    KalmanGuide,
+    NoLatentsGuide,
+    ObjectFilterGuide,
+    ObjectPotentialsGuide,
+    ObjectStatesGuide,
+    RecurrentGuide,
+    RecurrentStateGuide,
+)
+from pyro_models import (
+    AttendInferRepeat,
+    DeepMarkovModel,
+    DeepVariationalBayesFilter,
+    DynamicsFromPixels,
+    EncoderDecoderLSTM,
+    KalmanVAE,
+    RecurrentCodes,
+)
+from pyro_models.components.ballistic_mixture import IndependentPositions
 from pyro_models.components.code_predictors import BidirectionalPredictor
+from pyro_models.components.object_renderers import GlyphRenderer, RecurrentRenderer
 
 FRAME_SHAPE = (1, 8, 8)
 SEQUENCES, TIME, CONTROL = 5, 7, 3
@@ -29,11 +50,13 @@ class ModelCase:
         build: makes it, its weights drawn from the global generator.
         control_dim: size of its controls.
         idle: parameters that get no gradient, and why.
+        has_latents: whether it has latent sites.
     """
 
     build: Callable[[], PyroModule]
     control_dim: int = 0
     idle: dict[str, str] = field(default_factory=dict)
+    has_latents: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,12 +74,25 @@ class GuideCase:
     idle: dict[str, str] = field(default_factory=dict)
 
 
+_PIXELS = partial(EncoderDecoderLSTM, FRAME_SHAPE, state_dim=11, code_dim=6, hidden=(9,))
 _KALMAN = partial(KalmanVAE, FRAME_SHAPE, code_dim=2, state_dim=4, num_components=3, decoder="mlp")
 
 
 def _bidirectional() -> RecurrentCodes:
     """Hides any code but the first, so that a short video trains every weight."""
     return RecurrentCodes(FRAME_SHAPE, decoder="mlp", predictor=BidirectionalPredictor(2, hidden_dim=11, keep_first=1))
+
+
+def _balls(**options: Any) -> DynamicsFromPixels:
+    """Presence of objects is its control."""
+    renderer = options.pop("renderer", None) or RecurrentRenderer(FRAME_SHAPE, 11)
+    return DynamicsFromPixels(FRAME_SHAPE, CONTROL, renderer=renderer, **options)
+
+
+def _pasted_balls() -> DynamicsFromPixels:
+    renderer = GlyphRenderer(FRAME_SHAPE, 3)
+    torch.nn.init.normal_(renderer.glyph)  # it starts from zeros, and no two models would differ
+    return _balls(renderer=renderer, prior=IndependentPositions())
 
 
 MODELS: dict[str, ModelCase] = {
@@ -81,6 +117,11 @@ MODELS: dict[str, ModelCase] = {
     "DeepVariationalBayesFilter, controls": ModelCase(
         partial(DeepVariationalBayesFilter, FRAME_SHAPE, hidden_dim=11, noise_dim=2, control_dim=CONTROL), CONTROL
     ),
+    "DynamicsFromPixels": ModelCase(_balls, CONTROL),
+    "DynamicsFromPixels, states drawn": ModelCase(partial(_balls, marginalize=False), CONTROL),
+    "DynamicsFromPixels, glyphs without dynamics": ModelCase(_pasted_balls, CONTROL),
+    "EncoderDecoderLSTM": ModelCase(_PIXELS, has_latents=False),
+    "EncoderDecoderLSTM, controls": ModelCase(partial(_PIXELS, control_dim=CONTROL), CONTROL, has_latents=False),
 }
 
 GUIDES: dict[str, GuideCase] = {
@@ -102,6 +143,21 @@ GUIDES: dict[str, GuideCase] = {
     "RecurrentGuide of DVBF, controls": GuideCase(
         "DeepVariationalBayesFilter, controls", partial(RecurrentGuide, hidden_dim=11)
     ),
+    "ObjectFilterGuide": GuideCase("DynamicsFromPixels", partial(ObjectFilterGuide, state_dim=7)),
+    "ObjectFilterGuide, bidirectional": GuideCase(
+        "DynamicsFromPixels, glyphs without dynamics", partial(ObjectFilterGuide, state_dim=7, bidirectional=True)
+    ),
+    "ObjectPotentialsGuide": GuideCase("DynamicsFromPixels", partial(ObjectPotentialsGuide, state_dim=7)),
+    "ObjectPotentialsGuide, keypoints": GuideCase(
+        "DynamicsFromPixels, glyphs without dynamics",
+        partial(ObjectPotentialsGuide, state_dim=7, reading="keypoints"),
+    ),
+    "ObjectStatesGuide": GuideCase("DynamicsFromPixels, states drawn", partial(ObjectStatesGuide, state_dim=7)),
+    "ObjectStatesGuide, learned": GuideCase(
+        "DynamicsFromPixels, states drawn", partial(ObjectStatesGuide, state_dim=7, posterior="learned")
+    ),
+    "NoLatentsGuide": GuideCase("EncoderDecoderLSTM", NoLatentsGuide),
+    "NoLatentsGuide, controls": GuideCase("EncoderDecoderLSTM, controls", NoLatentsGuide),
 }
 
 

@@ -1,0 +1,44 @@
+"""Positions as points of attention on frames."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pyro_models.components.initial_weights import normal_by_size
+from pyro_models.components.object_renderers import UNITS_ACROSS
+
+DARK = 1e-3  # weight of a black pixel against a white one
+
+
+class Keypoints(nn.Module):
+    """The mean place of the light that a state attends to::
+
+        w_p prop. to (v_p + 0.001) exp(l_p),   l = W s + b;      mean = sum_p w_p place_p
+
+    so that a reading lies where there is light from the first step on, and moves with it: the spatial softmax of
+    Levine et al. (2016) and Minderer et al. (2019), on the frame itself. Which light belongs to which object is what is
+    left to learn. Places are in units of position, a frame being 6 wide, the origin in its middle, y down.
+
+    Args:
+        feature_dim: size of a state.
+        frame_shape: (channels, height, width); channels are added up.
+    """
+
+    def __init__(self, feature_dim: int, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        _, height, width = frame_shape
+        self.attention = nn.Linear(feature_dim, height * width).apply(normal_by_size)
+        unit = width / UNITS_ACROSS
+        columns = (torch.arange(width) - (width - 1) / 2) / unit
+        rows = (torch.arange(height) - (height - 1) / 2) / unit
+        places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1).flip(-1)
+        self.register_buffer("places", places, persistent=False)
+
+    def forward(
+        self,
+        features: Float[Tensor, "objects sequences time feature"],
+        frames: Float[Tensor, "sequences time channels height width"],
+    ) -> Float[Tensor, "objects sequences time 2"]:
+        """Places of all objects in all frames; missing frames are black, and say nothing."""
+        light = (frames.sum(2).flatten(2) + DARK).log()
+        return (self.attention(features) + light).softmax(-1) @ self.get_buffer("places")

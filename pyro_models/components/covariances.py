@@ -1,0 +1,49 @@
+"""A covariance matrix that is learned."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+SMALLEST_SCALE = 1e-4  # of the diagonal of a factor: a variance that is exactly zero would have no gradient
+
+
+class LearnedCovariance(nn.Module):
+    """Positive definite matrices L L', L lower triangular with diagonal softplus(r) + 1e-4.
+
+    Args:
+        size: rows and columns.
+        variance: of each coordinate at the start, coordinates being uncorrelated.
+        full: learn correlations; otherwise the matrices are diagonal.
+        batch: how many matrices, None = one without a batch dim.
+
+    Raises:
+        ValueError: if the variance is not above 1e-8.
+    """
+
+    def __init__(self, size: int, variance: float, full: bool = True, batch: int | None = None) -> None:
+        super().__init__()
+        if not variance > SMALLEST_SCALE**2:
+            raise ValueError(f"variance: expected above {SMALLEST_SCALE**2}, got {variance}")
+        shape = () if batch is None else (batch,)
+        scale = math.sqrt(variance) - SMALLEST_SCALE
+        self.raw_scale = nn.Parameter(torch.full((*shape, size), math.log(math.expm1(scale))))
+        self.lower = nn.Parameter(torch.zeros(*shape, size * (size - 1) // 2)) if full else None
+        rows, columns = torch.tril_indices(size, size, -1)
+        places = torch.zeros(len(rows), size, size)
+        places[torch.arange(len(rows)), rows, columns] = 1.0
+        self.register_buffer("places", places, persistent=False)
+
+    def factor(self) -> Float[Tensor, "*batch size size"]:
+        """L."""
+        diagonal = torch.diag_embed(softplus(self.raw_scale) + SMALLEST_SCALE)
+        if self.lower is None:
+            return diagonal
+        return diagonal + torch.einsum("...p,pij->...ij", self.lower, self.get_buffer("places"))
+
+    def forward(self) -> Float[Tensor, "*batch size size"]:
+        """L L'."""
+        factor = self.factor()
+        return factor @ factor.mT

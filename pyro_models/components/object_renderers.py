@@ -1,0 +1,108 @@
+"""Pictures of several objects from their positions.
+
+Modules (positions, presence) -> logits (*batch, channels, height, width), for positions (objects, *batch, 2) and presence
+(objects, *batch), broadcast.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pyro_models.components.glimpses import Windows, paste_glimpses
+from pyro_models.components.initial_weights import normal_by_size
+
+FrameShape = tuple[int, int, int]
+
+UNITS_ACROSS = 6.0  # of position, where positions are metric: a frame is about as wide as N(0, I)
+
+
+class RecurrentRenderer(nn.Module):
+    """A canvas on which one object after the other is drawn, by a gate of its position::
+
+        x^0 = tanh(theta);   x^n = (1 - alpha^n) x^{n-1} + alpha^n tanh(W_x a^n + b_x),   alpha^n = sigm(W_alpha a^n + b_alpha)
+        logits = W_v x^N + b_v
+
+    (Chiappa and Paquet 2019, eq. 2). Later objects cover earlier ones, so their order matters. Gates and contributions
+    of all objects are one product; only the N convex updates follow one another.
+
+    Args:
+        frame_shape: (channels, height, width).
+        hidden_dim: size of the canvas x.
+        base_rate: share of white pixels that b_v starts from; None = 0.5, as in the paper.
+    """
+
+    def __init__(
+        self, frame_shape: FrameShape = (1, 48, 48), hidden_dim: int = 1024, base_rate: float | None = None
+    ) -> None:
+        super().__init__()
+        self.frame_shape = frame_shape
+        channels, height, width = frame_shape
+        self.gate = nn.Linear(2, hidden_dim)
+        self.contribution = nn.Linear(2, hidden_dim)
+        self.pixels = nn.Linear(hidden_dim, channels * height * width)
+        self.apply(normal_by_size)
+        self.background = nn.Parameter(torch.zeros(hidden_dim))
+        if base_rate is not None:
+            nn.init.constant_(self.pixels.bias, torch.tensor(base_rate).logit().item())
+
+    def forward(
+        self, positions: Float[Tensor, "objects *batch 2"], presence: Bool[Tensor, "objects *#batch"]
+    ) -> Float[Tensor, "*batch channels height width"]:
+        """Logits of pixels; an object that is not there leaves the canvas as it is."""
+        there = presence.unsqueeze(-1)
+        positions = torch.where(there, positions, 0.0)
+        alpha = torch.where(there, self.gate(positions).sigmoid(), 0.0)
+        drawn = alpha * self.contribution(positions).tanh()
+        canvas = self.background.tanh()
+        for index in range(len(positions)):
+            canvas = (1 - alpha[index]) * canvas + drawn[index]
+        return self.pixels(canvas).unflatten(-1, self.frame_shape)
+
+
+class GlyphRenderer(nn.Module):
+    """One learned glyph pasted at every position: a pixel is black if no object makes it white::
+
+        1 - p = (1 - p_0) prod_n (1 - sigm(glyph)(pixel - c(a^n))),    c(a) = middle + a * reach pixels
+
+    so that positions are metric, and drawing an object elsewhere needs no learning. Order does not matter.
+
+    Args:
+        frame_shape: (1, height, width).
+        glyph_size: height and width of the glyph, pixels.
+        reach: pixels of a unit of position; None = a sixth of the frame's width.
+        base_rate: p_0 at the start; learned.
+
+    Raises:
+        ValueError: if frames have more than one channel.
+    """
+
+    def __init__(
+        self,
+        frame_shape: FrameShape = (1, 48, 48),
+        glyph_size: int = 9,
+        reach: float | None = None,
+        base_rate: float = 0.01,
+    ) -> None:
+        super().__init__()
+        if frame_shape[0] != 1:
+            raise ValueError(f"frame_shape: expected 1 channel, got {frame_shape[0]}")
+        self.frame_shape = frame_shape
+        self.glyph_size = glyph_size
+        self.reach = frame_shape[-1] / UNITS_ACROSS if reach is None else reach
+        self.glyph = nn.Parameter(torch.zeros(glyph_size, glyph_size))
+        self.base_logit = nn.Parameter(torch.tensor(base_rate).logit())
+
+    def forward(
+        self, positions: Float[Tensor, "objects *batch 2"], presence: Bool[Tensor, "objects *#batch"]
+    ) -> Float[Tensor, "*batch channels height width"]:
+        """Logits of pixels; an object that is not there makes none white."""
+        _, height, width = self.frame_shape
+        positions = torch.where(presence.unsqueeze(-1), positions, 0.0)
+        extent = positions.new_tensor([width - 1, height - 1]) / 2
+        scale = (self.glyph_size - 1) / 2 / extent
+        windows = Windows(scale.expand(positions.shape), positions * (self.reach / extent))
+        glyphs = self.glyph.sigmoid().expand(*positions.shape[:-1], -1, -1)
+        light = torch.where(presence[..., None, None], paste_glimpses(glyphs, windows, (height, width)), 0.0)
+        # log(1 - p) is a sum over objects; p below the smallest that float32 tells from 1 keeps logits finite
+        dark = torch.log1p(-light.clamp(max=1 - 1e-6)).sum(0) + nn.functional.logsigmoid(-self.base_logit)
+        return (torch.log(-torch.expm1(dark)) - dark).unsqueeze(-3)
