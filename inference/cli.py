@@ -252,6 +252,8 @@ def _table(evaluation: Evaluation) -> str:
     for curve in evaluation.curves:
         levels = "  ".join(f"{level:g}: {error:.4f}" for level, error in zip(curve.levels, curve.errors, strict=True))
         lines.append(f"{curve.pattern:6} {curve.method:10}  {levels}")
+    if evaluation.trajectories is not None:
+        lines.append(str(evaluation.trajectories))
     return "\n".join(lines)
 
 

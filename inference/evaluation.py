@@ -18,7 +18,9 @@ from inference.metrics.positions import fit_position_map
 from inference.processes import ALONE, Processes
 from inference.queries import reconstruct
 from inference.recipe_runs import TrainedRun, with_tuples
+from inference.recipes.cannonballs import BallVideosRecipe
 from inference.runs import RunFolder
+from inference.trajectory_scores import TrajectoryScores, score_trajectories
 from pyro_models.components.scene import PlacesObjects
 from videos import VideoBatch
 
@@ -61,6 +63,7 @@ class Evaluation:
         curves: imputation errors, for models of binary frames.
         counting: share of frames whose number of objects is right, by what `reconstruct` gives (the likeliest objects);
             None without objects.
+        trajectories: of videos of cannonballs, in place of `curves` and `position_r2`.
     """
 
     recipe: str
@@ -70,6 +73,7 @@ class Evaluation:
     position_r2: Mapping[str, float]
     curves: tuple[ImputationCurve, ...]
     counting: float | None = None
+    trajectories: TrajectoryScores | None = None
 
 
 def write_evaluation(run: RunFolder, evaluation: Evaluation) -> Path:
@@ -87,7 +91,9 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     record = json.loads(path.read_text())
     bounds = None if record["bounds"] is None else Bounds(**record["bounds"])
     curves = tuple(ImputationCurve(**with_tuples(curve)) for curve in record["curves"])
-    return Evaluation(**{**record, "bounds": bounds, "curves": curves})
+    scores = record.pop("trajectories", None)
+    trajectories = None if scores is None else TrajectoryScores.from_record(scores)
+    return Evaluation(**{**record, "bounds": bounds, "curves": curves, "trajectories": trajectories})
 
 
 def run_evidence(
@@ -136,6 +142,16 @@ def evaluate(
     """
     keep_freed_memory()
     bounds = _bounds(run, num_particles, num_evidence_sequences, seed, progress, processes)
+    if isinstance(run.recipe, BallVideosRecipe):
+        return Evaluation(
+            recipe=run.folder.config["recipe"],
+            step=run.step,
+            bounds=bounds,
+            frames=run.test.num_frames,
+            position_r2={},
+            curves=(),
+            trajectories=score_trajectories(run.model, run.guide, run.test, run.recipe.simulator(), seed=seed),
+        )
     methods = getattr(run.guide, "completion_methods", ())
     curves = []
     if getattr(run.recipe, "likelihood", "bernoulli") == "bernoulli" and run.test.num_frames > 1:

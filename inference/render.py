@@ -22,7 +22,9 @@ from inference.pictures import (
 )
 from inference.queries import generate, impute, reconstruct
 from inference.recipe_runs import TrainedRun
+from inference.recipes.cannonballs import BallVideosRecipe
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
+from inference.render_balls import draw_balls
 from pyro_models.components.dynamics_mixture import WindowDynamicsMixture
 from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
 from pyro_models.components.scene import PlacesObjects, Scene
@@ -66,6 +68,8 @@ def render(run: TrainedRun, folder: Path | None = None) -> list[Path]:
     shown = {f"truth {index + 1}": video for index, video in enumerate(videos.frames)}
     shown |= {f"prior draw {index + 1}": video for index, video in enumerate(draws)}
     written.append(_save(draw_shaded_videos(shown), folder / "generated.png"))
+    if isinstance(run.recipe, BallVideosRecipe):
+        return written + draw_balls(run, run.recipe.simulator(), folder)
     written += _draw_codes(run, videos, answers, folder)
     return written + _draw_curves(run, folder)
 

@@ -183,6 +183,11 @@ class Cannonballs:
             labels=torch.where(exists, side, 0)[:, None].expand(presence.shape).contiguous().to(device),
         )
 
+    @property
+    def acceleration(self) -> Float[Tensor, " coordinate"]:
+        """Second difference of noise-free positions, pixels per squared frame, y down."""
+        return self.pixels_per_unit * torch.tensor([0.0, -GRAVITY * TIME_STEP**2], dtype=torch.float64)
+
     def clean_positions(self, batch: VideoBatch) -> Tensor:
         """Where the balls of a batch of this simulator would be drawn without jitter.
 

@@ -9,6 +9,7 @@ from inference.pictures.films import write_film
 from inference.pictures.learning_curves import draw_learning_curves
 from inference.pictures.scenes import draw_scenes
 from inference.pictures.strips import draw_shaded_videos, draw_strips
+from inference.pictures.trajectories import draw_overlays, draw_trajectories
 
 __all__ = [
     "code_grid",
@@ -18,9 +19,11 @@ __all__ = [
     "draw_errors_per_frame",
     "draw_imputation_curves",
     "draw_learning_curves",
+    "draw_overlays",
     "draw_scenes",
     "draw_shaded_videos",
     "draw_strips",
+    "draw_trajectories",
     "draw_weight_maps",
     "draw_weights_at_codes",
     "write_film",

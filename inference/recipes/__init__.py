@@ -2,10 +2,11 @@
 
 from inference.recipes.air import RECIPES as AIR
 from inference.recipes.baselines import RECIPES as BASELINES
+from inference.recipes.cannonballs import RECIPES as CANNONBALLS
 from inference.recipes.kalman_vae import RECIPES as KALMAN_VAE
 from inference.recipes.recipe import OptionError, Recipe, Splits
 
-RECIPES: dict[str, Recipe] = {**KALMAN_VAE, **BASELINES, **AIR}
+RECIPES: dict[str, Recipe] = {**KALMAN_VAE, **BASELINES, **AIR, **CANNONBALLS}
 """Name on the command line -> recipe."""
 
 __all__ = ["RECIPES", "OptionError", "Recipe", "Splits"]

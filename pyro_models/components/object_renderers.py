@@ -1,7 +1,7 @@
 """Pictures of several objects from their positions.
 
-Modules (positions, presence) -> logits (*batch, channels, height, width), for positions (objects, *batch, 2) and presence
-(objects, *batch), broadcast.
+Modules (positions, presence) -> logits (*batch, channels, height, width), for positions (objects, *batch, 2) and
+presence (objects, *batch), broadcast.
 """
 
 import torch
@@ -19,8 +19,8 @@ UNITS_ACROSS = 6.0  # of position, where positions are metric: a frame is about 
 class RecurrentRenderer(nn.Module):
     """A canvas on which one object after the other is drawn, by a gate of its position::
 
-        x^0 = tanh(theta);   x^n = (1 - alpha^n) x^{n-1} + alpha^n tanh(W_x a^n + b_x),   alpha^n = sigm(W_alpha a^n + b_alpha)
-        logits = W_v x^N + b_v
+        x^0 = tanh(theta);   alpha^n = sigm(W_alpha a^n + b_alpha)
+        x^n = (1 - alpha^n) x^{n-1} + alpha^n tanh(W_x a^n + b_x);   logits = W_v x^N + b_v
 
     (Chiappa and Paquet 2019, eq. 2). Later objects cover earlier ones, so their order matters. Gates and contributions
     of all objects are one product; only the N convex updates follow one another.

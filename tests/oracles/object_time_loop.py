@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def naive_states(network, frames: Tensor, presence: Tensor, memory: Tensor | None = None) -> Tensor:
-    """States (objects, time, sequences, state) of an `ObjectTimeRecurrence`, by a double loop and one product a cell."""
+    """States (objects, time, sequences, state) of an `ObjectTimeRecurrence`, cell by cell."""
     steps = range(len(frames))
     states = list(network.first_states(presence) if memory is None else memory)
     found = [[None] * len(frames) for _ in states]

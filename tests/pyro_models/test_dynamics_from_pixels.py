@@ -1,4 +1,4 @@
-"""Dynamics from pixels: the joint by hand, presence, the twin that draws states, bounds in a model small enough to sum."""
+"""Dynamics from pixels: the joint by hand, presence, the twin that draws states, bounds where the evidence is known."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The law of positions: the paper's numbers of parameters, the symmetries of the dynamics, the twin driven by noises."""
+"""The law of positions: numbers of parameters, symmetries of the dynamics, and the twin that noises drive."""
 
 import copy
 

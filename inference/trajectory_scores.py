@@ -1,0 +1,245 @@
+"""How well a model of several balls infers, forecasts and interpolates: the queries of Chiappa and Paquet (2019)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.ballistic_oracle import oracle_positions
+from inference.estimators.traces import evaluation_mode
+from inference.imputation import Imputation
+from inference.metrics.positions import PositionMap
+from inference.metrics.trajectories import (
+    coefficient_of_determination,
+    fit_single_object_map,
+    match_objects,
+    object_order,
+    root_mean_squared_error,
+    side_accuracy,
+    swap_rate,
+)
+from inference.queries import impute, reconstruct
+from videos import Cannonballs, VideoBatch
+from videos.missing import gap, tail
+
+NUM_FIRST, NUM_LAST = 5, 5  # frames that are seen
+LEAST_PROBABILITY = 1e-6  # of either value of a pixel in a score
+BY_COUNT = ("r_squared", "error", "swaps")
+WHITE = 0.5  # probability from which a pixel is predicted to be white
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Missing frames of the test videos with one number of balls, predicted in one way.
+
+    Attributes:
+        query: "forecast" (the first five frames are seen) or "interpolation" (the first and last five).
+        method: how it was done.
+        balls: number of balls.
+        nats: negative log probability of a missing frame under independent pixels; None without frames.
+        overlap: intersection over union of white pixels, at probability 1/2; None without frames.
+        position_errors: mean distance to the noise-free place in each missing frame, pixels; None without positions.
+    """
+
+    query: str
+    method: str
+    balls: int
+    nats: float | None
+    overlap: float | None
+    position_errors: tuple[float, ...] | None
+
+    @property
+    def position_error(self) -> float | None:
+        """Mean over the missing frames, pixels."""
+        return None if self.position_errors is None else sum(self.position_errors) / len(self.position_errors)
+
+
+@dataclass(frozen=True)
+class TrajectoryScores:
+    """Scores of positions that are known up to one affine map and an order of balls; see `inference.metrics`.
+
+    Attributes:
+        r_squared: by number of balls, of inferred positions against the drawn ones; empty without positions.
+        error: root mean squared error of a coordinate, pixels, by number of balls.
+        swaps: share of videos in which two balls change places, by number of balls from two on.
+        side_accuracy: share of balls whose component is that of their side; None with fewer than two components.
+        acceleration: mean second difference of positions under the dynamics, mapped to pixels; None without dynamics.
+        true_acceleration: the simulator's.
+        predictions: forecasts and interpolations.
+    """
+
+    r_squared: Mapping[int, float]
+    error: Mapping[int, float]
+    swaps: Mapping[int, float]
+    side_accuracy: float | None
+    acceleration: tuple[float, float] | None
+    true_acceleration: tuple[float, float]
+    predictions: tuple[Prediction, ...]
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "TrajectoryScores":
+        """What `dataclasses.asdict` and JSON made of one."""
+        by_count = {name: {int(count): value for count, value in record[name].items()} for name in BY_COUNT}
+        predictions = tuple(Prediction(**_with_tuples(one)) for one in record["predictions"])
+        pairs = {name: record[name] and tuple(record[name]) for name in ("acceleration", "true_acceleration")}
+        return cls(**{**record, **by_count, **pairs, "predictions": predictions})
+
+    def __str__(self) -> str:
+        lines = [
+            f"{name:20} {count} balls {value:10.4f}{unit}"
+            for name, values, unit in (
+                ("R2 of positions", self.r_squared, ""),
+                ("error of positions", self.error, " pixels"),
+                ("videos with swaps", self.swaps, ""),
+            )
+            for count, value in values.items()
+        ]
+        if self.side_accuracy is not None:
+            lines.append(f"component is side     {self.side_accuracy:15.4f}")
+        if self.acceleration is not None:
+            found, true = ("({:.4f}, {:.4f})".format(*pair) for pair in (self.acceleration, self.true_acceleration))
+            lines.append(f"acceleration          {found} pixels per squared frame, true {true}")
+        lines.append(f"{'missing frames':14} {'by':24} balls  nats/frame  overlap  error, pixels")
+        for one in self.predictions:
+            numbers = (one.nats, one.overlap, one.position_error)
+            nats, overlap, error = ("" if value is None else f"{value:.3f}" for value in numbers)
+            lines.append(f"{one.query:14} {one.method:24} {one.balls:5}  {nats:>10}  {overlap:>7}  {error:>13}")
+        return "\n".join(lines)
+
+
+def score_trajectories(
+    model: nn.Module, guide: nn.Module, videos: VideoBatch, simulator: Cannonballs, *, seed: int = 0
+) -> TrajectoryScores:
+    """Put the paper's three queries to a model.
+
+    Args:
+        model: a trained model of these videos; with positions if it has a latent `a` (objects, sequences, time, 2).
+        guide: its guide.
+        videos: test videos, some with one ball.
+        simulator: what made them.
+        seed: of what queries draw, if anything.
+    """
+    with evaluation_mode(model, guide):
+        return _Scoring(model, guide, videos, simulator, seed).scores()
+
+
+class _Scoring:
+    def __init__(
+        self, model: nn.Module, guide: nn.Module, videos: VideoBatch, simulator: Cannonballs, seed: int
+    ) -> None:
+        assert videos.presence is not None
+        assert videos.positions is not None
+        self.model, self.guide, self.videos, self.seed = model, guide, videos, seed
+        self.presence, self.positions = videos.presence[:, 0], videos.positions
+        self.clean = simulator.clean_positions(videos)
+        self.counts = self.presence.sum(-1)
+        self.simulator = simulator
+
+    def scores(self) -> TrajectoryScores:
+        """All of them."""
+        inferred = positions_of(reconstruct(self.model, self.guide, *self.videos.arguments, seed=self.seed))
+        world = None if inferred is None else fit_single_object_map(inferred, self.positions, self.presence)
+        by_count: dict[str, dict[int, float]] = {name: {} for name in BY_COUNT}
+        sides = acceleration = None
+        if inferred is not None and world is not None:
+            pixels = world.predict(inferred)
+            for count in self.counts.unique().tolist():
+                of = self.counts == count
+                found, truth, there = pixels[of], self.positions[of], self.presence[of]
+                matched = match_objects(found, truth, there)
+                by_count["r_squared"][count] = coefficient_of_determination(matched, truth, there).item()
+                by_count["error"][count] = root_mean_squared_error(matched, truth, there).item()
+                if count > 1:
+                    by_count["swaps"][count] = swap_rate(found, truth, there).item()
+            sides = self._side_accuracy(inferred, pixels)
+            acceleration = self._acceleration(world)
+        bend = self.simulator.acceleration
+        return TrajectoryScores(
+            **by_count,
+            side_accuracy=sides,
+            acceleration=acceleration,
+            true_acceleration=(bend[0].item(), bend[1].item()),
+            predictions=tuple(self._predictions(world)),
+        )
+
+    def _side_accuracy(self, inferred: Tensor, pixels: Tensor) -> float | None:
+        prior = getattr(self.model, "prior", None)
+        if getattr(prior, "num_components", 1) < 2 or self.videos.labels is None:
+            return None
+        with torch.no_grad():
+            law = prior.law(inferred.shape[1])  # pyright: ignore[reportOptionalMemberAccess]
+            components = law.component_posterior(inferred.transpose(1, 2)).probs.argmax(-1)
+        order = object_order(pixels, self.positions, self.presence)
+        return side_accuracy(components.gather(1, order), self.videos.labels[:, 0], self.presence).item()
+
+    def _acceleration(self, world: PositionMap) -> tuple[float, float] | None:
+        prior = getattr(self.model, "prior", None)
+        if not hasattr(prior, "acceleration"):
+            return None
+        bend = prior.acceleration().detach()  # pyright: ignore[reportOptionalMemberAccess]
+        mapped = world.predict(bend) - world.predict(torch.zeros_like(bend))
+        return mapped[0].item(), mapped[1].item()
+
+    def _predictions(self, world: PositionMap | None) -> list[Prediction]:
+        size = (self.videos.num_sequences, self.videos.num_frames)
+        hidden = self.videos.num_frames - NUM_FIRST - NUM_LAST
+        masks = {
+            "forecast": tail(*size, num_seen=NUM_FIRST),
+            "interpolation": gap(*size, length=hidden, start=NUM_FIRST),
+        }
+        methods = tuple(getattr(self.guide, "completion_methods", (None,)))
+        found = []
+        for query, observed in masks.items():
+            videos = self.videos.with_observed(observed.to(self.videos.frames.device))
+            missing = ~observed[0]
+            for method in methods:
+                answer = impute(self.model, self.guide, *videos.arguments, method=method, seed=self.seed)
+                inferred = positions_of(answer)
+                places = None if inferred is None or world is None else world.predict(inferred)
+                found += self._prediction(query, method or "draws", missing, answer.frames, places)
+            if world is not None:
+                exact = oracle_positions(self.simulator, self.positions, observed.to(self.positions.device))
+                found += self._prediction(query, "exact law of positions", missing, None, exact)
+            last = self.videos.frames[:, NUM_FIRST - 1 : NUM_FIRST].expand_as(self.videos.frames)
+            found += self._prediction(query, "last frame", missing, last, None)
+        return found
+
+    def _prediction(
+        self,
+        query: str,
+        method: str,
+        missing: Tensor,
+        frames: Tensor | None,
+        positions: Tensor | None,
+    ) -> list[Prediction]:
+        found = []
+        for count in self.counts.unique().tolist():
+            of = self.counts == count
+            errors = nats = overlap = None
+            if frames is not None:
+                expected, truth = frames[of][:, missing], self.videos.frames[of][:, missing]
+                expected = expected.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+                law = torch.distributions.Bernoulli(probs=expected, validate_args=False)
+                nats = -law.log_prob(truth).sum((-3, -2, -1)).mean().item()
+                white, lit = expected > WHITE, truth > WHITE
+                overlap = ((white & lit).sum() / (white | lit).sum()).item()
+            if positions is not None:
+                there = self.presence[of]
+                matched = match_objects(positions[of], self.clean[of], there)
+                apart = (matched - self.clean[of])[:, missing].norm(dim=-1)
+                apart = torch.where(there[:, None], apart, 0.0).sum((0, 2)) / there.sum()
+                errors = tuple(apart.tolist())
+            found.append(Prediction(query, method, count, nats, overlap, errors))
+        return found
+
+
+def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+
+
+def positions_of(answer: Imputation) -> Tensor | None:
+    """Inferred positions (sequences, time, objects, 2), if the model has them."""
+    positions = answer.latents.get("a")
+    return None if positions is None or positions.dim() != 4 else positions.permute(1, 2, 0, 3)
