@@ -40,5 +40,8 @@ class Keypoints(nn.Module):
         frames: Float[Tensor, "sequences time channels height width"],
     ) -> Float[Tensor, "objects sequences time 2"]:
         """Places of all objects in all frames; missing frames are black, and say nothing."""
-        light = (frames.sum(2).flatten(2) + DARK).log()
-        return (self.attention(features) + light).softmax(-1) @ self.get_buffer("places")
+        return (self.attention(features) + self.light(frames)).softmax(-1) @ self.get_buffer("places")
+
+    def light(self, frames: Tensor) -> Float[Tensor, "sequences time pixel"]:
+        """Log weights of pixels."""
+        return (frames.sum(2).flatten(2) + DARK).log()

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from guides.keypoints import Keypoints
 from guides.object_time_recurrence import ObjectTimeRecurrence
+from guides.tracking import TrackedKeypoints
 from pyro_models.components.ballistic_mixture import COORDINATES
 from pyro_models.components.initial_weights import normal_by_size
 from pyro_models.dynamics_from_pixels import DynamicsFromPixels
 
 LOG_SCALES = (-7.0, 3.0)
-READINGS = ("linear", "keypoints")
+READINGS = ("linear", "keypoints", "tracking")
 
 
 class ObjectGuide(PyroModule):
@@ -28,7 +29,8 @@ class ObjectGuide(PyroModule):
         model: the model served.
         state_dim: size of the network's states.
         bidirectional: read in both directions of time, by two networks whose states are joined.
-        reading: how a mean comes from a state: "linear", as in the paper, or "keypoints" (see `Keypoints`).
+        reading: how a mean comes from a state: "linear", as in the paper, "keypoints" (see `Keypoints`),
+            or "tracking", which follows objects by the dynamics (see `TrackedKeypoints`).
         first_log_scale: of all positions at the start.
 
     Raises:
@@ -60,8 +62,10 @@ class ObjectGuide(PyroModule):
         self.reading = reading
         if reading == "linear":
             self.mean = nn.Linear(self.feature_dim, COORDINATES).apply(normal_by_size)
-        else:
+        elif reading == "keypoints":
             self.mean = Keypoints(self.feature_dim, model.frame_shape)
+        else:
+            self.mean = TrackedKeypoints(self.feature_dim, model.frame_shape, model.prior)
         self.log_scale = nn.Linear(self.feature_dim, COORDINATES).apply(normal_by_size)
         nn.init.constant_(self.log_scale.bias, first_log_scale)
 
@@ -97,11 +101,16 @@ class ObjectGuide(PyroModule):
         self, frames: Tensor, presence: Tensor
     ) -> tuple[Float[Tensor, "objects sequences time 2"], Float[Tensor, "objects sequences time 2"]]:
         """Mean and scale of each position."""
-        return self.position_of(self.features(frames, presence), frames)
+        return self.position_of(self.features(frames, presence), frames, presence)
 
-    def position_of(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def position_of(self, features: Tensor, frames: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale of each position, from states of the networks and the frames that they have read."""
-        mean = self.mean(features) if self.reading == "linear" else self.mean(features, frames)
+        if self.reading == "linear":
+            mean = self.mean(features)
+        elif self.reading == "keypoints":
+            mean = self.mean(features, frames)
+        else:
+            mean = self.mean(features, frames, presence)
         return mean, self.log_scale(features).clamp(*LOG_SCALES).exp()
 
     @torch.no_grad()

@@ -56,7 +56,7 @@ class ObjectStatesGuide(ObjectFilterGuide):
         frames = self.model.check_arguments(frames, observed, controls)
         presence = self.model.presence(frames, controls)
         features = self.features(frames, presence)
-        law = self.law(*self.position_of(features, frames), observed)
+        law = self.law(*self.position_of(features, frames, presence), observed)
         with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("objects", len(presence), dim=-2):
             positions = pyro.sample("a", law.mask(presence))
             component = pyro.sample("z", self._component_law(features, positions, observed).mask(presence))

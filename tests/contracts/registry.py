@@ -152,6 +152,9 @@ GUIDES: dict[str, GuideCase] = {
         "DynamicsFromPixels, glyphs without dynamics",
         partial(ObjectPotentialsGuide, state_dim=7, reading="keypoints"),
     ),
+    "ObjectPotentialsGuide, tracking": GuideCase(
+        "DynamicsFromPixels", partial(ObjectPotentialsGuide, state_dim=7, reading="tracking")
+    ),
     "ObjectStatesGuide": GuideCase("DynamicsFromPixels, states drawn", partial(ObjectStatesGuide, state_dim=7)),
     "ObjectStatesGuide, learned": GuideCase(
         "DynamicsFromPixels, states drawn", partial(ObjectStatesGuide, state_dim=7, posterior="learned")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from guides import ObjectFilterGuide, ObjectPotentialsGuide, check_guide
+from guides.object_guide import READINGS
 from inference import queries
 from pyro_models import DynamicsFromPixels
 from pyro_models.components.object_renderers import GlyphRenderer, RecurrentRenderer
@@ -46,7 +47,7 @@ def test_a_filter_knows_only_the_past_and_a_smoother_does_not():
 
 
 @BOTH
-@pytest.mark.parametrize("reading", ["linear", "keypoints"])
+@pytest.mark.parametrize("reading", READINGS)
 def test_an_absent_object_changes_nothing(build, reading):
     model, guide = pair(build, reading=reading)
     frames, controls = videos()
@@ -131,7 +132,7 @@ def test_a_component_that_readings_tell_is_the_one_that_is_used():
 
 
 def test_wrong_arguments_are_refused():
-    with pytest.raises(ValueError, match="reading: expected one of linear, keypoints, got 'attention'"):
+    with pytest.raises(ValueError, match="reading: expected one of linear, keypoints, tracking, got 'attention'"):
         pair(ObjectFilterGuide, reading="attention")
     _, guide = pair(ObjectFilterGuide)
     frames, controls = videos()
