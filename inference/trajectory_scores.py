@@ -25,6 +25,8 @@ from videos import Cannonballs, VideoBatch
 from videos.missing import gap, tail
 
 NUM_FIRST, NUM_LAST = 5, 5  # frames that are seen
+NUM_DRAWS = 64  # behind frames that are averages of draws
+SEQUENCES_AT_ONCE = 20
 LEAST_PROBABILITY = 1e-6  # of either value of a pixel in a score
 BY_COUNT = ("r_squared", "error", "swaps")
 WHITE = 0.5  # probability from which a pixel is predicted to be white
@@ -36,7 +38,9 @@ class Prediction:
 
     Attributes:
         query: "forecast" (the first five frames are seen) or "interpolation" (the first and last five).
-        method: how it was done.
+        method: how it was done: one of the guide's methods (expected positions, rendered), the average of frames rendered
+            at draws of positions, a copy of the last frame seen, or the exact law of the simulator's positions given
+            those that were drawn.
         balls: number of balls.
         nats: negative log probability of a missing frame under independent pixels; None without frames.
         overlap: intersection over union of white pixels, at probability 1/2; None without frames.
@@ -200,11 +204,23 @@ class _Scoring:
                 places = None if inferred is None or world is None else world.predict(inferred)
                 found += self._prediction(query, method or "draws", missing, answer.frames, places)
             if world is not None:
+                found += self._prediction(query, "average of draws", missing, self._average(videos), None)
+            if world is not None:
                 exact = oracle_positions(self.simulator, self.positions, observed.to(self.positions.device))
                 found += self._prediction(query, "exact law of positions", missing, None, exact)
             last = self.videos.frames[:, NUM_FIRST - 1 : NUM_FIRST].expand_as(self.videos.frames)
             found += self._prediction(query, "last frame", missing, last, None)
         return found
+
+    def _average(self, videos: VideoBatch) -> Tensor:
+        """Expected frames, averaged over draws of all that is not known: noise of positions makes them blurred."""
+        parts = []
+        for start in range(0, videos.num_sequences, SEQUENCES_AT_ONCE):
+            some = videos.select(slice(start, start + SEQUENCES_AT_ONCE))
+            drawn = impute(self.model, self.guide, *some.arguments, num_samples=NUM_DRAWS, seed=self.seed + start)
+            assert drawn.samples is not None
+            parts.append(drawn.samples.mean(0))
+        return torch.cat(parts)
 
     def _prediction(
         self,

@@ -13,7 +13,7 @@ from guides.object_filter import ObjectFilterGuide
 from guides.object_guide import READINGS
 from guides.object_potentials import ObjectPotentialsGuide
 from inference.recipes.recipe import OptionError, Recipe, Splits
-from inference.schedules import GeometricRamp
+from inference.schedules import CosineRamp, GeometricRamp, Schedule
 from inference.stages import Stage
 from pyro_models.components.ballistic_mixture import BallisticMixture, IndependentPositions
 from pyro_models.components.object_renderers import GlyphRenderer, RecurrentRenderer
@@ -22,6 +22,7 @@ from pyro_models.encoder_decoder_lstm import EncoderDecoderLSTM
 from videos import Cannonballs, EndlessVideos, VideoBatch, VideoSource
 
 GUIDES = {"filter": ObjectFilterGuide, "potentials": ObjectPotentialsGuide}
+DECAYS = ("constant", "cosine")
 LOSSES: dict[str, type[ELBO]] = {"analytic": TraceMeanField_ELBO, "sampled": Trace_ELBO}
 
 
@@ -82,11 +83,12 @@ class CannonballsRecipe(BallVideosRecipe):
     Attributes:
         guide: "filter" (the paper's, independent of the dynamics) or "potentials" (combined with them).
         bidirectional: whether the guide reads in both directions of time.
-        reading: how a mean comes from the guide's state: "linear" (the paper's) or "keypoints".
+        reading: how a mean comes from the guide's state: "linear" (the paper's), "keypoints" or "tracking".
         renderer: "recurrent" (the paper's) or "glyph".
         dynamics: "mixture" of exact linear-Gaussian laws, or "none": independent positions.
         num_components: of the mixture.
         full: learn correlations of noises; otherwise covariances are diagonal.
+        transition_variance: of the process noise at the start.
         emission_variance: of positions at the start.
         state_dim: size of the guide's states.
         hidden_dim: size of the canvas of the recurrent renderer.
@@ -98,6 +100,7 @@ class CannonballsRecipe(BallVideosRecipe):
         first_weight: weight of the divergence when the dynamics begin to learn; it falls to 1 by a constant factor a
             step.
         annealing_epochs: epochs in which it falls.
+        decay: of the learning rate: "constant" (the paper's), or "cosine" down to zero.
     """
 
     paper: ClassVar[str] = "Chiappa and Paquet 2019, section 3 (cannonballs)"
@@ -109,6 +112,7 @@ class CannonballsRecipe(BallVideosRecipe):
     dynamics: str = "mixture"
     num_components: int = 2
     full: bool = True
+    transition_variance: float = 1e-3
     emission_variance: float = 1.0
     state_dim: int = 1024
     hidden_dim: int = 1024
@@ -118,6 +122,7 @@ class CannonballsRecipe(BallVideosRecipe):
     frozen_weight: float = 1.0
     first_weight: float = 100.0
     annealing_epochs: int = 80
+    decay: str = "constant"
 
     @property
     def label(self) -> str:
@@ -132,13 +137,19 @@ class CannonballsRecipe(BallVideosRecipe):
             ("renderer", self.renderer, ("recurrent", "glyph")),
             ("dynamics", self.dynamics, ("mixture", "none")),
             ("expectation", self.expectation, LOSSES),
+            ("decay", self.decay, DECAYS),
         ):
             if value not in known:
                 raise OptionError(f"--{option}: expected one of {', '.join(known)}, got {value!r}")
         pyro.set_rng_seed(self.seed)
         frame_shape = (1, self.frame_size, self.frame_size)
         recurrent = self.renderer == "recurrent"
-        prior = BallisticMixture(self.num_components, full=self.full, emission_variance=self.emission_variance)
+        prior = BallisticMixture(
+            self.num_components,
+            full=self.full,
+            transition_variance=self.transition_variance,
+            emission_variance=self.emission_variance,
+        )
         model = DynamicsFromPixels(
             frame_shape,
             self.max_balls,
@@ -157,6 +168,10 @@ class CannonballsRecipe(BallVideosRecipe):
     def loss(self) -> ELBO:
         """One draw; with "analytic" only the pixels' part of the bound has noise."""
         return LOSSES["sampled" if self.guide == "potentials" else self.expectation]()
+
+    def schedule(self) -> Schedule:
+        """Learning rate as a function of the step."""
+        return CosineRamp(self.learning_rate, 0.0, self.num_steps) if self.decay == "cosine" else self.learning_rate
 
     def stages(self) -> list[Stage]:
         """Dynamics frozen; dynamics under a falling weight; the bound itself.
@@ -223,14 +238,16 @@ _SMALL = replace(
     frame_size=32,
     max_balls=2,
     guide="potentials",
-    reading="keypoints",
+    reading="tracking",
     renderer="glyph",
-    emission_variance=0.05,
+    transition_variance=1e-4,
+    emission_variance=0.01,
     state_dim=128,
     first_log_scale=-1.5,
     frozen_epochs=2,
     first_weight=1.0,
     annealing_epochs=1,
+    decay="cosine",
     epochs=24,
     num_validation=200,
     num_test=400,

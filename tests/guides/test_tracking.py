@@ -67,7 +67,7 @@ def test_without_dynamics_they_do_not(balls):
 
 
 def test_the_filter_is_the_exact_one(balls):
-    """One ball, attention that is told everything: predictions are those of the Kalman filter from the first reading."""
+    """Predictions and updates are those of the model's filter; variances are those of its innovations."""
     prior = falling()
     keypoints = TrackedKeypoints(3, (1, 32, 32), prior)
     filtering = keypoints.filtering(30)
