@@ -24,15 +24,16 @@ class Keypoints(nn.Module):
         frame_shape: (channels, height, width); channels are added up.
     """
 
+    columns: Tensor
+    rows: Tensor
+
     def __init__(self, feature_dim: int, frame_shape: tuple[int, int, int]) -> None:
         super().__init__()
         _, height, width = frame_shape
         self.attention = nn.Linear(feature_dim, height * width).apply(normal_by_size)
         unit = width / UNITS_ACROSS
-        columns = (torch.arange(width) - (width - 1) / 2) / unit
-        rows = (torch.arange(height) - (height - 1) / 2) / unit
-        places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1).flip(-1)
-        self.register_buffer("places", places, persistent=False)
+        self.register_buffer("columns", (torch.arange(width) - (width - 1) / 2) / unit, persistent=False)
+        self.register_buffer("rows", (torch.arange(height) - (height - 1) / 2) / unit, persistent=False)
 
     def forward(
         self,
@@ -40,7 +41,11 @@ class Keypoints(nn.Module):
         frames: Float[Tensor, "sequences time channels height width"],
     ) -> Float[Tensor, "objects sequences time 2"]:
         """Places of all objects in all frames; missing frames are black, and say nothing."""
-        return (self.attention(features) + self.light(frames)).softmax(-1) @ self.get_buffer("places")
+        return (self.attention(features) + self.light(frames)).softmax(-1) @ self.places()
+
+    def places(self) -> Float[Tensor, "pixel 2"]:
+        """Where pixels are, x before y."""
+        return torch.stack(torch.meshgrid(self.columns, self.rows, indexing="xy"), -1).flatten(0, 1)
 
     def light(self, frames: Tensor) -> Float[Tensor, "sequences time pixel"]:
         """Log weights of pixels."""

@@ -57,7 +57,8 @@ class ObjectTimeRecurrence(nn.Module):
         bias = torch.cat([self.gate.bias, self.candidate.bias])
         pixels = nn.functional.linear(frames, weight[:, 2 * size :], bias)
         # The cell of object n in diagonal d belongs to frame d - n: with time reversed these are neighbours.
-        pixels = nn.functional.pad(pixels.flip(0), (0, 0, 0, 0, objects - 1, objects - 1))
+        # They are taken apart once: a slice would have to be put back among all frames for each of its gradients.
+        pixels = nn.functional.pad(pixels.flip(0), (0, 0, 0, 0, objects - 1, objects - 1)).unbind(0)
         recurrent = weight[:, : 2 * size].T
         states = self.first_states(presence) if memory is None else memory
         nothing = torch.zeros_like(states[:1])
@@ -66,7 +67,7 @@ class ObjectTimeRecurrence(nn.Module):
         for diagonal in range(steps + objects - 1):
             before = torch.cat([nothing, states[:-1]])
             start = steps + objects - 2 - diagonal
-            mixed = torch.cat([states, before], -1) @ recurrent + pixels[start : start + objects]
+            mixed = torch.cat([states, before], -1) @ recurrent + torch.stack(pixels[start : start + objects])
             gate, candidate = mixed.split(size, -1)
             gate = torch.where(presence.unsqueeze(-1), gate.sigmoid(), 0.0)
             new = torch.lerp(before, candidate.tanh(), gate)

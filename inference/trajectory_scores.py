@@ -38,9 +38,9 @@ class Prediction:
 
     Attributes:
         query: "forecast" (the first five frames are seen) or "interpolation" (the first and last five).
-        method: how it was done: one of the guide's methods (expected positions, rendered), the average of frames rendered
-            at draws of positions, a copy of the last frame seen, or the exact law of the simulator's positions given
-            those that were drawn.
+        method: how it was done: one of the guide's methods (expected positions, rendered), the average of frames
+            rendered at draws of positions, a copy of the last frame seen, or the exact law of the simulator's positions
+            given those that were drawn.
         balls: number of balls.
         nats: negative log probability of a missing frame under independent pixels; None without frames.
         overlap: intersection over union of white pixels, at probability 1/2; None without frames.

@@ -33,7 +33,7 @@ def balls():
 
 def tracked(videos, prior, frames=1):
     keypoints = TrackedKeypoints(3, (1, 32, 32), prior)
-    keypoints.attention = Told(keypoints.get_buffer("places"), videos.positions, frames)
+    keypoints.attention = Told(keypoints.places(), videos.positions, frames)
     presence = videos.presence[:, 0]
     features = torch.zeros(2, videos.num_sequences, videos.num_frames, 3)
     read = keypoints(features, videos.frames, presence.T)
