@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
+from cannonball_sections import cannonballs_section, iterations_section
 from claims import claims_section
 from records import GUIDES, Run, best_by_label, keep_records, origin, read_runs, table
 
@@ -318,6 +319,8 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
     if scenes:
         lines += ["## Scenes of digits (AIR)", "", *scenes_section(scenes)]
     for title, section in (
+        ("Cannonballs (dynamics from pixels)", cannonballs_section(runs)),
+        ("An iteration of dynamics from pixels", iterations_section(records / "object_guides.json")),
         ("Who teaches presence", presence_section(sorted(records.glob("presence-*.json")), document)),
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),
