@@ -59,14 +59,14 @@ def draw_trajectories(
             axes.set_axis_off()
             continue
         trace = frames[sequence, :, 0].amax(0).cpu()
-        axes.imshow(1 - LEAST_LIGHT * trace, cmap="gray", vmin=0, vmax=1)
+        axes.imshow((1 - LEAST_LIGHT * trace).numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_xlim(-0.5, width - 0.5)
         axes.set_ylim(height - 0.5, -0.5)
         axes.spines[:].set_color(QUIET)
-        dots = seen[sequence]
+        dots = seen[sequence].numpy()
         for name, positions in paths.items():
             for index in presence[sequence].nonzero()[:, 0].tolist():
-                x, y = positions[sequence, :, index].detach().cpu().unbind(-1)
+                x, y = positions[sequence, :, index].detach().cpu().numpy().T
                 colour = colours[name]
                 if name == truth:
                     axes.plot(x, y, color=colour, linewidth=3, alpha=0.25)
@@ -105,7 +105,7 @@ def draw_overlays(truth: Tensor, predicted: Mapping[str, Tensor], observed: Tens
         for column, time in enumerate(times):
             axes = panels[row][column]
             real, ours = truth[time, 0].cpu(), frames[time, 0].detach().cpu()
-            axes.imshow(torch.stack([ours, real, real], -1).clamp(0, 1))
+            axes.imshow(torch.stack([ours, real, real], -1).clamp(0, 1).numpy())
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_color(QUIET if observed[time] else colours[name])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from inference.cli import main
+from inference.evaluation import read_evaluation, write_evaluation
 from inference.recipes import RECIPES
+from inference.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
 TINY = (
@@ -185,3 +188,52 @@ def test_a_guide_of_point_masses_has_no_bound(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "ELBO" not in printed
     assert "filtering" in printed
+
+
+BALLS = "--num-train 20 --num-validation 4 --num-test 6 --batch-size 10 --quiet".split()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "method", "picture"),
+    [
+        (
+            "cannonballs-small",
+            "--state-dim 8 --epochs 3 --frozen-epochs 1 --annealing-epochs 1",
+            "first frames",
+            "paths-interpolated.png",
+        ),
+        ("ed-lstm-small", "--state-dim 8 --code-dim 4 --hidden-dim 6 --epochs 1", "autoregressive", "overlay-0.png"),
+    ],
+)
+def test_cannonballs_from_training_to_pictures(recipe, options, method, picture, tmp_path, capsys):
+    path = tmp_path / "run"
+    assert main(["train", recipe, "--run", str(path), *BALLS, *options.split()]) == 0
+    assert main(["evaluate", str(path), "--num-particles", "3", "--num-sequences", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "log evidence" in printed
+    assert re.search(f"forecast +{method} +2", printed)
+    assert ("R2 of positions" in printed) == (recipe == "cannonballs-small")
+    folder = RunFolder.open(path)
+    evaluation = read_evaluation(folder)
+    assert evaluation.trajectories.predictions[0].query == "forecast"
+    write_evaluation(folder, evaluation)
+    assert read_evaluation(folder) == evaluation
+    assert main(["render", str(path)]) == 0
+    pictures = [Path(line) for line in capsys.readouterr().out.split()]
+    assert picture in {one.name for one in pictures}
+    assert all(one.stat().st_size > 1000 for one in pictures)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--world box", "--world: expected cannonballs, got 'box'"),
+        ("--data somewhere", "--data: there are no files of cannonballs"),
+        ("--missing 0.5", "--missing: expected 0, got 0.5"),
+        ("--guide smoother", "--guide: expected one of filter, potentials, got 'smoother'"),
+        ("--epochs 3", "--frozen-epochs, --annealing-epochs: expected positive numbers whose sum is below epochs = 3"),
+    ],
+)
+def test_options_that_cannonballs_do_not_have(words, message, tmp_path, capsys):
+    assert main(["train", "cannonballs-small", "--run", str(tmp_path / "run"), *words.split(), "--quiet"]) == 2
+    assert message in capsys.readouterr().err
