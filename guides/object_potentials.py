@@ -16,7 +16,7 @@ class ObjectPotentialsGuide(ObjectGuide):
     mixture under q(k) prop. to w_k p(m | k), p(m | k) with r added to the emission noise (potentials as in Johnson et
     al. 2016; for one object Pearce, Chiappa and Paquet 2018). Where the readings tell which component it is, as they do
     after a few frames, this is the posterior given the readings, and otherwise a Gaussian near it, so that draws can be
-    reparameterised. Dynamics thus tell apart objects that the frames do not, and a gap needs no stand-in.
+    reparameterised. With `reading="tracking"` the dynamics tell as well which light belongs to which object.
 
     log p(a) - log q(a) has little noise here, as p~ is in both: use `pyro.infer.Trace_ELBO`.
 

@@ -1,7 +1,7 @@
 """Dynamics from pixels on videos of cannonballs, and the recurrent network it is compared with."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyro
 import torch
@@ -233,38 +233,23 @@ class EncoderDecoderLSTMRecipe(BallVideosRecipe):
 
 
 _PAPER = CannonballsRecipe()
-_SMALL = replace(
+_STRUCTURED = replace(
     _PAPER,
-    frame_size=32,
-    max_balls=2,
     guide="potentials",
     reading="tracking",
     renderer="glyph",
     transition_variance=1e-4,
     emission_variance=0.01,
-    state_dim=128,
     first_log_scale=-1.5,
     frozen_epochs=2,
     first_weight=1.0,
     annealing_epochs=1,
-    decay="cosine",
-    epochs=24,
-    num_validation=200,
-    num_test=400,
 )
+_SIZES: dict[str, Any] = {"frame_size": 32, "max_balls": 2, "epochs": 24, "num_validation": 200, "num_test": 400}
 RECIPES: dict[str, Recipe] = {
     "cannonballs": _PAPER,
-    "cannonballs-structured": replace(_PAPER, guide="potentials", first_weight=1.0),
-    "cannonballs-small": _SMALL,
+    "cannonballs-structured": _STRUCTURED,
+    "cannonballs-small": replace(_STRUCTURED, state_dim=128, decay="cosine", **_SIZES),
     "ed-lstm": EncoderDecoderLSTMRecipe(),
-    "ed-lstm-small": EncoderDecoderLSTMRecipe(
-        frame_size=32,
-        max_balls=2,
-        state_dim=256,
-        code_dim=128,
-        hidden_dim=128,
-        epochs=24,
-        num_validation=200,
-        num_test=400,
-    ),
+    "ed-lstm-small": EncoderDecoderLSTMRecipe(state_dim=256, code_dim=128, hidden_dim=128, **_SIZES),
 }
