@@ -62,7 +62,15 @@ def test_pyros_own_svi_trains_the_model():
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("loss", [Trace_ELBO(), IWAE(2), IWAE(2, "stl"), IWAE(2, "dreg")], ids=repr)
+LOSSES = {
+    "Trace_ELBO": Trace_ELBO(),
+    "IWAE": IWAE(2),
+    "IWAE, stl": IWAE(2, "stl"),
+    "IWAE, dreg": IWAE(2, "dreg"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 @pytest.mark.parametrize("compile", ["off", "trace"])
 def test_our_svi_trains_the_model(loss, compile):
     model, guide = pair()
