@@ -245,7 +245,7 @@ _STRUCTURED = replace(
     first_weight=1.0,
     annealing_epochs=1,
 )
-_SIZES: dict[str, Any] = {"frame_size": 32, "max_balls": 2, "epochs": 24, "num_validation": 200, "num_test": 400}
+_SIZES: dict[str, Any] = {"frame_size": 32, "max_balls": 2, "epochs": 20, "num_validation": 200, "num_test": 400}
 RECIPES: dict[str, Recipe] = {
     "cannonballs": _PAPER,
     "cannonballs-structured": _STRUCTURED,
