@@ -130,3 +130,43 @@ def test_a_law_of_another_kind_has_no_divergence():
     law = Laplace(torch.zeros(TIME, OBS, dtype=F64), 1.0).to_event(2)
     with pytest.raises(NotImplementedError):
         torch.distributions.kl_divergence(law, mixture_of(2))
+
+
+def square_root_log_prob(given, a):
+    """Log p(a) by a filter that carries factors of covariances, by QR: chiappa-paquet sheet 2.6.2."""
+
+    def factor(covariance):
+        return torch.linalg.cholesky(covariance)
+
+    def lower(stacked):
+        return torch.linalg.qr(stacked.mT).R.mT
+
+    time, obs = a.shape
+    mean, root = given["initial_mean"], factor(given["initial_covariance"])
+    total = torch.zeros((), dtype=a.dtype)
+    for step in range(time):
+        if step:
+            move, noise = given["transition_matrix"][step - 1], given["transition_covariance"][step - 1]
+            mean = move @ mean + given["transition_offset"][step - 1]
+            root = lower(torch.cat([move @ root, factor(noise)], 1))
+        emission, state = given["emission_matrix"][step], root.shape[0]
+        above = torch.cat([factor(given["emission_covariance"][step]), emission @ root], 1)
+        below = torch.cat([torch.zeros(state, obs, dtype=a.dtype), root], 1)
+        joint = lower(torch.cat([above, below]))
+        spread, gain, root = joint[:obs, :obs], joint[obs:, :obs], joint[obs:, obs:]
+        residual = a[step] - emission @ mean - given["emission_offset"][step]
+        white = torch.linalg.solve_triangular(spread, residual[:, None], upper=False)[:, 0]
+        total = total - 0.5 * white.square().sum() - spread.diagonal().abs().log().sum()
+        total = total - 0.5 * obs * math.log(2 * math.pi)
+        mean = mean + gain @ white
+    return total
+
+
+def test_the_square_root_filter_agrees():
+    """O3."""
+    given = random_parameters(per_step=(True,) * 4)
+    a = torch.randn(TIME, OBS, dtype=F64)
+    expected = square_root_log_prob(given, a)
+    ssm = LinearGaussianSSM(**given)
+    torch.testing.assert_close(ssm.log_prob(a), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(whiten(ssm._model).log_prob(a), expected, rtol=1e-9, atol=1e-9)
