@@ -22,7 +22,6 @@ for precision in float32 bfloat16; do
 done
 once presence python benchmarks/presence_estimators.py --recipe air --minutes 4 --device cuda --compile cudagraph \
     --data "$data/mnist" --output "$output/presence"
-once objects python benchmarks/object_guides.py --output "$output/object_guides_cpu.json"
 once cannonballs timeout 1800 python -m inference.cli train cannonballs --device cuda --compile cudagraph \
     --run "$output/cannonballs" --quiet
 once cannonballs-evaluation python -m inference.cli evaluate "$output/cannonballs" --device cuda

@@ -9,7 +9,8 @@ from inference.metrics.trajectories import fit_single_object_map, match_objects
 from inference.pictures import draw_overlays, draw_trajectories
 from inference.queries import impute, reconstruct
 from inference.recipe_runs import TrainedRun
-from inference.trajectory_scores import NUM_FIRST, NUM_LAST, positions_of
+from inference.recipes.cannonballs import NUM_FIRST, NUM_LAST
+from inference.trajectory_scores import positions_of
 from videos import Cannonballs
 from videos.missing import gap, tail
 

@@ -21,10 +21,11 @@ from inference.metrics.trajectories import (
     swap_rate,
 )
 from inference.queries import impute, reconstruct
+from inference.recipe_runs import with_tuples
+from inference.recipes.cannonballs import NUM_FIRST, NUM_LAST
 from videos import Cannonballs, VideoBatch
 from videos.missing import gap, tail
 
-NUM_FIRST, NUM_LAST = 5, 5  # frames that are seen
 NUM_DRAWS = 64  # behind frames that are averages of draws
 SEQUENCES_AT_ONCE = 20
 LEAST_PROBABILITY = 1e-6  # of either value of a pixel in a score
@@ -86,7 +87,7 @@ class TrajectoryScores:
     def from_record(cls, record: Mapping[str, Any]) -> "TrajectoryScores":
         """What `dataclasses.asdict` and JSON made of one."""
         by_count = {name: {int(count): value for count, value in record[name].items()} for name in BY_COUNT}
-        predictions = tuple(Prediction(**_with_tuples(one)) for one in record["predictions"])
+        predictions = tuple(Prediction(**with_tuples(one)) for one in record["predictions"])
         pairs = {name: record[name] and tuple(record[name]) for name in ("acceleration", "true_acceleration")}
         return cls(**{**record, **by_count, **pairs, "predictions": predictions})
 
@@ -124,7 +125,17 @@ def score_trajectories(
         videos: test videos, some with one ball.
         simulator: what made them.
         seed: of what queries draw, if anything.
+
+    Raises:
+        ValueError: if videos are too short for a gap between the frames that are seen, or what is true is not known.
     """
+    if videos.presence is None or videos.positions is None:
+        raise ValueError("videos: expected presence and positions, by which a model is judged; simulate them")
+    if videos.num_frames <= NUM_FIRST + NUM_LAST:
+        raise ValueError(
+            f"videos: expected more than {NUM_FIRST + NUM_LAST} frames, {NUM_FIRST} seen at the beginning and "
+            f"{NUM_LAST} at the end, got {videos.num_frames}"
+        )
     with evaluation_mode(model, guide):
         return _Scoring(model, guide, videos, simulator, seed).scores()
 
@@ -205,7 +216,6 @@ class _Scoring:
                 found += self._prediction(query, method or "draws", missing, answer.frames, places)
             if world is not None:
                 found += self._prediction(query, "average of draws", missing, self._average(videos), None)
-            if world is not None:
                 exact = oracle_positions(self.simulator, self.positions, observed.to(self.positions.device))
                 found += self._prediction(query, "exact law of positions", missing, None, exact)
             last = self.videos.frames[:, NUM_FIRST - 1 : NUM_FIRST].expand_as(self.videos.frames)
@@ -249,10 +259,6 @@ class _Scoring:
                 errors = tuple(apart.tolist())
             found.append(Prediction(query, method, count, nats, overlap, errors))
         return found
-
-
-def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
 
 
 def positions_of(answer: Imputation) -> Tensor | None:

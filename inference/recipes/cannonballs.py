@@ -21,6 +21,7 @@ from pyro_models.dynamics_from_pixels import DynamicsFromPixels
 from pyro_models.encoder_decoder_lstm import EncoderDecoderLSTM
 from videos import Cannonballs, EndlessVideos, VideoBatch, VideoSource
 
+NUM_FIRST, NUM_LAST = 5, 5  # frames from which the paper forecasts, and interpolates
 GUIDES = {"filter": ObjectFilterGuide, "potentials": ObjectPotentialsGuide}
 DECAYS = ("constant", "cosine")
 LOSSES: dict[str, type[ELBO]] = {"analytic": TraceMeanField_ELBO, "sampled": Trace_ELBO}
@@ -56,7 +57,8 @@ class BallVideosRecipe(Recipe):
         """Validation and test videos, the same for all seeds, and one batch of training videos.
 
         Raises:
-            OptionError: if the world is another one, a folder of data is named, or frames shall be missing.
+            OptionError: if the world is another one, a folder of data is named, frames shall be missing, or videos are
+                too short to be interpolated.
         """
         if self.world != "cannonballs":
             raise OptionError(f"--world: expected cannonballs, got {self.world!r}")
@@ -64,6 +66,9 @@ class BallVideosRecipe(Recipe):
             raise OptionError("--data: there are no files of cannonballs, they are simulated; leave it out")
         if self.missing:
             raise OptionError(f"--missing: expected 0, got {self.missing}")
+        seen = NUM_FIRST + NUM_LAST
+        if self.num_frames <= seen:
+            raise OptionError(f"--num-frames: expected more than {seen}, as many are seen, got {self.num_frames}")
         sizes = (min(self.batch_size, self.num_train), self.num_validation, self.num_test)
         parts = [
             self.simulator().simulate(size, torch.Generator().manual_seed(seed))

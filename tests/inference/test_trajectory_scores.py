@@ -8,7 +8,7 @@ from inference.ballistic_oracle import oracle_law, oracle_positions
 from inference.trajectory_scores import score_trajectories
 from pyro_models import DynamicsFromPixels, EncoderDecoderLSTM
 from pyro_models.components.object_renderers import GlyphRenderer
-from videos import Cannonballs
+from videos import Cannonballs, VideoBatch
 from videos.missing import gap, tail
 
 
@@ -121,3 +121,13 @@ def test_a_model_without_positions_is_scored_by_its_frames():
     assert {one.balls for one in scores.predictions} == {1, 2}
     assert {one.method for one in scores.predictions} == {"autoregressive", "last frame"}
     assert all(one.position_error is None and one.nats > 0 for one in scores.predictions)
+
+
+def test_videos_that_cannot_be_scored_are_refused():
+    model = EncoderDecoderLSTM((1, 32, 32), state_dim=5, code_dim=4, hidden=(), control_dim=1)
+    short = Cannonballs(num_frames=10, size=32, max_balls=1)
+    videos = short.simulate(2, torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="videos: expected more than 10 frames, 5 seen at the beginning"):
+        score_trajectories(model, NoLatentsGuide(model), videos, short)
+    with pytest.raises(ValueError, match="videos: expected presence and positions"):
+        score_trajectories(model, NoLatentsGuide(model), VideoBatch(videos.frames), short)
