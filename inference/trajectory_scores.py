@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.ballistic_oracle import oracle_positions
+from inference.ballistic_oracle import oracle_law, oracle_positions
 from inference.estimators.traces import evaluation_mode
 from inference.imputation import Imputation
+from inference.metrics.discs import find_discs
 from inference.metrics.positions import PositionMap
 from inference.metrics.trajectories import (
     coefficient_of_determination,
@@ -46,6 +47,8 @@ class Prediction:
         nats: negative log probability of a missing frame under independent pixels; None without frames.
         overlap: intersection over union of white pixels, at probability 1/2; None without frames.
         position_errors: mean distance to the noise-free place in each missing frame, pixels; None without positions.
+        disc_errors: likewise of the brightest discs in the predicted frame (see `find_discs`), each compared with the
+            ball that it is nearest to in all: for models without positions too; None without frames.
     """
 
     query: str
@@ -54,11 +57,17 @@ class Prediction:
     nats: float | None
     overlap: float | None
     position_errors: tuple[float, ...] | None
+    disc_errors: tuple[float, ...] | None
 
     @property
     def position_error(self) -> float | None:
         """Mean over the missing frames, pixels."""
         return None if self.position_errors is None else sum(self.position_errors) / len(self.position_errors)
+
+    @property
+    def disc_error(self) -> float | None:
+        """Mean over the missing frames, pixels."""
+        return None if self.disc_errors is None else sum(self.disc_errors) / len(self.disc_errors)
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,9 @@ class TrajectoryScores:
         side_accuracy: share of balls whose component is that of their side; None with fewer than two components.
         acceleration: mean second difference of positions under the dynamics, mapped to pixels; None without dynamics.
         true_acceleration: the simulator's.
+        prior_gap: how much likelier the drawn positions of a ball are under the exact law of the simulator's positions
+            than under the model's dynamics, mapped to pixels: nats per ball, an estimate of a Kullback-Leibler
+            divergence. None without positions.
         predictions: forecasts and interpolations.
     """
 
@@ -81,6 +93,7 @@ class TrajectoryScores:
     side_accuracy: float | None
     acceleration: tuple[float, float] | None
     true_acceleration: tuple[float, float]
+    prior_gap: float | None
     predictions: tuple[Prediction, ...]
 
     @classmethod
@@ -106,11 +119,14 @@ class TrajectoryScores:
         if self.acceleration is not None:
             found, true = ("({:.4f}, {:.4f})".format(*pair) for pair in (self.acceleration, self.true_acceleration))
             lines.append(f"acceleration          {found} pixels per squared frame, true {true}")
-        lines.append(f"{'missing frames':14} {'by':24} balls  nats/frame  overlap  error, pixels")
+        if self.prior_gap is not None:
+            lines.append(f"exact law over prior  {self.prior_gap:14.4f} nats per ball")
+        lines.append(f"{'missing frames':14} {'by':24} balls  nats/frame  overlap  error, pixels  of discs")
         for one in self.predictions:
-            numbers = (one.nats, one.overlap, one.position_error)
-            nats, overlap, error = ("" if value is None else f"{value:.3f}" for value in numbers)
-            lines.append(f"{one.query:14} {one.method:24} {one.balls:5}  {nats:>10}  {overlap:>7}  {error:>13}")
+            numbers = (one.nats, one.overlap, one.position_error, one.disc_error)
+            nats, overlap, error, discs = ("" if value is None else f"{value:.3f}" for value in numbers)
+            numbers = f"{nats:>10}  {overlap:>7}  {error:>13}  {discs:>8}"
+            lines.append(f"{one.query:14} {one.method:24} {one.balls:5}  {numbers}")
         return "\n".join(lines)
 
 
@@ -157,7 +173,7 @@ class _Scoring:
         inferred = positions_of(reconstruct(self.model, self.guide, *self.videos.arguments, seed=self.seed))
         world = None if inferred is None else fit_single_object_map(inferred, self.positions, self.presence)
         by_count: dict[str, dict[int, float]] = {name: {} for name in BY_COUNT}
-        sides = acceleration = None
+        sides = acceleration = prior_gap = None
         if inferred is not None and world is not None:
             pixels = world.predict(inferred)
             for count in self.counts.unique().tolist():
@@ -170,12 +186,14 @@ class _Scoring:
                     by_count["swaps"][count] = swap_rate(found, truth, there).item()
             sides = self._side_accuracy(inferred, pixels)
             acceleration = self._acceleration(world)
+            prior_gap = self._prior_gap(world)
         bend = self.simulator.acceleration
         return TrajectoryScores(
             **by_count,
             side_accuracy=sides,
             acceleration=acceleration,
             true_acceleration=(bend[0].item(), bend[1].item()),
+            prior_gap=prior_gap,
             predictions=tuple(self._predictions(world)),
         )
 
@@ -196,6 +214,22 @@ class _Scoring:
         bend = prior.acceleration().detach()  # pyright: ignore[reportOptionalMemberAccess]
         mapped = world.predict(bend) - world.predict(torch.zeros_like(bend))
         return mapped[0].item(), mapped[1].item()
+
+    @torch.no_grad()
+    def _prior_gap(self, world: PositionMap) -> float | None:
+        if not hasattr(prior := getattr(self.model, "prior", None), "law"):
+            return None
+        tracks = self.positions.transpose(1, 2)[self.presence].double()
+        steps, device = tracks.shape[1], tracks.device
+        offset, slope = world.coefficients[0], world.coefficients[1:]
+        codes = torch.linalg.solve(slope.T, (tracks - offset).mT).mT
+        law = prior.law(steps)  # pyright: ignore[reportOptionalMemberAccess]
+        learned = law.log_prob(codes.to(law.log_weights)) - steps * slope.det().abs().log()
+        scale = self.simulator.pixels_per_unit.to(device)
+        places = (tracks - self.simulator.pixel_offset.to(device)) / scale
+        # the exact law is float64 and lives on the CPU
+        exact = oracle_law(self.simulator).log_prob(places.cpu()) - steps * scale.cpu().abs().log().sum()
+        return (exact.mean() - learned.double().cpu().mean()).item()
 
     def _predictions(self, world: PositionMap | None) -> list[Prediction]:
         size = (self.videos.num_sequences, self.videos.num_frames)
@@ -243,7 +277,8 @@ class _Scoring:
         found = []
         for count in self.counts.unique().tolist():
             of = self.counts == count
-            errors = nats = overlap = None
+            errors = discs = nats = overlap = None
+            there, clean = self.presence[of], self.clean[of]
             if frames is not None:
                 expected, truth = frames[of][:, missing], self.videos.frames[of][:, missing]
                 expected = expected.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
@@ -251,14 +286,22 @@ class _Scoring:
                 nats = -law.log_prob(truth).sum((-3, -2, -1)).mean().item()
                 white, lit = expected > WHITE, truth > WHITE
                 overlap = ((white & lit).sum() / (white | lit).sum()).item()
+                discs = self._disc_errors(expected, clean[:, missing, :count])
             if positions is not None:
-                there = self.presence[of]
-                matched = match_objects(positions[of], self.clean[of], there)
-                apart = (matched - self.clean[of])[:, missing].norm(dim=-1)
+                matched = match_objects(positions[of], clean, there)
+                apart = (matched - clean)[:, missing].norm(dim=-1)
                 apart = torch.where(there[:, None], apart, 0.0).sum((0, 2)) / there.sum()
                 errors = tuple(apart.tolist())
-            found.append(Prediction(query, method, count, nats, overlap, errors))
+            found.append(Prediction(query, method, count, nats, overlap, errors, discs))
         return found
+
+    def _disc_errors(self, frames: Tensor, places: Tensor) -> tuple[float, ...]:
+        """Which disc is which ball is asked of every frame by itself."""
+        seen = find_discs(frames.sum(-3), places.shape[-2], self.simulator.radius).flatten(0, 1).unsqueeze(1)
+        flat = places.flatten(0, 1).unsqueeze(1)
+        there = torch.ones(len(flat), flat.shape[2], dtype=torch.bool, device=flat.device)
+        apart = (match_objects(seen, flat, there) - flat).norm(dim=-1).reshape(places.shape[:-1])
+        return tuple(apart.mean((0, 2)).tolist())
 
 
 def positions_of(answer: Imputation) -> Tensor | None:

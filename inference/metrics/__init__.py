@@ -1,6 +1,7 @@
 """Scores of frames and scenes; they know no model."""
 
 from inference.metrics.counting import counting_accuracy, counting_confusion
+from inference.metrics.discs import find_discs
 from inference.metrics.frames import (
     PixelErrors,
     count_incorrect_pixels,
@@ -26,6 +27,7 @@ __all__ = [
     "count_incorrect_pixels",
     "counting_accuracy",
     "counting_confusion",
+    "find_discs",
     "fit_position_map",
     "fit_single_object_map",
     "incorrect_pixels_per_frame",

@@ -1,6 +1,7 @@
 """Pictures of videos, codes and errors: each function returns a matplotlib figure, `figure.savefig(path)` writes it."""
 
 from inference.pictures.calibration import draw_calibration
+from inference.pictures.clips import draw_clip
 from inference.pictures.code_space import code_grid, draw_code_trajectories, draw_weight_maps
 from inference.pictures.code_weights import draw_weights_at_codes
 from inference.pictures.comparisons import draw_comparison
@@ -14,6 +15,7 @@ from inference.pictures.trajectories import draw_overlays, draw_trajectories
 __all__ = [
     "code_grid",
     "draw_calibration",
+    "draw_clip",
     "draw_code_trajectories",
     "draw_comparison",
     "draw_errors_per_frame",

@@ -250,11 +250,14 @@ _STRUCTURED = replace(
     first_weight=1.0,
     annealing_epochs=1,
 )
-_SIZES: dict[str, Any] = {"frame_size": 32, "max_balls": 2, "epochs": 20, "num_validation": 200, "num_test": 400}
+_SIZES: dict[str, Any] = {"frame_size": 32, "max_balls": 2, "num_validation": 200, "num_test": 400}
 RECIPES: dict[str, Recipe] = {
     "cannonballs": _PAPER,
     "cannonballs-structured": _STRUCTURED,
-    "cannonballs-small": replace(_STRUCTURED, state_dim=128, decay="cosine", **_SIZES),
+    "cannonballs-small": replace(_STRUCTURED, state_dim=128, learning_rate=0.003, decay="cosine", epochs=10, **_SIZES),
+    "cannonballs-small-paper": replace(
+        _PAPER, state_dim=256, hidden_dim=256, epochs=40, frozen_epochs=2, annealing_epochs=8, **_SIZES
+    ),
     "ed-lstm": EncoderDecoderLSTMRecipe(),
-    "ed-lstm-small": EncoderDecoderLSTMRecipe(state_dim=256, code_dim=128, hidden_dim=128, **_SIZES),
+    "ed-lstm-small": EncoderDecoderLSTMRecipe(state_dim=256, code_dim=128, hidden_dim=128, epochs=20, **_SIZES),
 }

@@ -14,6 +14,7 @@ from pyro_models.components.initial_weights import normal_by_size
 FrameShape = tuple[int, int, int]
 
 UNITS_ACROSS = 6.0  # of position, where positions are metric: a frame is about as wide as N(0, I)
+LOGIT_UNIT = 10.0  # of a glyph's weights
 
 
 class RecurrentRenderer(nn.Module):
@@ -72,6 +73,9 @@ class GlyphRenderer(nn.Module):
         reach: pixels of a unit of position; None = a sixth of the frame's width.
         base_rate: p_0 at the start; learned.
 
+    Logits are learned in units of `LOGIT_UNIT`: Adam moves a weight by about its learning rate whatever the gradient,
+    and a logit has further to go than other weights.
+
     Raises:
         ValueError: if frames have more than one channel.
     """
@@ -90,7 +94,7 @@ class GlyphRenderer(nn.Module):
         self.glyph_size = glyph_size
         self.reach = frame_shape[-1] / UNITS_ACROSS if reach is None else reach
         self.glyph = nn.Parameter(torch.zeros(glyph_size, glyph_size))
-        self.base_logit = nn.Parameter(torch.tensor(base_rate).logit())
+        self.base_logit = nn.Parameter(torch.tensor(base_rate).logit() / LOGIT_UNIT)
 
     def forward(
         self, positions: Float[Tensor, "objects *batch 2"], presence: Bool[Tensor, "objects *#batch"]
@@ -101,8 +105,8 @@ class GlyphRenderer(nn.Module):
         extent = positions.new_tensor([width - 1, height - 1]) / 2
         scale = (self.glyph_size - 1) / 2 / extent
         windows = Windows(scale.expand(positions.shape), positions * (self.reach / extent))
-        glyphs = self.glyph.sigmoid().expand(*positions.shape[:-1], -1, -1)
+        glyphs = (LOGIT_UNIT * self.glyph).sigmoid().expand(*positions.shape[:-1], -1, -1)
         light = torch.where(presence[..., None, None], paste_glimpses(glyphs, windows, (height, width)), 0.0)
         # log(1 - p) is a sum over objects; p below the smallest that float32 tells from 1 keeps logits finite
-        dark = torch.log1p(-light.clamp(max=1 - 1e-6)).sum(0) + nn.functional.logsigmoid(-self.base_logit)
+        dark = torch.log1p(-light.clamp(max=1 - 1e-6)).sum(0) + nn.functional.logsigmoid(-LOGIT_UNIT * self.base_logit)
         return (torch.log(-torch.expm1(dark)) - dark).unsqueeze(-3)

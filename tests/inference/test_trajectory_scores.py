@@ -7,7 +7,7 @@ from guides import NoLatentsGuide, ObjectFilterGuide, ObjectPotentialsGuide
 from inference.ballistic_oracle import oracle_law, oracle_positions
 from inference.trajectory_scores import score_trajectories
 from pyro_models import DynamicsFromPixels, EncoderDecoderLSTM
-from pyro_models.components.object_renderers import GlyphRenderer
+from pyro_models.components.object_renderers import LOGIT_UNIT, GlyphRenderer
 from videos import Cannonballs, VideoBatch
 from videos.missing import gap, tail
 
@@ -68,8 +68,8 @@ def pasted():
     with torch.no_grad():
         rows = torch.arange(9.0) - 4
         disc = rows[:, None].square() + rows.square() <= 4
-        model.renderer.glyph.copy_(torch.where(disc, 6.0, -9.0))
-        model.renderer.base_logit.fill_(-9.0)
+        model.renderer.glyph.copy_(torch.where(disc, 6.0, -9.0) / LOGIT_UNIT)
+        model.renderer.base_logit.fill_(-9.0 / LOGIT_UNIT)
         law = oracle_law(simulator).components
         scale = (simulator.pixels_per_unit / unit).float()
         model.prior.log_step.fill_(torch.tensor(0.015).log())
@@ -98,6 +98,7 @@ def test_a_model_that_knows_the_world_scores_as_it_should(pasted, build):
     assert scores.side_accuracy > 0.95
     assert scores.true_acceleration[0] == 0
     assert scores.acceleration == pytest.approx(scores.true_acceleration, rel=0.03, abs=0.003)
+    assert 0 < scores.prior_gap < 15
     found = {(one.query, one.method): one for one in scores.predictions}
     for method in ("smoothing", "first frames"):
         forecast, filled = found["forecast", method], found["interpolation", method]
@@ -108,6 +109,8 @@ def test_a_model_that_knows_the_world_scores_as_it_should(pasted, build):
         assert filled.position_error < forecast.position_error / 2
         assert filled.nats < forecast.nats < found["forecast", "last frame"].nats
         assert filled.overlap > forecast.overlap
+        assert forecast.disc_error == pytest.approx(forecast.position_error, rel=0.1)  # a frame rounds to pixels
+        assert filled.disc_error < forecast.disc_error / 2
 
 
 def test_a_model_without_positions_is_scored_by_its_frames():
@@ -118,9 +121,11 @@ def test_a_model_without_positions_is_scored_by_its_frames():
     assert scores.r_squared == scores.error == scores.swaps == {}
     assert scores.side_accuracy is None
     assert scores.acceleration is None
+    assert scores.prior_gap is None
     assert {one.balls for one in scores.predictions} == {1, 2}
     assert {one.method for one in scores.predictions} == {"autoregressive", "last frame"}
     assert all(one.position_error is None and one.nats > 0 for one in scores.predictions)
+    assert all(len(one.disc_errors) == {"forecast": 25, "interpolation": 20}[one.query] for one in scores.predictions)
 
 
 def test_videos_that_cannot_be_scored_are_refused():
