@@ -1,14 +1,17 @@
 """Frames in, frames out: simulators, loaders and patterns of missing frames."""
 
+from videos.background_subtraction import BackgroundSubtraction, Foreground
 from videos.batch import VideoBatch
 from videos.box_world import BoxWorld, GravityWorld, PolygonWorld, PongWorld
 from videos.cannonballs import Cannonballs
+from videos.clips import synthetic_clip
 from videos.digits import Digits, load_digits
 from videos.files import load_videos, save_videos
 from videos.loaders import EndlessVideos, FixedVideos, Simulator, VideoSource, split_videos
 from videos.missing import MissingPattern, gap, random_drop, tail
 from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
+from videos.surveillance import Surveillance
 
 #: Every simulator by name; each is a frozen dataclass with `simulate(num_sequences, generator, device)`.
 SIMULATORS: dict[str, type[Simulator]] = {
@@ -24,11 +27,13 @@ SIMULATORS: dict[str, type[Simulator]] = {
 
 __all__ = [
     "SIMULATORS",
+    "BackgroundSubtraction",
     "BoxWorld",
     "Cannonballs",
     "Digits",
     "EndlessVideos",
     "FixedVideos",
+    "Foreground",
     "GravityWorld",
     "MissingPattern",
     "MovingDigits",
@@ -37,6 +42,7 @@ __all__ = [
     "PongWorld",
     "Simulator",
     "StillDigits",
+    "Surveillance",
     "VideoBatch",
     "VideoSource",
     "gap",
@@ -45,5 +51,6 @@ __all__ = [
     "random_drop",
     "save_videos",
     "split_videos",
+    "synthetic_clip",
     "tail",
 ]

@@ -10,7 +10,7 @@ from videos.batch import VideoBatch
 from videos.clips import frames_at
 from videos.surveillance import Surveillance
 
-_BOX, _WINDOW = "#E69F00", MISSING
+_BOX, _WINDOW = "#56B4E9", MISSING
 _ROWS = ("frame", "foreground", "resized", "window")
 
 
@@ -46,9 +46,9 @@ def draw_clip(source: Surveillance, videos: VideoBatch, index: int = 0, *, title
     times = torch.searchsorted(foreground.numbers, torch.tensor(numbers)).tolist()
     size, columns = videos.frames.shape[-1], len(times)
     height, width = foreground.light.shape[1:]
-    tall = 1.9 * (foreground.clip_size[1] / foreground.clip_size[0] + 2 * height / width + 1)
-    figure = new_figure(1.9 * columns + 0.5, tall + 0.75 + 0.3 * bool(title))
-    panels = figure.subplots(len(_ROWS), columns, squeeze=False)
+    heights = [foreground.clip_size[1] / foreground.clip_size[0], height / width, height / width, 1.0]
+    figure = new_figure(1.9 * columns + 0.5, 1.9 * sum(heights) + 0.75 + 0.3 * bool(title))
+    panels = figure.subplots(len(_ROWS), columns, squeeze=False, height_ratios=heights)
     for axes in panels.flat:
         axes.set_xticks([])
         axes.set_yticks([])
@@ -64,15 +64,15 @@ def draw_clip(source: Surveillance, videos: VideoBatch, index: int = 0, *, title
         resized.imshow(foreground.light[time].numpy(), cmap="gray", vmin=0, vmax=255)
         for number in range(1, int(components.max()) + 1):
             rows, places = (components == number).nonzero().unbind(-1)
-            low, high = (int(places.min()), int(rows.min())), (int(places.max()), int(rows.max()))
-            _outline(resized, low[0] - 0.5, low[1] - 0.5, high[0] - low[0] + 1, high[1] - low[1] + 1, _BOX)
+            left, top = float(places.min()) - 0.5, float(rows.min()) - 0.5
+            _outline(resized, left, top, float(places.max()) + 0.5 - left, float(rows.max()) + 0.5 - top, _BOX)
         _, _, left, top = place[column]
-        _outline(resized, left - 0.5, top - 0.5, size, size, _WINDOW)
+        _outline(resized, left - 0.5, top - 0.5, float(size), float(size), _WINDOW)
         window.imshow(videos.frames[index, column, 0].cpu().numpy(), cmap="gray", vmin=0, vmax=1)
         present = presence[index, column].nonzero()[:, 0].tolist()
         for slot in present:
-            (x, y), (wide, high_box) = positions[index, column, slot].tolist(), box_sizes[index, column, slot].tolist()
-            _outline(window, x - wide / 2, y - high_box / 2, wide, high_box, _BOX)
+            (x, y), (wide, tall) = positions[index, column, slot].tolist(), box_sizes[index, column, slot].tolist()
+            _outline(window, x - wide / 2, y - tall / 2, wide, tall, _BOX)
         window.set_title(str(len(present)), fontsize=SMALL)
     if title:
         figure.suptitle(title, fontsize=LARGE, x=0.01, ha="left")

@@ -1,0 +1,262 @@
+"""What moves in a clip of a static camera: cut out of its background, made small, its parts numbered."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int16, Int64, UInt8
+from torch import Tensor
+
+from videos.clips import Clip, frame_rate, opencv, read_frames
+
+_log = logging.getLogger(__name__)
+
+_FOREGROUND = 255  # what MOG2 calls moving; a shadow is 127
+_CONNECTIVITY = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Foreground:
+    """What moves in a clip, on black.
+
+    Attributes:
+        light: uint8 (time, height, width), inverted grey value where something moves, 0 elsewhere.
+        components: int16 (time, height, width), number of the connected component that a pixel belongs to, 0 = none.
+            In each frame they are numbered 1, 2, ... from left to right by the middle of their boxes: numbers are no
+            identities.
+        numbers: int64 (time,), which frame of the clip each one is; the clip's first has number 0.
+        clip_size: width and height of the clip's own frames, pixels.
+    """
+
+    light: UInt8[Tensor, "time height width"]
+    components: Int16[Tensor, "time height width"]
+    numbers: Int64[Tensor, " time"]
+    clip_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BackgroundSubtraction:
+    """Subtract the background of a static camera, as Kosiorek et al. (2018), section 4.2, did with DukeMTMC.
+
+    Every frame of the clip, at its own rate, goes through an adaptive mixture of Gaussians per pixel (Zivkovic 2004;
+    OpenCV's MOG2). Of every s-th frame I after the warm-up, s = max(1, round(clip rate / frames_per_second)), let M be
+    the pixels that the mixture calls moving and not shadow, opened and closed with ellipses. Then
+
+        light      = grey(resize(M (255 - I)))                       resize: mean over the area of a pixel
+        components = connected components of resize(M) >= coverage   of at least `least_area` pixels
+
+    and light further than one pixel from these components is set to 0. Inversion makes dark clothes bright on black,
+    as a decoder that adds objects up needs them.
+
+    The paper inverts before it subtracts. The mixture calls the same pixels moving either way, but it knows a shadow by
+    being darker than the background: with inverted frames every shadow stays in. So the mixture is shown the frames as
+    they are, and only the light is inverted.
+
+    Args:
+        warm_up: frames of the clip from which the background is learnt and nothing else.
+        frames_per_second: rate that is aimed at.
+        stride: s; None = from the clip's rate, and 1 for frames in memory, which have none.
+        invert: whether light is inverted; False for bright objects before a dark background.
+        history: time constant of the mixture's memory, frames of the clip.
+        variance_threshold: squared distance from a Gaussian, in variances, up to which a pixel belongs to it.
+        background_ratio: share of the memory that the background needs; whatever stands still for
+            -history log(background_ratio) frames becomes part of it.
+        shadow_threshold: how dark a shadow may be, relative to the background; 1 = there are no shadows.
+        opening: diameter of the ellipse that opens the mask (removes specks), pixels of the clip; 1 = none.
+        closing: diameter of the ellipse that closes it (fills holes), pixels of the clip; 1 = none.
+        width: of the resized frames, pixels.
+        height: of the resized frames, pixels.
+        coverage: share of a resized pixel that moves, for it to belong to a component.
+        least_area: of a component, resized pixels; smaller ones are noise.
+
+    Raises:
+        ValueError: if a setting is out of its range.
+    """
+
+    # MOG2's n-th frame has weight 1 / (2 n) until that is 1 / history, so it learns fast at first. In OpenCV's sample
+    # clip of pedestrians (795 frames, 10 a second) the ghosts of those who stood in the first frames are gone after
+    # 150 to 200 frames; a whole history of 500 would throw two thirds of that clip away.
+    warm_up: int = 200
+    frames_per_second: float = 6.0
+    stride: int | None = None
+    invert: bool = True
+    history: int = 500
+    # OpenCV's own are 16 and 0.9: more flicker of grass, and whoever stands still vanishes after 5 s instead of 18 s.
+    variance_threshold: float = 25.0
+    background_ratio: float = 0.7
+    shadow_threshold: float = 0.5
+    opening: int = 3
+    closing: int = 5
+    width: int = 240
+    height: int = 175
+    coverage: float = 0.5
+    least_area: int = 30
+
+    def __post_init__(self) -> None:
+        for name in ("frames_per_second", "history", "variance_threshold", "opening", "closing", "width", "height"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        for name in ("background_ratio", "shadow_threshold", "coverage"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share in (0, 1], got {getattr(self, name)}")
+        if self.warm_up < 0:
+            raise ValueError(f"warm_up: expected at least 0 frames, got {self.warm_up}")
+        if self.least_area < 1:
+            raise ValueError(f"least_area: expected at least 1 pixel, got {self.least_area}")
+        if self.stride is not None and self.stride < 1:
+            raise ValueError(f"stride: expected at least 1 frame, or None, got {self.stride}")
+
+    def extract(self, clip: Clip) -> Foreground:
+        """Cut out what moves.
+
+        Args:
+            clip: a video file, or frames in memory, uint8 (time, height, width, 3), red-green-blue.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the clip cannot be read, is not longer than the warm-up, or a file does not say its rate.
+            ImportError: without OpenCV, which the extra `video` installs.
+        """
+        cv2 = opencv()
+        stride = self._stride_of(clip)
+        mixture = cv2.createBackgroundSubtractorMOG2(self.history, self.variance_threshold, True)
+        mixture.setBackgroundRatio(self.background_ratio)
+        mixture.setShadowThreshold(self.shadow_threshold)
+        opening, closing = (
+            cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
+            for diameter in (self.opening, self.closing)
+        )
+        lights, components, numbers, clip_size, length = [], [], [], (0, 0), 0
+        for frame in read_frames(clip):
+            number, length = length, length + 1
+            clip_size = (frame.shape[1], frame.shape[0])
+            mask = np.where(mixture.apply(frame) == _FOREGROUND, np.uint8(255), np.uint8(0))
+            if number < self.warm_up or (number - self.warm_up) % stride:
+                continue
+            mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, opening), cv2.MORPH_CLOSE, closing)
+            light, parts = self._reduce(255 - frame if self.invert else frame, mask)
+            lights.append(torch.from_numpy(light))
+            components.append(torch.from_numpy(parts))
+            numbers.append(number)
+        if not numbers:
+            raise ValueError(
+                f"warm_up: expected fewer frames than the clip has = {length}, got {self.warm_up}; "
+                "learn the background from fewer frames, or take a longer clip"
+            )
+        return Foreground(torch.stack(lights), torch.stack(components), torch.tensor(numbers), clip_size)
+
+    def _stride_of(self, clip: Clip) -> int:
+        if self.stride is not None:
+            return self.stride
+        if not isinstance(clip, (str, os.PathLike)):
+            return 1
+        rate = frame_rate(clip)
+        if rate is None:
+            raise ValueError(
+                f"stride: expected a number of frames for a file that does not say its rate, {clip}, got None"
+            )
+        return max(1, round(rate / self.frames_per_second))
+
+    def _reduce(self, frame: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Light and numbered components, both (height, width), of one frame and its mask."""
+        cv2 = opencv()
+        size = (self.width, self.height)
+        cut_out = cv2.bitwise_and(frame, frame, mask=mask)
+        light = cv2.cvtColor(cv2.resize(cut_out, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        moving = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) >= 255 * self.coverage
+        _, labels, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8), connectivity=_CONNECTIVITY)
+        large = np.flatnonzero(boxes[:, cv2.CC_STAT_AREA] >= self.least_area)
+        large = large[large > 0]  # 0 is the background
+        doubled_middle = 2 * boxes[large, cv2.CC_STAT_LEFT] + boxes[large, cv2.CC_STAT_WIDTH]
+        order = large[np.lexsort((boxes[large, cv2.CC_STAT_TOP], doubled_middle))]
+        renumbered = np.zeros(len(boxes), dtype=np.int16)
+        renumbered[order] = np.arange(1, len(order) + 1)
+        parts = renumbered[labels]
+        # One pixel more than the components: their rims, of less than `coverage`, are theirs as well.
+        near = cv2.dilate((parts > 0).astype(np.uint8), np.ones((3, 3), dtype=np.uint8))
+        return light * near, parts
+
+
+def load_foreground(
+    clip: Clip, subtraction: BackgroundSubtraction, cache: str | os.PathLike[str] | None = None
+) -> Foreground:
+    """`subtraction.extract(clip)`, done once per process, or once for all with a folder to keep it in.
+
+    A file that has changed (in its time or length) and frames with other pixels are other clips.
+
+    Args:
+        clip: as for `extract`.
+        subtraction: settings; others give another foreground.
+        cache: folder for .npz files, made if need be; None = in memory only. A damaged file is made again.
+
+    Raises:
+        FileNotFoundError: if there is no such clip.
+        ValueError: as for `extract`.
+    """
+    return _load(_identified(clip), subtraction, None if cache is None else Path(cache))
+
+
+@dataclass(frozen=True)
+class _Identified:
+    """A clip that is equal to another if its fingerprint is."""
+
+    fingerprint: str
+    clip: Clip = field(compare=False)
+
+
+def _identified(clip: Clip) -> _Identified:
+    if not isinstance(clip, (str, os.PathLike)):
+        array = np.ascontiguousarray(np.asarray(clip))
+        digest = hashlib.sha256(repr((array.shape, array.dtype.str)).encode())
+        digest.update(array.data)
+        return _Identified(digest.hexdigest(), clip)
+    path = Path(clip)
+    if not path.is_file():
+        raise FileNotFoundError(f"clip: expected a video file, got {path}, which is no file; check the folder")
+    status = path.stat()
+    return _Identified(f"{path.resolve()} {status.st_mtime_ns} {status.st_size}", path)
+
+
+@lru_cache(maxsize=8)
+def _load(source: _Identified, subtraction: BackgroundSubtraction, folder: Path | None) -> Foreground:
+    if folder is None:
+        return subtraction.extract(source.clip)
+    name = f"{source.fingerprint} {subtraction!r} OpenCV {opencv().__version__}"
+    path = folder / f"foreground-{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
+    if path.is_file():
+        try:
+            return _read(path)
+        except Exception as error:  # numpy's parser fails in many ways on damaged bytes
+            _log.warning("%s cannot be read (%s): the background is subtracted again", path, error)
+    foreground = subtraction.extract(source.clip)
+    _write(path, foreground)
+    return foreground
+
+
+def _read(path: Path) -> Foreground:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        width, height = arrays["clip_size"].tolist()
+        light, components, numbers = (torch.from_numpy(arrays[name]) for name in ("light", "components", "numbers"))
+        return Foreground(light, components, numbers, (width, height))
+
+
+def _write(path: Path, foreground: Foreground) -> None:
+    """Write a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with beside.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            light=foreground.light.numpy(),
+            components=foreground.components.numpy(),
+            numbers=foreground.numbers.numpy(),
+            clip_size=np.array(foreground.clip_size),
+        )
+    os.replace(beside, path)
