@@ -2,6 +2,7 @@
 
 from guides.check import GuideCheck, GuideMismatchError, check_guide
 from guides.describe import describe_sites
+from guides.discovery_propagation import DiscoveryPropagationGuide
 from guides.encoders import FrameEncoder
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.glimpse_attention import GlimpseAttentionGuide
@@ -15,6 +16,7 @@ from guides.recurrent_states import RecurrentStateGuide
 from guides.site_table import SiteTable
 
 __all__ = [
+    "DiscoveryPropagationGuide",
     "FrameEncoder",
     "FrameGaussianGuide",
     "GlimpseAttentionGuide",

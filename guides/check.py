@@ -321,8 +321,11 @@ def _compare_scored_entries(
     """Entries of a draw that the guide scores and the model leaves out, as it may where frames are missing.
 
     Their entropy would lift the bound above the log evidence. No density on the reals is flat where it is drawn from,
-    so an entry of zero gradient under the model is one that it does not score.
+    so an entry of zero gradient under the model is one that it does not score. A guide that takes densities back by
+    `pyro.factor` is passed over: what it scores in all is not to be told from its sites one by one.
     """
+    if any(type(node["fn"]).__name__ == "Unit" for node in sample_sites(posterior).values()):
+        return
     nodes = {name: node for name, node in sample_sites(posterior).items() if name in wanted}
     values = {name: node["value"].detach() for name, node in nodes.items()}
     leaves = {name: value.clone().requires_grad_() for name, value in values.items() if wanted[name].support == "real"}

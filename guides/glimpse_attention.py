@@ -16,6 +16,8 @@ from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpses import Windows, read_glimpses
 from pyro_models.components.initial_weights import glorot
+from pyro_models.components.layout import concatenate
+from pyro_models.components.scales import scale_of
 
 
 class GlimpseAttentionGuide(PyroModule):
@@ -155,7 +157,7 @@ class GlimpseAttentionGuide(PyroModule):
         memory = baseline_memory = None
         values = {}
         for index in range(1, model.num_slots + 1):
-            inputs = _concatenate(features, alive[..., None], alive[..., None] * where, alive[..., None] * what)
+            inputs = concatenate(features, alive[..., None], alive[..., None] * where, alive[..., None] * what)
             memory = _recur(self.recurrence, inputs, memory)
             infer: Any = {"enumerate": "parallel"} if self.enumerate_presence else {}
             if self.baseline_recurrence is not None and self.baseline_value is not None:
@@ -180,13 +182,7 @@ class GlimpseAttentionGuide(PyroModule):
 
 def _gaussian(mean: Float[Tensor, "*batch event"], scale: Float[Tensor, "*batch event"]) -> dist.Independent:
     """A diagonal Gaussian from means and raw scales, whose standard deviations stay above 0.01."""
-    return dist.Normal(mean, nn.functional.softplus(scale) + 0.01).to_event(1)
-
-
-def _concatenate(*values: Tensor) -> Tensor:
-    """Along the last dim, batch dims broadcast."""
-    batch = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
-    return torch.cat([value.expand(*batch, value.shape[-1]) for value in values], -1)
+    return dist.Normal(mean, scale_of(scale)).to_event(1)
 
 
 def _recur(cell: nn.LSTMCell, inputs: Tensor, memory: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:

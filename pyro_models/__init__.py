@@ -7,6 +7,7 @@ from pyro_models.dynamics_from_pixels import DynamicsFromPixels
 from pyro_models.encoder_decoder_lstm import EncoderDecoderLSTM
 from pyro_models.kalman_vae import KalmanVAE
 from pyro_models.recurrent_codes import RecurrentCodes
+from pyro_models.sqair import SequentialAttendInferRepeat
 
 __all__ = [
     "AttendInferRepeat",
@@ -16,4 +17,5 @@ __all__ = [
     "EncoderDecoderLSTM",
     "KalmanVAE",
     "RecurrentCodes",
+    "SequentialAttendInferRepeat",
 ]

@@ -39,7 +39,7 @@ RESAMPLING: dict[str, Callable[[Tensor], Ancestors]] = {"systematic": systematic
 
 
 def select_particles(state: Any, ancestors: Ancestors, batch_dims: int) -> Any:
-    """The states of the ancestors: tensors (particles, ..., sequences, ...), alone or in tuples and dicts.
+    """The states of the ancestors: tensors (particles, ..., sequences, ...), alone or in (named) tuples and dicts.
 
     Args:
         state: what a step handed on; None stays None.
@@ -54,7 +54,8 @@ def select_particles(state: Any, ancestors: Ancestors, batch_dims: int) -> Any:
     if isinstance(state, dict):
         return {name: select_particles(value, ancestors, batch_dims) for name, value in state.items()}
     if isinstance(state, (tuple, list)):
-        return tuple(select_particles(value, ancestors, batch_dims) for value in state)
+        parts = (select_particles(value, ancestors, batch_dims) for value in state)
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
     num_particles, num_sequences = ancestors.shape
     shape = tuple(state.shape)
     if len(shape) < batch_dims or shape[0] not in (1, num_particles) or shape[batch_dims - 1] != num_sequences:

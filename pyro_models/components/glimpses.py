@@ -82,12 +82,49 @@ def paste_glimpses(
         windows: where they go.
         size: height and width of an image, pixels.
     """
-    height, width = glimpses.shape[-2:]
+    columns, rows = _inverse_interpolations(windows, glimpses.shape[-2:], size)
+    return rows @ glimpses @ columns.mT
+
+
+def paste_and_add(
+    glimpses: Float[Tensor, "... objects glimpse_height glimpse_width"], windows: Windows, size: tuple[int, int]
+) -> Float[Tensor, "... height width"]:
+    """The sum over objects of `paste_glimpses`, without a picture for each.
+
+    Args:
+        glimpses: one for each window.
+        windows: where they go, (..., objects).
+        size: height and width of an image, pixels.
+    """
+    columns, rows = _inverse_interpolations(windows, glimpses.shape[-2:], size)
+    placed = (glimpses @ columns.mT).flatten(-3, -2)
+    return rows.transpose(-3, -2).flatten(-2) @ placed
+
+
+def cover(
+    weights: Float[Tensor, "... objects"], windows: Windows, glimpse_size: tuple[int, int], size: tuple[int, int]
+) -> Float[Tensor, "... height width"]:
+    """`paste_and_add` of glimpses that are the same everywhere: for weights of one, how many windows a pixel lies in.
+
+    Args:
+        weights: of the objects.
+        windows: theirs.
+        glimpse_size: height and width of a glimpse, pixels.
+        size: height and width of an image, pixels.
+    """
+    columns, rows = _inverse_interpolations(windows, glimpse_size, size)
+    return rows.sum(-1).mT @ (weights.unsqueeze(-1) * columns.sum(-1))
+
+
+def _inverse_interpolations(
+    windows: Windows, glimpse_size: tuple[int, int], size: tuple[int, int]
+) -> tuple[Float[Tensor, "... width glimpse_width"], Float[Tensor, "... height glimpse_height"]]:
+    """Weights of a glimpse's columns and rows in those of an image."""
     scale = windows.scale.clamp(min=SMALLEST_SCALE)
     inverse = Windows(1 / scale, -windows.shift / scale)
-    columns = _interpolation(inverse.scale[..., 0], inverse.shift[..., 0], size[1], width)
-    rows = _interpolation(inverse.scale[..., 1], inverse.shift[..., 1], size[0], height)
-    return rows @ glimpses @ columns.mT
+    columns = _interpolation(inverse.scale[..., 0], inverse.shift[..., 0], size[1], glimpse_size[1])
+    rows = _interpolation(inverse.scale[..., 1], inverse.shift[..., 1], size[0], glimpse_size[0])
+    return columns, rows
 
 
 def _interpolation(

@@ -35,3 +35,9 @@ def merge_particles(value: Tensor, event_dims: int) -> Tensor:
 def to_time_plate(value: Tensor, event_dims: int) -> Tensor:
     """Put time into its plate: (*particles, sequences, time, *event) -> (*particles, time, sequences, *event)."""
     return torch.transpose(value, -event_dims - 1, -event_dims - 2)
+
+
+def concatenate(*values: Tensor) -> Tensor:
+    """Vectors (*batch, feature) side by side; batch dims broadcast."""
+    batch = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
+    return torch.cat([value.expand(*batch, value.shape[-1]) for value in values], -1)

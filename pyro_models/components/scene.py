@@ -17,6 +17,8 @@ class Scene:
         box_sizes: (..., objects, 2), width and height of the objects' boxes, pixels.
         masks: (..., objects, height, width), how far a pixel belongs to an object.
         appearance: (..., objects, feature), codes of what objects look like.
+        identities: (..., objects), whole numbers that stay with an object from frame to frame; -1 without one. None if
+            objects are told apart by their place among the slots, or not at all.
     """
 
     presence: Tensor | None = None
@@ -24,6 +26,7 @@ class Scene:
     box_sizes: Tensor | None = None
     masks: Tensor | None = None
     appearance: Tensor | None = None
+    identities: Tensor | None = None
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from torch import Tensor
 import guides
 import pyro_models
 from guides import (
+    DiscoveryPropagationGuide,
     FrameGaussianGuide,
     GlimpseAttentionGuide,
     KalmanGuide,
@@ -33,9 +34,11 @@ from pyro_models import (
     EncoderDecoderLSTM,
     KalmanVAE,
     RecurrentCodes,
+    SequentialAttendInferRepeat,
 )
 from pyro_models.components.ballistic_mixture import IndependentPositions
 from pyro_models.components.code_predictors import BidirectionalPredictor
+from pyro_models.components.glimpse_networks import GlimpseNetworks
 from pyro_models.components.object_renderers import GlyphRenderer, RecurrentRenderer
 
 FRAME_SHAPE = (1, 8, 8)
@@ -76,6 +79,20 @@ class GuideCase:
 
 _PIXELS = partial(EncoderDecoderLSTM, FRAME_SHAPE, state_dim=11, code_dim=6, hidden=(9,))
 _KALMAN = partial(KalmanVAE, FRAME_SHAPE, code_dim=2, state_dim=4, num_components=3, decoder="mlp")
+
+
+_FOLLOWED = partial(
+    SequentialAttendInferRepeat,
+    FRAME_SHAPE,
+    num_slots=2,
+    what_dim=3,
+    glimpse_size=(4, 4),
+    networks=GlimpseNetworks(units=7),
+    units=8,
+    where_mean=(-0.5, -0.5, 0.0, 0.0),
+    propagation_offset=1.0,  # so that objects come and go within a few frames
+    later_offset=0.0,
+)
 
 
 def _bidirectional() -> RecurrentCodes:
@@ -120,6 +137,8 @@ MODELS: dict[str, ModelCase] = {
     "DynamicsFromPixels": ModelCase(_balls, CONTROL),
     "DynamicsFromPixels, states drawn": ModelCase(partial(_balls, marginalize=False), CONTROL),
     "DynamicsFromPixels, glyphs without dynamics": ModelCase(_pasted_balls, CONTROL),
+    "SequentialAttendInferRepeat": ModelCase(_FOLLOWED),
+    "SequentialAttendInferRepeat, plain": ModelCase(partial(_FOLLOWED, chained=False, residual=True, mean_image=False)),
     "EncoderDecoderLSTM": ModelCase(_PIXELS, has_latents=False),
     "EncoderDecoderLSTM, controls": ModelCase(partial(_PIXELS, control_dim=CONTROL), CONTROL, has_latents=False),
 }
@@ -158,6 +177,13 @@ GUIDES: dict[str, GuideCase] = {
     "ObjectStatesGuide": GuideCase("DynamicsFromPixels, states drawn", partial(ObjectStatesGuide, state_dim=7)),
     "ObjectStatesGuide, learned": GuideCase(
         "DynamicsFromPixels, states drawn", partial(ObjectStatesGuide, state_dim=7, posterior="learned")
+    ),
+    "DiscoveryPropagationGuide": GuideCase(
+        "SequentialAttendInferRepeat", partial(DiscoveryPropagationGuide, correlated=True, propagation_bias=1.0)
+    ),
+    "DiscoveryPropagationGuide, presence first": GuideCase(
+        "SequentialAttendInferRepeat, plain",
+        partial(DiscoveryPropagationGuide, order="first", masked=False, propagation_bias=1.0),
     ),
     "NoLatentsGuide": GuideCase("EncoderDecoderLSTM", NoLatentsGuide),
     "NoLatentsGuide, controls": GuideCase("EncoderDecoderLSTM, controls", NoLatentsGuide),

@@ -194,7 +194,10 @@ def test_its_prior_can_be_drawn_from(name):
     assert videos.frames.isfinite().all()
     assert not torch.equal(videos.frames[0], videos.frames[1])
     other = queries.generate(model, SEQUENCES, TIME, controls=controls, seed=1)
-    assert all(not torch.equal(value, other.latents[site]) for site, value in videos.latents.items())
+    # presences may be the same by chance
+    latents = {site: value for site, value in videos.latents.items() if not ((value == 0) | (value == 1)).all()}
+    assert bool(latents) == case.has_latents
+    assert all(not torch.equal(value, other.latents[site]) for site, value in latents.items())
 
 
 @members

@@ -7,6 +7,7 @@ from guides import NoLatentsGuide, ObjectFilterGuide, ObjectPotentialsGuide
 from inference.ballistic_oracle import oracle_law, oracle_positions
 from inference.trajectory_scores import score_trajectories
 from pyro_models import DynamicsFromPixels, EncoderDecoderLSTM
+from pyro_models.components.covariances import STRIDE
 from pyro_models.components.object_renderers import LOGIT_UNIT, GlyphRenderer
 from videos import Cannonballs, VideoBatch
 from videos.missing import gap, tail
@@ -80,7 +81,7 @@ def pasted():
         model.prior.initial_mean.copy_(mean.flatten(1))
         for covariance, variance in (("emission_covariance", 0.0065), ("transition_covariance", 1e-7)):
             raw = torch.full((), variance).sqrt() - 1e-4
-            getattr(model.prior, covariance).raw_scale.fill_(torch.expm1(raw).log())
+            getattr(model.prior, covariance).raw_scale.fill_(torch.expm1(raw).log() / STRIDE)
     return simulator, model
 
 

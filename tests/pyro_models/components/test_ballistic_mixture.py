@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyro_models.components.ballistic_mixture import BallisticMixture, IndependentPositions
-from pyro_models.components.covariances import LearnedCovariance
+from pyro_models.components.covariances import STRIDE, LearnedCovariance
 from tests.oracles.monte_carlo import assert_mean_within
 
 F64 = torch.float64
@@ -60,7 +60,7 @@ def mapped_covariance(covariance, matrix):
     diagonal = factor.diagonal(dim1=-2, dim2=-1) - 1e-4
     rows, columns = torch.tril_indices(factor.shape[-1], factor.shape[-1], -1)
     with torch.no_grad():
-        other.raw_scale.copy_(torch.expm1(diagonal).log())
+        other.raw_scale.copy_(torch.expm1(diagonal).log() / STRIDE)
         other.lower.copy_(factor[..., rows, columns])
     return other
 

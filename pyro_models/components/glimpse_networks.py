@@ -1,0 +1,166 @@
+"""Networks between images or glimpses and codes, in two kinds: "mlp" and "conv" (Kosiorek et al. 2018, appendix D)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pyro_models.components.frame_networks import mlp
+from pyro_models.components.initial_weights import glorot
+
+KINDS = ("mlp", "conv")
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class GlimpseNetworks:
+    """Sizes of all networks that look at pixels or draw them.
+
+    Attributes:
+        kind: "mlp": fully connected; "conv": one stack of convolutions for images and glimpses alike, with a layer of
+            its own after it for each, and sub-pixel convolutions back to glimpses.
+        units: of every fully connected layer.
+        channels: of the convolutions that read.
+        strides: theirs.
+        decoder_units: of the fully connected layers before the convolutions that draw; the last one's output is taken
+            as a small image.
+        decoder_channels: of the convolutions that draw.
+        decoder_strides: how often each doubles (2) the sides of its image or not (1).
+    """
+
+    kind: str = "mlp"
+    units: int = 256
+    channels: tuple[int, ...] = (16, 32, 32, 64)
+    strides: tuple[int, ...] = (2, 2, 1, 1)
+    decoder_units: int = 256
+    decoder_channels: tuple[int, ...] = (32, 32, 64, 64)
+    decoder_strides: tuple[int, ...] = (1, 2, 2)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
+
+    def encoders(self, *sizes: Size) -> list[nn.Module]:
+        """Encoders (*batch, height, width) -> (*batch, units) of one-channel images of these sizes.
+
+        With convolutions they share them.
+        """
+        if self.kind == "mlp":
+            return [MLPGlimpseEncoder(size, (self.units, self.units)) for size in sizes]
+        shared = _convolutions(self.channels, self.strides)
+        return [ConvGlimpseEncoder(size, shared, self.channels[-1], self.strides, self.units) for size in sizes]
+
+    def decoder(self, code_dim: int, size: Size) -> nn.Module:
+        """A decoder (*batch, code) -> (*batch, height, width), unbounded."""
+        if self.kind == "mlp":
+            return MLPGlimpseDecoder(code_dim, size, (self.units, self.units))
+        return ConvGlimpseDecoder(code_dim, size, self.decoder_units, self.decoder_channels, self.decoder_strides)
+
+
+class MLPGlimpseEncoder(nn.Module):
+    """Fully connected layers with ELU after each.
+
+    Args:
+        size: height and width of an image.
+        hidden: units of each layer.
+    """
+
+    def __init__(self, size: Size, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = mlp(prod(size), hidden, activation=nn.ELU)
+
+    def forward(self, images: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch feature"]:
+        """Features of images."""
+        return self.layers(images.flatten(-2))
+
+
+class MLPGlimpseDecoder(nn.Module):
+    """Fully connected layers with ELU between them.
+
+    Args:
+        code_dim: size of a code.
+        size: height and width of a glimpse.
+        hidden: units of each hidden layer.
+    """
+
+    def __init__(self, code_dim: int, size: Size, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.size = size
+        self.layers = mlp(code_dim, hidden, prod(size), activation=nn.ELU)
+
+    def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch height width"]:
+        """Glimpses."""
+        return self.layers(codes).unflatten(-1, self.size)
+
+
+class ConvGlimpseEncoder(nn.Module):
+    """Convolutions, then one fully connected layer, ELU after each.
+
+    Args:
+        size: height and width of an image.
+        convolutions: shared with other encoders.
+        channels: of the last of them.
+        strides: theirs.
+        units: of the last layer.
+    """
+
+    def __init__(self, size: Size, convolutions: nn.Module, channels: int, strides: Sequence[int], units: int) -> None:
+        super().__init__()
+        height, width = size
+        for stride in strides:
+            height, width = -(-height // stride), -(-width // stride)
+        self.convolutions = convolutions
+        self.features = mlp(channels * height * width, (units,), activation=nn.ELU)
+
+    def forward(self, images: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch feature"]:
+        """Features of images."""
+        batch = images.shape[:-2]
+        maps = self.convolutions(images.reshape(-1, 1, *images.shape[-2:]))
+        return self.features(maps.flatten(1)).reshape(*batch, -1)
+
+
+class ConvGlimpseDecoder(nn.Module):
+    """Two fully connected layers to a small image, then sub-pixel convolutions (Shi et al. 2016), ELU after each.
+
+    Args:
+        code_dim: size of a code.
+        size: height and width of a glimpse.
+        units: of the first layer.
+        channels: of the small image, and of each convolution after it.
+        strides: of each convolution, 1 or the factor by which it enlarges its image.
+
+    Raises:
+        ValueError: if the strides do not divide the size, or there are not as many as channels after the first.
+    """
+
+    def __init__(self, code_dim: int, size: Size, units: int, channels: Sequence[int], strides: Sequence[int]) -> None:
+        super().__init__()
+        factor = prod(strides)
+        if len(channels) != len(strides) + 1 or size[0] % factor or size[1] % factor:
+            raise ValueError(
+                f"strides: expected one for each of the {len(channels) - 1} convolutions whose product divides the "
+                f"glimpse's sides {size}, got {tuple(strides)}"
+            )
+        self.seed_shape = (channels[0], size[0] // factor, size[1] // factor)
+        self.seed = mlp(code_dim, (units, prod(self.seed_shape)), activation=nn.ELU)
+        layers: list[nn.Module] = []
+        for before, after, stride in zip(channels, channels[1:], strides, strict=False):
+            layers += [nn.Conv2d(before, after * stride**2, 3, padding=1), nn.PixelShuffle(stride), nn.ELU()]
+        self.convolutions = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 3, padding=1)).apply(glorot)
+
+    def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch height width"]:
+        """Glimpses."""
+        images = self.seed(codes).reshape(-1, *self.seed_shape)
+        glimpses = self.convolutions(images)
+        return glimpses.reshape(*codes.shape[:-1], *glimpses.shape[-2:])
+
+
+def _convolutions(channels: Sequence[int], strides: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    before = 1
+    for after, stride in zip(channels, strides, strict=True):
+        layers += [nn.Conv2d(before, after, 3, stride=stride, padding=1), nn.ELU()]
+        before = after
+    return nn.Sequential(*layers).apply(glorot)
