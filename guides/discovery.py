@@ -57,9 +57,7 @@ class Discovery(nn.Module):
         self.state = nn.RNNCell(feature_dim + units + what_dim + where_dim + 1, units)
         self.where = mlp(units, (units, units), 2 * where_dim, nn.ELU)
         self.where_offset = nn.Parameter(torch.tensor(where_offset))
-        self.presence = mlp(units + (what_dim if order == "last" else 0), (units // 2,), 1, nn.ELU)
-        with torch.no_grad():
-            self.presence[-1].bias.fill_(presence_bias)
+        self.presence = mlp(units + (what_dim if order == "last" else 0), (units // 2,), 1, nn.ELU, presence_bias)
 
     def forward(
         self,

@@ -48,6 +48,7 @@ class DiscoveryPropagationGuide(StepwiseGuide):
     Args:
         model: the model served.
         order: whether the presence of an object is drawn "first" or "last", see `draw_object`.
+        glance_units: of the networks for first looks, see `Propagation`.
         masked: let propagation mask its glimpses.
         correlated: let the numbers of a followed window be correlated.
         propagation_bias: of the logit of going on, at the start.
@@ -65,6 +66,7 @@ class DiscoveryPropagationGuide(StepwiseGuide):
         model: SequentialAttendInferRepeat,
         *,
         order: str = "last",
+        glance_units: int = 128,
         masked: bool = True,
         correlated: bool = False,
         propagation_bias: float = 5.0,
@@ -83,6 +85,7 @@ class DiscoveryPropagationGuide(StepwiseGuide):
         self.propagation = Propagation(
             self.reader,
             *sizes,
+            glance_units=glance_units,
             order=order,
             masked=masked,
             correlated=correlated,

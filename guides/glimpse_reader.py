@@ -30,8 +30,8 @@ class GlimpseReader(nn.Module):
 
     def forward(
         self,
-        images: Float[Tensor, "*images height width"],
-        where: Float[Tensor, "*batch where"],
+        images: Float[Tensor, "*#batch height width"],
+        where: Float[Tensor, "*#batch where"],
         mask: Tensor | None = None,
     ) -> tuple[Float[Tensor, "*batch what"], Float[Tensor, "*batch what"]]:
         """Read images, which are broadcast, at windows.

@@ -42,7 +42,8 @@ class Propagation(nn.Module):
         num_slots: of the model.
         where_dim: size of a window.
         what_dim: size of an appearance.
-        units: of all networks.
+        units: of all networks but two.
+        glance_units: of those that say where the first look goes, and of the mask.
         order: of drawing, see `draw_object`; with "first", e_i stands in for what_i.
         masked: whether glimpses are masked.
         correlated: see above.
@@ -58,6 +59,7 @@ class Propagation(nn.Module):
         what_dim: int,
         units: int = 256,
         *,
+        glance_units: int = 128,
         order: str = "last",
         masked: bool = True,
         correlated: bool = False,
@@ -68,9 +70,9 @@ class Propagation(nn.Module):
         self.reader = reader
         self.num_slots = num_slots
         self.order = order
-        half = units // 2
-        self.proposal = mlp(units, (half,), where_dim, nn.ELU)
-        self.mask = mlp(units, (half,), reader.glimpse_size[0] * reader.glimpse_size[1], nn.ELU) if masked else None
+        pixels = reader.glimpse_size[0] * reader.glimpse_size[1]
+        self.proposal = mlp(units, (glance_units,), where_dim, nn.ELU)
+        self.mask = mlp(units, (glance_units,), pixels, nn.ELU, 1.0) if masked else None
         self.first_relation = nn.Parameter(torch.zeros(units))
         self.relation = nn.RNNCell(3 * what_dim + 2 * where_dim + 2 + units, units)
         self.where = mlp(2 * units + where_dim, (units, units), 2 * where_dim, nn.ELU)
@@ -80,12 +82,8 @@ class Propagation(nn.Module):
         self.memory = nn.GRUCell(units + where_dim + 2 * what_dim, units)
         self.temporal = nn.Linear(units, 2 * what_dim).apply(glorot)
         self.gates = nn.Linear(units, 3 * what_dim).apply(glorot)
-        self.presence = mlp(2 * units + what_dim, (half,), 1, nn.ELU)
-        with torch.no_grad():
-            self.gates.bias.fill_(1.0)
-            self.presence[-1].bias.fill_(presence_bias)
-            if self.mask is not None:
-                self.mask[-1].bias.fill_(1.0)
+        self.presence = mlp(2 * units + what_dim, (units // 2,), 1, nn.ELU, presence_bias)
+        nn.init.ones_(self.gates.bias)
 
     def forward(
         self,

@@ -63,6 +63,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
         glimpse_size: height and width of a patch, pixels.
         networks: that look at pixels and draw them.
         units: of the other networks.
+        context_units: of what chained windows depend on.
         where_mean: prior means of a new window: scales, x, y.
         chained: let new windows depend on one another; see `DiscoveryPrior`.
         residual: propagated means are changes; see `PropagationPrior`.
@@ -85,6 +86,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
         glimpse_size: tuple[int, int] = (20, 20),
         networks: GlimpseNetworks | None = None,
         units: int = 256,
+        context_units: int = 128,
         where_mean: tuple[float, float, float, float] = (-2.0, -2.0, 0.0, 0.0),
         chained: bool = True,
         residual: bool = False,
@@ -112,7 +114,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
         self.set_code = mlp(what_dim + self.where_dim, (units, units), activation=nn.ELU)
         self.propagation = PropagationPrior(self.where_dim, what_dim, units, propagation_offset, residual)
         self.discovery = DiscoveryPrior(
-            num_slots, where_mean, units, units=units // 2, chained=chained, later_offset=later_offset
+            num_slots, where_mean, units, units=context_units, chained=chained, later_offset=later_offset
         )
 
     @torch.no_grad()

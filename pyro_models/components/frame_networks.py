@@ -14,7 +14,11 @@ FrameShape = tuple[int, int, int]
 
 
 def mlp(
-    inputs: int, hidden: Sequence[int], outputs: int | None = None, activation: Callable[[], nn.Module] = nn.ReLU
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int | None = None,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+    output_bias: float = 0.0,
 ) -> nn.Sequential:
     """Fully connected layers with an activation after each hidden one, Glorot-uniform weights and zero biases.
 
@@ -23,6 +27,7 @@ def mlp(
         hidden: units of each hidden layer.
         outputs: size of a linear output layer, None = end with the last hidden layer.
         activation: class of the activation.
+        output_bias: biases of the output layer, in place of zeros.
     """
     layers: list[nn.Module] = []
     for units in hidden:
@@ -32,6 +37,8 @@ def mlp(
         layers.append(nn.Linear(inputs, outputs))
     network = nn.Sequential(*layers)
     network.apply(glorot)
+    if outputs is not None:
+        nn.init.constant_(layers[-1].get_parameter("bias"), output_bias)
     return network
 
 

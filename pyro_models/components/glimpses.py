@@ -82,7 +82,7 @@ def paste_glimpses(
         windows: where they go.
         size: height and width of an image, pixels.
     """
-    columns, rows = _inverse_interpolations(windows, glimpses.shape[-2:], size)
+    columns, rows = _inverse_interpolations(windows, (glimpses.shape[-2], glimpses.shape[-1]), size)
     return rows @ glimpses @ columns.mT
 
 
@@ -96,7 +96,7 @@ def paste_and_add(
         windows: where they go, (..., objects).
         size: height and width of an image, pixels.
     """
-    columns, rows = _inverse_interpolations(windows, glimpses.shape[-2:], size)
+    columns, rows = _inverse_interpolations(windows, (glimpses.shape[-2], glimpses.shape[-1]), size)
     placed = (glimpses @ columns.mT).flatten(-3, -2)
     return rows.transpose(-3, -2).flatten(-2) @ placed
 

@@ -89,6 +89,7 @@ _FOLLOWED = partial(
     glimpse_size=(4, 4),
     networks=GlimpseNetworks(units=7),
     units=8,
+    context_units=5,
     where_mean=(-0.5, -0.5, 0.0, 0.0),
     propagation_offset=1.0,  # so that objects come and go within a few frames
     later_offset=0.0,
