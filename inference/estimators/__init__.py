@@ -6,6 +6,7 @@ from inference.estimators.fivo import FIVO
 from inference.estimators.increments import increments
 from inference.estimators.iwae import IWAE
 from inference.estimators.multi_sample import MultiSampleELBO
+from inference.estimators.own_weight_vimco import OwnWeightVIMCO
 from inference.estimators.vimco import VIMCO
 from inference.estimators.wake_sleep import WakeSleep
 
@@ -17,4 +18,4 @@ ESTIMATORS = {
     "wake-sleep": WakeSleep,
 }
 
-__all__ = ["ESTIMATORS", "FIVO", "IWAE", "VIMCO", "MultiSampleELBO", "WakeSleep", "increments"]
+__all__ = ["ESTIMATORS", "FIVO", "IWAE", "VIMCO", "MultiSampleELBO", "OwnWeightVIMCO", "WakeSleep", "increments"]

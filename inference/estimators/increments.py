@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.estimators.traces import ImportanceTraces, sample_sites
+from inference.estimators.traces import ImportanceTraces, is_reparameterised, sample_sites
 
 TIME = "time"
 NUMBER = re.compile(r"_(\d+)(?:_\d+)*$")
@@ -29,24 +29,52 @@ def increments(traces: ImportanceTraces) -> Float[Tensor, "particles time sequen
         ValueError: if a site has neither plate nor number, such as a latent that is a whole path; names it. And if
             plates and numbers are not of the same steps.
     """
-    signed = [(1.0, site) for site in sample_sites(traces.model)]
-    signed += [(-1.0, site) for site in sample_sites(traces.guide)]
-    plated = [(sign, site, frame) for sign, site in signed if (frame := _time_plate(site)) is not None]
-    numbered = [(sign, site, _number(site)) for sign, site in signed if _time_plate(site) is None]
-    first = min((number for *_, number in numbered), default=0)
-    last = max((number for *_, number in numbered), default=0)
-    sizes = {int(frame.size) for *_, frame in plated} or {last - first + 1}
+    terms = [(site, site["log_prob"], True) for site in sample_sites(traces.model)]
+    terms += [(site, -site["log_prob"], True) for site in sample_sites(traces.guide)]
+    return _by_step(traces, terms, terms)
+
+
+def step_scores(traces: ImportanceTraces) -> Float[Tensor, "particles time sequences"]:
+    """What each time step adds to `log_scores()`, the log q of draws without gradient, in nats; see `increments`.
+
+    Args:
+        traces: draws of a guide and the model run against them.
+
+    Raises:
+        ValueError: as `increments`.
+    """
+    every = [(site, site["log_prob"], True) for site in sample_sites(traces.model)]
+    scored = [
+        (site, site["score_parts"].score_function, False)
+        for site in sample_sites(traces.guide)
+        if not is_reparameterised(site)
+    ]
+    return _by_step(traces, scored, every + scored)
+
+
+Term = tuple[Mapping[str, Any], Tensor, bool]
+"""A site, a number for each of its draws, and whether that carries the scale of subsampling."""
+
+
+def _by_step(traces: ImportanceTraces, terms: list[Term], every: list[Term]) -> Tensor:
+    """Sums of terms by step, (particles, time, sequences); `every` has all sites that tell how many steps there are."""
+    plates = [_time_plate(site) for site, *_ in every]
+    numbers = [_number(site) for (site, *_), plate in zip(every, plates, strict=True) if plate is None]
+    first, last = min(numbers, default=0), max(numbers, default=0)
+    sizes = {int(plate.size) for plate in plates if plate is not None} or {last - first + 1}
     size = max(sizes)
     if len(sizes) > 1 or last - first >= size:
-        found = ", ".join(sorted(site["name"] for _, site, _ in [*plated, *numbered]))
+        found = ", ".join(sorted({site["name"] for site, *_ in every}))
         raise ValueError(f"model: expected sites of the same steps, got plates {TIME!r} of {sorted(sizes)} and {found}")
     steps: list[list[Tensor]] = [[torch.zeros_like(traces.log_weights())] for _ in range(size)]
-    for sign, site, number in numbered:
-        steps[number - first].append(traces.per_sequence(site, sign * site["log_prob"]))
-    for sign, site, frame in plated:
+    for site, term, scaled in terms:
+        frame = _time_plate(site)
+        if frame is None:
+            steps[_number(site) - first].append(traces.per_sequence(site, term, scaled=scaled))
+            continue
         for index in range(size):
-            steps[index].append(traces.per_sequence(site, sign * site["log_prob"].narrow(frame.dim, index, 1)))
-    return torch.stack([torch.stack(terms).sum(0) for terms in steps], 1)
+            steps[index].append(traces.per_sequence(site, term.narrow(frame.dim, index, 1), scaled=scaled))
+    return torch.stack([torch.stack(parts).sum(0) for parts in steps], 1)
 
 
 def _time_plate(site: Mapping[str, Any]) -> Any:

@@ -4,12 +4,17 @@ Each mean is over independent draws, each in a batch of copies of the data; it h
 as keep the rate of false alarms of a whole comparison below 1e-6 (Bonferroni, tests/oracles/monte_carlo.py).
 """
 
+import itertools
+import math
+
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import RenyiELBO, TraceEnum_ELBO, TraceGraph_ELBO
 
 from inference import VIMCO, WakeSleep
+from inference.estimators import OwnWeightVIMCO
 from inference.estimators.multi_sample import MultiSampleELBO, log_mean_exp
 from inference.estimators.vimco import leave_one_out_bounds
 from tests.oracles.enumerable_presence import (
@@ -146,3 +151,51 @@ def test_one_particle_is_refused_where_it_learns_nothing(estimator):
     with pytest.raises(ValueError, match="num_particles: expected at least 2"):
         estimator(1).loss_and_grads(PresenceModel(), PresenceGuide("content first"), DATA)
     assert isinstance(estimator(1).loss(PresenceModel(), PresenceGuide("content first"), DATA), float)
+
+
+def test_one_choice_by_hand():
+    """sqair sheet, oracle 4: q = .3, log p(x, 0) = -1, log p(x, 1) = -.2; gradients in the logit of q."""
+    theta = torch.tensor(0.3, dtype=torch.float64).logit()
+
+    def model(x):
+        with pyro.plate("sequences", len(x), dim=-1):
+            bit = pyro.sample("bit", dist.Bernoulli(torch.full((len(x),), 0.5, dtype=torch.float64)))
+            pyro.factor("x", torch.where(bit > 0, -0.2, -1.0) + math.log(2))
+
+    for estimator, expected in (
+        (VIMCO, {2: 0.2552627, 3: 0.1914752, 5: 0.1204315}),
+        (OwnWeightVIMCO, {2: 0.2037518, 3: 0.1281525, 5: 0.0562493}),
+    ):
+        for num_particles, gradient in expected.items():
+            total = 0.0
+            for bits in itertools.product([0.0, 1.0], repeat=num_particles):
+                logit = theta.clone().requires_grad_()
+                drawn = torch.tensor(bits, dtype=torch.float64)[:, None]
+
+                def guide(x, logit=logit, drawn=drawn):
+                    with pyro.plate("sequences", len(x), dim=-1):
+                        pyro.sample("bit", Given(logit.expand(len(x)), drawn))
+
+                loss = estimator(num_particles).differentiable_loss(model, guide, torch.zeros(1))
+                (found,) = torch.autograd.grad(-loss, logit)
+                total += found * dist.Bernoulli(logits=theta).log_prob(drawn).sum().exp()
+            assert total.item() == pytest.approx(gradient, abs=1e-6)
+
+
+class Given(dist.Bernoulli):
+    """A Bernoulli law whose draws are known beforehand."""
+
+    def __init__(self, logits, drawn):
+        super().__init__(logits=logits)
+        self.drawn = drawn
+
+    def expand(self, batch_shape, _instance=None):
+        return Given(self.logits.expand(batch_shape), self.drawn)
+
+    def sample(self, sample_shape=()):
+        return self.drawn if self.batch_shape == self.drawn.shape else self.drawn[0].expand(self.batch_shape)
+
+
+def test_an_unknown_credit():
+    with pytest.raises(ValueError, match="credit: expected one of sequence, steps, got 'frames'"):
+        VIMCO(2, credit="frames")
