@@ -249,6 +249,8 @@ def _table(evaluation: Evaluation) -> str:
     ]
     if evaluation.counting is not None:
         lines.append(f"counting accuracy    {evaluation.counting:10.4f}")
+    if evaluation.tracking is not None:
+        lines.append(str(evaluation.tracking))
     for curve in evaluation.curves:
         levels = "  ".join(f"{level:g}: {error:.4f}" for level, error in zip(curve.levels, curve.errors, strict=True))
         lines.append(f"{curve.pattern:6} {curve.method:10}  {levels}")

@@ -20,6 +20,7 @@ from inference.queries import reconstruct
 from inference.recipe_runs import TrainedRun, with_tuples
 from inference.recipes.cannonballs import BallVideosRecipe
 from inference.runs import RunFolder
+from inference.tracking_summary import TrackingSummary, summarize_tracking
 from inference.trajectory_scores import TrajectoryScores, score_trajectories
 from pyro_models.components.scene import PlacesObjects
 from videos import VideoBatch
@@ -63,6 +64,7 @@ class Evaluation:
         curves: imputation errors, for models of binary frames.
         counting: share of frames whose number of objects is right, by what `reconstruct` gives (the likeliest objects);
             None without objects.
+        tracking: of models that name objects.
         trajectories: of videos of cannonballs, in place of `curves` and `position_r2`.
     """
 
@@ -73,6 +75,7 @@ class Evaluation:
     position_r2: Mapping[str, float]
     curves: tuple[ImputationCurve, ...]
     counting: float | None = None
+    tracking: TrackingSummary | None = None
     trajectories: TrajectoryScores | None = None
 
 
@@ -93,7 +96,10 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     curves = tuple(ImputationCurve(**with_tuples(curve)) for curve in record["curves"])
     scores = record.pop("trajectories", None)
     trajectories = None if scores is None else TrajectoryScores.from_record(scores)
-    return Evaluation(**{**record, "bounds": bounds, "curves": curves, "trajectories": trajectories})
+    tracked = record.pop("tracking", None)
+    tracking = None if tracked is None else TrackingSummary(**tracked)
+    parts = {"bounds": bounds, "curves": curves, "trajectories": trajectories, "tracking": tracking}
+    return Evaluation(**{**record, **parts})
 
 
 def run_evidence(
@@ -154,7 +160,8 @@ def evaluate(
         )
     methods = getattr(run.guide, "completion_methods", ())
     curves = []
-    if getattr(run.recipe, "likelihood", "bernoulli") == "bernoulli" and run.test.num_frames > 1:
+    binary = getattr(run.recipe, "likelihood", "bernoulli") == "bernoulli" and not isinstance(run.model, PlacesObjects)
+    if binary and run.test.num_frames > 1:
         for pattern in PATTERNS:
             for method in (*methods, "last frame"):
                 curve = imputation_curve(
@@ -177,6 +184,7 @@ def evaluate(
         position_r2=_position_r2(run),
         curves=tuple(curves),
         counting=counting(run.model, run.guide, run.test, seed=seed),
+        tracking=summarize_tracking(run.model, run.guide, run.test, seed=seed),
     )
 
 

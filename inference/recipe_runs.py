@@ -71,6 +71,7 @@ def train_recipe(
         recipe.training_source(splits.train),
         recipe.stages(),
         learning_rate=recipe.schedule(),
+        optimizer=recipe.optimizer(),
         run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(name, recipe), seed=recipe.seed)),
         validation=splits.validation,
         clip_norm=recipe.clip_norm,

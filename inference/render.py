@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 from inference.evaluation import read_evaluation
 from inference.imputation import Imputation
 from inference.pictures import (
+    animate_tracks,
     code_grid,
     draw_code_trajectories,
     draw_imputation_curves,
     draw_scenes,
     draw_shaded_videos,
     draw_strips,
+    draw_tracks,
     draw_weight_maps,
     draw_weights_at_codes,
     write_film,
@@ -33,6 +35,8 @@ from videos.missing import gap, tail
 
 NUM_SHOWN = 4  # sequences in a picture
 NUM_SCENES = 16  # in a picture of still scenes
+NUM_TRACKED = 8  # sequences in a picture of objects that are followed
+NUM_FOLLOWED = 3  # frames seen before their forecast
 NUM_FIRST = 4  # frames seen before the gap, and by the generation
 
 
@@ -50,6 +54,8 @@ def render(run: TrainedRun, folder: Path | None = None) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(run.model, PlacesObjects) and run.test.num_frames == 1:
         return _draw_objects(run, run.model, folder)
+    if isinstance(run.model, PlacesObjects):
+        return _draw_tracks(run, run.model, folder)
     videos = run.test.select(slice(0, NUM_SHOWN))
     size = (videos.num_sequences, videos.num_frames)
     observed = gap(*size, length=max(1, videos.num_frames - 2 * NUM_FIRST), start=NUM_FIRST).to(videos.frames.device)
@@ -90,6 +96,42 @@ def _draw_objects(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[P
         figure = draw_scenes(frames[:, 0, 0], expected[:, 0, 0], Scene(**fields), truth)
         written.append(_save(figure, folder / f"{name}.png"))
     return written
+
+
+def _draw_tracks(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[Path]:
+    """Objects that are followed through videos, forecasts from the first frames, and videos from the prior."""
+    videos = run.test.select(slice(0, NUM_TRACKED))
+    num_seen = max(1, min(NUM_FOLLOWED, videos.num_frames - 2))
+    beginning = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
+    drawn = generate(run.model, NUM_SHOWN, videos.num_frames, seed=0)
+    answers = {
+        "tracks": (None, reconstruct(run.model, run.guide, *videos.arguments, seed=0)),
+        "forecast": (beginning, impute(run.model, run.guide, *videos.with_observed(beginning).arguments, seed=0)),
+    }
+    presence = None if videos.presence is None else videos.presence.float()
+    truth = None if presence is None else Scene(presence, videos.positions, videos.box_sizes)
+    written = []
+    for name, (observed, answer) in answers.items():
+        scene = model.scene(answer.latents)
+        figure = draw_tracks(videos.frames, scene, truth, observed, answer.frames)
+        written.append(_save(figure, folder / f"{name}.png"))
+        for index in range(NUM_SHOWN):
+            film = animate_tracks(
+                folder / f"{name}-{index}.gif",
+                videos.frames[index],
+                _sequence(index, scene),
+                None if truth is None else _sequence(index, truth),
+                None if observed is None else observed[index],
+                answer.frames[index],
+            )
+            written.append(film)
+    written.append(_save(draw_tracks(drawn.frames, model.scene(drawn.latents)), folder / "generated.png"))
+    return written
+
+
+def _sequence(index: int, scene: Scene) -> Scene:
+    """One sequence of a scene."""
+    return Scene(**{name: value[index] for name, value in vars(scene).items() if value is not None})
 
 
 def _draw_codes(run: TrainedRun, videos: VideoBatch, answers: Mapping[str, Imputation], folder: Path) -> list[Path]:

@@ -5,9 +5,10 @@ from videos.batch import VideoBatch
 from videos.box_world import BoxWorld, GravityWorld, PolygonWorld, PongWorld
 from videos.cannonballs import Cannonballs
 from videos.clips import synthetic_clip
+from videos.digit_motions import DDPAEDigits, EllipticDigits, LinearDigits
 from videos.digits import Digits, load_digits
 from videos.files import load_videos, save_videos
-from videos.loaders import EndlessVideos, FixedVideos, Simulator, VideoSource, split_videos
+from videos.loaders import EndlessVideos, FixedVideos, GrowingVideos, Simulator, VideoSource, split_videos
 from videos.missing import MissingPattern, gap, random_drop, tail
 from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
@@ -18,6 +19,9 @@ SIMULATORS: dict[str, type[Simulator]] = {
     "box": BoxWorld,
     "box-gravity": GravityWorld,
     "cannonballs": Cannonballs,
+    "ddpae-mnist": DDPAEDigits,
+    "elliptic-mnist": EllipticDigits,
+    "linear-mnist": LinearDigits,
     "moving-mnist": MovingDigits,
     "multi-mnist": StillDigits,
     "pendulum": Pendulum,
@@ -30,11 +34,15 @@ __all__ = [
     "BackgroundSubtraction",
     "BoxWorld",
     "Cannonballs",
+    "DDPAEDigits",
     "Digits",
+    "EllipticDigits",
     "EndlessVideos",
     "FixedVideos",
     "Foreground",
     "GravityWorld",
+    "GrowingVideos",
+    "LinearDigits",
     "MissingPattern",
     "MovingDigits",
     "Pendulum",

@@ -94,6 +94,10 @@ class VideoBatch:
         """The sequences that `index` names (integers, a mask or a slice), in its order, with all their fields."""
         return VideoBatch(**{name: value[index] for name, value in self._present().items()})
 
+    def first_frames(self, num_frames: int) -> VideoBatch:
+        """The beginnings of all sequences, with all their fields; shorter videos stay as they are."""
+        return VideoBatch(**{name: value[:, :num_frames] for name, value in self._present().items()})
+
     def with_observed(self, observed: Tensor | None) -> VideoBatch:
         """The same videos with another mask of seen frames, bool (sequences, time), or None when all are seen."""
         return replace(self, observed=observed)

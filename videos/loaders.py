@@ -173,6 +173,38 @@ class EndlessVideos:
         return videos.with_observed(_both(videos.observed, seen))
 
 
+class GrowingVideos:
+    """The beginnings of another source's videos, longer and longer: a curriculum of lengths.
+
+    The batch of a step has the first `min_frames + step // every` frames of the source's, all of them in the end.
+
+    Args:
+        source: of whole videos.
+        min_frames: length at the start.
+        every: steps after which videos are one frame longer.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+
+    def __init__(self, source: VideoSource, min_frames: int, every: int) -> None:
+        for name, value in (("min_frames", min_frames), ("every", every)):
+            if value < 1:
+                raise ValueError(f"{name}: expected a positive number, got {value}")
+        self.source = source
+        self.min_frames = min_frames
+        self.every = every
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Batches in an epoch of the source."""
+        return self.source.steps_per_epoch
+
+    def batch(self, step: int) -> VideoBatch:
+        """The batch of a step, always the same one."""
+        return self.source.batch(step).first_frames(self.min_frames + step // self.every)
+
+
 def split_videos(videos: VideoBatch, fractions: Sequence[float], seed: int) -> tuple[VideoBatch, ...]:
     """Cut a set of videos into disjoint random parts, such as training, validation and test.
 

@@ -1,12 +1,15 @@
-"""Digits that lie or move on a black canvas: multi-MNIST and moving multi-MNIST."""
+"""Digits on a black canvas: what all simulators of moving digits share, and SQAIR's motion, moving multi-MNIST."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -18,58 +21,63 @@ CANDIDATES = (
 )
 
 
+class Motion(NamedTuple):
+    """Where digits are over time, whether they exist or not; x before y.
+
+    Attributes:
+        corner: (sequences, time, digits, 2), top left pixel of a digit's box.
+        velocity: (sequences, time, digits, 2), pixels per frame.
+        state: (sequences, time, digits, numbers), the motion's own state.
+    """
+
+    corner: Float[Tensor, "sequences time digits 2"]
+    velocity: Float[Tensor, "sequences time digits 2"]
+    state: Float[Tensor, "sequences time digits numbers"]
+
+
 @dataclass(frozen=True)
-class MovingDigits:
-    """Zero to a few digits under random accelerations (Kosiorek et al. 2018, section 4.1, as in their generator).
+class DigitScenes(ABC):
+    """What simulators of digits share: which digits there are, and what is kept of them. Motions are subclasses.
 
-    The number of digits is uniform on 0 ... max_digits and constant in time. In the first frame digits lie wholly
-    inside, at whole pixels, and their boxes do not overlap (the first such placement among 128 uniform ones, or, if
-    there is none, the first of all). Then, for the top left corner p of a digit's box, in pixels and frames,
+    The number of digits is uniform on min_digits ... max_digits and constant in time; digits that do not exist are the
+    last slots. The digits of a sequence are drawn uniformly from the split, without replacement.
 
-        p <- p + v,   v <- v + a,   a <- a + N(0, jitter^2)          all by the values before
-
-    per axis; a corner outside [0, size] is reflected, with the signs of v and a; v and a stay within +-max_speed and
-    +-max_acceleration. So digits leave through the right and the lower edge, and may be out of sight. They are drawn at
-    rounded places, the brighter one on top.
-
-    `positions` is the middle of a digit's box, `presence` whether the digit exists (seen or not), `box_sizes` width and
-    height, `labels` its class; digits that do not exist have zeros. `state` is (p, v, a) of all digits, x before y.
+    `positions` is the middle of a digit's tight box, `velocities` its velocity, `presence` whether the digit exists
+    (seen or not), `box_sizes` width and height of the tight box, `labels` its class; `state` is that of the motion, for
+    all digits in turn. Digits that do not exist have zeros.
 
     Args:
         num_frames: frames of a sequence; 1 is a still scene.
         size: height and width of a frame, pixels.
         max_digits: largest number of digits.
-        digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels.
-        max_speed: pixels per frame and axis.
-        max_acceleration: pixels per squared frame and axis.
-        jitter: standard deviation of a change of acceleration.
+        digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels of a tile of 28 x 28.
+        min_digits: smallest number of digits, at least 0.
         split: whose digits: "train", "validation" or "test"; see `load_digits`.
         folder: where MNIST is; None = where `load_digits` finds it.
 
     Raises:
-        ValueError: if a number is not positive, a digit does not fit into the frame, or the split is unknown.
+        ValueError: if a number is not positive, there are more digits at least than at most, a digit does not fit into
+            the frame, or the split is unknown.
     """
 
     num_frames: int = 10
     size: int = 50
     max_digits: int = 2
     digit_scale: float = 1.0
-    max_speed: float = 10.0
-    max_acceleration: float = 3.0
-    jitter: float = 0.01
-    split: str = "train"
-    folder: Path | None = None
+    min_digits: int = field(default=0, kw_only=True)
+    split: str = field(default="train", kw_only=True)
+    folder: Path | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "max_digits", "digit_scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        if not 0 <= self.min_digits <= self.max_digits:
+            raise ValueError(f"min_digits: expected 0 to max_digits = {self.max_digits}, got {self.min_digits}")
         if self.split not in SPLITS:
             raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {self.split!r}")
-        if round(TILE * self.digit_scale) > self.size:
-            raise ValueError(
-                f"size: expected at least a digit's tile, {round(TILE * self.digit_scale)} pixels, got {self.size}"
-            )
+        if self._tile > self.size:
+            raise ValueError(f"size: expected at least a digit's tile, {self._tile} pixels, got {self.size}")
 
     def simulate(
         self, num_sequences: int, generator: torch.Generator, device: torch.device | str = "cpu"
@@ -80,45 +88,127 @@ class MovingDigits:
             num_sequences: how many.
             generator: moved on.
             device: where the frames are drawn and stay.
+
+        Raises:
+            ValueError: if `num_sequences` is not positive.
         """
+        if num_sequences < 1:
+            raise ValueError(
+                f"num_sequences: expected a positive number, got {num_sequences}; ask for at least one video"
+            )
         digits = _scaled(self.split, self.folder, self.digit_scale)
-        count = torch.randint(0, self.max_digits + 1, (num_sequences, 1), generator=generator)
+        count = torch.randint(self.min_digits, self.max_digits + 1, (num_sequences, 1), generator=generator)
         presence = torch.arange(self.max_digits) < count
         chosen = _without_replacement(num_sequences, self.max_digits, len(digits.tiles), generator)
-        boxes = digits.sizes[chosen].flip(-1).float()  # width and height
-        state = self._move(self._place(boxes, presence, generator), generator)
-        corner, velocity, _ = state.unbind(-2)
+        tiles, boxes = digits.tiles[chosen], digits.sizes[chosen].flip(-1).float()
+        corner, velocity, state = self._move(tiles, boxes, presence, generator)
         exists = presence[:, None, :, None]
-        middle = torch.where(exists, corner + 0.5 * (boxes[:, None] - 1), 0.0)
-        tiles, place, shown = digits.tiles[chosen].to(device), corner.round().to(device), presence.to(device)
+
+        def of_digits(values: Tensor) -> Tensor:
+            return torch.where(exists, values, 0.0).float().to(device)
+
         over_time = (num_sequences, self.num_frames, self.max_digits)
         return VideoBatch(
-            frames=_draw(tiles, place, shown, self.size),
-            positions=middle.to(device),
-            velocities=torch.where(exists, velocity, 0.0).to(device),
-            state=torch.where(exists[..., None], state, 0.0).flatten(2).to(device),
+            frames=self._film(tiles.to(device), corner.float().to(device), presence.to(device)),
+            positions=of_digits(corner + 0.5 * (boxes[:, None] - 1)),
+            velocities=of_digits(velocity),
+            state=of_digits(state).flatten(2),
             presence=presence[:, None].expand(over_time).contiguous().to(device),
-            box_sizes=torch.where(exists, boxes[:, None], 0.0).expand(*over_time, 2).contiguous().to(device),
+            box_sizes=of_digits(boxes[:, None].expand(*over_time, 2)),
             labels=torch.where(presence, digits.labels[chosen], 0)[:, None].expand(over_time).contiguous().to(device),
         )
 
-    def _place(self, boxes: Tensor, presence: Tensor, generator: torch.Generator) -> Tensor:
-        """Top left corners (sequences, digits, 2) of a first frame without overlap."""
-        room = (self.size - boxes)[:, None]
-        drawn = torch.rand(len(boxes), CANDIDATES, *boxes.shape[1:], generator=generator)
-        corners = (drawn * room).round()
-        free = torch.ones(corners.shape[:2], dtype=torch.bool)
-        for one in range(self.max_digits):
-            for other in range(one):
-                apart = (corners[:, :, one] + boxes[:, None, one] <= corners[:, :, other]) | (
-                    corners[:, :, other] + boxes[:, None, other] <= corners[:, :, one]
-                )
-                free &= apart.any(-1) | ~(presence[:, one] & presence[:, other])[:, None]
-        first = free.int().argmax(1)
-        return corners[torch.arange(len(boxes)), first]
+    def visibility(self, batch: VideoBatch) -> Float[Tensor, "sequences time digits"]:
+        """The share of each digit's box, as drawn, that lies inside the frame: 0 ... 1.
 
-    def _move(self, corner: Tensor, generator: torch.Generator) -> Tensor:
-        """Corner, velocity and acceleration over time, (sequences, time, digits, 3, 2)."""
+        Other digits may still hide what lies inside. Digits that do not exist have 0.
+
+        Args:
+            batch: from `simulate` of a simulator with the same settings.
+
+        Raises:
+            ValueError: if the batch has no positions or boxes, or its frames have another size.
+        """
+        if batch.positions is None or batch.box_sizes is None:
+            raise ValueError("batch: expected positions and box_sizes, got a batch without them; simulate it")
+        if batch.frames.shape[-2:] != (self.size, self.size):
+            raise ValueError(
+                f"batch: expected frames of size = {self.size} pixels, got {tuple(batch.frames.shape[-2:])}"
+            )
+        boxes = batch.box_sizes
+        start = self._drawn_at(batch.positions - 0.5 * (boxes - 1))
+        inside = ((start + boxes).clamp(max=self.size) - start.clamp(min=0)).clamp(min=0)
+        return inside.prod(-1) / boxes.prod(-1).clamp(min=1)
+
+    @property
+    def _tile(self) -> int:
+        """Side of a digit's tile, pixels."""
+        return round(TILE * self.digit_scale)
+
+    @abstractmethod
+    def _move(
+        self,
+        tiles: UInt8[Tensor, "sequences digits tile tile"],
+        boxes: Float[Tensor, "sequences digits 2"],
+        presence: Bool[Tensor, "sequences digits"],
+        generator: torch.Generator,
+    ) -> Motion:
+        """Draw where digits start and how they go on; `boxes` is width and height."""
+
+    def _drawn_at(self, corner: Tensor) -> Tensor:
+        """Where a digit at `corner` is drawn: whole pixels, unless a motion says otherwise."""
+        return corner.round()
+
+    def _film(self, tiles: Tensor, corner: Tensor, presence: Tensor) -> Tensor:
+        """Frames (sequences, time, 1, size, size), the brighter pixel on top."""
+        return _draw(tiles, self._drawn_at(corner), presence, self.size)
+
+
+@dataclass(frozen=True)
+class MovingDigits(DigitScenes):
+    """Zero to a few digits under random accelerations (Kosiorek et al. 2018, section 4.1, as in their generator).
+
+    In the first frame digits lie wholly inside, at whole pixels, and their boxes do not overlap (the first such
+    placement among 128 uniform ones, or, if there is none, the first of all). Then, for the top left corner p of a
+    digit's box, in pixels and frames,
+
+        p <- p + v,   v <- v + a,   a <- a + N(0, jitter^2)          all by the values before
+
+    per axis; a corner outside [0, size] is reflected, with the signs of v and a; v and a stay within +-max_speed and
+    +-max_acceleration. So digits leave through the right and the lower edge, and may be out of sight; `visibility` says
+    how much of each is seen. They are drawn at rounded places, the brighter one on top.
+
+    Variants: max_acceleration=0 and jitter=0 give the motion at constant velocity of Akhundov et al. 2019. SQAIR's
+    authors report that it generalises to 100 frames, and that training breaks on digits 30 % smaller (digit_scale=0.7).
+
+    `state` is (p, v, a) of each digit, x before y. What is kept otherwise, `min_digits`, `split`, `folder` and errors
+    are those of `DigitScenes`.
+
+    Args:
+        num_frames: frames of a sequence; 1 is a still scene.
+        size: height and width of a frame, pixels.
+        max_digits: largest number of digits.
+        digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels.
+        max_speed: pixels per frame and axis.
+        max_acceleration: pixels per squared frame and axis.
+        jitter: standard deviation of a change of acceleration.
+
+    Raises:
+        ValueError: also if a limit or `jitter` is negative.
+    """
+
+    max_speed: float = 10.0
+    max_acceleration: float = 3.0
+    jitter: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("max_speed", "max_acceleration", "jitter"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+
+    def _move(self, tiles: Tensor, boxes: Tensor, presence: Tensor, generator: torch.Generator) -> Motion:
+        corner = self._place(boxes, presence, generator)
 
         def uniform(limit: float) -> Tensor:
             return limit * (2 * torch.rand(corner.shape, generator=generator) - 1)
@@ -136,7 +226,23 @@ class MovingDigits:
             velocity = (sign * velocity).clamp(-self.max_speed, self.max_speed)
             acceleration = (sign * acceleration).clamp(-self.max_acceleration, self.max_acceleration)
             path.append(torch.stack([corner, velocity, acceleration], -2))
-        return torch.stack(path, 1)
+        state = torch.stack(path, 1)
+        return Motion(state[..., 0, :], state[..., 1, :], state.flatten(3))
+
+    def _place(self, boxes: Tensor, presence: Tensor, generator: torch.Generator) -> Tensor:
+        """Top left corners (sequences, digits, 2) of a first frame without overlap."""
+        room = (self.size - boxes)[:, None]
+        drawn = torch.rand(len(boxes), CANDIDATES, *boxes.shape[1:], generator=generator)
+        corners = (drawn * room).round()
+        free = torch.ones(corners.shape[:2], dtype=torch.bool)
+        for one in range(self.max_digits):
+            for other in range(one):
+                apart = (corners[:, :, one] + boxes[:, None, one] <= corners[:, :, other]) | (
+                    corners[:, :, other] + boxes[:, None, other] <= corners[:, :, one]
+                )
+                free &= apart.any(-1) | ~(presence[:, one] & presence[:, other])[:, None]
+        first = free.int().argmax(1)
+        return corners[torch.arange(len(boxes)), first]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from inference.metrics.frames import (
     normalized_code_rmse,
 )
 from inference.metrics.positions import PositionMap, fit_position_map
+from inference.metrics.tracking import TrackingScores, score_tracks
 from inference.metrics.trajectories import (
     coefficient_of_determination,
     fit_single_object_map,
@@ -23,6 +24,7 @@ from inference.metrics.trajectories import (
 __all__ = [
     "PixelErrors",
     "PositionMap",
+    "TrackingScores",
     "coefficient_of_determination",
     "count_incorrect_pixels",
     "counting_accuracy",
@@ -36,6 +38,7 @@ __all__ = [
     "normalized_code_rmse",
     "object_order",
     "root_mean_squared_error",
+    "score_tracks",
     "side_accuracy",
     "swap_rate",
 ]

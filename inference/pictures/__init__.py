@@ -10,9 +10,11 @@ from inference.pictures.films import write_film
 from inference.pictures.learning_curves import draw_learning_curves
 from inference.pictures.scenes import draw_scenes
 from inference.pictures.strips import draw_shaded_videos, draw_strips
+from inference.pictures.tracks import animate_tracks, draw_tracks
 from inference.pictures.trajectories import draw_overlays, draw_trajectories
 
 __all__ = [
+    "animate_tracks",
     "code_grid",
     "draw_calibration",
     "draw_clip",
@@ -25,6 +27,7 @@ __all__ = [
     "draw_scenes",
     "draw_shaded_videos",
     "draw_strips",
+    "draw_tracks",
     "draw_trajectories",
     "draw_weight_maps",
     "draw_weights_at_codes",

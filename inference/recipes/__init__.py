@@ -5,8 +5,9 @@ from inference.recipes.baselines import RECIPES as BASELINES
 from inference.recipes.cannonballs import RECIPES as CANNONBALLS
 from inference.recipes.kalman_vae import RECIPES as KALMAN_VAE
 from inference.recipes.recipe import OptionError, Recipe, Splits
+from inference.recipes.sqair import RECIPES as SQAIR
 
-RECIPES: dict[str, Recipe] = {**KALMAN_VAE, **BASELINES, **AIR, **CANNONBALLS}
+RECIPES: dict[str, Recipe] = {**KALMAN_VAE, **BASELINES, **AIR, **CANNONBALLS, **SQAIR}
 """Name on the command line -> recipe."""
 
 __all__ = ["RECIPES", "OptionError", "Recipe", "Splits"]

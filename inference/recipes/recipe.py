@@ -4,7 +4,7 @@ import difflib
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from pyro.infer import ELBO, Trace_ELBO
 from pyro.nn import PyroModule
 
 from inference.schedules import Schedule
-from inference.training import Stage
+from inference.training import FUSED_ADAM, Stage
 from videos import SIMULATORS, FixedVideos, VideoBatch, VideoSource, load_videos
 from videos.missing import random_drop
 
@@ -93,6 +93,10 @@ class Recipe(ABC):
     def schedule(self) -> Schedule:
         """Learning rate as a function of the step."""
         return self.learning_rate
+
+    def optimizer(self) -> Callable[..., torch.optim.Optimizer]:
+        """Called as `optimizer(parameters, lr=...)`."""
+        return FUSED_ADAM
 
     def loss(self) -> ELBO:
         """The bound that is maximised: one draw of the guide."""

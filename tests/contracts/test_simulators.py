@@ -9,7 +9,7 @@ from videos import SIMULATORS, VideoBatch
 
 SEQUENCES = 9
 # The others draw digits, or several jittered balls: tests/videos/
-BALLS = sorted(set(SIMULATORS) - {"cannonballs", "moving-mnist", "multi-mnist"})
+BALLS = sorted(name for name, world in SIMULATORS.items() if not hasattr(world, "visibility") and name != "cannonballs")
 DTYPES = {"observed": torch.bool, "hits": torch.bool, "presence": torch.bool, "labels": torch.int64}
 TENSORS = tuple(field.name for field in fields(VideoBatch))
 
@@ -54,7 +54,7 @@ def test_values_are_finite_and_frames_in_range(videos):
     for name, value in present(videos).items():
         assert value.isfinite().all(), name
     assert videos.frames.min() == 0
-    assert videos.frames.max() == 1
+    assert 0.99 < videos.frames.max() <= 1  # digits between pixels, and small ones enlarged, may fall short of white
 
 
 def test_the_number_of_frames_is_a_setting(simulator):

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from videos import BoxWorld, EndlessVideos, FixedVideos, VideoBatch, gap, random_drop, split_videos
+from videos import BoxWorld, EndlessVideos, FixedVideos, GrowingVideos, VideoBatch, gap, random_drop, split_videos
 from videos.batch import VideoBatch as Batch
 
 
@@ -159,3 +159,16 @@ def test_splits_are_disjoint_and_of_the_size_asked_for():
 def test_wrong_settings_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_videos_that_grow():
+    """sqair sheet, oracle 19: three frames, one more every so many steps, all of them in the end."""
+    whole = EndlessVideos(BoxWorld(num_frames=6), 2, 0)
+    growing = GrowingVideos(whole, min_frames=3, every=10)
+    lengths = {step: growing.batch(step).num_frames for step in (0, 9, 10, 19, 20, 29, 30, 31, 500)}
+    assert lengths == {0: 3, 9: 3, 10: 4, 19: 4, 20: 5, 29: 5, 30: 6, 31: 6, 500: 6}
+    torch.testing.assert_close(growing.batch(12).frames, whole.batch(12).frames[:, :4])
+    assert growing.batch(12).positions.shape[1] == 4
+    assert growing.steps_per_epoch is None
+    with pytest.raises(ValueError, match="every: expected a positive number, got 0"):
+        GrowingVideos(whole, 3, 0)
