@@ -11,6 +11,7 @@ from guides.no_latents import NoLatentsGuide
 from guides.object_filter import ObjectFilterGuide
 from guides.object_potentials import ObjectPotentialsGuide
 from guides.object_states import ObjectStatesGuide
+from guides.prior_correction import PriorCorrectionGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
 from guides.site_table import SiteTable
@@ -27,6 +28,7 @@ __all__ = [
     "ObjectFilterGuide",
     "ObjectPotentialsGuide",
     "ObjectStatesGuide",
+    "PriorCorrectionGuide",
     "RecurrentGuide",
     "RecurrentStateGuide",
     "SiteTable",

@@ -8,6 +8,7 @@ from pyro_models.encoder_decoder_lstm import EncoderDecoderLSTM
 from pyro_models.kalman_vae import KalmanVAE
 from pyro_models.recurrent_codes import RecurrentCodes
 from pyro_models.sqair import SequentialAttendInferRepeat
+from pyro_models.vrnn import VariationalRecurrentNetwork
 
 __all__ = [
     "AttendInferRepeat",
@@ -18,4 +19,5 @@ __all__ = [
     "KalmanVAE",
     "RecurrentCodes",
     "SequentialAttendInferRepeat",
+    "VariationalRecurrentNetwork",
 ]

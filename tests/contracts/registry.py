@@ -23,6 +23,7 @@ from guides import (
     ObjectFilterGuide,
     ObjectPotentialsGuide,
     ObjectStatesGuide,
+    PriorCorrectionGuide,
     RecurrentGuide,
     RecurrentStateGuide,
 )
@@ -35,6 +36,7 @@ from pyro_models import (
     KalmanVAE,
     RecurrentCodes,
     SequentialAttendInferRepeat,
+    VariationalRecurrentNetwork,
 )
 from pyro_models.components.ballistic_mixture import IndependentPositions
 from pyro_models.components.code_predictors import BidirectionalPredictor
@@ -81,6 +83,9 @@ _PIXELS = partial(EncoderDecoderLSTM, FRAME_SHAPE, state_dim=11, code_dim=6, hid
 _KALMAN = partial(KalmanVAE, FRAME_SHAPE, code_dim=2, state_dim=4, num_components=3, decoder="mlp")
 
 
+_CONVOLUTIONS = GlimpseNetworks(
+    "conv", 9, (2, 3), (2, 2), decoder_units=8, decoder_channels=(3, 2), decoder_strides=(2,)
+)
 _FOLLOWED = partial(
     SequentialAttendInferRepeat,
     FRAME_SHAPE,
@@ -140,6 +145,10 @@ MODELS: dict[str, ModelCase] = {
     "DynamicsFromPixels, glyphs without dynamics": ModelCase(_pasted_balls, CONTROL),
     "SequentialAttendInferRepeat": ModelCase(_FOLLOWED),
     "SequentialAttendInferRepeat, plain": ModelCase(partial(_FOLLOWED, chained=False, residual=True, mean_image=False)),
+    "VariationalRecurrentNetwork": ModelCase(partial(VariationalRecurrentNetwork, FRAME_SHAPE, latent_dim=3, units=7)),
+    "VariationalRecurrentNetwork, convolutions": ModelCase(
+        partial(VariationalRecurrentNetwork, FRAME_SHAPE, latent_dim=3, units=7, layers=1, networks=_CONVOLUTIONS)
+    ),
     "EncoderDecoderLSTM": ModelCase(_PIXELS, has_latents=False),
     "EncoderDecoderLSTM, controls": ModelCase(partial(_PIXELS, control_dim=CONTROL), CONTROL, has_latents=False),
 }
@@ -186,6 +195,8 @@ GUIDES: dict[str, GuideCase] = {
         "SequentialAttendInferRepeat, plain",
         partial(DiscoveryPropagationGuide, order="first", masked=False, propagation_bias=1.0),
     ),
+    "PriorCorrectionGuide": GuideCase("VariationalRecurrentNetwork", PriorCorrectionGuide),
+    "PriorCorrectionGuide, convolutions": GuideCase("VariationalRecurrentNetwork, convolutions", PriorCorrectionGuide),
     "NoLatentsGuide": GuideCase("EncoderDecoderLSTM", NoLatentsGuide),
     "NoLatentsGuide, controls": GuideCase("EncoderDecoderLSTM, controls", NoLatentsGuide),
 }

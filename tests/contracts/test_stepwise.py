@@ -13,6 +13,7 @@ from inference import IWAE
 from inference.estimators import FIVO, increments
 from inference.estimators.replays import traces_at
 from inference.estimators.traces import importance_traces
+from pyro_models import VariationalRecurrentNetwork
 from pyro_models.components.stepwise import StepwiseModel
 from tests.contracts.registry import GUIDES, MODELS, TIME, build_guide, make_video, unsettle
 
@@ -73,7 +74,10 @@ def test_increments_add_up(name, num_particles, missing):
 
 @pytest.mark.parametrize("name", STEPWISE)
 def test_an_increment_does_not_read_later_frames_but_through_the_guide(name):
-    """Of the model's part at given latents: a change in frame t moves the increment of t alone."""
+    """Of the model's part at given latents: a change in frame t moves the increment of t, and none before it.
+
+    Later ones move only where the model's own law of what comes next reads frames.
+    """
     model, guide, (frames, _, controls) = pair_and_video(name, False)
     traces = importance_traces(model, guide, (frames, None, controls), 2)
     values = {key: node["value"] for key, node in traces.guide.nodes.items() if node["type"] == "sample"}
@@ -85,7 +89,8 @@ def test_an_increment_does_not_read_later_frames_but_through_the_guide(name):
         for x in (frames, other)
     )
     moved = (before - after).abs().amax((0, 2)) > 0
-    assert moved.tolist() == [step == 4 for step in range(TIME)]
+    assert moved[:5].tolist() == [False] * 4 + [True]
+    assert not moved[5:].any() or isinstance(model, VariationalRecurrentNetwork)
 
 
 def test_a_latent_that_is_a_whole_path_has_no_increments():
