@@ -45,7 +45,7 @@ def cannonballs_section(runs: Sequence[Run]) -> list[str]:
             ]
         )
         row += [_number(scores.r_squared.get(count)) for count in counts]
-        row += [_number(scores.swaps.get(count), 2) for count in counts if count > 1]
+        row += [_number(scores.swaps.get(count)) for count in counts if count > 1]
         rows.append([*row, _number(scores.side_accuracy, 2), _pair(scores)])
         rows[-1] += [_number(scores.prior_gap, 1), f"{run.minutes:.0f}"]
     lines = _claims(settings)
@@ -88,7 +88,7 @@ def _claims(settings: dict[str, list[Run]]) -> list[str]:
         met = {claim: [holds(one) for one in scores if one is not None] for claim, holds in CLAIMS.items()}
         every = [all(values) for values in zip(*met.values(), strict=True)]
         swaps = sorted(value for one in scores if one is not None for value in one.swaps.values())
-        spread = f"{swaps[0]:.2f} to {swaps[-1]:.2f}" if swaps else ""
+        spread = f"{swaps[0]:.3f} to {swaps[-1]:.3f}" if swaps else ""
         minutes = median(run.minutes for run in runs)
         counts = [str(sum(values)) for values in met.values()]
         rows.append([name, str(len(runs)), f"{minutes:.0f}", spread, *counts, str(sum(every))])
