@@ -153,30 +153,24 @@ class DiscoveryPropagationGuide(StepwiseGuide):
         model, step, images = self.model, index + 1, context.images[:, index]
         # the model's laws are needed where frames may be missing, and nowhere else
         seen = None if context.observed is None else context.observed[:, index]
-        if state is None:
+        first = state is None
+        if first:
             nothing = model.nothing(images[:, 0, 0])
             state = Followed(nothing, self.propagation.first_memory.expand_as(nothing.memory))
-            objects, laws, model_memory, tracked, memory = (
-                *nothing[:1],
-                None,
-                nothing.memory,
-                nothing.slots,
-                state.memory,
-            )
-        else:
-            objects, laws, model_memory = state.objects.slots, None, state.objects.memory
+        objects, memory = state.objects, state.memory
+        laws, model_memory, tracked = None, objects.memory, objects.slots
+        if not first:
             if seen is not None:
-                laws, model_memory = model.propagated_laws(state.objects)
-            tracked, memory = self.propagation(step, objects, state.memory, images, draws, laws, seen)
+                laws, model_memory = model.propagated_laws(objects)
+            tracked, memory = self.propagation(step, objects.slots, memory, images, draws, laws, seen)
         room = model.num_slots - tracked.presence.sum(-1)
         code = model.code_of(tracked)
         prior = None
         if seen is not None:
-            survivors = model.survivors(state.objects, laws)
-            logits = model.discovery.presence_logits(index == 0, survivors, room)
-            context_of_windows = model.discovery.where_context(code, survivors)
-            prior = MissingDiscoveries(seen, model.discovery, logits, context_of_windows)
-        found = self.discovery(step, context.features[:, index], code, room, objects, images, draws, prior)
-        joined, order = model.join(state.objects, tracked, model_memory, found)
+            survivors = model.survivors(objects, laws)
+            logits = model.discovery.presence_logits(first, survivors, room)
+            prior = MissingDiscoveries(seen, model.discovery, logits, model.discovery.where_context(code, survivors))
+        found = self.discovery(step, context.features[:, index], code, room, objects.slots, images, draws, prior)
+        joined, order = model.join(objects, tracked, model_memory, found)
         fresh = self.propagation.first_memory.expand(model.num_slots, -1)
         return Followed(joined, take_slots(join_slots(memory, fresh, 1), order, 1))
