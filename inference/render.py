@@ -100,7 +100,8 @@ def _draw_objects(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[P
 
 def _draw_tracks(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[Path]:
     """Objects that are followed through videos, forecasts from the first frames, and videos from the prior."""
-    videos = run.test.select(slice(0, NUM_TRACKED))
+    peopled = slice(None) if run.test.presence is None else run.test.presence.flatten(1).any(-1)
+    videos = run.test.select(peopled).select(slice(0, NUM_TRACKED))
     num_seen = max(1, min(NUM_FOLLOWED, videos.num_frames - 2))
     beginning = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
     drawn = generate(run.model, NUM_SHOWN, videos.num_frames, seed=0)

@@ -103,7 +103,7 @@ def draw_tracks(
     for index in range(sequences):
         rows.append((f"video {index + 1}", index, frames[index]))
         if reconstructions is not None:
-            rows.append(("reconstruction", index, reconstructions[index]))
+            rows.append(("expected", index, reconstructions[index]))
 
     times, gap = range(0, time, every), GAP * width
     handles = _legend(objects, [(index, moment) for index in range(sequences) for moment in times])
@@ -176,7 +176,7 @@ def animate_tracks(
     """
     if scale < 1:
         raise ValueError(f"scale: expected at least 1, got {scale}")
-    videos = {"frames": frames} if reconstructions is None else {"frames": frames, "reconstruction": reconstructions}
+    videos = {"frames": frames} if reconstructions is None else {"frames": frames, "expected": reconstructions}
     checked = check_videos("frames, reconstructions", videos)
     objects = _check_scenes(scene, truth, (len(frames),))
     drawn = {name: _with_boxes(video, objects, scale) for name, video in checked.items()}

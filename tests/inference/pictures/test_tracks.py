@@ -104,9 +104,9 @@ def test_true_boxes_are_dashed_and_reconstructions_lie_below():
     assert axes.get_title(loc="left") == "two videos"
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         "video 1",
-        "reconstruction",
+        "expected",
         "video 2",
-        "reconstruction",
+        "expected",
     ]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "3"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
