@@ -14,7 +14,7 @@ STRIDE = 5.0
 
 
 class LearnedCovariance(nn.Module):
-    """Positive definite matrices L L', L lower triangular with diagonal softplus(5 r) + 1e-4.
+    """Positive definite matrices L L', L lower triangular with diagonal softplus(5 r) + 1e-4; `scaled_raw` is r.
 
     Args:
         size: rows and columns.
@@ -32,7 +32,7 @@ class LearnedCovariance(nn.Module):
             raise ValueError(f"variance: expected above {SMALLEST_SCALE**2}, got {variance}")
         shape = () if batch is None else (batch,)
         scale = math.sqrt(variance) - SMALLEST_SCALE
-        self.raw_scale = nn.Parameter(torch.full((*shape, size), math.log(math.expm1(scale)) / STRIDE))
+        self.scaled_raw = nn.Parameter(torch.full((*shape, size), math.log(math.expm1(scale)) / STRIDE))
         self.lower = nn.Parameter(torch.zeros(*shape, size * (size - 1) // 2)) if full else None
         rows, columns = torch.tril_indices(size, size, -1)
         places = torch.zeros(len(rows), size, size)
@@ -41,7 +41,7 @@ class LearnedCovariance(nn.Module):
 
     def factor(self) -> Float[Tensor, "*batch size size"]:
         """L."""
-        diagonal = torch.diag_embed(softplus(STRIDE * self.raw_scale) + SMALLEST_SCALE)
+        diagonal = torch.diag_embed(softplus(STRIDE * self.scaled_raw) + SMALLEST_SCALE)
         if self.lower is None:
             return diagonal
         return diagonal + torch.einsum("...p,pij->...ij", self.lower, self.get_buffer("places"))

@@ -93,8 +93,8 @@ class GlyphRenderer(nn.Module):
         self.frame_shape = frame_shape
         self.glyph_size = glyph_size
         self.reach = frame_shape[-1] / UNITS_ACROSS if reach is None else reach
-        self.glyph = nn.Parameter(torch.zeros(glyph_size, glyph_size))
-        self.base_logit = nn.Parameter(torch.tensor(base_rate).logit() / LOGIT_UNIT)
+        self.scaled_glyph = nn.Parameter(torch.zeros(glyph_size, glyph_size))
+        self.scaled_base_logit = nn.Parameter(torch.tensor(base_rate).logit() / LOGIT_UNIT)
 
     def forward(
         self, positions: Float[Tensor, "objects *batch 2"], presence: Bool[Tensor, "objects *#batch"]
@@ -105,8 +105,10 @@ class GlyphRenderer(nn.Module):
         extent = positions.new_tensor([width - 1, height - 1]) / 2
         scale = (self.glyph_size - 1) / 2 / extent
         windows = Windows(scale.expand(positions.shape), positions * (self.reach / extent))
-        glyphs = (LOGIT_UNIT * self.glyph).sigmoid().expand(*positions.shape[:-1], -1, -1)
+        glyphs = (LOGIT_UNIT * self.scaled_glyph).sigmoid().expand(*positions.shape[:-1], -1, -1)
         light = torch.where(presence[..., None, None], paste_glimpses(glyphs, windows, (height, width)), 0.0)
         # log(1 - p) is a sum over objects; p below the smallest that float32 tells from 1 keeps logits finite
-        dark = torch.log1p(-light.clamp(max=1 - 1e-6)).sum(0) + nn.functional.logsigmoid(-LOGIT_UNIT * self.base_logit)
+        dark = torch.log1p(-light.clamp(max=1 - 1e-6)).sum(0) + nn.functional.logsigmoid(
+            -LOGIT_UNIT * self.scaled_base_logit
+        )
         return (torch.log(-torch.expm1(dark)) - dark).unsqueeze(-3)

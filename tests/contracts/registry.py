@@ -114,7 +114,7 @@ def _balls(**options: Any) -> DynamicsFromPixels:
 
 def _pasted_balls() -> DynamicsFromPixels:
     renderer = GlyphRenderer(FRAME_SHAPE, 3)
-    torch.nn.init.normal_(renderer.glyph, std=0.1)  # it starts from zeros, and no two models would differ
+    torch.nn.init.normal_(renderer.scaled_glyph, std=0.1)  # it starts from zeros, and no two models would differ
     return _balls(renderer=renderer, prior=IndependentPositions())
 
 

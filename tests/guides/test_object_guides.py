@@ -148,7 +148,7 @@ def test_glyphs_and_keypoints_agree_on_places():
     renderer = GlyphRenderer(SHAPE, 3)
     places = torch.tensor([[[0.9, -1.2]], [[-0.6, 0.4]]]).expand(2, 1, 2)
     with torch.no_grad():
-        renderer.glyph.fill_(9.0 / LOGIT_UNIT)
+        renderer.scaled_glyph.fill_(9.0 / LOGIT_UNIT)
         frames = renderer(places[:1], torch.ones(1, 1, dtype=torch.bool)).sigmoid()
         guide.mean.attention.weight.zero_()
         read = guide.mean(torch.zeros(1, 1, 1, 6), (frames > 0.5).float()[:, None])

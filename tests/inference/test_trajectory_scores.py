@@ -69,8 +69,8 @@ def pasted():
     with torch.no_grad():
         rows = torch.arange(9.0) - 4
         disc = rows[:, None].square() + rows.square() <= 4
-        model.renderer.glyph.copy_(torch.where(disc, 6.0, -9.0) / LOGIT_UNIT)
-        model.renderer.base_logit.fill_(-9.0 / LOGIT_UNIT)
+        model.renderer.scaled_glyph.copy_(torch.where(disc, 6.0, -9.0) / LOGIT_UNIT)
+        model.renderer.scaled_base_logit.fill_(-9.0 / LOGIT_UNIT)
         law = oracle_law(simulator).components
         scale = (simulator.pixels_per_unit / unit).float()
         model.prior.log_step.fill_(torch.tensor(0.015).log())
@@ -81,7 +81,7 @@ def pasted():
         model.prior.initial_mean.copy_(mean.flatten(1))
         for covariance, variance in (("emission_covariance", 0.0065), ("transition_covariance", 1e-7)):
             raw = torch.full((), variance).sqrt() - 1e-4
-            getattr(model.prior, covariance).raw_scale.fill_(torch.expm1(raw).log() / STRIDE)
+            getattr(model.prior, covariance).scaled_raw.fill_(torch.expm1(raw).log() / STRIDE)
     return simulator, model
 
 

@@ -60,7 +60,7 @@ def mapped_covariance(covariance, matrix):
     diagonal = factor.diagonal(dim1=-2, dim2=-1) - 1e-4
     rows, columns = torch.tril_indices(factor.shape[-1], factor.shape[-1], -1)
     with torch.no_grad():
-        other.raw_scale.copy_(torch.expm1(diagonal).log() / STRIDE)
+        other.scaled_raw.copy_(torch.expm1(diagonal).log() / STRIDE)
         other.lower.copy_(factor[..., rows, columns])
     return other
 

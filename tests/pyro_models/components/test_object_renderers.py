@@ -108,7 +108,7 @@ def test_weights_start_as_the_paper_says():
 def test_a_glyph_is_where_its_object_is_and_moves_with_it():
     renderer = GlyphRenderer((1, 9, 9), glyph_size=3, reach=4.0, base_rate=1e-4)
     with torch.no_grad():
-        renderer.glyph.copy_(torch.tensor([[-9.0, 9, -9], [9, 9, 9], [-9, 9, -9]]) / LOGIT_UNIT)
+        renderer.scaled_glyph.copy_(torch.tensor([[-9.0, 9, -9], [9, 9, 9], [-9, 9, -9]]) / LOGIT_UNIT)
     middle = renderer(torch.zeros(1, 1, 2), torch.ones(1, 1, dtype=torch.bool)).sigmoid()[0, 0]
     assert middle[4, 4] > 0.99
     assert (middle[3:6, 3:6] > 0.99).sum() == 5
@@ -123,7 +123,7 @@ def test_glyphs_of_two_objects_join_without_order():
     logits = renderer(positions, presence)
     torch.testing.assert_close(logits, renderer(positions.flip(0), presence))
     alone = torch.stack([renderer(positions[[index]], presence[[index]]).sigmoid() for index in range(2)])
-    base = (LOGIT_UNIT * renderer.base_logit).sigmoid()
+    base = (LOGIT_UNIT * renderer.scaled_base_logit).sigmoid()
     expected = 1 - (1 - alone).prod(0) / (1 - base)
     torch.testing.assert_close(logits.sigmoid(), expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="expected 1 channel"):
