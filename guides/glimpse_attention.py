@@ -17,6 +17,7 @@ from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpses import Windows, read_glimpses
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.layout import concatenate
+from pyro_models.components.recurrent_cells import step_lstm
 from pyro_models.components.scales import scale_of
 
 
@@ -154,14 +155,15 @@ class GlimpseAttentionGuide(PyroModule):
         alive = torch.ones_like(features[..., 0])
         where = images.new_zeros(*alive.shape, model.where_mean.shape[-1])
         what = images.new_zeros(*alive.shape, model.what_dim)
-        memory = baseline_memory = None
+        blank = images.new_zeros(self.recurrence.hidden_size)
+        memory = baseline_memory = (blank, blank)
         values = {}
         for index in range(1, model.num_slots + 1):
             inputs = concatenate(features, alive[..., None], alive[..., None] * where, alive[..., None] * what)
-            memory = _recur(self.recurrence, inputs, memory)
+            memory = step_lstm(self.recurrence, inputs, *memory)
             infer: Any = {"enumerate": "parallel"} if self.enumerate_presence else {}
             if self.baseline_recurrence is not None and self.baseline_value is not None:
-                baseline_memory = _recur(self.baseline_recurrence, inputs.detach(), baseline_memory)
+                baseline_memory = step_lstm(self.baseline_recurrence, inputs.detach(), *baseline_memory)
                 value = self.baseline_scale * self.baseline_value(baseline_memory[0])[..., 0] * alive.detach()
                 while value.dim() > 1 and value.shape[0] == 1:
                     value = value[0]  # Pyro's costs come without leading singletons, and it compares shapes
@@ -183,14 +185,3 @@ class GlimpseAttentionGuide(PyroModule):
 def _gaussian(mean: Float[Tensor, "*batch event"], scale: Float[Tensor, "*batch event"]) -> dist.Independent:
     """A diagonal Gaussian from means and raw scales, whose standard deviations stay above 0.01."""
     return dist.Normal(mean, scale_of(scale)).to_event(1)
-
-
-def _recur(cell: nn.LSTMCell, inputs: Tensor, memory: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-    """One step of a cell on inputs with any batch dims; no memory is a memory of zeros."""
-    batch = inputs.shape[:-1]
-    flat = None
-    if memory is not None:
-        hidden, carried = (value.expand(*batch, value.shape[-1]).flatten(0, -2) for value in memory)
-        flat = (hidden, carried)
-    hidden, carried = cell(inputs.flatten(0, -2), flat)
-    return hidden.unflatten(0, batch), carried.unflatten(0, batch)

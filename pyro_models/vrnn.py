@@ -13,6 +13,7 @@ from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpse_networks import GlimpseNetworks
 from pyro_models.components.layout import concatenate, merge_particles, to_time_plate
+from pyro_models.components.recurrent_cells import step_lstm
 from pyro_models.components.scales import scale_of
 from pyro_models.components.stepwise import StepwiseModel
 
@@ -142,11 +143,7 @@ class VariationalRecurrentNetwork(StepwiseModel):
             if context.observed is not None:
                 expected = self.frame_encoder(self.decoder(concatenate(state.code, state.output)))
                 features = torch.where(context.observed[:, index - 1, None], features, expected)
-        inputs = concatenate(features, state.code)
-        batch = inputs.shape[:-1]
-        before = tuple(value.expand(*batch, -1).reshape(-1, self.units) for value in (state.output, state.memory))
-        output, memory = self.recurrence(inputs.reshape(-1, inputs.shape[-1]), before)
-        return output.reshape(*batch, -1), memory.reshape(*batch, -1)
+        return step_lstm(self.recurrence, concatenate(features, state.code), state.output, state.memory)
 
     def latent_law(self, output: Tensor) -> dist.Independent:
         """The law of a latent, given the cell's output."""

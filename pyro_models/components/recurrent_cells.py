@@ -18,3 +18,23 @@ def step_cell(
     batch = torch.broadcast_shapes(inputs.shape[:-1], state.shape[:-1])
     flat = (value.expand(*batch, value.shape[-1]).reshape(-1, value.shape[-1]) for value in (inputs, state))
     return cell(*flat).reshape(*batch, -1)
+
+
+def step_lstm(
+    cell: nn.LSTMCell,
+    inputs: Float[Tensor, "*#batch input"],
+    output: Float[Tensor, "*#batch state"],
+    memory: Float[Tensor, "*#batch state"],
+) -> tuple[Float[Tensor, "*batch state"], Float[Tensor, "*batch state"]]:
+    """Output and memory after one step; batch dims of all three broadcast.
+
+    Args:
+        cell: an LSTM's.
+        inputs: of the step.
+        output: before it.
+        memory: before it.
+    """
+    batch = torch.broadcast_shapes(inputs.shape[:-1], output.shape[:-1], memory.shape[:-1])
+    flat = [value.expand(*batch, value.shape[-1]).reshape(-1, value.shape[-1]) for value in (inputs, output, memory)]
+    after, kept = cell(flat[0], (flat[1], flat[2]))
+    return after.reshape(*batch, -1), kept.reshape(*batch, -1)
