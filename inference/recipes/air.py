@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pyro
-import torch
 from pyro.infer import ELBO, RenyiELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from pyro.nn import PyroModule
 
 from guides.glimpse_attention import GlimpseAttentionGuide
 from inference.estimators import VIMCO, WakeSleep
-from inference.recipes.recipe import OptionError, Recipe, Splits
+from inference.recipes.digits import DigitsRecipe
+from inference.recipes.recipe import OptionError, Recipe
 from inference.schedules import CosineRamp, GeometricRamp, Schedule
 from inference.stages import Stage
 from pyro_models.air import AttendInferRepeat
-from videos import EndlessVideos, StillDigits, VideoBatch, VideoSource
+from videos import StillDigits
 
 LOSSES: dict[str, Callable[[int], ELBO]] = {
     "vimco": VIMCO,
@@ -27,7 +27,7 @@ LOSSES: dict[str, Callable[[int], ELBO]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AIRRecipe(Recipe):
+class AIRRecipe(DigitsRecipe):
     """Scenes of zero to two digits, new ones at every step; the prior of the count is annealed.
 
     At first one more object is likely, so that objects are tried and learned; then ever less so, until an object has to
@@ -84,34 +84,6 @@ class AIRRecipe(Recipe):
     def simulator(self, split: str) -> StillDigits:
         """Scenes of the digits of a split."""
         return StillDigits(size=self.frame_size, digit_scale=self.digit_scale, split=split, folder=self.data)
-
-    def splits(self) -> Splits:
-        """Validation and test scenes of digits that training never sees, and one batch of training scenes.
-
-        `data`, if given, is a folder with MNIST's files.
-
-        Raises:
-            OptionError: if the world is another one, or frames shall be missing.
-            FileNotFoundError: if `data` lacks a file.
-        """
-        if self.world != "multi-mnist":
-            raise OptionError(f"--world: expected multi-mnist for scenes of digits, got {self.world!r}")
-        if self.missing:
-            raise OptionError(f"--missing: expected 0, as a scene is one frame, got {self.missing}")
-        sizes = {
-            "train": min(self.batch_size, self.num_train),
-            "validation": self.num_validation,
-            "test": self.num_test,
-        }
-        parts = [
-            self.simulator(split).simulate(size, torch.Generator().manual_seed(seed))
-            for (split, size), seed in zip(sizes.items(), (1_000_000 + self.seed, 2_000_000, 3_000_000), strict=True)
-        ]
-        return Splits(*parts, source=f"scenes of digits: {self.simulator('train')}")
-
-    def training_source(self, train: VideoBatch) -> VideoSource:
-        """New scenes at every step."""
-        return EndlessVideos(self.simulator("train"), self.batch_size, self.seed)
 
     def build(self) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised from the seed."""

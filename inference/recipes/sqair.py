@@ -11,14 +11,16 @@ from pyro.infer import ELBO
 from pyro.nn import PyroModule
 
 from guides.discovery_propagation import DiscoveryPropagationGuide
+from guides.object_draws import ORDERS
 from inference.estimators import VIMCO, OwnWeightVIMCO, WakeSleep
-from inference.recipes.recipe import OptionError, Recipe, Splits
+from inference.recipes.digits import DigitsRecipe
+from inference.recipes.recipe import OptionError, Recipe
 from inference.rmsprop import TensorFlowRMSprop
 from inference.schedules import Constant, CosineRamp, Piecewise, Schedule
 from inference.stages import Stage
-from pyro_models.components.glimpse_networks import GlimpseNetworks
+from pyro_models.components.glimpse_networks import KINDS, GlimpseNetworks
 from pyro_models.sqair import SequentialAttendInferRepeat
-from videos import EndlessVideos, GrowingVideos, MovingDigits, VideoBatch, VideoSource
+from videos import GrowingVideos, MovingDigits, VideoBatch, VideoSource
 
 LOSSES: dict[str, Callable[[int], ELBO]] = {
     "vimco": VIMCO,
@@ -31,7 +33,7 @@ OPTIMIZERS = ("rmsprop", "adam")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SQAIRRecipe(Recipe):
+class SQAIRRecipe(DigitsRecipe):
     """Moving digits, new videos at every step; videos begin short and grow.
 
     Attributes:
@@ -124,33 +126,9 @@ class SQAIRRecipe(Recipe):
             folder=self.data,
         )
 
-    def splits(self) -> Splits:
-        """Validation and test videos of digits that training never sees, and one batch of training videos.
-
-        `data`, if given, is a folder with MNIST's files.
-
-        Raises:
-            OptionError: if the world is another one, or frames shall be missing.
-            FileNotFoundError: if `data` lacks a file.
-        """
-        if self.world != "moving-mnist":
-            raise OptionError(f"--world: expected moving-mnist, got {self.world!r}")
-        if self.missing:
-            raise OptionError(f"--missing: expected 0, got {self.missing}")
-        sizes = {
-            "train": min(self.batch_size, self.num_train),
-            "validation": self.num_validation,
-            "test": self.num_test,
-        }
-        parts = [
-            self.simulator(split).simulate(size, torch.Generator().manual_seed(seed))
-            for (split, size), seed in zip(sizes.items(), (1_000_000 + self.seed, 2_000_000, 3_000_000), strict=True)
-        ]
-        return Splits(*parts, source=f"moving digits: {self.simulator('train')}")
-
     def training_source(self, train: VideoBatch) -> VideoSource:
         """New videos at every step, of a length that grows."""
-        endless = EndlessVideos(self.simulator("train"), self.batch_size, self.seed)
+        endless = super().training_source(train)
         if self.first_frames >= self.num_frames:
             return endless
         return GrowingVideos(endless, self.first_frames, self.growth_epochs * self.steps_per_epoch)
@@ -159,6 +137,8 @@ class SQAIRRecipe(Recipe):
         """Model and guide, freshly initialised from the seed."""
         for option, value, known in (
             ("estimator", self.estimator, LOSSES),
+            ("network", self.network, KINDS),
+            ("order", self.order, ORDERS),
             ("decay", self.decay, DECAYS),
             ("optimization", self.optimization, OPTIMIZERS),
         ):

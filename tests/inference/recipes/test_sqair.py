@@ -1,0 +1,92 @@
+"""SQAIR from its recipe: options that are refused, videos that grow, and a run from training to pictures."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from guides import GlimpseAttentionGuide
+from inference.cli import main
+from inference.evaluation import read_evaluation
+from inference.recipes import RECIPES, OptionError
+from inference.recipes.sqair import LOSSES
+from inference.rmsprop import TensorFlowRMSprop
+from inference.runs import RunFolder
+from inference.schedules import value_at
+from inference.tracking_summary import summarize_tracking
+from pyro_models import AttendInferRepeat
+from videos import MovingDigits
+
+SMALL = RECIPES["sqair-small"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"estimator": "renyi"}, "--estimator: expected one of vimco, "),
+        ({"network": "cnn"}, "--network: expected one of mlp, conv, got 'cnn'"),
+        ({"order": "middle"}, "--order: expected one of first, last"),
+        ({"decay": "linear"}, "--decay: expected one of paper, cosine, constant"),
+        ({"optimization": "sgd"}, "--optimization: expected one of rmsprop, adam"),
+        ({"first_frames": 0}, "--first-frames, --growth-epochs: expected positive numbers, got 0 and"),
+    ],
+)
+def test_options_that_cannot_be(fields, message):
+    with pytest.raises(OptionError, match=message):
+        replace(SMALL, **fields).build()
+
+
+def test_other_worlds_and_missing_frames_are_refused():
+    with pytest.raises(OptionError, match="--world: expected moving-mnist, got 'box'"):
+        replace(SMALL, world="box").splits()
+    with pytest.raises(OptionError, match="--missing: expected 0, got 0.5"):
+        replace(SMALL, missing=0.5).splits()
+
+
+def test_videos_grow_and_rates_fall_as_in_the_paper():
+    """sqair sheet, oracle 19, in the recipe's own steps."""
+    recipe = RECIPES["sqair-mlp"]
+    assert recipe.num_steps == 2_000_000
+    recipe = replace(recipe, batch_size=2, num_train=2 * recipe.steps_per_epoch)
+    source = recipe.training_source(recipe.simulator("train").simulate(2, torch.Generator().manual_seed(0)))
+    lengths = {step: source.batch(step).num_frames for step in (0, 99_999, 100_000, 700_000, 1_999_999)}
+    assert lengths == {0: 3, 99_999: 3, 100_000: 4, 700_000: 10, 1_999_999: 10}
+    rates = [value_at(recipe.schedule(), step) for step in (399_999, 400_001, 1_000_001)]
+    assert rates == pytest.approx([1e-5, 3.33e-6, 1.11e-6], rel=0.01)
+    assert recipe.optimizer() is TensorFlowRMSprop
+    assert RECIPES["sqair-small"].optimizer() is not TensorFlowRMSprop
+    assert [type(replace(SMALL, estimator=name).loss()).__name__ for name in LOSSES] == [
+        "VIMCO",
+        "VIMCO",
+        "OwnWeightVIMCO",
+        "WakeSleep",
+    ]
+
+
+def test_from_training_to_pictures(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    words = (
+        "--frame-size 16 --digit-scale 0.3 --num-frames 4 --first-frames 3 --growth-epochs 1 --units 10 --what-dim 3 "
+        "--glimpse-size 5 --num-particles 2 --num-train 8 --batch-size 4 --epochs 3 --num-validation 4 --num-test 12"
+    )
+    assert main(["train", "sqair-small", "--run", run, *words.split(), "--quiet"]) == 0
+    assert main(["evaluate", run, "--num-particles", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "counting accuracy" in printed
+    assert "videos without switches" in printed
+    scores = read_evaluation(RunFolder.open(run))
+    assert scores.tracking is not None
+    assert 0 <= scores.tracking.unswitched <= 1
+    assert scores.tracking.switches >= 0
+    assert not math.isnan(scores.tracking.mota)
+    assert scores.curves == ()
+    assert main(["render", run]) == 0
+    drawn = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
+    assert {"tracks.png", "forecast.png", "generated.png", "tracks-0.gif", "forecast-3.gif"} <= drawn
+
+
+def test_models_without_identities_are_not_tracked():
+    videos = MovingDigits(num_frames=2, size=16, digit_scale=0.3).simulate(3, torch.Generator().manual_seed(0))
+    model = AttendInferRepeat((1, 16, 16), what_dim=3, glimpse_size=4, hidden=(5,))
+    assert summarize_tracking(model, GlimpseAttentionGuide(model, hidden_dim=5), videos) is None
