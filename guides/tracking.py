@@ -42,7 +42,12 @@ class TrackedKeypoints(Keypoints):
     so each object keeps to its own light, and where two meet each leaves the way that it came: data association by the
     model's own dynamics (as in probabilistic data association filters, Bar-Shalom and Tse 1975). Gains G_t and
     innovation variances w_t depend on no frame: they are computed once for all sequences. No gradient reaches the
-    dynamics from here. The first frame has no window; there states alone tell objects apart.
+    dynamics from here.
+
+    In the first frame nothing is predicted yet, and a mean over light that states do not tell apart would lie between
+    two balls: the first velocity would be wrong, and all that is read after a gap. There the window of an object lies
+    where it has most light within a window's reach, and objects look one after the other, each at what those before
+    have left; see `first_centres`.
 
     Args:
         feature_dim: size of a state.
@@ -75,17 +80,55 @@ class TrackedKeypoints(Keypoints):
         found = []
         for step, score in enumerate(logits):
             centre = _times(filtering.emission, state)
+            extent = self.log_extent.exp()
             if step > 0:
-                width = filtering.variances[step] + self.log_extent.exp()
-                across = (columns - centre[..., :1]).square() / (-2 * width[0])
-                down = (rows - centre[..., 1:]).square() / (-2 * width[1])
-                score = score + across.unsqueeze(-2) + down.unsqueeze(-1)
+                score = score + self.window(centre, filtering.variances[step] + extent)
+            else:
+                score = score + self.window(self.first_centres(light[0] + score, presence), extent.expand(2))
             weights = (light[step] + score + score.log_softmax(0)).flatten(-2).softmax(-1).unflatten(-1, self.size)
             reading = torch.stack([(weights.sum(-2) * columns).sum(-1), (weights.sum(-1) * rows).sum(-1)], -1)
             found.append(reading)
             state = state + _times(filtering.gains[step], reading - centre)
             state = _times(filtering.transition, state) + filtering.offset
         return torch.stack(found, 2)
+
+    def window(
+        self, centre: Float[Tensor, "*batch 2"], width: Float[Tensor, " 2"]
+    ) -> Float[Tensor, "*batch height width"]:
+        """Log of a Gaussian bump, 0 in its middle.
+
+        Args:
+            centre: its place.
+            width: variance along each axis.
+        """
+        across = (self.columns - centre[..., :1]).square() / (-2 * width[0])
+        down = (self.rows - centre[..., 1:]).square() / (-2 * width[1])
+        return across.unsqueeze(-2) + down.unsqueeze(-1)
+
+    @torch.no_grad()
+    def first_centres(
+        self, scores: Float[Tensor, "objects sequences height width"], presence: Bool[Tensor, "objects sequences"]
+    ) -> Float[Tensor, "objects sequences 2"]:
+        """For each object in turn, the place with most light around it that is not an earlier object's::
+
+            c^n = argmax_c sum_p bump(p - c) left_p^n exp(s_p^n),   left_p^n = prod_{j < n} (1 - bump(p - c^j))
+
+        Args:
+            scores: log weights of pixels, s.
+            presence: which objects there are.
+        """
+        extent = self.log_extent.exp()
+        blur_across = ((self.columns[:, None] - self.columns).square() / (-2 * extent)).exp()
+        blur_down = ((self.rows[:, None] - self.rows).square() / (-2 * extent)).exp()
+        places, left, centres = self.places(), torch.ones_like(scores[0]), []
+        for score, there in zip(scores, presence, strict=True):
+            weights = left * score.flatten(-2).softmax(-1).unflatten(-1, self.size)
+            around = blur_down @ weights @ blur_across
+            centre = places[around.flatten(-2).argmax(-1)]
+            taken = self.window(centre, extent.expand(2)).exp()
+            left = left * torch.where(there[:, None, None], 1 - taken, 1.0)
+            centres.append(centre)
+        return torch.stack(centres)
 
     @torch.no_grad()
     def filtering(self, steps: int) -> "Filtering":

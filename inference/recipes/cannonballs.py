@@ -254,7 +254,7 @@ _SIZES: dict[str, Any] = {"frame_size": 32, "max_balls": 2, "num_validation": 20
 RECIPES: dict[str, Recipe] = {
     "cannonballs": _PAPER,
     "cannonballs-structured": _STRUCTURED,
-    "cannonballs-small": replace(_STRUCTURED, state_dim=128, decay="cosine", epochs=20, **_SIZES),
+    "cannonballs-small": replace(_STRUCTURED, state_dim=128, decay="cosine", epochs=10, **_SIZES),
     "cannonballs-small-paper": replace(
         _PAPER, state_dim=256, hidden_dim=256, epochs=40, frozen_epochs=2, annealing_epochs=8, **_SIZES
     ),

@@ -100,3 +100,30 @@ def test_no_gradient_reaches_the_dynamics_and_it_looks_back_only(balls):
     assert (gradient[:, :, 0].abs().sum() > 0).all()
     unused = torch.autograd.grad(read.sum(), list(prior.parameters()), allow_unused=True)
     assert all(one is None for one in unused)
+
+
+def test_in_the_first_frame_objects_take_one_ball_each(balls):
+    """States know nothing here; a mean over all light would lie between the balls."""
+    presence = balls.presence[:, 0]
+    apart = (balls.positions[:, 0, 0] - balls.positions[:, 0, 1]).norm(dim=-1) > 5
+    videos = balls.select((presence.sum(-1) == 2) & apart)
+    assert videos.num_sequences > 30
+    keypoints = TrackedKeypoints(3, (1, 32, 32), falling())
+    nn.init.normal_(keypoints.attention.weight, std=0.01)
+    features = torch.randn(2, videos.num_sequences, 1, 3)
+    read = keypoints(features, videos.frames[:, :1], videos.presence[:, 0].T).permute(1, 2, 0, 3) * UNIT + 15.5
+    matched = match_objects(read, videos.positions[:, :1], videos.presence[:, 0])
+    assert ((matched - videos.positions[:, :1]).norm(dim=-1) < 1).all()
+
+
+def test_an_absent_object_takes_no_light(balls):
+    """The first slot is empty: the second reads its ball as if it were alone."""
+    videos = balls.select(balls.presence[:, 0].sum(-1) == 1)
+    keypoints = TrackedKeypoints(3, (1, 32, 32), falling())
+    features = torch.randn(2, videos.num_sequences, 1, 3)
+    presence = torch.tensor([[False], [True]]).expand(2, videos.num_sequences)
+    read = keypoints(features, videos.frames[:, :1], presence)[1]
+    alone = keypoints(features[1:], videos.frames[:, :1], presence[1:])[0]
+    torch.testing.assert_close(read, alone)
+    truth = videos.positions[:, :1, 0]
+    assert ((read * UNIT + 15.5 - truth).norm(dim=-1) < 1).all()
