@@ -23,7 +23,15 @@ class FIVO(SequenceELBO):
     not look ahead, or few resamplings.
 
     The gradient is pathwise; the score function of the resampled indices is left out, as in Maddison et al.: biased,
-    and with far less variance. For models and guides with steps, `StepwiseModel` and `StepwiseGuide`.
+    and with far less variance. Choices that cannot be reparameterised, such as presence, are judged as in `VIMCO`, by
+    what all steps between two resamplings come to: with a_k and b_k the log weights and the choices' log q since a
+    sequence last resampled,
+
+        sum_k (log 1/K sum_j exp a_j - L_-k) d b_k,      L_-k the bound with a_k replaced by the mean of the others
+
+    at each resampling and at the end. Without resampling it is `VIMCO`. What a choice does to steps after the next
+    resampling is left out as well: whose descendants live on was decided there. For models and guides with steps,
+    `StepwiseModel` and `StepwiseGuide`.
 
     Args:
         num_particles: K, at least 1.
@@ -31,8 +39,8 @@ class FIVO(SequenceELBO):
         threshold: a sequence resamples when its effective sample size is below this share of K; 0 never.
 
     Raises:
-        ValueError: if an argument is not as described; when a gradient is asked for and a latent site of the guide is
-            not reparameterised; and what `run_filter` raises.
+        ValueError: if an argument is not as described; when a gradient is asked for with one particle and a latent site
+            of the guide is not reparameterised; and what `run_filter` raises.
     """
 
     def __init__(self, num_particles: int = 4, resampling: str = "systematic", threshold: float = 0.5) -> None:
@@ -54,9 +62,9 @@ class FIVO(SequenceELBO):
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
         """The negative bound in nats; nothing is read back from the device."""
         result = self.run(model, guide, *args, **kwargs)
-        if result.score_sites:
+        if result.score_sites and self.num_particles == 1:
             raise ValueError(
-                f"gradient: expected every latent site of the guide to be reparameterised, "
-                f"{', '.join(map(repr, result.score_sites))} cannot be; use VIMCO or WakeSleep for such sites"
+                f"num_particles: expected at least 2 for a guide whose {', '.join(map(repr, result.score_sites))} is "
+                "not reparameterised, since the baseline of a particle is made of the others, got 1"
             )
-        return -result.log_evidence.sum()
+        return -(result.log_evidence + (result.choices - result.choices.detach())).sum()

@@ -12,6 +12,7 @@ from torch import Tensor
 from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.resampling import RESAMPLING, select_particles
 from inference.estimators.traces import SEQUENCES, ImportanceTraces, Program, find_particle_dim, run_traces
+from inference.estimators.vimco import leave_one_out_bounds
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,15 @@ class FilterResult:
 
     Attributes:
         log_evidence: (sequences,), log of an unbiased estimate of p(x), in nats, with gradients along the draws.
+        choices: (sequences,), a number whose gradient is that of choices which cannot be reparameterised, see `FIVO`;
+            its value does not matter.
         effective_sample_size: (time, sequences), before resampling.
         resampled: (time, sequences), which sequences resampled after which step; never after the last.
         score_sites: names of latent sites whose draws carry no gradient.
     """
 
     log_evidence: Float[Tensor, " sequences"]
+    choices: Float[Tensor, " sequences"]
     effective_sample_size: Float[Tensor, "time sequences"]
     resampled: Bool[Tensor, "time sequences"]
     score_sites: tuple[str, ...]
@@ -106,12 +110,15 @@ def run_filter(
         contexts = model.prepare(*args, **kwargs), guide.prepare(*args, **kwargs)
     num_sequences, num_steps = args[0].shape[:2]
     states: tuple[Any, Any] = (None, None)
-    total = weights = args[0].new_zeros(())
+    total = weights = choices = scores = args[0].new_zeros(())
     sizes, resampled, scored = [], [], {}
+    learns = torch.is_grad_enabled() and num_particles > 1
     for index in range(num_steps):
         traces, states = _step(model, guide, index, states, contexts, num_sequences, num_particles, particle_dim)
         weights = weights + traces.log_weights()
         scored |= dict.fromkeys(traces.score_sites())
+        if learns and scored:
+            scores = scores + traces.log_scores()
         shares = weights.detach().softmax(0)
         sizes.append(1 / shares.square().sum(0))
         again = sizes[-1] < resampling.threshold * num_particles
@@ -125,8 +132,22 @@ def run_filter(
         ancestors = torch.where(again, RESAMPLING[resampling.scheme](shares), identity)
         states = tuple(select_particles(state, ancestors, -particle_dim) for state in states)
         total = total + torch.where(again, log_mean_exp(weights), 0.0)
+        if learns and scored:
+            choices = choices + torch.where(again, _credit(weights, scores), 0.0)
+            scores = torch.where(again, 0.0, scores)
         weights = torch.where(again, 0.0, weights)
-    return FilterResult(total + log_mean_exp(weights), torch.stack(sizes), torch.stack(resampled), tuple(scored))
+    if learns and scored:
+        choices = choices + _credit(weights, scores)
+    evidence = total + log_mean_exp(weights)
+    return FilterResult(
+        evidence, choices.expand_as(evidence), torch.stack(sizes), torch.stack(resampled), tuple(scored)
+    )
+
+
+def _credit(weights: Tensor, scores: Tensor) -> Tensor:
+    """VIMCO's judgement of the choices since a sequence last resampled."""
+    signal = log_mean_exp(weights) - leave_one_out_bounds(weights)
+    return (signal.detach() * scores).sum(0)
 
 
 def _step(

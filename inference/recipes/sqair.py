@@ -12,7 +12,7 @@ from pyro.nn import PyroModule
 
 from guides.discovery_propagation import DiscoveryPropagationGuide
 from guides.object_draws import ORDERS
-from inference.estimators import VIMCO, OwnWeightVIMCO, WakeSleep
+from inference.estimators import FIVO, VIMCO, OwnWeightVIMCO, WakeSleep
 from inference.recipes.digits import DigitsRecipe
 from inference.recipes.recipe import OptionError, Recipe
 from inference.rmsprop import TensorFlowRMSprop
@@ -27,6 +27,7 @@ LOSSES: dict[str, Callable[[int], ELBO]] = {
     "vimco-steps": partial(VIMCO, credit="steps"),
     "own-weight": OwnWeightVIMCO,
     "wake-sleep": WakeSleep,
+    "fivo": FIVO,
 }
 DECAYS = ("paper", "cosine", "constant")
 OPTIMIZERS = ("rmsprop", "adam")
@@ -46,7 +47,7 @@ class SQAIRRecipe(DigitsRecipe):
         first_frames: frames of a video at the start.
         growth_epochs: epochs after which videos are one frame longer.
         estimator: of the gradient: vimco; vimco-steps (credit by time step); own-weight (what the authors' code does);
-            wake-sleep.
+            wake-sleep; fivo (particles are resampled between frames).
         num_particles: of the estimator.
         num_slots: largest number of objects.
         what_dim: size of an object's appearance.

@@ -20,7 +20,11 @@ LOSSES = {
     "TraceGraph_ELBO": TraceGraph_ELBO,
     "FIVO": lambda: FIVO(2),
 }
-DISCRETE = {"GlimpseAttentionGuide": ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO")}
+DISCRETE = {
+    "GlimpseAttentionGuide": ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO"),
+    "DiscoveryPropagationGuide": ("vimco", "wake-sleep", "Trace_ELBO", "FIVO"),
+    "DiscoveryPropagationGuide, presence first": ("vimco", "wake-sleep", "Trace_ELBO", "FIVO"),
+}
 
 
 def fits(guide, loss):

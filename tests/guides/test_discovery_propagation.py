@@ -239,12 +239,17 @@ def test_vimco_on_presences_of_two_frames_against_all_configurations(order, cred
 
 
 def test_a_particle_filter_takes_it():
-    """As a bound; presences have no gradient there."""
+    """Its bound is not far from one without resampling, and presences learn as well."""
     model, guide = pair()
     frames = torch.rand(3, 4, *SHAPE)
-    assert FIVO(4, threshold=2.0).loss(model, guide, frames) == pytest.approx(
-        FIVO(4).loss(model, guide, frames), rel=0.5
+    filtering = FIVO(4, threshold=2.0)
+    assert filtering.loss(model, guide, frames) == pytest.approx(
+        FIVO(4, threshold=0.0).loss(model, guide, frames), rel=0.5
     )
+    guide.zero_grad()
+    filtering.loss_and_grads(model, guide, frames)
+    for network in (guide.discovery.presence, guide.propagation.presence):
+        assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
 
 
 def test_most_likely_objects_and_forecasts():

@@ -1,5 +1,6 @@
 """The filtering bound and its particle filter: the Kalman evidence, IWAE and the ELBO as limits, gradients."""
 
+import itertools
 import math
 
 import pyro
@@ -174,6 +175,45 @@ def test_log_evidence_by_filters():
         log_evidence(model, guide, x, num_particles=2, filtering=FIVO(2), annealing=Annealing(2, 1))
 
 
+class Coins(Walk):
+    """z_t ~ Bernoulli(a), x_t ~ N(z_t, r): steps know nothing of one another."""
+
+    def step(self, index, state, context):
+        return pyro.sample(f"z_{index}", dist.Bernoulli(self.a.expand(context.shape[0]))) + 0.0
+
+
+class CoinsGuide(WalkGuide):
+    """z_t ~ Bernoulli(sigm(gain x_t))."""
+
+    def __init__(self):
+        super().__init__(True)
+
+    def step(self, index, state, context):
+        return pyro.sample(f"z_{index}", dist.Bernoulli(logits=self.gain * context[:, index])) + 0.0
+
+
+def test_choices_of_one_step_have_the_gradient_of_its_bound():
+    """Resampled after every step, against the sum over all choices of three particles, step by step."""
+    model, guide, x, num_particles = Coins(), CoinsGuide(), frames(), 3
+    bound = torch.zeros((), dtype=torch.float64)
+    for value in x[0]:
+        law = dist.Bernoulli(logits=guide.gain * value)
+        weights = [
+            dist.Bernoulli(model.a).log_prob(z) + dist.Normal(z, R**0.5).log_prob(value) - law.log_prob(z)
+            for z in (torch.tensor(0.0, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64))
+        ]
+        for chosen in itertools.product((0, 1), repeat=num_particles):
+            chance = math.prod(law.probs if one else 1 - law.probs for one in chosen)
+            bound = bound + chance * torch.stack([weights[one] for one in chosen]).logsumexp(0)
+    expected = torch.stack(torch.autograd.grad(bound, (model.a, guide.gain)))
+    copies, rows = 200, []
+    pyro.set_rng_seed(8)
+    for _ in range(200):
+        loss = FIVO(num_particles, threshold=2.0).differentiable_loss(model, guide, x.expand(copies, -1))
+        rows.append(-torch.stack(torch.autograd.grad(loss / copies, (model.a, guide.gain))))
+    assert_mean_within(torch.stack(rows), expected)
+
+
 @pytest.mark.parametrize("scheme", sorted(RESAMPLING))
 def test_children_are_in_proportion_to_weights(scheme):
     torch.manual_seed(7)
@@ -204,17 +244,9 @@ def test_what_has_no_steps_or_no_gradient_is_refused():
     with pytest.raises(ValueError, match="model: expected one that can be run step by step, ToyModel has no method"):
         FIVO(2).loss(ToyModel(p), ToyGuide(p), frames(2))
 
-    class Coin(WalkGuide):
-        def step(self, index, state, context):
-            return pyro.sample(f"z_{index}", dist.Bernoulli(torch.tensor(0.5, dtype=torch.float64))) + 0.0
-
-    class CoinModel(Walk):
-        def step(self, index, state, context):
-            return pyro.sample(f"z_{index}", dist.Bernoulli(torch.tensor(0.3, dtype=torch.float64))) + 0.0
-
-    assert math.isfinite(FIVO(3).loss(CoinModel(), Coin(False), frames(2)))
-    with pytest.raises(ValueError, match="gradient: expected every latent site.*'z_0', 'z_1'"):
-        FIVO(3).loss_and_grads(CoinModel(), Coin(False), frames(2))
+    assert math.isfinite(FIVO(1).loss(Coins(), CoinsGuide(), frames(2)))
+    with pytest.raises(ValueError, match="num_particles: expected at least 2 for a guide whose 'z_0', 'z_1'.*got 1"):
+        FIVO(1).loss_and_grads(Coins(), CoinsGuide(), frames(2))
     with pytest.raises(ValueError, match="scheme: expected one of 'systematic', 'multinomial', got 'none'"):
         FIVO(3, resampling="none")
     with pytest.raises(ValueError, match="threshold: expected at least 0, got -1.0"):
