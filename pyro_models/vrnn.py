@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
-from pyro_models.components.glimpse_networks import GlimpseNetworks
 from pyro_models.components.layout import concatenate, merge_particles, to_time_plate
+from pyro_models.components.mirrored_convolutions import MirroredConvolutions
 from pyro_models.components.recurrent_cells import step_lstm
 from pyro_models.components.scales import scale_of
 from pyro_models.components.stepwise import StepwiseModel
@@ -57,7 +57,7 @@ class VariationalRecurrentNetwork(StepwiseModel):
         latent_dim: size of z.
         units: of all layers.
         layers: hidden layers of every network but the LSTM.
-        networks: that look at frames and draw them; None = fully connected, as many layers.
+        networks: convolutions that look at frames and draw them; None = fully connected, as many layers.
         frame_scale: standard deviation of a pixel.
 
     Raises:
@@ -71,7 +71,7 @@ class VariationalRecurrentNetwork(StepwiseModel):
         latent_dim: int = 165,
         units: int = 192,
         layers: int = 2,
-        networks: GlimpseNetworks | None = None,
+        networks: MirroredConvolutions | None = None,
         frame_scale: float = 0.3,
     ) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class VariationalRecurrentNetwork(StepwiseModel):
             decoder = mlp(2 * units, hidden, size[0] * size[1], nn.ELU)
             self.decoder: nn.Module = nn.Sequential(decoder, nn.Unflatten(-1, size))
         else:
-            (self.frame_encoder,) = networks.encoders(size)
+            self.frame_encoder = networks.encoder(size)
             self.decoder = networks.decoder(2 * units, size)
         feature_dim = units if networks is None else networks.units
         self.feature_dim = feature_dim

@@ -49,7 +49,7 @@ class GlimpseNetworks:
         """
         if self.kind == "mlp":
             return [MLPGlimpseEncoder(size, (self.units, self.units)) for size in sizes]
-        shared = _convolutions(self.channels, self.strides)
+        shared = convolution_stack(self.channels, self.strides)
         return [ConvGlimpseEncoder(size, shared, self.channels[-1], self.strides, self.units) for size in sizes]
 
     def decoder(self, code_dim: int, size: Size) -> nn.Module:
@@ -157,7 +157,8 @@ class ConvGlimpseDecoder(nn.Module):
         return glimpses.reshape(*codes.shape[:-1], *glimpses.shape[-2:])
 
 
-def _convolutions(channels: Sequence[int], strides: Sequence[int]) -> nn.Sequential:
+def convolution_stack(channels: Sequence[int], strides: Sequence[int]) -> nn.Sequential:
+    """3 x 3 convolutions of one-channel images, ELU after each."""
     layers: list[nn.Module] = []
     before = 1
     for after, stride in zip(channels, strides, strict=True):

@@ -13,7 +13,7 @@ def glorot(layer: nn.Module) -> None:
     Args:
         layer: one layer.
     """
-    if isinstance(layer, (nn.Linear, nn.Conv2d)):
+    if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

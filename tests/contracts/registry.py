@@ -41,6 +41,7 @@ from pyro_models import (
 from pyro_models.components.ballistic_mixture import IndependentPositions
 from pyro_models.components.code_predictors import BidirectionalPredictor
 from pyro_models.components.glimpse_networks import GlimpseNetworks
+from pyro_models.components.mirrored_convolutions import MirroredConvolutions
 from pyro_models.components.object_renderers import GlyphRenderer, RecurrentRenderer
 
 FRAME_SHAPE = (1, 8, 8)
@@ -83,9 +84,7 @@ _PIXELS = partial(EncoderDecoderLSTM, FRAME_SHAPE, state_dim=11, code_dim=6, hid
 _KALMAN = partial(KalmanVAE, FRAME_SHAPE, code_dim=2, state_dim=4, num_components=3, decoder="mlp")
 
 
-_CONVOLUTIONS = GlimpseNetworks(
-    "conv", 9, (2, 3), (2, 2), decoder_units=8, decoder_channels=(3, 2), decoder_strides=(2,)
-)
+_CONVOLUTIONS = MirroredConvolutions(9, (2, 3), (2, 2))
 _FOLLOWED = partial(
     SequentialAttendInferRepeat,
     FRAME_SHAPE,

@@ -9,6 +9,7 @@ from guides import PriorCorrectionGuide
 from inference import FIVO, IWAE
 from inference.estimators.traces import importance_traces
 from pyro_models import VariationalRecurrentNetwork
+from pyro_models.components.mirrored_convolutions import MirroredConvolutions
 
 SHAPE = (1, 6, 6)
 
@@ -26,6 +27,16 @@ def count(*modules):
 def test_sizes_of_the_published_networks(units, number):
     """sqair sheet, section 9.3: the small one, and the one of 2.1 million."""
     model = VariationalRecurrentNetwork(units=units)
+    assert count(model, PriorCorrectionGuide(model)) == pytest.approx(number, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("networks", "number"),
+    [(MirroredConvolutions(128, (32, 32, 64, 64), (2, 2, 2, 2)), 0.8e6), (MirroredConvolutions(212), 2.6e6)],
+)
+def test_sizes_of_the_published_convolutions(networks, number):
+    """Kosiorek et al. 2018, appendix D.3: the small one as printed, and the medium one of 2.6 million."""
+    model = VariationalRecurrentNetwork(units=networks.units, layers=1, networks=networks)
     assert count(model, PriorCorrectionGuide(model)) == pytest.approx(number, rel=0.02)
 
 

@@ -10,7 +10,11 @@ from pyro_models.components.initial_weights import glorot, normal_by_size
 
 
 def test_linear_and_convolution_stay_within_the_bound_and_fill_it():
-    for layer, bound in [(nn.Linear(30, 50), sqrt(6 / 80)), (nn.Conv2d(8, 12, 3), sqrt(6 / (9 * 20)))]:
+    for layer, bound in [
+        (nn.Linear(30, 50), sqrt(6 / 80)),
+        (nn.Conv2d(8, 12, 3), sqrt(6 / (9 * 20))),
+        (nn.ConvTranspose2d(8, 12, 3), sqrt(6 / (9 * 20))),
+    ]:
         layer.apply(glorot)
         assert layer.weight.abs().max() <= bound
         assert layer.weight.abs().max() > 0.95 * bound
