@@ -8,7 +8,15 @@ from videos.clips import synthetic_clip
 from videos.digit_motions import DDPAEDigits, EllipticDigits, LinearDigits
 from videos.digits import Digits, load_digits
 from videos.files import load_videos, save_videos
-from videos.loaders import EndlessVideos, FixedVideos, GrowingVideos, Simulator, VideoSource, split_videos
+from videos.loaders import (
+    EndlessVideos,
+    FixedVideos,
+    GrowingVideos,
+    Simulator,
+    SingleFrames,
+    VideoSource,
+    split_videos,
+)
 from videos.missing import MissingPattern, gap, random_drop, tail
 from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
@@ -49,6 +57,7 @@ __all__ = [
     "PolygonWorld",
     "PongWorld",
     "Simulator",
+    "SingleFrames",
     "StillDigits",
     "Surveillance",
     "VideoBatch",

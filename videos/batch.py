@@ -98,6 +98,10 @@ class VideoBatch:
         """The beginnings of all sequences, with all their fields; shorter videos stay as they are."""
         return VideoBatch(**{name: value[:, :num_frames] for name, value in self._present().items()})
 
+    def single_frames(self) -> VideoBatch:
+        """Every frame as a video of its own, those of the first sequence first, with all their fields."""
+        return VideoBatch(**{name: value.flatten(0, 1).unsqueeze(1) for name, value in self._present().items()})
+
     def with_observed(self, observed: Tensor | None) -> VideoBatch:
         """The same videos with another mask of seen frames, bool (sequences, time), or None when all are seen."""
         return replace(self, observed=observed)

@@ -205,6 +205,26 @@ class GrowingVideos:
         return self.source.batch(step).first_frames(self.min_frames + step // self.every)
 
 
+class SingleFrames:
+    """Every frame of another source's videos as a video of its own: as many in a batch as its videos have frames.
+
+    Args:
+        source: of whole videos.
+    """
+
+    def __init__(self, source: VideoSource) -> None:
+        self.source = source
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Batches in an epoch of the source."""
+        return self.source.steps_per_epoch
+
+    def batch(self, step: int) -> VideoBatch:
+        """The batch of a step, always the same one."""
+        return self.source.batch(step).single_frames()
+
+
 def split_videos(videos: VideoBatch, fractions: Sequence[float], seed: int) -> tuple[VideoBatch, ...]:
     """Cut a set of videos into disjoint random parts, such as training, validation and test.
 

@@ -5,7 +5,17 @@ from functools import partial
 import pytest
 import torch
 
-from videos import BoxWorld, EndlessVideos, FixedVideos, GrowingVideos, VideoBatch, gap, random_drop, split_videos
+from videos import (
+    BoxWorld,
+    EndlessVideos,
+    FixedVideos,
+    GrowingVideos,
+    SingleFrames,
+    VideoBatch,
+    gap,
+    random_drop,
+    split_videos,
+)
 from videos.batch import VideoBatch as Batch
 
 
@@ -172,3 +182,17 @@ def test_videos_that_grow():
     assert growing.steps_per_epoch is None
     with pytest.raises(ValueError, match="every: expected a positive number, got 0"):
         GrowingVideos(whole, 3, 0)
+
+
+def test_every_frame_is_a_video():
+    whole = EndlessVideos(BoxWorld(num_frames=6), 2, 0)
+    single, videos = SingleFrames(whole).batch(3), whole.batch(3)
+    assert (single.num_sequences, single.num_frames) == (12, 1)
+    for sequence, time in ((0, 0), (0, 5), (1, 2)):
+        place = 6 * sequence + time
+        assert torch.equal(single.frames[place, 0], videos.frames[sequence, time])
+        assert torch.equal(single.positions[place, 0], videos.positions[sequence, time])
+    assert SingleFrames(whole).steps_per_epoch is None
+    fixed = FixedVideos(numbered_videos(), 4, seed=0, missing=DROP)
+    assert SingleFrames(fixed).steps_per_epoch == 2
+    assert torch.equal(SingleFrames(fixed).batch(1).observed, fixed.batch(1).observed.reshape(28, 1))
