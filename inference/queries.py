@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from pyro import poutine
 from torch import Tensor
 
-from guides.site_table import sample_sites, tabulate_trace
+from guides.describe import describe_sites
+from guides.site_table import sample_sites
 from inference.decoding import FRAMES, check_frames_site, expected_frames
 from inference.imputation import Imputation, Latents, Parts, Query, check_frames, chunks, quietly
 from inference.simulation import unconditioned_trace
@@ -26,7 +26,7 @@ class Generation:
     """Videos from the prior.
 
     Attributes:
-        frames: expected frames given the latents drawn; of a model without latents, given the frames drawn before.
+        frames: expected frames given the latents drawn and, of a model that looks at them, the frames drawn before.
         latents: the draw of each latent, laid out as in the model.
     """
 
@@ -165,7 +165,7 @@ def generate(
 ) -> Generation:
     """New videos: draw all latents from the prior and decode them.
 
-    Without latents, frames are drawn one after the other, and each is expected given those drawn before it.
+    Where a law looks at frames before it, those are drawn as well.
 
     Args:
         model: has an observed site `frames` in the plates `sequences` and `time`.
@@ -198,10 +198,9 @@ def generate(
         for rows in chunks(num_sequences, max(1, frames_per_chunk // num_frames)):
             blank = torch.zeros(rows.stop - rows.start, num_frames, *shape, dtype=parameter.dtype, device=place)
             arguments = (blank, None, None if controls is None else controls[rows])
-            trace = poutine.trace(model).get_trace(*arguments)
-            table = tabulate_trace(trace)
+            table = describe_sites(model, *arguments)
             check_frames_site(table)
-            sites = sample_sites(trace if table.latent else unconditioned_trace(model, *arguments))
+            sites = sample_sites(unconditioned_trace(model, *arguments))
             latents = {site.name: sites[site.name]["value"] for site in table.latent}
             parts.add(expected_frames(sites[FRAMES]), latents)
     return Generation(parts.join_frames(), parts.join_latents(table))

@@ -1,7 +1,5 @@
 """Videos drawn from a model, with the latents behind them."""
 
-from typing import Any
-
 import torch
 from pyro import poutine
 from pyro.poutine import Trace
@@ -9,10 +7,10 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from inference.estimators.traces import Program, evaluation_mode, local_parameters, modules_of, sample_sites
-from inference.generators import seeded
+from inference.generators import capture_generators, restore_generators, seeded
 from inference.site_values import sequences_first
 
-FRAMES, TIME = "frames", "time"
+FRAMES = "frames"
 
 
 @torch.no_grad()
@@ -62,8 +60,8 @@ def unconditioned_trace(
 ) -> Trace:
     """Run a model with its frames drawn as well, from the random state and in the mode that there are.
 
-    Where frames are all that is drawn, the law of each may depend on those before it: then as many runs as there are
-    frames fix one after the other, and the trace is that of the last, at the whole video.
+    The law of a frame or a latent may look at frames before it. So the model runs again, with the same noise, at the
+    video that it drew, until it draws that video again: with each run one frame more is as it should be.
 
     Args:
         model: called `(frames, observed, controls)`.
@@ -71,19 +69,12 @@ def unconditioned_trace(
         observed: bool (sequences, time), or None.
         controls: (sequences, time, control), or None.
     """
-
-    def run(video: Tensor) -> tuple[Trace, list[Any]]:
+    video, noise = torch.zeros_like(frames), capture_generators()
+    for _ in range(frames.shape[1] if frames.dim() > 1 else 1):
+        restore_generators(noise)
         trace = prune_subsample_sites(poutine.trace(poutine.uncondition(model)).get_trace(video, observed, controls))
-        return trace, list(sample_sites(trace))
-
-    trace, sites = run(torch.zeros_like(frames))
-    if [site["name"] for site in sites] != [FRAMES]:
-        return trace
-    for time in [frame for frame in sites[0]["cond_indep_stack"] if frame.name == TIME]:
-        place = time.dim - len(sites[0]["fn"].event_shape)
-        for step in range(1, time.size):
-            before = sites[0]["value"]
-            trace, sites = run(sequences_first(sites[0], None)[0][0])
-            later = sites[0]["value"].narrow(place, step, time.size - step)
-            sites[0]["value"] = torch.cat([before.narrow(place, 0, step), later], place)
+        drawn = [sequences_first(site, None)[0][0] for site in sample_sites(trace) if site["name"] == FRAMES]
+        if not drawn or drawn[0].shape != video.shape or torch.equal(drawn[0], video):
+            break
+        video = drawn[0]
     return trace

@@ -4,10 +4,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 
 from guides import PriorCorrectionGuide
 from inference import FIVO, IWAE
 from inference.estimators.traces import importance_traces
+from inference.simulation import simulated_trace
 from pyro_models import VariationalRecurrentNetwork
 from pyro_models.components.mirrored_convolutions import MirroredConvolutions
 
@@ -78,6 +80,21 @@ def test_bounds_are_in_order():
     assert losses["filter of one"] == pytest.approx(losses["elbo"], rel=1e-6)
     assert losses["iwae"] < losses["elbo"] - 0.1
     assert FIVO(8).loss(model, guide, frames) / 200 < losses["elbo"] - 0.1
+
+
+def test_videos_are_drawn_frame_after_frame():
+    """Every law is the one that the model has at the video that was drawn."""
+    model, _ = pair()
+    blank = torch.zeros(5, 4, *SHAPE)
+    drawn = simulated_trace(model, blank)
+    latents = {name: drawn.nodes[name]["value"] for name in drawn.nodes if name.startswith("z_")}
+    videos = {"drawn": drawn.nodes["frames"]["value"].transpose(0, 1), "blank": blank}
+    conditioned = poutine.condition(model, latents)
+    at = {name: poutine.trace(conditioned).get_trace(video) for name, video in videos.items()}
+    assert len(latents) == 4
+    for site in (*latents, "frames"):
+        torch.testing.assert_close(drawn.nodes[site]["fn"].mean, at["drawn"].nodes[site]["fn"].mean)
+    assert not torch.allclose(at["blank"].nodes["z_4"]["fn"].mean, at["drawn"].nodes["z_4"]["fn"].mean, atol=0.01)
 
 
 def test_a_missing_frame_is_stood_in_for_by_its_expectation():
