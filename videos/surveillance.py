@@ -109,6 +109,15 @@ class Surveillance:
         return tuple(load_foreground(clip, self.subtraction, self.cache) for clip in self._clips)
 
     @property
+    def num_frames_used(self) -> int:
+        """How many frames the split has, of all clips together.
+
+        Raises:
+            ValueError: if a clip cannot be read or is too short.
+        """
+        return len(self._block.light)
+
+    @property
     def num_windows(self) -> Int64[Tensor, " objects_and_one"]:
         """How many windows (clip, start, corner) there are with 0, 1, 2, ... objects in their fullest frame.
 

@@ -123,6 +123,7 @@ def test_splits_share_no_frame(source):
     assert numbers["validation"].max() < numbers["test"].min()
     # All frames of a block are drawn, and there is nothing but the clip after the warm-up.
     assert torch.cat(list(numbers.values())).tolist() == list(range(40, 140))
+    assert chosen.num_frames_used == len(numbers["test"]) == 20
 
 
 def test_sequences_stay_in_one_clip(clip):
