@@ -11,6 +11,7 @@ from torch import nn
 from inference.processes import ALONE, Processes
 from inference.recipes import RECIPES, Recipe
 from inference.runs import RunFolder
+from inference.stages import first_steps
 from inference.training import TrainingResult, train
 from videos.batch import VideoBatch
 
@@ -44,6 +45,7 @@ def train_recipe(
     device: torch.device | str = "cpu",
     progress: bool = True,
     processes: Processes = ALONE,
+    last_step: int | None = None,
     **options: Any,
 ) -> TrainingResult:
     """Train a recipe into a folder, or go on with the run of the same recipe that is there.
@@ -55,6 +57,7 @@ def train_recipe(
         device: where model, guide and batches go.
         progress: show a bar.
         processes: which train together.
+        last_step: stop there, as if the recipe ended; without it the run can go on to the recipe's end.
         options: handed on to `inference.train`.
 
     Raises:
@@ -64,12 +67,13 @@ def train_recipe(
     model, guide = recipe.build()
     model.to(device)
     guide.to(device)
+    stages = recipe.stages()
     return train(
         model,
         guide,
         recipe.loss(),
         recipe.training_source(splits.train),
-        recipe.stages(),
+        stages if last_step is None else first_steps(stages, last_step),
         learning_rate=recipe.schedule(),
         optimizer=recipe.optimizer(),
         run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(name, recipe), seed=recipe.seed)),

@@ -1,7 +1,7 @@
 """The stages of a training run: which parameters learn, under which weights, for how long."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -51,6 +51,21 @@ class Stage:
             "prepare": describe(self.prepare),
             "fresh_optimizer": self.fresh_optimizer,
         }
+
+
+def first_steps(stages: Sequence[Stage], steps: int) -> list[Stage]:
+    """The same stages, cut after so many steps in all.
+
+    Args:
+        stages: of a run.
+        steps: positive.
+    """
+    kept: list[Stage] = []
+    for stage in stages:
+        if steps > 0:
+            kept.append(replace(stage, steps=min(stage.steps, steps)))
+        steps -= stage.steps
+    return kept
 
 
 def learnable_parameters(model: nn.Module, guide: nn.Module) -> dict[str, nn.Parameter]:

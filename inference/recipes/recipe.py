@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.nn import PyroModule
+from torch import nn
 
 from inference.schedules import Schedule
 from inference.training import FUSED_ADAM, Stage
@@ -101,6 +102,21 @@ class Recipe(ABC):
     def loss(self) -> ELBO:
         """The bound that is maximised: one draw of the guide."""
         return Trace_ELBO()
+
+    @property
+    def check_step(self) -> int | None:
+        """The step after which `complaint` can tell whether training took a wrong turn; None = it never can."""
+        return None
+
+    def complaint(self, model: nn.Module, guide: nn.Module, videos: VideoBatch) -> str | None:
+        """What is wrong with a model in training, if it is not worth going on with.
+
+        Args:
+            model: after `check_step` steps.
+            guide: likewise.
+            videos: for validation.
+        """
+        return None
 
     @property
     def steps_per_epoch(self) -> int:

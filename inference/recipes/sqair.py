@@ -9,14 +9,17 @@ import pyro
 import torch
 from pyro.infer import ELBO
 from pyro.nn import PyroModule
+from torch import nn
 
 from guides.discovery_propagation import DiscoveryPropagationGuide
 from guides.object_draws import ORDERS
 from inference.estimators import FIVO, VIMCO, OwnWeightVIMCO, WakeSleep
 from inference.recipes.moving_digits import SMALL, MovingDigitsRecipe
 from inference.recipes.recipe import Recipe
+from inference.tracking_summary import summarize_tracking
 from pyro_models.components.glimpse_networks import KINDS, GlimpseNetworks
 from pyro_models.sqair import SequentialAttendInferRepeat
+from videos import VideoBatch
 
 LOSSES: dict[str, Callable[[int], ELBO]] = {
     "vimco": VIMCO,
@@ -77,6 +80,7 @@ class SQAIRRecipe(DiscoveryRecipe):
         propagation_bias: of the guide's logit of going on, at the start.
         propagation_offset: of the prior logit of going on.
         later_offset: of the prior logit of no discovery after the first frame.
+        check_epochs: epochs after which it shows whether objects are followed, see `complaint`.
     """
 
     paper: ClassVar[str] = "Kosiorek et al. 2018, table 1 (moving multi-MNIST)"
@@ -92,6 +96,22 @@ class SQAIRRecipe(DiscoveryRecipe):
     propagation_bias: float = 5.0
     propagation_offset: float = 10.0
     later_offset: float = 10.0
+    check_epochs: int = 25
+
+    @property
+    def check_step(self) -> int | None:
+        """See `Recipe.check_step`."""
+        return self.check_epochs * self.steps_per_epoch
+
+    def complaint(self, model: nn.Module, guide: nn.Module, videos: VideoBatch) -> str | None:
+        """Two wrong turns that seldom lead back: nothing is found, or all is found anew in later frames."""
+        scores = summarize_tracking(model, guide, videos)
+        assert scores is not None
+        if scores.idf1 < LEAST_FOUND:
+            return f"objects are not found (identity F1 {scores.idf1:.2f})"
+        if scores.late_discoveries > MOST_LATE:
+            return f"objects are not followed ({scores.late_discoveries:.1f} late discoveries a video)"
+        return None
 
     def build(self) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised from the seed."""

@@ -61,6 +61,7 @@ def test_videos_grow_and_rates_fall_as_in_the_paper():
         "VIMCO",
         "OwnWeightVIMCO",
         "WakeSleep",
+        "FIVO",
     ]
 
 
