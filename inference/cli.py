@@ -84,6 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--num-particles", type=int, default=1000, help="draws per sequence for the evidence")
     evaluation.add_argument("--num-sequences", type=int, default=100, help="test sequences for the evidence")
     evaluation.add_argument("--num-masks", type=int, default=4, help="random masks per sequence and level")
+    evaluation.add_argument(
+        "--addition",
+        type=int,
+        default=0,
+        metavar="FRAMES",
+        help="let a probe learn from codes of that many frames to add their digits (SQAIR's: 600000; default: none)",
+    )
     evaluation.add_argument("--device", default="cpu")
 
     comparison = command("compare", _compare, "compare runs by their evidence on the same test videos")
@@ -172,6 +179,7 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
             num_particles=options.num_particles,
             num_evidence_sequences=options.num_sequences,
             num_masks=options.num_masks,
+            num_addition_frames=options.addition,
             progress=sys.stderr.isatty() and processes.leads,
             processes=processes,
         )
@@ -243,14 +251,25 @@ def _table(evaluation: Evaluation) -> str:
             f"({bounds.num_particles} draws, {bounds.num_sequences} sequences, "
             f"k-hat > 0.7 in {bounds.pareto_k_above:.0%})",
         ]
+        lines += [
+            f"{text:20} {plain:10.2f}, by weight {weighted:.2f}"
+            for text, plain, weighted in (
+                ("log p(x | z)", bounds.reconstruction, bounds.weighted_reconstruction),
+                ("log q(z) - log p(z)", bounds.divergence, bounds.weighted_divergence),
+            )
+        ]
     lines += [
         f"R2 of positions      {value:10.4f}    {degree} map of codes"
         for degree, value in evaluation.position_r2.items()
     ]
     if evaluation.counting is not None:
         lines.append(f"counting accuracy    {evaluation.counting:10.4f}")
+    if evaluation.visible_counting is not None:
+        lines.append(f"of visible objects   {evaluation.visible_counting:10.4f}")
     if evaluation.tracking is not None:
         lines.append(str(evaluation.tracking))
+    if evaluation.addition is not None:
+        lines.append(str(evaluation.addition))
     for curve in evaluation.curves:
         levels = "  ".join(f"{level:g}: {error:.4f}" for level, error in zip(curve.levels, curve.errors, strict=True))
         lines.append(f"{curve.pattern:6} {curve.method:10}  {levels}")

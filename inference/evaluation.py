@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from guides.describe import describe_sites
+from inference.addition_probe import AdditionScores, score_addition
 from inference.checkpoints import write_bytes
 from inference.estimators.traces import evaluation_mode
 from inference.evidence import Evidence, log_evidence
@@ -19,6 +20,7 @@ from inference.processes import ALONE, Processes
 from inference.queries import reconstruct
 from inference.recipe_runs import TrainedRun, with_tuples
 from inference.recipes.cannonballs import BallVideosRecipe
+from inference.recipes.digits import DigitsRecipe
 from inference.runs import RunFolder
 from inference.tracking_summary import TrackingSummary, summarize_tracking
 from inference.trajectory_scores import TrajectoryScores, score_trajectories
@@ -26,6 +28,9 @@ from pyro_models.components.scene import PlacesObjects
 from videos import VideoBatch
 
 EVALUATION = "evaluation.json"  # in the run's folder
+HALF = 0.5  # of a digit's box, which makes it visible
+VIDEOS_AT_ONCE = 100  # whose codes a probe learns from
+PARTS = ("reconstruction", "divergence", "weighted_reconstruction", "weighted_divergence")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,10 @@ class Bounds:
         num_particles: draws per sequence behind `log_evidence`.
         num_sequences: test sequences behind both.
         pareto_k_above: share of sequences whose Pareto k-hat exceeds 0.7, where the estimate is not to be trusted.
+        reconstruction: mean of log p(x | z), and
+        divergence: of log q(z | x) - log p(z), over the guide's draws; `elbo` is their difference.
+        weighted_reconstruction: likewise, draws counted by their importance weights, and
+        weighted_divergence: likewise. Records of earlier versions have none of the four.
     """
 
     elbo: float
@@ -49,6 +58,10 @@ class Bounds:
     num_particles: int
     num_sequences: int
     pareto_k_above: float
+    reconstruction: float | None = None
+    divergence: float | None = None
+    weighted_reconstruction: float | None = None
+    weighted_divergence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +77,10 @@ class Evaluation:
         curves: imputation errors, for models of binary frames.
         counting: share of frames whose number of objects is right, by what `reconstruct` gives (the likeliest objects);
             None without objects.
+        visible_counting: the same of frames in which at least half of each digit lies; None without digits.
         tracking: of models that name objects.
         trajectories: of videos of cannonballs, in place of `curves` and `position_r2`.
+        addition: of codes of digits, if it was asked for.
     """
 
     recipe: str
@@ -75,8 +90,10 @@ class Evaluation:
     position_r2: Mapping[str, float]
     curves: tuple[ImputationCurve, ...]
     counting: float | None = None
+    visible_counting: float | None = None
     tracking: TrackingSummary | None = None
     trajectories: TrajectoryScores | None = None
+    addition: AdditionScores | None = None
 
 
 def write_evaluation(run: RunFolder, evaluation: Evaluation) -> Path:
@@ -96,9 +113,10 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     curves = tuple(ImputationCurve(**with_tuples(curve)) for curve in record["curves"])
     scores = record.pop("trajectories", None)
     trajectories = None if scores is None else TrajectoryScores.from_record(scores)
-    tracked = record.pop("tracking", None)
-    tracking = None if tracked is None else TrackingSummary(**tracked)
-    parts = {"bounds": bounds, "curves": curves, "trajectories": trajectories, "tracking": tracking}
+    parts = {"bounds": bounds, "curves": curves, "trajectories": trajectories}
+    for name, kind in (("tracking", TrackingSummary), ("addition", AdditionScores)):
+        part = record.get(name)
+        parts[name] = None if part is None else kind(**part)
     return Evaluation(**{**record, **parts})
 
 
@@ -131,6 +149,7 @@ def evaluate(
     num_particles: int = 1000,
     num_evidence_sequences: int = 100,
     num_masks: int = 4,
+    num_addition_frames: int = 0,
     seed: int = 0,
     progress: bool = False,
     processes: Processes = ALONE,
@@ -142,10 +161,20 @@ def evaluate(
         num_particles: draws per sequence for the evidence.
         num_evidence_sequences: test sequences for bounds and evidence.
         num_masks: random masks per sequence and level of the imputation curves.
-        seed: of draws and masks.
+        num_addition_frames: frames from which a probe learns to add digits; 0 = no probe.
+        seed: of draws, masks and probe.
         progress: show bars.
         processes: which share the work on evidence and imputation; all get the whole result.
+
+    Raises:
+        ValueError: if digits shall be added and videos have none.
     """
+    digits = run.recipe if isinstance(run.recipe, DigitsRecipe) else None
+    if num_addition_frames and digits is None:
+        raise ValueError(
+            f"num_addition_frames: expected 0, as videos of {run.folder.config['recipe']!r} have no digits to add, "
+            f"got {num_addition_frames}"
+        )
     keep_freed_memory()
     bounds = _bounds(run, num_particles, num_evidence_sequences, seed, progress, processes)
     if isinstance(run.recipe, BallVideosRecipe):
@@ -176,6 +205,7 @@ def evaluate(
                     processes=processes,
                 )
                 curves.append(curve)
+    visible = None if digits is None else digits.simulator("test").visibility(run.test) >= HALF
     return Evaluation(
         recipe=run.folder.config["recipe"],
         step=run.step,
@@ -184,17 +214,23 @@ def evaluate(
         position_r2=_position_r2(run),
         curves=tuple(curves),
         counting=counting(run.model, run.guide, run.test, seed=seed),
+        visible_counting=None if visible is None else counting(run.model, run.guide, run.test, visible, seed=seed),
         tracking=summarize_tracking(run.model, run.guide, run.test, seed=seed),
+        addition=_addition(run, num_addition_frames, seed, progress) if num_addition_frames else None,
     )
 
 
-def counting(model: nn.Module, guide: nn.Module, videos: VideoBatch, *, seed: int = 0) -> float | None:
+def counting(
+    model: nn.Module, guide: nn.Module, videos: VideoBatch, visible: Tensor | None = None, *, seed: int = 0
+) -> float | None:
     """Share of frames whose number of objects is right; None for a model without objects, or if the truth is not known.
 
     Args:
         model: a trained model.
         guide: its guide.
         videos: with `presence`.
+        visible: bool (sequences, time, objects); frames with an object for which it is False are left out. None: all
+            count.
         seed: of what `reconstruct` draws, if anything.
     """
     if videos.presence is None or not isinstance(model, PlacesObjects):
@@ -202,7 +238,13 @@ def counting(model: nn.Module, guide: nn.Module, videos: VideoBatch, *, seed: in
     with evaluation_mode(model, guide):
         latents = reconstruct(model, guide, *videos.arguments, seed=seed).latents
     presence = model.scene(latents).presence
-    return None if presence is None else counting_accuracy(presence.cpu() > 0.5, videos.presence.cpu()).item()
+    if presence is None:
+        return None
+    found, truth = presence.cpu() > 0.5, videos.presence.cpu()
+    if visible is not None:
+        frames = (visible.cpu() | ~truth).all(-1)
+        found, truth = found[frames], truth[frames]
+    return counting_accuracy(found, truth).item()
 
 
 def _bounds(
@@ -220,11 +262,29 @@ def _bounds(
         num_particles=num_particles,
         num_sequences=evidence.num_sequences,
         pareto_k_above=(evidence.pareto_k > 0.7).double().mean().item(),
+        **{name: getattr(evidence, name).mean().item() for name in PARTS},
     )
 
 
 def _standard_error(values: Tensor) -> float:
     return (values.double().std() / values.shape[0] ** 0.5).item()
+
+
+def _addition(run: TrainedRun, num_frames: int, seed: int, progress: bool) -> AdditionScores:
+    """The probe learns from videos as training would see them, had it not ended: new ones, of full length."""
+    recipe = replace(run.recipe, batch_size=VIDEOS_AT_ONCE)
+    splits = recipe.splits()
+    return score_addition(
+        run.model,
+        run.guide,
+        recipe.training_source(splits.train),
+        splits.validation,
+        run.test,
+        num_frames=num_frames,
+        first_step=recipe.num_steps,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def _position_r2(run: TrainedRun) -> dict[str, float]:

@@ -60,6 +60,11 @@ class Evidence:
             are those of the walks, and `elbo` is the bound that they give, between the guide's and the evidence.
         filtering: the particle filter whose log estimates stand in the place of the log weights, or None; `elbo` is
             then its bound.
+        reconstruction: 1/K sum_k log p(x_n | z_kn), all observed sites together, (sequences,), and
+        divergence: 1/K sum_k (log q(z_kn | x_n) - log p(z_kn)), (sequences,): `elbo` is their difference. None if
+            particles were annealed or filtered, whose last draws are not kept.
+        weighted_reconstruction: the same, but sum_k v_kn in place of 1/K sum_k, with v = w / sum_k w, (sequences,), and
+        weighted_divergence: likewise. Their difference exceeds `log_evidence` by KL(v || uniform), in [0, log K].
         videos: digest of the frames that were seen and of the controls, and
         mask: of which frames were seen; so that `compare` knows whether two records speak of the same data.
     """
@@ -75,6 +80,10 @@ class Evidence:
     sequences_per_chunk: int
     annealing: Annealing | None = None
     filtering: FIVO | None = None
+    reconstruction: Float[Tensor, " sequences"] | None = None
+    divergence: Float[Tensor, " sequences"] | None = None
+    weighted_reconstruction: Float[Tensor, " sequences"] | None = None
+    weighted_divergence: Float[Tensor, " sequences"] | None = None
     videos: str = ""
     mask: str = ""
 
@@ -189,7 +198,6 @@ def log_evidence(
     args = (frames, observed, controls)
     videos, mask = _digests(*args)
     num_different = num_particles if _draws_latents(guide, chunk_of(args, slice(0, 1), _device_of(model, guide))) else 1
-    weights = torch.zeros(num_different, num_sequences, dtype=torch.float64)
     numbers["num_particles"] = num_different
     chunks = {**numbers, "sequences_per_chunk": sequences_per_chunk, "seed": seed, "processes": processes}
     if filtering is not None:
@@ -197,16 +205,19 @@ def log_evidence(
     elif annealing is not None:
         found = _annealed(annealing, model, guide, args, **chunks)
     else:
-        found = ((*place, traces.log_weights()) for *place, traces in particle_chunks(model, guide, args, **chunks))
-    total = weights.numel() // processes.size
+        found = _weighed(model, guide, args, **chunks)
+    split = filtering is None and annealing is None
+    terms = torch.zeros(2 if split else 1, num_different, num_sequences, dtype=torch.float64)
+    total = terms[0].numel() // processes.size
     with tqdm(total=total, desc="evidence", unit="draw", disable=not progress, leave=False) as bar:
-        for particles, sequences, chunk in found:
-            weights[particles, sequences] = chunk.to("cpu", torch.float64)
-            bar.update(chunk.numel())
-    weights = processes.total(weights).repeat(num_particles // num_different, 1)
+        for particles, sequences, *chunk in found:
+            terms[:, particles, sequences] = torch.stack(chunk).to("cpu", torch.float64)
+            bar.update(chunk[0].numel())
+    weights, *likelihoods = processes.total(terms).repeat(1, num_particles // num_different, 1)
     return Evidence(
         log_weights=weights,
         **_summaries(weights),
+        **(_parts(weights, *likelihoods) if split else {}),
         seed=seed,
         particles_per_chunk=particles_per_chunk,
         sequences_per_chunk=sequences_per_chunk,
@@ -222,6 +233,16 @@ def _draws_latents(guide: Program, args: tuple[Any, ...]) -> bool:
     with torch.no_grad(), evaluation_mode(guide), local_parameters(guide), preserved_generators(), poutine.block():
         sites = sample_sites(prune_subsample_sites(poutine.trace(guide).get_trace(*args)))
         return any(not site["is_observed"] for site in sites)
+
+
+def _weighed(
+    model: Program, guide: Program, args: tuple[Tensor | None, ...], **chunks: Any
+) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
+    """Which particles, which sequences, their log weights, and the log probabilities of what is observed."""
+    for particles, sequences, traces in particle_chunks(model, guide, args, **chunks):
+        weights, seen = traces.log_weights(), [site for site in sample_sites(traces.model) if site["is_observed"]]
+        likelihoods = [traces.per_sequence(site, site["log_prob"]) for site in seen]
+        yield particles, sequences, weights, sum(likelihoods, torch.zeros_like(weights))
 
 
 def _annealed(
@@ -338,6 +359,19 @@ def _summaries(weights: Float[Tensor, "particles sequences"]) -> dict[str, Any]:
         "pareto_k": _pareto_k(weights),
         "standard_error": error if num_particles > 1 else torch.full_like(error, torch.nan),
     }
+
+
+def _parts(
+    weights: Float[Tensor, "particles sequences"], likelihoods: Float[Tensor, "particles sequences"]
+) -> dict[str, Tensor]:
+    """What was seen and what was drawn have their parts in the log weights: means, plain and by weight."""
+    shares = torch.softmax(weights, 0)
+    means = {}
+    for name, values in (("reconstruction", likelihoods), ("divergence", likelihoods - weights)):
+        means[name] = values.mean(0)
+        # what is impossible has no share, but is infinite
+        means[f"weighted_{name}"] = torch.where(shares > 0, shares * values, 0.0).sum(0)
+    return means
 
 
 def _pareto_k(weights: Float[Tensor, "particles sequences"]) -> Float[Tensor, " sequences"]:

@@ -26,6 +26,9 @@ class TrackingSummary:
         switches: identity switches in a video.
         unswitched: share of videos without any.
         late_discoveries: objects that are first found after the first frame, in a video.
+        discovered: objects in a frame that are found for the first time, and
+        propagated: those that were found before; ideally, of n objects in T frames, n / T and n (T - 1) / T. Records of
+            earlier versions have neither.
     """
 
     mota: float
@@ -35,6 +38,8 @@ class TrackingSummary:
     switches: float
     unswitched: float
     late_discoveries: float
+    discovered: float | None = None
+    propagated: float | None = None
 
     def __str__(self) -> str:
         return "\n".join(
@@ -47,14 +52,17 @@ class TrackingSummary:
                 ("switches in a video", self.switches),
                 ("videos without switches", self.unswitched),
                 ("late discoveries", self.late_discoveries),
+                ("discovered in a frame", self.discovered),
+                ("propagated in a frame", self.propagated),
             )
+            if value is not None
         )
 
 
 def summarize_tracking(
     model: nn.Module, guide: nn.Module, videos: VideoBatch, *, seed: int = 0
 ) -> TrackingSummary | None:
-    """Follow all objects; None for a model that gives no identities, or if the truth is not known.
+    """Follow all objects; None for a model that gives no identities, videos of one frame, or if the truth is not known.
 
     Args:
         model: a trained model.
@@ -62,7 +70,9 @@ def summarize_tracking(
         videos: with `presence`, `positions` and `box_sizes`.
         seed: of what `reconstruct` draws, if anything.
     """
-    if None in (videos.presence, videos.positions, videos.box_sizes) or not isinstance(model, PlacesObjects):
+    if None in (videos.presence, videos.positions, videos.box_sizes) or videos.num_frames == 1:
+        return None
+    if not isinstance(model, PlacesObjects):
         return None
     with evaluation_mode(model, guide):
         scene = model.scene(reconstruct(model, guide, *videos.arguments, seed=seed).latents)
@@ -75,6 +85,9 @@ def summarize_tracking(
     true = Scene(presence=truth.presence.float(), positions=truth.positions, box_sizes=truth.box_sizes)
     near = NEAR * truth.box_sizes[truth.presence].mean().item()
     tracks, boxes = score_tracks(found, true, max_distance=near), score_tracks(found, true)
+    assert found.presence is not None
+    present = found.presence > 0.5
+    discovered = (tracks.late_discoveries + present[:, 0].sum(-1)).double().mean().item() / truth.num_frames
     return TrackingSummary(
         mota=tracks.mota,
         idf1=tracks.idf1,
@@ -83,4 +96,6 @@ def summarize_tracking(
         switches=tracks.switches.double().mean().item(),
         unswitched=tracks.unswitched_share,
         late_discoveries=tracks.late_discoveries.double().mean().item(),
+        discovered=discovered,
+        propagated=present.sum(-1).double().mean().item() - discovered,
     )

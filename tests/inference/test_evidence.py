@@ -1,4 +1,5 @@
-"""These tests pin: estimates against a closed-form evidence, the summaries' formulas, chunks and seeds, and draws."""
+"""These tests pin: estimates against a closed-form evidence and its parts, the summaries' formulas, chunks and seeds,
+draws."""
 
 import math
 import subprocess
@@ -10,8 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from inference import log_evidence
+from guides import PriorCorrectionGuide
+from inference import FIVO, Annealing, log_evidence
 from inference.estimators import traces
+from inference.evidence import particle_chunks
+from pyro_models import VariationalRecurrentNetwork
 from tests.oracles.closed_form_bounds import (
     ToyGuide,
     ToyModel,
@@ -58,6 +62,91 @@ def test_summaries():
     torch.testing.assert_close(result.effective_sample_size, weights.sum(0) ** 2 / (weights**2).sum(0))
     torch.testing.assert_close(result.standard_error, weights.std(0) / weights.mean(0) / 60**0.5)
     assert (result.num_particles, result.num_sequences) == (60, 5)
+
+
+def expected_parts(p, mean, variance):
+    """Of z ~ N(mean, variance): means of log p(x | z) and of log q(z | x) - log p(z), on paper."""
+
+    def expected_log_normal(mean, variance, center, log_scale):
+        square = ((mean - center) ** 2 + variance) * torch.exp(-2 * log_scale)
+        return -0.5 * square - log_scale - 0.5 * math.log(2 * math.pi)
+
+    mean, variance = (torch.as_tensor(value).expand(X.shape[0]) for value in (mean, variance))
+    fit = expected_log_normal((p.w * mean + p.b)[:, None], (p.w**2 * variance)[:, None], X, p.log_r).sum(-1)
+    guide = expected_log_normal(mean, variance, p.a * X.mean(-1) + p.c, p.log_e)
+    return fit, guide - expected_log_normal(mean, variance, p.m, p.log_s)
+
+
+def test_parts_are_expectations_under_the_guide_and_by_weight_under_the_posterior():
+    result = log_evidence(*toys(), X, num_particles=40_000, particles_per_chunk=10_000)
+    plain = expected_parts(P, P.a * X.mean(-1) + P.c, torch.exp(2 * P.log_e))
+    weighted = expected_parts(P, *posterior(P, X))
+    assert (plain[0] - weighted[0]).abs().min() > 0.1  # the two are not the same
+    for prefix, parts in (("", plain), ("weighted_", weighted)):
+        for name, value in zip(("reconstruction", "divergence"), parts, strict=True):
+            torch.testing.assert_close(getattr(result, prefix + name), value.detach(), rtol=0, atol=0.05)
+
+
+def test_parts_add_up_on_the_same_draws():
+    """The plain ones to the ELBO; by weight their excess over the bound is KL(shares || uniform): oracle 5 of SQAIR."""
+    options = {"particles_per_chunk": 25, "sequences_per_chunk": 2, "num_particles": 60}
+    result = log_evidence(*toys(), X, **options)
+    torch.testing.assert_close(result.reconstruction - result.divergence, result.elbo)
+    shares = torch.softmax(result.log_weights, 0)
+    excess = result.weighted_reconstruction - result.weighted_divergence - result.log_evidence
+    torch.testing.assert_close(excess, (shares * (shares * 60).log()).sum(0))
+    assert bool(((excess > 0) & (excess < math.log(60))).all())
+    fits = torch.zeros(60, 5, dtype=torch.float64)
+    for particles, sequences, drawn in particle_chunks(*toys(), (X, None, None), seed=0, **options):
+        z = drawn.guide.nodes["z"]["value"].squeeze(-2)
+        law = dist.Normal((P.w * z + P.b)[..., None], P.log_r.exp())
+        fits[particles, sequences] = law.log_prob(X[sequences]).sum(-1).detach()
+    torch.testing.assert_close(result.reconstruction, fits.mean(0))
+    torch.testing.assert_close(result.weighted_reconstruction, (shares * fits).sum(0))
+
+
+def test_one_draw_has_equal_parts_plain_and_by_weight():
+    result = log_evidence(*toys(), X, num_particles=1)
+    torch.testing.assert_close(result.weighted_reconstruction, result.reconstruction)
+    torch.testing.assert_close(result.weighted_divergence, result.divergence)
+
+
+def test_impossible_draws_have_no_share():
+    def model(x, observed, controls):
+        with pyro.plate("sequences", x.shape[0]):
+            z = pyro.sample("z", dist.Bernoulli(torch.tensor(0.25)))
+            pyro.factor("seen", torch.where(z == 1, -torch.inf, -2.0))
+
+    def guide(x, observed, controls):
+        with pyro.plate("sequences", x.shape[0]):
+            pyro.sample("z", dist.Bernoulli(torch.tensor(0.5)))
+
+    result = log_evidence(model, guide, X, num_particles=50)
+    torch.testing.assert_close(result.weighted_reconstruction, torch.full_like(result.elbo, -2.0))
+    expected = torch.full_like(result.elbo, math.log(0.5 / 0.75))
+    torch.testing.assert_close(result.weighted_divergence, expected, rtol=0, atol=1e-6)
+
+
+def test_without_latents_all_is_reconstruction():
+    def model(x, observed, controls):
+        with pyro.plate("sequences", x.shape[0]):
+            pyro.sample("frames", dist.Normal(0.0, 1.0).expand([3]).to_event(1), obs=x)
+
+    result = log_evidence(model, lambda x, observed, controls: None, X, num_particles=4)
+    torch.testing.assert_close(result.reconstruction, dist.Normal(0.0, 1.0).log_prob(X).sum(-1))
+    torch.testing.assert_close(result.weighted_reconstruction, result.reconstruction)
+    assert result.divergence.tolist() == result.weighted_divergence.tolist() == [0.0] * 5
+
+
+def test_walks_and_filters_have_no_parts():
+    walked = log_evidence(*toys(), X, num_particles=2, annealing=Annealing(2, 1, 2))
+    model = VariationalRecurrentNetwork((1, 4, 4), latent_dim=2, units=3, layers=1)
+    frames = torch.rand(2, 3, 1, 4, 4)
+    filtered = log_evidence(model, PriorCorrectionGuide(model), frames, num_particles=2, filtering=FIVO(2))
+    for result in (walked, filtered):
+        assert result.reconstruction is result.divergence is None
+        assert result.weighted_reconstruction is result.weighted_divergence is None
+    assert log_evidence(model, PriorCorrectionGuide(model), frames, num_particles=2).divergence.shape == (2,)
 
 
 def test_the_standard_error_is_that_of_repetitions():

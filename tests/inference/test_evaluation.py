@@ -1,0 +1,133 @@
+"""Evaluations of runs on digits: the parts of bounds, visible digits, tracks, the probe; and records old and new."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from inference.cli import main
+from inference.evaluation import counting, evaluate, read_evaluation, write_evaluation
+from inference.imputation import Imputation
+from inference.recipe_runs import load_run, plain_config
+from inference.recipes import RECIPES
+from inference.runs import RunFolder
+from inference.tracking_summary import summarize_tracking
+from pyro_models.components.scene import Scene
+from videos import VideoBatch
+
+ROOT = Path(__file__).parents[2]
+TINY = (
+    "--frame-size 16 --digit-scale 0.3 --num-frames 4 --first-frames 3 --growth-epochs 1 --units 10 --what-dim 3 "
+    "--glimpse-size 5 --num-particles 2 --num-train 8 --batch-size 4 --epochs 3 --num-validation 4 --num-test 12"
+).split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """SQAIR after six steps."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", "sqair-small", "--run", str(path), *TINY, "--quiet"]) == 0
+    return path
+
+
+def test_everything_that_is_asked_for_is_printed_stored_and_read(run, capsys):
+    assert main(["evaluate", str(run), "--num-particles", "3", "--addition", "900"]) == 0
+    printed = capsys.readouterr().out
+    found = read_evaluation(RunFolder.open(run))
+    bounds = found.bounds
+    assert (
+        f"log p(x | z)         {bounds.reconstruction:10.2f}, by weight {bounds.weighted_reconstruction:.2f}" in printed
+    )
+    assert f"log q(z) - log p(z)  {bounds.divergence:10.2f}, by weight {bounds.weighted_divergence:.2f}" in printed
+    assert bounds.reconstruction - bounds.divergence == pytest.approx(bounds.elbo)
+    excess = bounds.weighted_reconstruction - bounds.weighted_divergence - bounds.log_evidence
+    assert 0 < excess < math.log(3)
+    assert f"of visible objects   {found.visible_counting:10.4f}" in printed
+    assert found.tracking.discovered + found.tracking.propagated > 0
+    assert f"discovered in a frame    {found.tracking.discovered:10.4f}" in printed
+    assert f"propagated in a frame    {found.tracking.propagated:10.4f}" in printed
+    assert found.addition.num_frames == 1200  # batches of a hundred videos of four frames
+    assert str(found.addition) in printed
+    write_evaluation(RunFolder.open(run), found)
+    assert read_evaluation(RunFolder.open(run)) == found
+
+
+def test_without_digits_there_is_nothing_to_add(run):
+    loaded = load_run(run)
+    other = replace(loaded, recipe=RECIPES["kvae-demo"])
+    with pytest.raises(ValueError, match="num_addition_frames: expected 0, as videos of 'sqair-small' have no digits"):
+        evaluate(other, num_addition_frames=5)
+
+
+def test_records_of_earlier_versions_are_read(tmp_path):
+    """All that are kept, and one of tracks without what came later."""
+    kept = sorted(ROOT.glob("results/*/evaluation.json"))
+    assert len(kept) > 10
+    for path in kept:
+        found, record = read_evaluation(RunFolder.open(path.parent)), json.loads(path.read_text())
+        assert found.step == record["step"]
+        assert found.addition is found.visible_counting is None
+    run = RunFolder.start(tmp_path / "run", plain_config("sqair-small", RECIPES["sqair-small"]), seed=0)
+    bounds = dict.fromkeys(("elbo", "elbo_error", "log_evidence", "log_evidence_error", "pareto_k_above"), 1.0)
+    bounds |= {"num_particles": 5, "num_sequences": 3}
+    names = ("mota", "idf1", "box_mota", "position_error", "switches", "unswitched", "late_discoveries")
+    record = {"recipe": "sqair-small", "step": 7, "bounds": bounds, "frames": 5, "position_r2": {}, "curves": []}
+    record |= {"counting": 0.9, "tracking": dict.fromkeys(names, 0.25), "trajectories": None}
+    (run.path / "evaluation.json").write_text(json.dumps(record))
+    found = read_evaluation(run)
+    assert found.bounds.reconstruction is found.tracking.discovered is None
+    assert found.tracking.late_discoveries == 0.25
+    assert "late discoveries" in str(found.tracking)
+    assert "discovered in" not in str(found.tracking)
+
+
+class Answering(nn.Module):
+    """A model that says what it is told to."""
+
+    def __init__(self, scene):
+        super().__init__()
+        self.answer = scene
+
+    def scene(self, latents):
+        return self.answer
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Scenes are told to the model; nothing is inferred."""
+    blank = Imputation(torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, dtype=torch.bool), {})
+    for place in ("evaluation", "tracking_summary"):
+        monkeypatch.setattr(f"inference.{place}.reconstruct", lambda *args, **kwargs: blank)
+    return Answering
+
+
+def test_only_frames_in_which_all_objects_are_visible_count(told):
+    # right; wrong, one out of sight; wrong, both in sight; right, nobody
+    truth = torch.tensor([[[1, 0], [1, 1], [1, 1], [0, 0]]], dtype=torch.bool)
+    found = torch.tensor([[[0, 1], [1, 0], [0, 0], [0, 0]]]).float()
+    visible = torch.tensor([[[1, 0], [1, 0], [1, 1], [0, 0]]], dtype=torch.bool)
+    videos = VideoBatch(torch.zeros(1, 4, 1, 2, 2), presence=truth)
+    model = told(Scene(found))
+    assert counting(model, model, videos) == pytest.approx(2 / 4)
+    assert counting(model, model, videos, visible) == pytest.approx(2 / 3)
+    assert counting(model, model, videos, torch.ones_like(visible)) == pytest.approx(2 / 4)
+    assert counting(told(Scene()), model, videos, visible) is None
+
+
+def test_discoveries_and_propagations_in_a_frame(told):
+    """Two objects over four frames; one of them is lost in the third and found anew, another is found too many."""
+    identities = torch.tensor([[[0, 1, -1], [0, 1, -1], [0, -1, -1], [0, 2, 3]], [[-1, -1, -1]] * 4])
+    presence = torch.ones(2, 4, 3, dtype=torch.bool)
+    presence[:, :, 2] = False
+    positions = torch.tensor([[1.0, 1.0], [8.0, 8.0], [4.0, 4.0]]).expand(2, 4, 3, 2)
+    sizes = torch.full((2, 4, 3, 2), 2.0)
+    videos = VideoBatch(torch.zeros(2, 4, 1, 9, 9), presence=presence, positions=positions, box_sizes=sizes)
+    scene = Scene((identities >= 0).float(), positions, sizes, identities=identities)
+    summary = summarize_tracking(told(scene), nn.Module(), videos)
+    assert summary.discovered == pytest.approx(4 / 8)
+    assert summary.propagated == pytest.approx(4 / 8)  # eight objects in all frames, four of them new
+    assert summary.late_discoveries == pytest.approx(2 / 2)
