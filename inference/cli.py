@@ -15,9 +15,10 @@ from inference.demo import run_demo
 from inference.evaluation import Evaluation, evaluate, run_evidence, write_evaluation
 from inference.pictures import draw_comparison
 from inference.processes import joined_processes
-from inference.recipe_runs import load_run, train_recipe
+from inference.recipe_runs import load_run
 from inference.recipes import RECIPES, OptionError
 from inference.render import render
+from inference.restarts import train_with_restarts
 from inference.svi import NonFiniteError
 
 USAGE_ERROR, FAILED, INTERRUPTED = 2, 1, 130
@@ -75,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     training.add_argument(
         "--compile", choices=COMPILE_MODES, default="off", help="how steps are taken (default: off, eagerly)"
+    )
+    training.add_argument(
+        "--restarts",
+        type=int,
+        default=0,
+        help="how often to begin anew, from another seed, if training takes a wrong turn (default: 0; for SQAIR)",
     )
     training.add_argument("--quiet", action="store_true", help="no progress bar")
     training.epilog = "Every field of the recipe is an option: --epochs 20 --data FOLDER ..."
@@ -143,10 +150,11 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
             f"{recipe.data or 'the simulator'}{together}; {path}"
         )
         try:
-            result = train_recipe(
+            result = train_with_restarts(
                 name,
                 recipe,
                 path,
+                restarts=options.restarts,
                 device=device,
                 progress=not options.quiet,
                 compile=options.compile,
@@ -154,7 +162,8 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
             )
         except KeyboardInterrupt:
             given = {"--run": options.run, "--device": options.device, "--compile": options.compile}
-            changed = [f"{key} {value}" for key, value in given.items() if value not in (None, "cpu", "off")]
+            given["--restarts"] = options.restarts
+            changed = [f"{key} {value}" for key, value in given.items() if value not in (None, "cpu", "off", 0)]
             several = f"torchrun --nproc-per-node {processes.size} -m -- inference.cli"
             program = "kinema" if processes.size == 1 else several
             say(f"\ninterrupted; go on with: {program} train {' '.join([name, *rest, *changed])}", file=sys.stderr)
