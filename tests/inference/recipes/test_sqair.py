@@ -10,7 +10,7 @@ from guides import GlimpseAttentionGuide
 from inference.cli import main
 from inference.evaluation import read_evaluation
 from inference.recipes import RECIPES, OptionError
-from inference.recipes.sqair import LOSSES
+from inference.recipes.sqair_options import LOSSES
 from inference.rmsprop import TensorFlowRMSprop
 from inference.runs import RunFolder
 from inference.schedules import value_at
