@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from guides.describe import describe_sites
 from inference.addition_probe import AdditionScores, score_addition
 from inference.checkpoints import write_bytes
+from inference.decoding import FRAMES
 from inference.estimators.traces import evaluation_mode
 from inference.evidence import Evidence, log_evidence
 from inference.host_memory import keep_freed_memory
@@ -189,8 +190,8 @@ def evaluate(
         )
     methods = getattr(run.guide, "completion_methods", ())
     curves = []
-    binary = getattr(run.recipe, "likelihood", "bernoulli") == "bernoulli" and not isinstance(run.model, PlacesObjects)
-    if binary and run.test.num_frames > 1:
+    sites = describe_sites(run.model, *run.test.select(slice(0, 1)).arguments)
+    if sites[FRAMES].distribution.startswith("Bernoulli") and run.test.num_frames > 1:
         for pattern in PATTERNS:
             for method in (*methods, "last frame"):
                 curve = imputation_curve(

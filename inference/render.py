@@ -25,6 +25,7 @@ from inference.pictures import (
 from inference.queries import generate, impute, reconstruct
 from inference.recipe_runs import TrainedRun
 from inference.recipes.cannonballs import BallVideosRecipe
+from inference.recipes.moving_digits import MovingDigitsRecipe
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
 from inference.render_balls import draw_balls
 from pyro_models.components.dynamics_mixture import WindowDynamicsMixture
@@ -54,8 +55,8 @@ def render(run: TrainedRun, folder: Path | None = None) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(run.model, PlacesObjects) and run.test.num_frames == 1:
         return _draw_objects(run, run.model, folder)
-    if isinstance(run.model, PlacesObjects):
-        return _draw_tracks(run, run.model, folder)
+    if isinstance(run.model, PlacesObjects) or isinstance(run.recipe, MovingDigitsRecipe):  # objects come and go
+        return _draw_tracks(run, folder)
     videos = run.test.select(slice(0, NUM_SHOWN))
     size = (videos.num_sequences, videos.num_frames)
     observed = gap(*size, length=max(1, videos.num_frames - 2 * NUM_FIRST), start=NUM_FIRST).to(videos.frames.device)
@@ -82,7 +83,9 @@ def render(run: TrainedRun, folder: Path | None = None) -> list[Path]:
 
 def _draw_objects(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[Path]:
     """Still scenes with the objects that were found in them, and scenes from the prior."""
-    videos = run.test.select(slice(0, NUM_SCENES))
+    # From all of the test set: scenes that are frames of videos are much like their neighbours.
+    last = run.test.num_sequences - 1
+    videos = run.test.select(torch.linspace(0, last, min(NUM_SCENES, last + 1)).round().long())
     answer = reconstruct(run.model, run.guide, *videos.arguments, seed=0)
     drawn = generate(run.model, NUM_SCENES, 1, seed=0)
     written = []
@@ -98,22 +101,27 @@ def _draw_objects(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[P
     return written
 
 
-def _draw_tracks(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[Path]:
-    """Objects that are followed through videos, forecasts from the first frames, and videos from the prior."""
+def _draw_tracks(run: TrainedRun, folder: Path) -> list[Path]:
+    """Objects that are followed through videos, forecasts from the first frames, and videos from the prior.
+
+    For a model without objects the same videos without boxes.
+    """
+    places = run.model if isinstance(run.model, PlacesObjects) else None
     peopled = slice(None) if run.test.presence is None else run.test.presence.flatten(1).any(-1)
     videos = run.test.select(peopled).select(slice(0, NUM_TRACKED))
     num_seen = max(1, min(NUM_FOLLOWED, videos.num_frames - 2))
     beginning = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
     drawn = generate(run.model, NUM_SHOWN, videos.num_frames, seed=0)
+    whole = "reconstruction" if places is None else "tracks"
     answers = {
-        "tracks": (None, reconstruct(run.model, run.guide, *videos.arguments, seed=0)),
+        whole: (None, reconstruct(run.model, run.guide, *videos.arguments, seed=0)),
         "forecast": (beginning, impute(run.model, run.guide, *videos.with_observed(beginning).arguments, seed=0)),
     }
     presence = None if videos.presence is None else videos.presence.float()
-    truth = None if presence is None else Scene(presence, videos.positions, videos.box_sizes)
+    truth = None if places is None or presence is None else Scene(presence, videos.positions, videos.box_sizes)
     written = []
     for name, (observed, answer) in answers.items():
-        scene = model.scene(answer.latents)
+        scene = None if places is None else places.scene(answer.latents)
         figure = draw_tracks(videos.frames, scene, truth, observed, answer.frames)
         written.append(_save(figure, folder / f"{name}.png"))
         for index in range(NUM_SHOWN):
@@ -121,17 +129,20 @@ def _draw_tracks(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[Pa
                 folder / f"{name}-{index}.gif",
                 videos.frames[index],
                 _sequence(index, scene),
-                None if truth is None else _sequence(index, truth),
+                _sequence(index, truth),
                 None if observed is None else observed[index],
                 answer.frames[index],
             )
             written.append(film)
-    written.append(_save(draw_tracks(drawn.frames, model.scene(drawn.latents)), folder / "generated.png"))
+    scene = None if places is None else places.scene(drawn.latents)
+    written.append(_save(draw_tracks(drawn.frames, scene), folder / "generated.png"))
     return written
 
 
-def _sequence(index: int, scene: Scene) -> Scene:
+def _sequence(index: int, scene: Scene | None) -> Scene | None:
     """One sequence of a scene."""
+    if scene is None:
+        return None
     return Scene(**{name: value[index] for name, value in vars(scene).items() if value is not None})
 
 

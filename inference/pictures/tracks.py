@@ -60,7 +60,7 @@ class _Objects(NamedTuple):
 
 def draw_tracks(
     frames: Tensor,
-    scene: Scene,
+    scene: Scene | None = None,
     truth: Scene | None = None,
     observed: Tensor | None = None,
     reconstructions: Tensor | None = None,
@@ -76,7 +76,7 @@ def draw_tracks(
     Args:
         frames: (sequences, time, 1 or 3, height, width) in [0, 1].
         scene: presence, above 0.5 where there is an object; identities, of which -1 draws nothing; positions and box
-            sizes, pixels; leading dims (sequences, time).
+            sizes, pixels; leading dims (sequences, time). None for a model without objects.
         truth: presence, positions and box sizes of the true objects, likewise.
         observed: bool (sequences, time), None = all seen.
         reconstructions: what the model expects, shaped as the frames: another row under each, with the same boxes.
@@ -148,7 +148,7 @@ def draw_tracks(
 def animate_tracks(
     path: str | Path,
     frames: Tensor,
-    scene: Scene,
+    scene: Scene | None = None,
     truth: Scene | None = None,
     observed: Tensor | None = None,
     reconstructions: Tensor | None = None,
@@ -235,7 +235,7 @@ def _boxes(objects: list[_Objects], frame: tuple[int, ...]) -> Iterator[tuple[Bo
                 yield box, IDENTITIES[identity % len(IDENTITIES)], identity
 
 
-def _check_scenes(scene: Scene, truth: Scene | None, leading: tuple[int, ...]) -> list[_Objects]:
+def _check_scenes(scene: Scene | None, truth: Scene | None, leading: tuple[int, ...]) -> list[_Objects]:
     """Objects of both scenes, true ones last, so that their boxes are drawn over the others."""
     objects = []
     fields = {"presence": (), "positions": (2,), "box_sizes": (2,)}

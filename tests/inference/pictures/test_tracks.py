@@ -87,6 +87,17 @@ def test_a_slot_without_presence_or_without_a_name_draws_nothing():
     assert boxes_of(nothing) == [[]]
 
 
+def test_without_objects_there_are_frames_alone(tmp_path):
+    frames = torch.rand(2, 3, 1, HEIGHT, WIDTH)
+    observed = torch.tensor([[True, False, True]] * 2)
+    figure = draw_tracks(frames, observed=observed, reconstructions=1 - frames)
+    figure.draw_without_rendering()
+    assert boxes_of(figure) == [[]] * 12
+    assert [colour == MISSING for colour in edges_of(figure)] == [False, True, False] * 4
+    with Image.open(animate_tracks(tmp_path / "film.gif", frames[0], reconstructions=1 - frames[0])) as film:
+        assert film.n_frames == 3
+
+
 def test_a_small_picture_has_room_for_a_long_legend():
     figure = draw_tracks(torch.zeros(1, 1, 1, HEIGHT, WIDTH), tracks([[list(range(30))]]))
     figure.draw_without_rendering()
