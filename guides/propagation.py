@@ -106,10 +106,7 @@ class Propagation(nn.Module):
             prior: the model's laws, which hold where the frame is missing; None = nowhere.
             seen: bool (sequences,), where it is not.
         """
-        objects = [
-            _Object(slots.presence[..., index], *(value[..., index, :] for value in (slots.where, slots.what, memory)))
-            for index in range(self.num_slots)
-        ]
+        objects = self._glance(slots, memory, images)
         before = objects[0].nothing()
         relation, drawn, memories = self.first_relation, [], []
         for index, one in enumerate(objects):
@@ -122,6 +119,15 @@ class Propagation(nn.Module):
             drawn.append(before)
             memories.append(remembered)
         return stack_slots(drawn), torch.stack(torch.broadcast_tensors(*memories), -2)
+
+    def _glance(self, slots: ObjectSlots, memory: Tensor, images: Tensor) -> list["_Object"]:
+        """The objects, and what is known of each before any is followed."""
+        where, what, memory = (value.movedim(-2, 0) for value in (slots.where, slots.what, memory))
+        mask = None if self.mask is None else self.mask(memory).sigmoid().unflatten(-1, self.reader.glimpse_size)
+        glance, _ = self.reader(images, where + PROPOSAL_STEP * self.proposal(memory), mask)
+        values = (slots.presence.unbind(-1), where, what, memory, glance)
+        masks = [None] * self.num_slots if mask is None else mask
+        return [_Object(*one) for one in zip(*values, masks, strict=True)]
 
     def _follow(
         self,
@@ -144,17 +150,15 @@ class Propagation(nn.Module):
             draws: gives values to sites.
             prior: the model's laws, where the frame is missing.
         """
-        mask = None if self.mask is None else self.mask(one.memory).sigmoid().unflatten(-1, self.reader.glimpse_size)
-        glance, _ = self.reader(images, one.where + PROPOSAL_STEP * self.proposal(one.memory), mask)
         presence, where, what = neighbour
-        known = (glance, what, where, presence[..., None], one.what, one.where, one.presence[..., None], one.memory)
+        known = (one.glance, what, where, presence[..., None], one.what, one.where, one.presence[..., None], one.memory)
         relation = step_cell(self.relation, concatenate(*known), relation)
         where_law = self._where_law(concatenate(relation, one.where, one.memory), one.where)
         remembered = one.memory
 
         def what_law(where: Tensor) -> dist.Independent:
             nonlocal remembered
-            seen_mean, seen_scale = self.reader(images, where, mask)
+            seen_mean, seen_scale = self.reader(images, where, one.mask)
             remembered = step_cell(self.memory, concatenate(relation, where, seen_mean, seen_scale), one.memory)
             mean, raw = self.temporal(remembered).chunk(2, -1)
             keep, blind, forget = (LARGEST_GATE * self.gates(remembered).sigmoid()).chunk(3, -1)
@@ -166,7 +170,7 @@ class Propagation(nn.Module):
             return dist.Normal(mean, scale).to_event(1)
 
         def presence_logit(what: Tensor | None) -> Tensor:
-            logit = self.presence(concatenate(relation, one.memory, glance if what is None else what)).squeeze(-1)
+            logit = self.presence(concatenate(relation, one.memory, one.glance if what is None else what)).squeeze(-1)
             return logit if prior is None else prior.presence(logit)
 
         where_law = where_law if prior is None else prior.where(where_law)
@@ -187,12 +191,14 @@ class Propagation(nn.Module):
 
 
 class _Object(NamedTuple):
-    """One object of the frame before."""
+    """One object of the frame before, the first look for it, and the mask of its glimpses."""
 
     presence: Tensor
     where: Tensor
     what: Tensor
     memory: Tensor
+    glance: Tensor
+    mask: Tensor | None
 
     def nothing(self) -> tuple[Tensor, Tensor, Tensor]:
         """Presence, window and appearance of no object."""

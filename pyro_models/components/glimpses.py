@@ -7,15 +7,17 @@ its first to that of its last pixel, lies at
 
 of the image, in [-1, 1] likewise (the spatial transformer of Jaderberg et al. 2015 without rotation, with
 `align_corners=True` and zeros outside). So the scale is the share of the image that a window spans, and the shift is
-where its middle lies. Scales and shifts of the two axes are apart, and so is bilinear interpolation: a glimpse is two
-products with matrices, rows times image times columns, which is deterministic on a GPU and needs no gathering.
+where its middle lies. Scales and shifts of the two axes are apart, and so is bilinear interpolation: to paste a glimpse
+takes two products with matrices, rows times glimpse times columns, whose gradients are deterministic on a GPU.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 SMALLEST_SCALE = 1e-2  # of a window, where it is divided by
 
@@ -62,14 +64,27 @@ def read_glimpses(
     """What windows see of images.
 
     Args:
-        images: broadcast against the windows.
+        images: broadcast against the windows; those that lack dims on the left, such as particles, are not copied.
         windows: one for each image.
         size: height and width of a glimpse, pixels.
     """
-    height, width = images.shape[-2:]
-    columns = _interpolation(windows.scale[..., 0], windows.shift[..., 0], size[1], width)
-    rows = _interpolation(windows.scale[..., 1], windows.shift[..., 1], size[0], height)
-    return rows @ images @ columns.mT
+    batch = torch.broadcast_shapes(images.shape[:-2], windows.scale.shape[:-1])
+    others, own = batch[: len(batch) - images.dim() + 2], batch[len(batch) - images.dim() + 2 :]
+    num_looks, num_images = prod(others), prod(own)
+    scale, shift = (
+        value.expand(*batch, 2).reshape(num_looks, num_images, 2).transpose(0, 1).unbind(-1)
+        for value in (windows.scale, windows.shift)
+    )
+    columns, rows = (
+        scale[axis][..., None] * torch.linspace(-1, 1, num, dtype=images.dtype, device=images.device)
+        + shift[axis][..., None]
+        for axis, num in enumerate(reversed(size))
+    )
+    points = torch.stack(torch.broadcast_tensors(columns[..., None, :], rows[..., :, None]), -1)
+    images = images.expand(*own, *images.shape[-2:]).reshape(num_images, 1, *images.shape[-2:])
+    # all looks at an image are one tall glimpse of it
+    glimpses = grid_sample(images, points.flatten(1, 2), align_corners=True)
+    return glimpses.reshape(num_images, num_looks, *size).transpose(0, 1).reshape(*batch, *size)
 
 
 def paste_glimpses(
@@ -112,18 +127,25 @@ def cover(
         glimpse_size: height and width of a glimpse, pixels.
         size: height and width of an image, pixels.
     """
-    columns, rows = _inverse_interpolations(windows, glimpse_size, size)
-    return rows.sum(-1).mT @ (weights.unsqueeze(-1) * columns.sum(-1))
+    scale, shift = _inverse(windows)
+    columns = _inside(scale[..., 0], shift[..., 0], size[1], glimpse_size[1])
+    rows = _inside(scale[..., 1], shift[..., 1], size[0], glimpse_size[0])
+    return rows.mT @ (weights.unsqueeze(-1) * columns)
+
+
+def _inverse(windows: Windows) -> tuple[Float[Tensor, "... 2"], Float[Tensor, "... 2"]]:
+    """Scale and shift from an image's coordinates to the glimpse's."""
+    scale = windows.scale.clamp(min=SMALLEST_SCALE)
+    return 1 / scale, -windows.shift / scale
 
 
 def _inverse_interpolations(
     windows: Windows, glimpse_size: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Float[Tensor, "... width glimpse_width"], Float[Tensor, "... height glimpse_height"]]:
     """Weights of a glimpse's columns and rows in those of an image."""
-    scale = windows.scale.clamp(min=SMALLEST_SCALE)
-    inverse = Windows(1 / scale, -windows.shift / scale)
-    columns = _interpolation(inverse.scale[..., 0], inverse.shift[..., 0], size[1], glimpse_size[1])
-    rows = _interpolation(inverse.scale[..., 1], inverse.shift[..., 1], size[0], glimpse_size[0])
+    scale, shift = _inverse(windows)
+    columns = _interpolation(scale[..., 0], shift[..., 0], size[1], glimpse_size[1])
+    rows = _interpolation(scale[..., 1], shift[..., 1], size[0], glimpse_size[0])
     return columns, rows
 
 
@@ -131,7 +153,22 @@ def _interpolation(
     scale: Float[Tensor, "*batch"], shift: Float[Tensor, "*batch"], num_targets: int, num_sources: int
 ) -> Float[Tensor, "*batch targets sources"]:
     """Weight of each source pixel in each target pixel of a line: a hat as wide as two source pixels."""
-    targets = torch.linspace(-1, 1, num_targets, dtype=scale.dtype, device=scale.device)
-    place = 0.5 * (scale[..., None] * targets + shift[..., None] + 1) * (num_sources - 1)
+    place = _places(scale, shift, num_targets, num_sources)
     sources = torch.arange(num_sources, dtype=scale.dtype, device=scale.device)
     return (1 - (place[..., None] - sources).abs()).relu()
+
+
+def _inside(
+    scale: Float[Tensor, "*batch"], shift: Float[Tensor, "*batch"], num_targets: int, num_sources: int
+) -> Float[Tensor, "*batch targets"]:
+    """The sum of `_interpolation` over source pixels: 1 between the first and the last, 0 from one pixel beyond."""
+    place = _places(scale, shift, num_targets, num_sources)
+    return torch.minimum(place + 1, num_sources - place).clamp(0, 1)
+
+
+def _places(
+    scale: Float[Tensor, "*batch"], shift: Float[Tensor, "*batch"], num_targets: int, num_sources: int
+) -> Float[Tensor, "*batch targets"]:
+    """Where target pixels lie on a line of source pixels, in pixels from the middle of the first."""
+    targets = torch.linspace(-1, 1, num_targets, dtype=scale.dtype, device=scale.device)
+    return 0.5 * (scale[..., None] * targets + shift[..., None] + 1) * (num_sources - 1)

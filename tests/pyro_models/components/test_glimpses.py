@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import affine_grid, grid_sample
 
-from pyro_models.components.glimpses import Windows, paste_glimpses, read_glimpses
+from pyro_models.components.glimpses import Windows, cover, paste_and_add, paste_glimpses, read_glimpses
 
 
 def windows(batch=5, where_dim=4):
@@ -55,6 +55,17 @@ def test_a_smooth_glimpse_survives_pasting_and_reading():
     assert ones.sum().item() == pytest.approx(426.1, abs=0.5)
 
 
+def test_objects_are_pasted_and_counted_together():
+    glimpses, where = torch.rand(4, 3, 6, 9, dtype=torch.float64), torch.randn(4, 3, 4, dtype=torch.float64)
+    w, weights = Windows.from_logits(where.requires_grad_()), torch.rand(4, 3, dtype=torch.float64)
+    torch.testing.assert_close(paste_and_add(glimpses, w, (17, 23)), paste_glimpses(glimpses, w, (17, 23)).sum(1))
+    covered = cover(weights, w, (6, 9), (17, 23))
+    ones = paste_and_add(weights[..., None, None].expand_as(glimpses), w, (17, 23))
+    torch.testing.assert_close(covered, ones)
+    slopes = (torch.autograd.grad((one * torch.arange(23)).sum(), where, retain_graph=True) for one in (covered, ones))
+    torch.testing.assert_close(*slopes)
+
+
 def test_middles_and_sizes_are_pixels():
     w = Windows(torch.tensor([[0.4, 0.2]]), torch.tensor([[-1.0, 0.5]]))
     torch.testing.assert_close(w.middles(50, 50), torch.tensor([[0.0, 36.75]]))
@@ -69,5 +80,10 @@ def test_images_broadcast_against_particles():
     assert glimpses.shape == (4, 2, 5, 5)
     alone = read_glimpses(images[1], Windows(w.scale[3, 1], w.shift[3, 1]), (5, 5))
     torch.testing.assert_close(glimpses[3, 1], alone)
+    where = torch.randn(4, 1, 3, 3)
+    several = read_glimpses(images[:, None], Windows.from_logits(where), (5, 5))
+    assert several.shape == (4, 2, 3, 5, 5)
+    alone = read_glimpses(images[1], Windows.from_logits(where[:, 0, 2]), (5, 5))
+    torch.testing.assert_close(several[:, 1, 2], alone)
     with pytest.raises(ValueError, match=r"where: expected 3 or 4 numbers a window, got shape \(4, 2\)"):
         Windows.from_logits(torch.zeros(4, 2))
