@@ -1,4 +1,4 @@
-"""The command line: `kinema demo | recipes | train | evaluate | compare | render`."""
+"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render`."""
 
 import argparse
 import difflib
@@ -9,17 +9,20 @@ from pathlib import Path
 
 import torch
 
+from inference.clip_summary import clip_table, fullest, summarize_clip
 from inference.comparison import compare
 from inference.compiled_step import COMPILE_MODES
 from inference.demo import run_demo
 from inference.evaluation import Evaluation, evaluate, run_evidence, write_evaluation
-from inference.pictures import draw_comparison
+from inference.pictures import draw_clip, draw_comparison
 from inference.processes import joined_processes
 from inference.recipe_runs import load_run
-from inference.recipes import RECIPES, OptionError
+from inference.recipes import RECIPES, OptionError, Recipe
+from inference.recipes.pedestrians import PedestriansRecipe
 from inference.render import render
 from inference.restarts import train_with_restarts
 from inference.svi import NonFiniteError
+from videos.digits import SPLITS
 
 USAGE_ERROR, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -35,14 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command != "train":
+    if rest and options.command not in ("train", "clip"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return options.run_command(options, rest)
     except NonFiniteError as error:
         print(f"kinema: {error}", file=sys.stderr)
         return FAILED
-    except (OptionError, ValueError, FileNotFoundError) as error:
+    except (OptionError, ValueError, FileNotFoundError, ImportError) as error:
         print(f"kinema: {error}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:
@@ -69,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--num-train", type=int, default=None, help="training videos (default: two minutes' worth)")
 
     command("recipes", _recipes, "list the recipes and their options")
+
+    clip = command("clip", _clip, "cut videos out of a clip of a static camera, say how many there are, and draw one")
+    clip.add_argument("clip", type=Path, metavar="FILE")
+    clip.add_argument("--recipe", default="sqair-pedestrians", help="that the videos are for (%(default)s)")
+    clip.add_argument("--num-sequences", type=int, default=200, help="videos to draw and count (%(default)s)")
+    clip.add_argument("--picture", type=Path, help="file to draw one into (default: the clip's name, .png, here)")
+    clip.epilog = "Every field of the recipe is an option: --width 160 --height 117 --frame-size 40 ..."
 
     training = command("train", _train, "train a recipe; the same command goes on with a run that was interrupted")
     training.add_argument("recipe")
@@ -126,13 +136,27 @@ def _recipes(options: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
+def _clip(options: argparse.Namespace, rest: list[str]) -> int:
+    recipe = _recipe_named(options.recipe)
+    if not isinstance(recipe, PedestriansRecipe):
+        raise OptionError(f"--recipe: expected one that learns from clips, got {options.recipe!r}")
+    recipe = recipe.override({**_pairs(rest), "data": str(options.clip)})
+    assert isinstance(recipe, PedestriansRecipe)
+    sources = {split: recipe.simulator(split) for split in SPLITS}
+    videos = {
+        split: source.simulate(options.num_sequences, torch.Generator().manual_seed(recipe.seed))
+        for split, source in sources.items()
+    }
+    print(clip_table({split: summarize_clip(sources[split], videos[split]) for split in SPLITS}))
+    picture = options.picture or Path(options.clip.with_suffix(".png").name)
+    draw_clip(sources["train"], videos["train"], fullest(videos["train"]), title=options.clip.name).savefig(picture)
+    print(picture)
+    return 0
+
+
 def _train(options: argparse.Namespace, rest: list[str]) -> int:
     name = options.recipe
-    if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise OptionError(f"there is no recipe {name!r}.{hint} Recipes: {', '.join(RECIPES)}")
-    recipe = RECIPES[name]
+    recipe = _recipe_named(name)
     if "--help-options" in rest:
         for field, value in asdict(recipe).items():
             print(f"--{field.replace('_', '-')} {_as_text(value)}")
@@ -174,6 +198,14 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
         say(f"{result.steps} steps in {result.seconds / 60:.1f} minutes{bound}")
         say(f"next: kinema evaluate {path}; kinema render {path}")
     return 0
+
+
+def _recipe_named(name: str) -> Recipe:
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise OptionError(f"there is no recipe {name!r}.{hint} Recipes: {', '.join(RECIPES)}")
+    return RECIPES[name]
 
 
 def _nothing(*words: object, **options: object) -> None:
@@ -275,6 +307,8 @@ def _table(evaluation: Evaluation) -> str:
         lines.append(f"counting accuracy    {evaluation.counting:10.4f}")
     if evaluation.visible_counting is not None:
         lines.append(f"of visible objects   {evaluation.visible_counting:10.4f}")
+    if evaluation.detection is not None:
+        lines.append(str(evaluation.detection))
     if evaluation.tracking is not None:
         lines.append(str(evaluation.tracking))
     if evaluation.addition is not None:

@@ -11,6 +11,7 @@ from guides.describe import describe_sites
 from inference.addition_probe import AdditionScores, score_addition
 from inference.checkpoints import write_bytes
 from inference.decoding import FRAMES
+from inference.detection_summary import DetectionSummary, summarize_detection
 from inference.estimators.traces import evaluation_mode
 from inference.evidence import Evidence, log_evidence
 from inference.host_memory import keep_freed_memory
@@ -80,6 +81,7 @@ class Evaluation:
             None without objects.
         visible_counting: the same of frames in which at least half of each digit lies; None without digits.
         tracking: of models that name objects.
+        detection: the same where true objects have no names, in place of `tracking`.
         trajectories: of videos of cannonballs, in place of `curves` and `position_r2`.
         addition: of codes of digits, if it was asked for.
     """
@@ -93,6 +95,7 @@ class Evaluation:
     counting: float | None = None
     visible_counting: float | None = None
     tracking: TrackingSummary | None = None
+    detection: DetectionSummary | None = None
     trajectories: TrajectoryScores | None = None
     addition: AdditionScores | None = None
 
@@ -115,9 +118,9 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     scores = record.pop("trajectories", None)
     trajectories = None if scores is None else TrajectoryScores.from_record(scores)
     parts = {"bounds": bounds, "curves": curves, "trajectories": trajectories}
-    for name, kind in (("tracking", TrackingSummary), ("addition", AdditionScores)):
+    for name, kind in (("tracking", TrackingSummary), ("detection", DetectionSummary), ("addition", AdditionScores)):
         part = record.get(name)
-        parts[name] = None if part is None else kind(**part)
+        parts[name] = None if part is None else kind(**with_tuples(part))
     return Evaluation(**{**record, **parts})
 
 
@@ -206,6 +209,7 @@ def evaluate(
                     processes=processes,
                 )
                 curves.append(curve)
+    named = run.recipe.names_objects
     visible = None if digits is None else digits.simulator("test").visibility(run.test) >= HALF
     return Evaluation(
         recipe=run.folder.config["recipe"],
@@ -216,7 +220,8 @@ def evaluate(
         curves=tuple(curves),
         counting=counting(run.model, run.guide, run.test, seed=seed),
         visible_counting=None if visible is None else counting(run.model, run.guide, run.test, visible, seed=seed),
-        tracking=summarize_tracking(run.model, run.guide, run.test, seed=seed),
+        tracking=summarize_tracking(run.model, run.guide, run.test, seed=seed) if named else None,
+        detection=None if named else summarize_detection(run.model, run.guide, run.test, seed=seed),
         addition=_addition(run, num_addition_frames, seed, progress) if num_addition_frames else None,
     )
 

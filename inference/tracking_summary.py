@@ -67,27 +67,20 @@ def summarize_tracking(
     Args:
         model: a trained model.
         guide: its guide.
-        videos: with `presence`, `positions` and `box_sizes`.
+        videos: with `presence`, `positions` and `box_sizes`; each slot keeps its object.
         seed: of what `reconstruct` draws, if anything.
     """
-    if None in (videos.presence, videos.positions, videos.box_sizes) or videos.num_frames == 1:
+    scenes = None if videos.num_frames == 1 else found_and_true(model, guide, videos, seed)
+    if scenes is None:
         return None
-    if not isinstance(model, PlacesObjects):
-        return None
-    with evaluation_mode(model, guide):
-        scene = model.scene(reconstruct(model, guide, *videos.arguments, seed=seed).latents)
-    if scene.identities is None:
-        return None
-    found = Scene(**{name: value.cpu() for name, value in vars(scene).items() if value is not None})
-    truth = videos.to("cpu")
-    assert truth.presence is not None
-    assert truth.box_sizes is not None
-    true = Scene(presence=truth.presence.float(), positions=truth.positions, box_sizes=truth.box_sizes)
-    near = NEAR * truth.box_sizes[truth.presence].mean().item()
-    tracks, boxes = score_tracks(found, true, max_distance=near), score_tracks(found, true)
+    found, true = scenes
     assert found.presence is not None
+    assert true.presence is not None
+    assert true.box_sizes is not None
+    near = NEAR * true.box_sizes[true.presence > 0].mean().item()
+    tracks, boxes = score_tracks(found, true, max_distance=near), score_tracks(found, true)
     present = found.presence > 0.5
-    discovered = (tracks.late_discoveries + present[:, 0].sum(-1)).double().mean().item() / truth.num_frames
+    discovered = (tracks.late_discoveries + present[:, 0].sum(-1)).double().mean().item() / videos.num_frames
     return TrackingSummary(
         mota=tracks.mota,
         idf1=tracks.idf1,
@@ -99,3 +92,25 @@ def summarize_tracking(
         discovered=discovered,
         propagated=present.sum(-1).double().mean().item() - discovered,
     )
+
+
+def found_and_true(model: nn.Module, guide: nn.Module, videos: VideoBatch, seed: int) -> tuple[Scene, Scene] | None:
+    """The likeliest objects and the true ones, on the CPU; None as in `summarize_tracking`.
+
+    Args:
+        model: a trained model.
+        guide: its guide.
+        videos: with `presence`, `positions` and `box_sizes`.
+        seed: of what `reconstruct` draws, if anything.
+    """
+    truth = videos.to("cpu")
+    if truth.presence is None or truth.positions is None or truth.box_sizes is None:
+        return None
+    if not isinstance(model, PlacesObjects):
+        return None
+    with evaluation_mode(model, guide):
+        scene = model.scene(reconstruct(model, guide, *videos.arguments, seed=seed).latents)
+    if scene.identities is None:
+        return None
+    found = Scene(**{name: value.cpu() for name, value in vars(scene).items() if value is not None})
+    return found, Scene(presence=truth.presence.float(), positions=truth.positions, box_sizes=truth.box_sizes)

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pyro
-import torch
 from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
 from pyro.nn import PyroModule
 
@@ -69,12 +68,7 @@ class BallVideosRecipe(Recipe):
         seen = NUM_FIRST + NUM_LAST
         if self.num_frames <= seen:
             raise OptionError(f"--num-frames: expected more than {seen}, as many are seen, got {self.num_frames}")
-        sizes = (min(self.batch_size, self.num_train), self.num_validation, self.num_test)
-        parts = [
-            self.simulator().simulate(size, torch.Generator().manual_seed(seed))
-            for size, seed in zip(sizes, (1_000_000 + self.seed, 2_000_000, 3_000_000), strict=True)
-        ]
-        return Splits(*parts, source=f"simulated: {self.simulator()}")
+        return self.drawn_splits(lambda split: self.simulator(), f"simulated: {self.simulator()}")
 
     def training_source(self, train: VideoBatch) -> VideoSource:
         """New videos at every step."""

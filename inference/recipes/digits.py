@@ -3,8 +3,6 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import torch
-
 from inference.recipes.recipe import OptionError, Recipe, Splits
 from videos import SIMULATORS, EndlessVideos, MovingDigits, VideoBatch, VideoSource
 
@@ -33,16 +31,7 @@ class DigitsRecipe(Recipe):
         if self.missing:
             why = ", as a scene is one frame" if simulator.num_frames == 1 else ""
             raise OptionError(f"--missing: expected 0{why}, got {self.missing}")
-        sizes = {
-            "train": min(self.batch_size, self.num_train),
-            "validation": self.num_validation,
-            "test": self.num_test,
-        }
-        parts = [
-            self.simulator(split).simulate(size, torch.Generator().manual_seed(seed))
-            for (split, size), seed in zip(sizes.items(), (1_000_000 + self.seed, 2_000_000, 3_000_000), strict=True)
-        ]
-        return Splits(*parts, source=f"digits: {simulator}")
+        return self.drawn_splits(self.simulator, f"digits: {simulator}")
 
     def training_source(self, train: VideoBatch) -> VideoSource:
         """New videos at every step."""

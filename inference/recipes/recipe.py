@@ -17,7 +17,7 @@ from torch import nn
 
 from inference.schedules import Schedule
 from inference.training import FUSED_ADAM, Stage
-from videos import SIMULATORS, FixedVideos, VideoBatch, VideoSource, load_videos
+from videos import SIMULATORS, FixedVideos, Simulator, VideoBatch, VideoSource, load_videos
 from videos.missing import random_drop
 
 DATA_FILES = {"box": "box", "box-gravity": "box_gravity", "polygon": "polygon", "pong": "pong", "pendulum": "pendulum"}
@@ -45,7 +45,7 @@ class Recipe(ABC):
     its fields.
 
     Attributes:
-        world: name of a simulator, see `videos.SIMULATORS`.
+        world: name of a simulator, see `videos.SIMULATORS`; or "surveillance", for videos from clips.
         data: folder with `<world>.npz` and `<world>_test.npz` of the KVAE authors' simulator; None = simulate.
         num_train: training sequences.
         num_validation: validation sequences, held out from the training file or simulated.
@@ -63,6 +63,8 @@ class Recipe(ABC):
 
     paper: ClassVar[str]
     """What is reproduced: paper, figure or table, row."""
+    names_objects: ClassVar[bool] = True
+    """Whether each slot of true objects keeps its object from frame to frame, where there are objects."""
 
     @property
     def label(self) -> str:
@@ -189,6 +191,24 @@ class Recipe(ABC):
             test=test.select(slice(0, self.num_test)),
             source=f"{stem}.npz",
         )
+
+    def drawn_splits(self, simulator: Callable[[str], Simulator], source: str) -> Splits:
+        """Validation and test videos that do not depend on the seed of the run, and one batch of training videos.
+
+        Args:
+            simulator: what makes the videos of a split.
+            source: where they come from, in words.
+        """
+        sizes = {
+            "train": min(self.batch_size, self.num_train),
+            "validation": self.num_validation,
+            "test": self.num_test,
+        }
+        parts = [
+            simulator(split).simulate(size, torch.Generator().manual_seed(seed))
+            for (split, size), seed in zip(sizes.items(), (1_000_000 + self.seed, 2_000_000, 3_000_000), strict=True)
+        ]
+        return Splits(*parts, source=source)
 
     def training_source(self, train: VideoBatch) -> VideoSource:
         """Shuffled batches of the training videos, with missing frames if the recipe says so."""

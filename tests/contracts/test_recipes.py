@@ -94,4 +94,4 @@ def test_names_its_paper_and_a_known_world(named):
     _, recipe = named
     assert recipe.paper
     assert recipe.label
-    assert recipe.world in SIMULATORS
+    assert recipe.world in {*SIMULATORS, "surveillance"}

@@ -1,0 +1,102 @@
+"""SQAIR on a clip of a static camera: the paper's networks, blocks of time, and a run from the clip to pictures."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from inference.cli import main
+from inference.evaluation import read_evaluation
+from inference.recipes import RECIPES, OptionError
+from inference.runs import RunFolder
+from pyro_models.components.glimpse_networks import GlimpseNetworks
+
+PAPER, SMALL = RECIPES["sqair-pedestrians"], RECIPES["sqair-pedestrians-small"]
+TINY = (
+    "--warm-up 40 --width 80 --height 60 --frame-size 24 --least-area 8 --num-frames 4 --growth-epochs 1 --units 10 "
+    "--what-dim 3 --glimpse-size 6,4 --num-particles 2 --num-train 8 --batch-size 4 --epochs 3 --num-validation 4 "
+    "--num-test 12"
+).split()
+TINY_OPTIONS = {name[2:]: value for name, value in zip(TINY[::2], TINY[1::2], strict=True)}
+
+
+def count(*modules):
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def test_parameter_counts():
+    """sqair sheet, section 6.2: 3.42 million with these strides, 1.74 with those that the paper prints."""
+    recipe = replace(PAPER, warm_up=20, width=80, height=64)  # of the clip, which the networks do not see
+    model, guide = recipe.build()
+    assert round(count(model, guide) / 1e6, 2) == 3.42
+    assert guide.image_encoder.features[0].in_features == 64 * 16 * 16
+    assert model.decoder.seed_shape == (64, 7, 3)
+    printed = replace(guide.model.networks, strides=(2, 2, 2, 1))
+    encoders = [torch.nn.ModuleList(nets.encoders((64, 64), (28, 12))) for nets in (guide.model.networks, printed)]
+    assert round((count(model, guide) - count(encoders[0]) + count(encoders[1])) / 1e6, 2) == 1.74
+    assert isinstance(printed, GlimpseNetworks)
+
+
+def test_the_curriculum_is_from_three_to_five_frames():
+    recipe = replace(PAPER.override(TINY_OPTIONS), num_frames=5, growth_epochs=PAPER.growth_epochs)
+    source = recipe.training_source(recipe.splits().train)
+    each = recipe.growth_epochs * recipe.steps_per_epoch
+    lengths = [source.batch(step).num_frames for step in (0, each - 1, each, 2 * each, 10 * each)]
+    assert lengths == [3, 3, 4, 5, 5]
+    assert PAPER.growth_epochs * PAPER.steps_per_epoch == 100_000
+    assert PAPER.num_steps == pytest.approx(315_000, rel=0.01)
+
+
+def test_splits_are_blocks_of_time_of_one_clip():
+    recipe = SMALL.override(TINY_OPTIONS | {"num-train": "64", "batch-size": "64", "num-validation": "64"})
+    splits = recipe.splits()
+    numbers = [videos.state[..., 1] for videos in (splits.train, splits.validation, splits.test)]
+    assert numbers[0].max() < numbers[1].min()
+    assert numbers[1].max() < numbers[2].min()
+    assert splits.source == "clip: synthetic"
+    later = replace(recipe, seed=1).splits()
+    assert torch.equal(later.test.frames, splits.test.frames)
+    assert not torch.equal(later.train.frames, splits.train.frames)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"world": "box"}, "--world: expected surveillance, got 'box'"),
+        ({"missing": 0.5}, "--missing: expected 0, got 0.5"),
+    ],
+)
+def test_other_worlds_and_missing_frames_are_refused(fields, message):
+    with pytest.raises(OptionError, match=message):
+        replace(SMALL, **fields).splits()
+
+
+def test_from_training_to_pictures(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "sqair-pedestrians-small", "--run", run, *TINY, "--quiet"]) == 0
+    assert main(["evaluate", run, "--num-particles", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "counting accuracy" in printed
+    assert "counting, a guess" in printed
+    assert "switches" not in printed  # true objects have no names
+    scores = read_evaluation(RunFolder.open(run))
+    assert scores.tracking is None
+    assert scores.detection.found == pytest.approx(scores.detection.discovered + scores.detection.propagated)
+    assert len(scores.detection.counted) == 3
+    assert not math.isnan(scores.bounds.elbo)
+    assert main(["render", run]) == 0
+    drawn = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
+    assert {"tracks.png", "forecast.png", "generated.png", "tracks-0.gif", "forecast-3.gif"} <= drawn
+
+
+@pytest.mark.slow
+def test_people_of_a_clip_are_found_more_often_than_not(tmp_path, data_folder, capsys):
+    """A minute's training is far from the end, but objects are there, where people are, and stay."""
+    run = str(tmp_path / "run")
+    words = ["--data", str(data_folder / "video" / "vtest.avi"), "--epochs", "4", "--num-test", "100"]
+    assert main(["train", "sqair-pedestrians-small", "--run", run, *words, "--compile", "trace", "--quiet"]) == 0
+    assert main(["evaluate", run, "--num-particles", "5", "--num-sequences", "10"]) == 0
+    scores = read_evaluation(RunFolder.open(run)).detection
+    assert scores.accuracy > 0
+    assert scores.propagated > scores.discovered
