@@ -109,13 +109,12 @@ class Propagation(nn.Module):
         objects = self._glance(slots, memory, images)
         before = objects[0].nothing()
         relation, drawn, memories = self.first_relation, [], []
-        for index, one in enumerate(objects):
-            laws = None
-            if prior is not None and seen is not None:
-                gaussians = (value[..., index, :] for value in (*prior.where, *prior.what))
-                laws = _PriorOfOne(seen, prior.presence[..., index], *gaussians)
-            place = f"{step}_{index + 1}"
-            relation, remembered, before = self._follow(place, one, before, relation, images, draws, laws)
+        laws: list[_PriorOfOne | None] = [None] * self.num_slots
+        if prior is not None and seen is not None:
+            laws = [_PriorOfOne(seen, law.presence, *law.where, *law.what) for law in prior.unbind()]
+        for index, (one, law) in enumerate(zip(objects, laws, strict=True), 1):
+            place = f"{step}_{index}"
+            relation, remembered, before = self._follow(place, one, before, relation, images, draws, law)
             drawn.append(before)
             memories.append(remembered)
         return stack_slots(drawn), torch.stack(torch.broadcast_tensors(*memories), -2)

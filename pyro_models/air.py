@@ -14,6 +14,7 @@ from torch import Tensor
 from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpses import Windows, paste_glimpses
+from pyro_models.components.isotropic_gaussian import IsotropicGaussian
 from pyro_models.components.scene import Scene
 
 DARKNESS = 2.0  # taken from the logits of a patch: bright squares, at the start, would be worse than no object
@@ -128,7 +129,7 @@ class AttendInferRepeat(PyroModule):
                 where = pyro.sample(f"z_where_{index}", self.where_law().mask(alive > 0))
                 what = pyro.sample(f"z_what_{index}", self.what_law().mask(alive > 0))
                 slots.append(Slot(alive, where, what))
-            law = dist.Normal(self.canvas(slots).unsqueeze(-3), self.frame_scale).to_event(3)
+            law = IsotropicGaussian(dist.Normal(self.canvas(slots).unsqueeze(-3), self.frame_scale), 3)
             pyro.sample("frames", law.mask(seen.T), obs=frames.transpose(0, 1))
         return slots
 

@@ -14,6 +14,7 @@ from pyro_models.components.discovery_prior import DiscoveryPrior
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpse_networks import GlimpseNetworks
 from pyro_models.components.glimpses import Windows, cover, paste_and_add
+from pyro_models.components.isotropic_gaussian import IsotropicGaussian
 from pyro_models.components.layout import merge_particles, to_time_plate
 from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.object_slots import EMPTY, Identities, ObjectSlots, packed_order, take_slots
@@ -143,7 +144,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
                 merge_particles(torch.stack([one.what for one in slots], -3), 3),
             )
         )
-        law = dist.Normal(to_time_plate(canvas.unsqueeze(-3), 3), self.frame_scale).to_event(3)
+        law = IsotropicGaussian(dist.Normal(to_time_plate(canvas.unsqueeze(-3), 3), self.frame_scale), 3)
         steps = slice(first, first + len(states))
         with pyro.plate("time", len(states), dim=-2):
             pyro.sample("frames", law.mask(context.seen[:, steps].T), obs=to_time_plate(context.frames[:, steps], 3))
@@ -157,8 +158,8 @@ class SequentialAttendInferRepeat(StepwiseModel):
         canvas = paste_and_add(patches, windows, size)
         if self.mean_image is None:
             return canvas
-        covered = cover(slots.presence, windows, self.glimpse_size, size)
-        return canvas + (20 * covered - 10).sigmoid() * self.mean_image
+        covered = cover(20 * slots.presence, windows, self.glimpse_size, size)
+        return canvas + (covered - 10).sigmoid() * self.mean_image
 
     def nothing(self, like: Float[Tensor, " sequences"]) -> TrackedObjects:
         """The state before the first frame: no objects."""
@@ -239,12 +240,11 @@ class SequentialAttendInferRepeat(StepwiseModel):
         if not first:
             laws, memory = self.propagated_laws(state)
             drawn = []
-            for slot in range(self.num_slots):
-                alive = state.slots.presence[..., slot]
-                law = dist.Bernoulli(logits=laws.presence[..., slot])
-                presence = alive * draw(f"prop_pres_{step}_{slot + 1}", law, alive)
-                where = draw(f"prop_where_{step}_{slot + 1}", _of_slot(laws.where, slot), presence)
-                what = draw(f"prop_what_{step}_{slot + 1}", _of_slot(laws.what, slot), presence)
+            each = zip(state.slots.presence.unbind(-1), laws.unbind(), strict=True)
+            for slot, (alive, law) in enumerate(each, 1):
+                presence = alive * draw(f"prop_pres_{step}_{slot}", dist.Bernoulli(logits=law.presence), alive)
+                where = draw(f"prop_where_{step}_{slot}", dist.Normal(*law.where).to_event(1), presence)
+                what = draw(f"prop_what_{step}_{slot}", dist.Normal(*law.what).to_event(1), presence)
                 drawn.append((presence, where, what))
             tracked = stack_slots(drawn)
         survivors = self.survivors(state, laws)
@@ -252,9 +252,9 @@ class SequentialAttendInferRepeat(StepwiseModel):
         logits = self.discovery.presence_logits(first, survivors, room)
         context = self.discovery.where_context(self.code_of(tracked), survivors)
         before, allowed, found = None, torch.ones_like(room), []
-        for slot in range(self.num_slots):
+        for slot, logit in enumerate(logits.unbind(-1)):
             allowed = allowed * (slot < room)
-            presence = allowed * draw(f"disc_pres_{step}_{slot + 1}", dist.Bernoulli(logits=logits[..., slot]), allowed)
+            presence = allowed * draw(f"disc_pres_{step}_{slot + 1}", dist.Bernoulli(logits=logit), allowed)
             law = dist.Normal(*self.discovery.where_law(before, context)).to_event(1)
             where = draw(f"disc_where_{step}_{slot + 1}", law, presence)
             what = draw(f"disc_what_{step}_{slot + 1}", self.what_law(room), presence)
@@ -305,11 +305,6 @@ def _blank_absent(slots: ObjectSlots) -> ObjectSlots:
     """Zeros for absent objects, which may be anything: nothing times zero is not always zero."""
     there = slots.presence.unsqueeze(-1) > 0
     return slots._replace(where=torch.where(there, slots.where, 0.0), what=torch.where(there, slots.what, 0.0))
-
-
-def _of_slot(law: tuple[Tensor, Tensor], slot: int) -> dist.Independent:
-    mean, scale = law
-    return dist.Normal(mean[..., slot, :], scale[..., slot, :]).to_event(1)
 
 
 def join_slots(tracked: Tensor, found: Tensor, event_dims: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
+from pyro_models.components.isotropic_gaussian import IsotropicGaussian
 from pyro_models.components.layout import concatenate, merge_particles, to_time_plate
 from pyro_models.components.mirrored_convolutions import MirroredConvolutions
 from pyro_models.components.recurrent_cells import step_lstm
@@ -118,7 +119,7 @@ class VariationalRecurrentNetwork(StepwiseModel):
             for values in ([state.code for state in states], [state.output for state in states])
         )
         means = self.decoder(concatenate(codes, outputs))
-        law = dist.Normal(to_time_plate(means.unsqueeze(-3), 3), self.frame_scale).to_event(3)
+        law = IsotropicGaussian(dist.Normal(to_time_plate(means.unsqueeze(-3), 3), self.frame_scale), 3)
         steps = slice(first, first + len(states))
         seen = None if context.observed is None else context.observed[:, steps].T
         with pyro.plate("time", len(states), dim=-2):

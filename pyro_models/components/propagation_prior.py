@@ -24,6 +24,11 @@ class PropagatedLaws(NamedTuple):
     where: tuple[Float[Tensor, "*batch slots where"], Float[Tensor, "*batch slots where"]]
     what: tuple[Float[Tensor, "*batch slots what"], Float[Tensor, "*batch slots what"]]
 
+    def unbind(self) -> list["PropagatedLaws"]:
+        """The laws of each object by itself."""
+        where, what = (zip(mean.unbind(-2), scale.unbind(-2), strict=True) for mean, scale in (self.where, self.what))
+        return [PropagatedLaws(*one) for one in zip(self.presence.unbind(-1), where, what, strict=True)]
+
 
 class PropagationPrior(nn.Module):
     """A recurrent network over each object's own past (Kosiorek et al. 2018, eqs. 9 and 10, as in their code)::

@@ -1,0 +1,31 @@
+"""Gaussian images with one standard deviation for all pixels."""
+
+from math import log, pi, prod
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+
+class IsotropicGaussian(dist.Independent):
+    """N(mean, scale^2 I): `Normal(mean, scale).to_event(dims)` in fewer passes over the event.
+
+    Most of the time of a density of many images is spent in memory, and `Normal` writes an image for each of its
+    operations. It is made as `IsotropicGaussian(Normal(mean, scale), dims)`; scale is a number.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density, nats.
+
+        Args:
+            value: (*batch, *event).
+        """
+        law: dist.Normal = self.base_dist
+        if self._validate_args:
+            self._validate_sample(value)
+        mean, value = torch.broadcast_tensors(law.loc, value)
+        event_dims = tuple(range(-self.reinterpreted_batch_ndims, 0))
+        scale = law.scale[(0,) * law.scale.dim()]
+        squares = mse_loss(mean, value, reduction="none").sum(event_dims)
+        return -0.5 * squares / scale**2 - prod(self.event_shape) * (scale.log() + 0.5 * log(2 * pi))
