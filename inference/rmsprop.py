@@ -66,9 +66,9 @@ class TensorFlowRMSprop(torch.optim.Optimizer):
             momenta = [self.state[parameter]["momentum"] for parameter in moved]
             torch._foreach_mul_(squares, group["decay"])
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["decay"])
-            roots = torch._foreach_sqrt(torch._foreach_add(squares, group["eps"]))
-            changes = torch._foreach_mul(torch._foreach_div(gradients, roots), group["lr"])
+            roots = torch._foreach_add(squares, group["eps"])
+            torch._foreach_sqrt_(roots)
             torch._foreach_mul_(momenta, group["momentum"])
-            torch._foreach_add_(momenta, changes)
+            torch._foreach_addcdiv_(momenta, gradients, roots, group["lr"])
             torch._foreach_sub_(moved, momenta)
         return loss
