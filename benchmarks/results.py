@@ -30,6 +30,14 @@ PATTERN_TITLES = {
     "random": "Frames after the fourth dropped with probability p (figure 3a)",
     "gap": "g frames in a row missing after the fourth (figure 3b)",
 }
+STEPS = {
+    "pyro": "Pyro's SVI",
+    "off": "ours, eager",
+    "trace": "traced",
+    "inductor": "compiled",
+    "cudagraph": "recorded",
+    "port": "PyTorch port",
+}
 TABLE_1 = {"KVAE (CNN)": 810.08, "KVAE (MLP)": 807.02, "DVBF": 798.56, "DMM": 784.70}
 
 
@@ -261,20 +269,31 @@ def compiled_section(path: Path) -> list[str]:
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
-    words = {
-        "pyro": "Pyro's SVI",
-        "off": "ours, eager",
-        "trace": "traced",
-        "inductor": "compiled",
-        "cudagraph": "recorded",
-    }
     rows = []
     for case, variants in record["cases"].items():
         for variant, found in variants.items():
             ratio = variants["pyro"]["median"] / found["median"]
             numbers = (f"{found['median']:.1f}", f"{found['minimum']:.1f}", f"{ratio:.1f}", f"{found['python']:.0%}")
-            rows.append((case, words[variant], *numbers, f"{found['first']:.1f}", f"{found['megabytes']:.0f}"))
+            rows.append((case, STEPS[variant], *numbers, f"{found['first']:.1f}", f"{found['megabytes']:.0f}"))
     header = ["case", "", "ms per step", "minimum", "times faster", "in Python", "first step, s", "MB"]
+    return [*table(header, rows), origin(record["provenance"]), ""]
+
+
+def sqair_section(path: Path) -> list[str]:
+    """SQAIR's steps beside a public port's."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text())
+    port = record["variants"].get("port")
+    rows = []
+    for variant, found in record["variants"].items():
+        times = (f"{found[name]:.0f}" for name in ("median", "minimum", "cpu_median", "cpu_minimum"))
+        ratio = "" if port is None else f"{port['cpu_minimum'] / found['cpu_minimum']:.2f}"
+        rows.append((STEPS[variant], *times, ratio, f"{found['gigaflops']:.0f}"))
+    header = [
+        f"a step on {record['frames']} frames",
+        *("ms", "minimum", "processor ms", "minimum", "times less than the port's", "GFLOP in products"),
+    ]
     return [*table(header, rows), origin(record["provenance"]), ""]
 
 
@@ -327,6 +346,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),
         ("A step of SVI, compiled", compiled_section(records / "svi_step.json")),
+        ("A step of SQAIR beside a port", sqair_section(records / "sqair_step.json")),
         ("Trained by eager and by compiled steps", compiled_training_section(records / "compiled_training.json")),
         ("What particles cost", particles_section(records / "particles.json")),
         ("The exact Gaussian marginal beside its peers", marginal_section(records / "gaussian_marginal.md")),
