@@ -15,7 +15,7 @@ class AIRPerFrameRecipe(DiscoveryRecipe):
     """Every frame of moving digits is a video of its own, in training and in tests.
 
     A step sees all frames of `batch_size` videos. Model and guide are SQAIR's, which propagates nothing before the
-    second frame: its propagation, half of all parameters, is never reached.
+    second frame: what later frames would need, half of all parameters, is never reached.
 
     All numbers are of single frames: nats per frame, and counting per frame, where a digit that is out of sight counts
     as well. Tests go through all frames of the first video, then the second: with ten frames in a video
