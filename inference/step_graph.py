@@ -183,14 +183,14 @@ def _mutated(graph: fx.Graph) -> set[fx.Node]:
 
 
 def _simplify(module: fx.GraphModule) -> None:
-    """Take out what costs time and changes nothing: detachments, views taken twice, transpositions undone."""
+    """Take out what costs time and changes nothing: detachments, views of all there is or taken twice, undone ones."""
     graph = module.graph
     views: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
         if node.op != "call_function" or not _is_view(node.target):
             continue
         base, key = node.args[0], (node.target, repr(node.args), repr(node.kwargs))
-        if node.target is _ATEN.detach.default:
+        if node.target is _ATEN.detach.default or _is_whole(base, node):
             same = base
         elif node.target is _ATEN.t.default and isinstance(base, fx.Node) and base.target is _ATEN.t.default:
             same = base.args[0]
@@ -208,6 +208,16 @@ def _is_view(target: Any) -> bool:
     """Whether an operation looks at the memory of its first argument: done twice, it gives the same tensor twice."""
     returned = target._schema.returns if isinstance(target, torch._ops.OpOverload) else []
     return len(returned) == 1 and returned[0].alias_info is not None and not returned[0].alias_info.is_write
+
+
+def _is_whole(base: Any, view: fx.Node) -> bool:
+    """Whether a tensor was expanded or reshaped to what it was."""
+    if view.target not in (_ATEN.expand.default, _ATEN.view.default) or not isinstance(base, fx.Node):
+        return False
+    before, after = base.meta.get("val"), view.meta.get("val")
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        return False
+    return before.shape == after.shape and before.stride() == after.stride()
 
 
 def _own_results(graph: fx.Graph) -> None:

@@ -75,6 +75,16 @@ def test_views_are_taken_once_and_detachments_not_at_all():
     torch.testing.assert_close(run(X)[0], (X.T @ X).sum() + 9 * (X.square().sum() + X.sum()))
 
 
+def test_views_of_all_there_is_are_left_out():
+    def function(x):
+        double = 2 * x
+        return (double.expand(4, 3).view(4, 3) + double.view(3, 4).view(4, 3).expand(2, 4, 3)).sum()
+
+    _, run, operations = traced(function)
+    assert [name.split(".")[1] for name in operations] == ["mul", "view", "view", "expand", "add", "sum"]
+    torch.testing.assert_close(run(X)[0], function(X))
+
+
 def test_gradients_are_nobody_elses():
     first, second = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
     _, run, _ = traced(lambda x: (first + second + x).sum(), first, second)
