@@ -19,7 +19,7 @@ from statistics import mean, stdev
 from cannonball_sections import cannonballs_section, iterations_section
 from claims import claims_section
 from records import GUIDES, Run, best_by_label, keep_records, origin, read_runs, table
-from tracking_sections import tracking_section
+from tracking_sections import clips_section, tracking_section
 
 from inference.evaluation import Bounds
 from inference.imputation_curves import PATTERNS
@@ -342,6 +342,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("Cannonballs (dynamics from pixels)", cannonballs_section(runs)),
         ("An iteration of dynamics from pixels", iterations_section(records / "object_guides.json")),
         ("Moving digits (SQAIR)", tracking_section(runs)),
+        ("A clip of a static camera (SQAIR)", clips_section(runs)),
         ("Who teaches presence", presence_section(sorted(records.glob("presence-*.json")), document)),
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),

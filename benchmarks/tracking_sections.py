@@ -1,4 +1,4 @@
-"""Sections of RESULTS.md on moving digits: who finds them, follows them and explains them, by which estimator."""
+"""Sections of RESULTS.md on objects that come and go: who finds them, follows them and explains them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,6 +17,40 @@ def tracking_section(runs: Sequence[Run]) -> list[str]:
     if not chosen:
         return []
     return [*_by_setting(chosen), *_by_run(chosen)]
+
+
+def clips_section(runs: Sequence[Run]) -> list[str]:
+    """Clips of static cameras: whose objects have no names, and are what background subtraction says."""
+    rows = []
+    for run in runs:
+        scores, counting, bounds = run.evaluation.detection, run.evaluation.counting, run.evaluation.bounds
+        if scores is None or counting is None:
+            continue
+        counted = " / ".join("" if share is None else f"{share:.2f}" for share in scores.counted)
+        rows.append(
+            (
+                run.folder.path.name,
+                f"{counting:.3f} ({scores.guess:.3f})",
+                counted,
+                f"{scores.found:.2f} ({scores.true:.2f})",
+                f"{scores.discovered:.2f} / {scores.propagated:.2f}",
+                f"{scores.accuracy:.2f}",
+                f"{scores.position_error:.1f}",
+                "" if bounds is None else f"{bounds.elbo:.0f}",
+                f"{run.recipe.num_steps}",
+                f"{run.minutes:.0f}",
+            )
+        )
+    if not rows:
+        return []
+    header = ["run", "counted right (a guess)", "of 0 / 1 / 2 objects", "in a frame (true)", "discovered / propagated"]
+    header += ["detection accuracy", "error, pixels", "ELBO", "steps", "minutes"]
+    return [
+        *table(header, rows),
+        "True objects are the connected components of what moves: nobody has annotated anything. A guess is always the",
+        "commonest number. An object is found where a box's middle is within half a true box's mean side of its own.",
+        "",
+    ]
 
 
 def _by_setting(runs: Sequence[Run]) -> list[str]:
