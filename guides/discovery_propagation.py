@@ -151,18 +151,19 @@ class DiscoveryPropagationGuide(StepwiseGuide):
     def _advance(self, index: int, state: Followed | None, context: FrameReadings, draws: Draws) -> Followed:
         """One step with any way of drawing."""
         model, step, images = self.model, index + 1, context.images[:, index]
+        propagation = self.propagation  # once: Pyro looks at all of a module's parameters whenever it is got
         # the model's laws are needed where frames may be missing, and nowhere else
         seen = None if context.observed is None else context.observed[:, index]
         first = state is None
         if first:
             nothing = model.nothing(images[:, 0, 0])
-            state = Followed(nothing, self.propagation.first_memory.expand_as(nothing.memory))
+            state = Followed(nothing, propagation.first_memory.expand_as(nothing.memory))
         objects, memory = state.objects, state.memory
         laws, model_memory, tracked = None, objects.memory, objects.slots
         if not first:
             if seen is not None:
                 laws, model_memory = model.propagated_laws(objects)
-            tracked, memory = self.propagation(step, objects.slots, memory, images, draws, laws, seen)
+            tracked, memory = propagation(step, objects.slots, memory, images, draws, laws, seen)
         room = model.num_slots - tracked.presence.sum(-1)
         code = model.code_of(tracked)
         prior = None
@@ -172,5 +173,5 @@ class DiscoveryPropagationGuide(StepwiseGuide):
             prior = MissingDiscoveries(seen, model.discovery, logits, model.discovery.where_context(code, survivors))
         found = self.discovery(step, context.features[:, index], code, room, objects.slots, images, draws, prior)
         joined, order = model.join(objects, tracked, model_memory, found)
-        fresh = self.propagation.first_memory.expand(model.num_slots, -1)
+        fresh = propagation.first_memory.expand(model.num_slots, -1)
         return Followed(joined, take_slots(join_slots(memory, fresh, 1), order, 1))

@@ -249,13 +249,14 @@ class SequentialAttendInferRepeat(StepwiseModel):
             tracked = stack_slots(drawn)
         survivors = self.survivors(state, laws)
         room = self.num_slots - tracked.presence.sum(-1)
-        logits = self.discovery.presence_logits(first, survivors, room)
-        context = self.discovery.where_context(self.code_of(tracked), survivors)
+        discovery = self.discovery  # once: Pyro looks at all of a module's parameters whenever it is got
+        logits = discovery.presence_logits(first, survivors, room)
+        context = discovery.where_context(self.code_of(tracked), survivors)
         before, allowed, found = None, torch.ones_like(room), []
         for slot, logit in enumerate(logits.unbind(-1)):
             allowed = allowed * (slot < room)
             presence = allowed * draw(f"disc_pres_{step}_{slot + 1}", dist.Bernoulli(logits=logit), allowed)
-            law = dist.Normal(*self.discovery.where_law(before, context)).to_event(1)
+            law = dist.Normal(*discovery.where_law(before, context)).to_event(1)
             where = draw(f"disc_where_{step}_{slot + 1}", law, presence)
             what = draw(f"disc_what_{step}_{slot + 1}", self.what_law(room), presence)
             found.append((presence, where, what))
