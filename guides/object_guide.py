@@ -125,10 +125,10 @@ class ObjectGuide(PyroModule):
     ) -> dict[str, Tensor]:
         """Positions in every frame, those of missing frames by the dynamics (Chiappa and Paquet 2019, section 3.2).
 
-        The frames before the first gap are read; the state-space model continues their positions; the frames rendered
-        there stand in for the missing ones, so that the network still knows which object is which when frames come
-        back; all is read again, and the smoother gives the missing positions. A forecast is the case in which no frame
-        comes back.
+        The first frames that are seen, up to the first gap after them, are read; the state-space model continues their
+        positions; the frames rendered there stand in for the missing ones, so that the network still knows which object
+        is which when frames come back; all is read again, and the smoother gives the missing positions. A forecast is
+        the case in which no frame comes back. Missing frames before all seen ones stay black.
 
         Args:
             frames: (sequences, time, channels, height, width).
@@ -152,12 +152,14 @@ class ObjectGuide(PyroModule):
         if observed is None:
             law = self.law(mean, scale, None)
             return {"a": law.mean if num_samples is None else law.sample(torch.Size([num_samples]))}
-        known = observed.cumprod(1).bool()
+        begun = observed.cummax(1).values
+        known = observed & ~(begun & ~observed).cummax(1).values
         prior = self.model.prior.law(frames.shape[1], known)
         first = prior.component_posterior(mean).probs
         first = nn.functional.one_hot(first.argmax(-1), first.shape[-1]).to(mean)
         stand_in = self.model.render(prior.impute(mean, first), presence).sigmoid()
-        mean, scale = self.read(torch.where(observed[:, :, None, None, None], frames, stand_in), presence)
+        gaps = (begun & ~observed)[:, :, None, None, None]
+        mean, scale = self.read(torch.where(gaps, stand_in, frames), presence)
         weights = first if method == "first frames" else None
         return {"a": self.fill(mean, scale, observed, weights, num_samples)}
 

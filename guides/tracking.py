@@ -47,7 +47,8 @@ class TrackedKeypoints(Keypoints):
     In the first frame nothing is predicted yet, and a mean over light that states do not tell apart would lie between
     two balls: the first velocity would be wrong, and all that is read after a gap. There the window of an object lies
     where it has most light within a window's reach, and objects look one after the other, each at what those before
-    have left; see `first_centres`.
+    have left; see `first_centres`. Where the first frames are missing, and so black, the filter begins with the first
+    that is not.
 
     Args:
         feature_dim: size of a state.
@@ -71,29 +72,31 @@ class TrackedKeypoints(Keypoints):
         """Places of all objects in all frames."""
         # An object that is not there has no share in any light. Time is taken apart once: a slice would have to be put
         # back into a tensor of all frames for each of its gradients.
-        logits = torch.where(presence[..., None, None], self.attention(features), ABSENT)
-        logits = logits.unflatten(-1, self.size).unbind(2)
-        light = self.light(frames).unflatten(-1, self.size).unbind(1)
+        logits = torch.where(presence[..., None, None], self.attention(features), ABSENT).unflatten(-1, self.size)
+        light = self.light(frames).unflatten(-1, self.size)
+        begin = (frames.flatten(2).amax(-1) > 0).int().argmax(-1)  # a video begins with its first frame that has light
+        sequences = torch.arange(len(begin), device=begin.device)
+        first = self.first_centres(light[sequences, begin] + logits[:, sequences, begin], presence)
         columns, rows = self.columns, self.rows
-        filtering = self.filtering(len(light))
+        filtering = self.filtering(light.shape[1])
+        extent = self.log_extent.exp()
         state = filtering.start.expand(*presence.shape, -1)
         found = []
-        for step, score in enumerate(logits):
+        for step, (score, lit) in enumerate(zip(logits.unbind(2), light.unbind(1), strict=True)):
+            fresh, age = (step <= begin).unsqueeze(-1), (step - begin).clamp(min=0)
+            state = torch.where(fresh, filtering.start, state)
             centre = _times(filtering.emission, state)
-            extent = self.log_extent.exp()
-            if step > 0:
-                score = score + self.window(centre, filtering.variances[step] + extent)
-            else:
-                score = score + self.window(self.first_centres(light[0] + score, presence), extent.expand(2))
-            weights = (light[step] + score + score.log_softmax(0)).flatten(-2).softmax(-1).unflatten(-1, self.size)
+            width = extent + torch.where(fresh, 0.0, filtering.variances[age])
+            score = score + self.window(torch.where(fresh, first, centre), width)
+            weights = (lit + score + score.log_softmax(0)).flatten(-2).softmax(-1).unflatten(-1, self.size)
             reading = torch.stack([(weights.sum(-2) * columns).sum(-1), (weights.sum(-1) * rows).sum(-1)], -1)
             found.append(reading)
-            state = state + _times(filtering.gains[step], reading - centre)
+            state = state + _times(filtering.gains[age], reading - centre)
             state = _times(filtering.transition, state) + filtering.offset
         return torch.stack(found, 2)
 
     def window(
-        self, centre: Float[Tensor, "*batch 2"], width: Float[Tensor, " 2"]
+        self, centre: Float[Tensor, "*batch 2"], width: Float[Tensor, "*#batch 2"]
     ) -> Float[Tensor, "*batch height width"]:
         """Log of a Gaussian bump, 0 in its middle.
 
@@ -101,8 +104,8 @@ class TrackedKeypoints(Keypoints):
             centre: its place.
             width: variance along each axis.
         """
-        across = (self.columns - centre[..., :1]).square() / (-2 * width[0])
-        down = (self.rows - centre[..., 1:]).square() / (-2 * width[1])
+        across = (self.columns - centre[..., :1]).square() / (-2 * width[..., :1])
+        down = (self.rows - centre[..., 1:]).square() / (-2 * width[..., 1:])
         return across.unsqueeze(-2) + down.unsqueeze(-1)
 
     @torch.no_grad()

@@ -127,3 +127,18 @@ def test_an_absent_object_takes_no_light(balls):
     torch.testing.assert_close(read, alone)
     truth = videos.positions[:, :1, 0]
     assert ((read * UNIT + 15.5 - truth).norm(dim=-1) < 1).all()
+
+
+def test_videos_begin_with_their_first_frame_that_is_seen(balls):
+    """Black frames before change nothing of what is read after them, in each sequence by itself."""
+    videos = balls.select(slice(0, 20))
+    keypoints = TrackedKeypoints(3, (1, 32, 32), falling())
+    features, presence = torch.randn(2, 20, 30, 3), videos.presence[:, 0].T
+    missing = torch.arange(20) % 4
+    dark = torch.arange(30) < missing[:, None]
+    frames = torch.where(dark[:, :, None, None, None], 0.0, videos.frames)
+    read = keypoints(features, frames, presence)
+    for hidden in range(4):
+        of = missing == hidden
+        later = keypoints(features[:, of, hidden:], videos.frames[of, hidden:], presence[:, of])
+        torch.testing.assert_close(read[:, of, hidden:], later)
