@@ -20,12 +20,17 @@ class IsotropicGaussian(dist.Independent):
 
         Args:
             value: (*batch, *event).
+
+        Raises:
+            ValueError: if scales may differ, being more than one number in memory.
         """
         law: dist.Normal = self.base_dist
         if self._validate_args:
             self._validate_sample(value)
         mean, value = torch.broadcast_tensors(law.loc, value)
         event_dims = tuple(range(-self.reinterpreted_batch_ndims, 0))
+        if any(stride and size > 1 for size, stride in zip(law.scale.shape, law.scale.stride(), strict=True)):
+            raise ValueError(f"scale: expected one number for all pixels, got {tuple(law.scale.shape)}")
         scale = law.scale[(0,) * law.scale.dim()]
         squares = mse_loss(mean, value, reduction="none").sum(event_dims)
         return -0.5 * squares / scale**2 - prod(self.event_shape) * (scale.log() + 0.5 * log(2 * pi))

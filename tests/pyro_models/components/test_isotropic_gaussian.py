@@ -26,6 +26,8 @@ def test_it_broadcasts_and_refuses_what_is_no_image():
     torch.testing.assert_close(wide.log_prob(torch.ones(1, 2, 2)), expected * torch.tensor([1.0, 0.0, 1.0, 1.0]))
     with pytest.raises(ValueError, match="within the support"):
         law.log_prob(torch.full((1, 2, 2), torch.nan))
+    with pytest.raises(ValueError, match=r"scale: expected one number for all pixels, got \(1, 2, 2\)"):
+        IsotropicGaussian(dist.Normal(torch.zeros(1, 2, 2), torch.rand(1, 2, 2)), 3).log_prob(torch.zeros(1, 2, 2))
 
 
 def plain(law):
