@@ -42,11 +42,14 @@ def train_with_restarts(
         options: handed on to `train_recipe`.
 
     Raises:
-        OptionError: if there shall be restarts of a recipe that does not know a wrong turn, or of several processes.
+        OptionError: if `restarts` is negative, or there shall be some of a recipe that does not know a wrong turn, or
+            of several processes.
         ValueError: what `train_recipe` raises.
     """
     path, step = Path(path), recipe.check_step
     options |= {"device": device, "processes": processes}
+    if restarts < 0:
+        raise OptionError(f"--restarts: expected at least 0, got {restarts}")
     if restarts == 0:
         return train_recipe(name, recipe, path, **options)
     if step is None or processes.size > 1:

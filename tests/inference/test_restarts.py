@@ -69,6 +69,8 @@ def test_what_cannot_be_restarted(tmp_path, capsys):
     words = ["train", "kvae-demo", "--restarts", "1", "--run", str(tmp_path / "run"), "--num-train", "32"]
     assert main([*words, "--quiet"]) == 2
     assert "--restarts: expected 0, as kvae-demo does not know a wrong turn, got 1" in capsys.readouterr().err
+    assert main([*words[:3], "-1", *words[4:], "--quiet"]) == 2
+    assert "--restarts: expected at least 0, got -1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
