@@ -146,8 +146,8 @@ def run_filter(
 
 def _credit(weights: Tensor, scores: Tensor) -> Tensor:
     """VIMCO's judgement of the choices since a sequence last resampled."""
-    signal = log_mean_exp(weights) - leave_one_out_bounds(weights)
-    return (signal.detach() * scores).sum(0)
+    weights = weights.detach()
+    return ((log_mean_exp(weights) - leave_one_out_bounds(weights)) * scores).sum(0)
 
 
 def _step(

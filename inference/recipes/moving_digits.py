@@ -1,4 +1,4 @@
-"""What recipes of moving digits share: digits that appear nowhere else, in videos that grow."""
+"""What recipes of moving digits share: what makes their videos, which grow."""
 
 from dataclasses import dataclass
 from typing import Any
