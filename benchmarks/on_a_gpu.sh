@@ -25,7 +25,8 @@ once presence python benchmarks/presence_estimators.py --recipe air --minutes 4 
 once cannonballs timeout 1800 python -m inference.cli train cannonballs --device cuda --compile cudagraph \
     --run "$output/cannonballs" --quiet
 once cannonballs-evaluation python -m inference.cli evaluate "$output/cannonballs" --device cuda
-for size in mlp conv; do
+for size in mlp conv; do # ten minutes more each time, and another evaluation
+    [ -e "$output/sqair-$size.done" ] || rm -f "$output/sqair-$size-evaluation.done"
     once "sqair-$size" timeout 600 python -m inference.cli train "sqair-$size" --data "$data/mnist" --optimization adam \
         --learning-rate 0.0001 --device cuda --compile cudagraph --run "$output/sqair-$size" --quiet
     once "sqair-$size-evaluation" python -m inference.cli evaluate "$output/sqair-$size" --num-particles 5 --device cuda

@@ -1,5 +1,6 @@
 """Sections of RESULTS.md on objects that come and go: who finds them, follows them and explains them."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
@@ -123,5 +124,8 @@ def _estimator(run: Run) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    low, high = min(values), max(values)
+    known = [value for value in values if not math.isnan(value)]  # where nothing is found, errors are of nothing
+    if not known:
+        return ""
+    low, high = min(known), max(known)
     return f"{low:.3f}" if len(values) == 1 else f"{low:.3f} to {high:.3f}"
