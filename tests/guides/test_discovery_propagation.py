@@ -12,11 +12,9 @@ from pyro.nn import PyroModule
 from guides import DiscoveryPropagationGuide
 from guides.object_draws import ORDERS, PyroDraws, draw_object
 from inference import FIVO, VIMCO, WakeSleep
-from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.traces import importance_traces
 from pyro_models import SequentialAttendInferRepeat
 from pyro_models.components.glimpse_networks import GlimpseNetworks
-from tests.oracles.monte_carlo import assert_mean_within
 from tests.pyro_models.test_sqair import SMALL, count, latents_of, there_of
 
 SHAPE = (1, 12, 12)
@@ -191,51 +189,6 @@ def test_every_parameter_learns(order, estimator):
     estimator.loss_and_grads(model, guide, torch.rand(20, 4, *SHAPE))
     named = [*model.named_parameters(), *guide.named_parameters()]
     assert [name for name, parameter in named if parameter.grad is None or not parameter.grad.any()] == []
-
-
-@pytest.mark.filterwarnings("ignore:Found non-auxiliary vars")  # those that are given
-@pytest.mark.parametrize(("order", "credit"), [("last", "sequence"), ("last", "steps"), ("first", "steps")])
-def test_vimco_on_presences_of_two_frames_against_all_configurations(order, credit):
-    """One slot, two frames: five configurations a particle, 25 of two; windows and appearances are given."""
-    model, guide = (module.double() for module in pair(order, noise=0.3, num_slots=1, what_dim=2, units=4))
-    frames = torch.rand(1, 2, *SHAPE, dtype=torch.float64)
-    given = {
-        f"{kind}_{what}_{step}_1": torch.randn(1, size, dtype=torch.float64)
-        for kind, step in (("disc", 1), ("prop", 2), ("disc", 2))
-        for what, size in (("where", 4), ("what", 2))
-    }
-    names = ("disc_pres_1_1", "prop_pres_2_1", "disc_pres_2_1")
-    bits = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 0, 1]], dtype=torch.float64)
-    configured = given | {name: bits[:, place] for place, name in enumerate(names)}
-    video = frames.expand(5, -1, -1, -1, -1)
-    drawn = poutine.trace(poutine.condition(guide, configured)).get_trace(video)
-    scored = poutine.trace(poutine.condition(model, configured)).get_trace(video)
-    drawn.compute_log_prob(), scored.compute_log_prob()
-    log_chance = sum(drawn.nodes[name]["log_prob"] for name in names)
-    assert log_chance.exp().sum().item() == pytest.approx(1.0)
-
-    def total(trace):
-        sites = [site for site in trace.nodes.values() if site["type"] == "sample" and "log_prob" in site]
-        return sum(site["log_prob"].reshape(-1, 5).sum(0) for site in sites if site["log_prob"].dim())
-
-    weights = total(scored) - total(drawn)
-    tuples = torch.cartesian_prod(torch.arange(5), torch.arange(5)).T
-    bound = (log_chance[tuples].sum(0).exp() * log_mean_exp(weights[tuples])).sum()
-    named = [*model.parameters(), *guide.parameters()]
-    expected = torch.autograd.grad(bound, named, allow_unused=True)
-    copies, rows = 100, []
-    fixed_model, fixed_guide = (poutine.condition(one, given) for one in (model, guide))
-    for _ in range(60):
-        loss = VIMCO(2, credit).differentiable_loss(fixed_model, fixed_guide, frames.expand(copies, -1, -1, -1, -1))
-        found = torch.autograd.grad(-loss / copies, named, allow_unused=True)
-        rows.append(
-            torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(named, found, strict=True)])
-        )
-    expected = torch.cat(
-        [(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(named, expected, strict=True)]
-    )
-    moving = expected.abs() > 1e-12
-    assert_mean_within(torch.stack(rows)[:, moving], expected[moving])
 
 
 def test_a_particle_filter_takes_it():
