@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from inference.metrics.counting import counting_confusion
 from inference.metrics.tracking import score_tracks
-from inference.tracking_summary import NEAR, found_and_true
+from inference.tracking_summary import found_and_true, score_middles
 from pyro_models.components.scene import Scene
 from videos import VideoBatch
 
@@ -83,10 +83,8 @@ def score_detection(found: Scene, true: Scene) -> DetectionSummary:
     """
     assert found.presence is not None
     assert true.presence is not None
-    assert true.box_sizes is not None
     single_found, single_true = _single_frames(found), _single_frames(true)
-    near = NEAR * true.box_sizes[true.presence > 0].mean().item()
-    middles = score_tracks(single_found, single_true, max_distance=near)
+    middles = score_middles(single_found, single_true)
     present, there = found.presence > 0.5, true.presence > 0.5
     confusion = counting_confusion(present, there)
     totals = confusion.sum(-1).tolist()

@@ -28,6 +28,7 @@ from inference.recipes.cannonballs import BallVideosRecipe
 from inference.recipes.moving_digits import MovingDigitsRecipe
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
 from inference.render_balls import draw_balls
+from inference.tracking_summary import found_and_true, score_middles
 from pyro_models.components.dynamics_mixture import WindowDynamicsMixture
 from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
 from pyro_models.components.scene import PlacesObjects, Scene
@@ -136,7 +137,24 @@ def _draw_tracks(run: TrainedRun, folder: Path) -> list[Path]:
             written.append(film)
     scene = None if places is None else places.scene(drawn.latents)
     written.append(_save(draw_tracks(drawn.frames, scene), folder / "generated.png"))
+    if places is not None and run.recipe.names_objects:
+        written += _draw_switches(run, places, folder)
     return written
+
+
+def _draw_switches(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[Path]:
+    """Test videos in which objects change their identities, if there are any."""
+    scenes = found_and_true(run.model, run.guide, run.test, seed=0)
+    if scenes is None:
+        return []
+    switched = (score_middles(*scenes).switches > 0).nonzero()[:NUM_TRACKED, 0]
+    if len(switched) == 0:
+        return []
+    videos = run.test.select(switched.to(run.test.frames.device))
+    answer = reconstruct(run.model, run.guide, *videos.arguments, seed=0)
+    truth = Scene(**{name: value[switched] for name, value in vars(scenes[1]).items() if value is not None})
+    figure = draw_tracks(videos.frames, model.scene(answer.latents), truth, None, answer.frames)
+    return [_save(figure, folder / "switches.png")]
 
 
 def _sequence(index: int, scene: Scene | None) -> Scene | None:

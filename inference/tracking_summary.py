@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from inference.estimators.traces import evaluation_mode
-from inference.metrics.tracking import score_tracks
+from inference.metrics.tracking import TrackingScores, score_tracks
 from inference.queries import reconstruct
 from pyro_models.components.scene import PlacesObjects, Scene
 from videos import VideoBatch
@@ -75,10 +75,7 @@ def summarize_tracking(
         return None
     found, true = scenes
     assert found.presence is not None
-    assert true.presence is not None
-    assert true.box_sizes is not None
-    near = NEAR * true.box_sizes[true.presence > 0].mean().item()
-    tracks, boxes = score_tracks(found, true, max_distance=near), score_tracks(found, true)
+    tracks, boxes = score_middles(found, true), score_tracks(found, true)
     present = found.presence > 0.5
     discovered = (tracks.late_discoveries + present[:, 0].sum(-1)).double().mean().item() / videos.num_frames
     return TrackingSummary(
@@ -92,6 +89,18 @@ def summarize_tracking(
         discovered=discovered,
         propagated=present.sum(-1).double().mean().item() - discovered,
     )
+
+
+def score_middles(found: Scene, true: Scene) -> TrackingScores:
+    """Scores by middles: an object is found where its own is within half a true box's mean side of the true one.
+
+    Args:
+        found: presence, positions and identities, leading dims (sequences, time).
+        true: presence, positions and box sizes, likewise.
+    """
+    assert true.presence is not None
+    assert true.box_sizes is not None
+    return score_tracks(found, true, max_distance=NEAR * true.box_sizes[true.presence > 0].mean().item())
 
 
 def found_and_true(model: nn.Module, guide: nn.Module, videos: VideoBatch, seed: int) -> tuple[Scene, Scene] | None:

@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from guides import GlimpseAttentionGuide
+from inference import render
 from inference.cli import main
 from inference.evaluation import read_evaluation
+from inference.pictures import draw_tracks
+from inference.recipe_runs import load_run
 from inference.recipes import RECIPES, OptionError
 from inference.recipes.sqair_options import LOSSES
 from inference.rmsprop import TensorFlowRMSprop
 from inference.runs import RunFolder
 from inference.schedules import value_at
-from inference.tracking_summary import summarize_tracking
+from inference.tracking_summary import score_middles, summarize_tracking
 from pyro_models import AttendInferRepeat
 from videos import MovingDigits
 
@@ -65,13 +68,18 @@ def test_videos_grow_and_rates_fall_as_in_the_paper():
     ]
 
 
-def test_from_training_to_pictures(tmp_path, capsys):
+def trained(tmp_path):
     run = str(tmp_path / "run")
     words = (
         "--frame-size 16 --digit-scale 0.3 --num-frames 4 --first-frames 3 --growth-epochs 1 --units 10 --what-dim 3 "
         "--glimpse-size 5 --num-particles 2 --num-train 8 --batch-size 4 --epochs 3 --num-validation 4 --num-test 12"
     )
     assert main(["train", "sqair-small", "--run", run, *words.split(), "--quiet"]) == 0
+    return run
+
+
+def test_from_training_to_pictures(tmp_path, capsys):
+    run = trained(tmp_path)
     assert main(["evaluate", run, "--num-particles", "3"]) == 0
     printed = capsys.readouterr().out
     assert "counting accuracy" in printed
@@ -85,6 +93,31 @@ def test_from_training_to_pictures(tmp_path, capsys):
     assert main(["render", run]) == 0
     drawn = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
     assert {"tracks.png", "forecast.png", "generated.png", "tracks-0.gif", "forecast-3.gif"} <= drawn
+
+
+def test_a_picture_of_exchanged_identities(tmp_path, monkeypatch):
+    """Videos that are said to have a switch, and no others; without any there is no picture."""
+    run = load_run(trained(tmp_path))
+    shown = []
+
+    def draw(frames, *args):
+        shown.append(frames)
+        return draw_tracks(frames, *args)
+
+    monkeypatch.setattr(render, "draw_tracks", draw)
+    for switched in ([2, 5], []):
+
+        def scores_of(found, true, switched=switched):
+            scores = score_middles(found, true)
+            switches = torch.zeros_like(scores.switches)
+            switches[switched] = 1
+            return replace(scores, switches=switches)
+
+        monkeypatch.setattr(render, "score_middles", scores_of)
+        written = render.render(run, tmp_path / str(len(switched)))
+        assert ("switches.png" in {path.name for path in written}) == bool(switched)
+        if switched:
+            assert torch.equal(shown[-1], run.test.frames[switched])
 
 
 def test_models_without_identities_are_not_tracked():
