@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
-from pyro_models.components.glimpses import Windows, paste_glimpses
+from pyro_models.components.glimpses import Windows, paste_and_add
 from pyro_models.components.isotropic_gaussian import IsotropicGaussian
 from pyro_models.components.scene import Scene
 
@@ -135,17 +135,12 @@ class AttendInferRepeat(PyroModule):
 
     def canvas(self, slots: list[Slot]) -> Float[Tensor, "*batch height width"]:
         """The sum of the patches of the objects that exist."""
-        patches = self.patches(slots)
         presence = torch.stack(torch.broadcast_tensors(*(slot.presence for slot in slots)), -1)
-        return (presence[..., None, None] * patches).sum(-3)
-
-    def patches(self, slots: list[Slot]) -> Float[Tensor, "*batch slots height width"]:
-        """Each object alone, where it lies, whether it exists or not."""
         where = torch.stack(torch.broadcast_tensors(*(slot.where for slot in slots)), -2)
         what = torch.stack(torch.broadcast_tensors(*(slot.what for slot in slots)), -2)
         side = self.glimpse_size
         glimpses = (self.decoder(what) - DARKNESS).sigmoid().unflatten(-1, (side, side))
-        return paste_glimpses(glimpses, Windows.from_logits(where), self.frame_shape[1:])
+        return paste_and_add(presence[..., None, None] * glimpses, Windows.from_logits(where), self.frame_shape[1:])
 
     def slots_of(self, latents: Mapping[str, Tensor]) -> list[Slot]:
         """The slots of given values of the latent sites."""

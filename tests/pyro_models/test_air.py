@@ -1,6 +1,7 @@
 """Attend, infer, repeat: its density by hand, slots that do not exist, scenes in pixels."""
 
 import math
+from dataclasses import replace
 
 import pyro
 import pytest
@@ -114,7 +115,10 @@ def test_the_scene_is_where_patches_are_drawn():
     with torch.no_grad():
         model.decoder[-1].weight.zero_()
         model.decoder[-1].bias.fill_(40.0)  # white patches
-    patch = model.patches(model.slots_of(latents))[0, 0, 0]
+    first, *others = model.slots_of(latents)
+    alone = [replace(first, presence=torch.ones_like(first.presence))]
+    alone += [replace(other, presence=torch.zeros_like(other.presence)) for other in others]
+    patch = model.canvas(alone)[0, 0]
     columns = torch.arange(SIDE, dtype=torch.float64)
     x, y = (patch.sum(0) * columns).sum() / patch.sum(), (patch.sum(1) * columns).sum() / patch.sum()
     torch.testing.assert_close(torch.stack([x, y]), scene.positions[0, 0, 0], rtol=0, atol=0.15)
