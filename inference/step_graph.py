@@ -1,12 +1,9 @@
 """One step's loss and gradients as a graph of tensor operations: no Python of the model, the guide or Pyro is left."""
 
-import importlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import pyro
 import torch
@@ -16,6 +13,7 @@ from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
 from inference.generators import preserved_generators
+from inference.unread_values import unread_values
 
 _ATEN = torch.ops.aten
 
@@ -68,7 +66,7 @@ def trace_step(
     began = time.monotonic()
     kept = [parameter.grad for parameter in parameters]
     try:
-        with preserved_generators(), pyro.validation_enabled(False), _values_stay_tensors(), _DecomposedRecurrence():
+        with preserved_generators(), pyro.validation_enabled(False), unread_values(), _DecomposedRecurrence():
             module = make_fx(step)(*inputs)
     finally:
         for parameter, gradient in zip(parameters, kept, strict=True):
@@ -93,37 +91,6 @@ class _DecomposedRecurrence(TorchFunctionMode):
             finally:
                 onednn.enabled = enabled
         return func(*args, **kwargs)
-
-
-class _Tracing:
-    """A module that looks the same, except that PyTorch seems to be tracing: Pyro then branches on no tensor's value.
-
-    Only Pyro may see it so: modules of PyTorch would call another method.
-    """
-
-    def __init__(self, module: Any, **replaced: Any) -> None:
-        self._module, self._replaced = module, replaced
-
-    def __getattr__(self, name: str) -> Any:
-        return self._replaced[name] if name in self._replaced else getattr(self._module, name)
-
-
-@contextmanager
-def _values_stay_tensors() -> Iterator[None]:
-    """Inside, Pyro's losses compute with tensors where they would read values back from the device."""
-    tracing = _Tracing(torch, _C=_Tracing(torch._C, _get_tracing_state=lambda: True))
-    replaced: dict[str, Callable[..., Any]] = {
-        "torch_item": lambda value: value.detach() if isinstance(value, Tensor) else value,
-        "warn_if_nan": lambda value, *args, **kwargs: value,
-    }
-    with ExitStack() as stack:
-        for name in ("trace_elbo", "trace_mean_field_elbo", "tracegraph_elbo", "traceenum_elbo", "renyi_elbo", "util"):
-            module = importlib.import_module(f"pyro.infer.{name}")
-            for function, stand_in in replaced.items():
-                if hasattr(module, function):
-                    stack.enter_context(mock.patch.object(module, function, stand_in))
-        stack.enter_context(mock.patch.object(importlib.import_module("pyro.infer.util"), "torch", tracing))
-        yield
 
 
 def _lift_captured(module: fx.GraphModule) -> list[Tensor]:

@@ -19,6 +19,7 @@ from inference.parameter_update import ParameterUpdate
 from inference.processes import ALONE, Processes
 from inference.schedules import Number, Schedule
 from inference.site_weights import SiteWeights
+from inference.unread_values import unread_values
 
 DECAYING_AVERAGE = "__baseline_avg_downstream_cost_"  # of Pyro's TraceGraph_ELBO, in its global store
 
@@ -40,8 +41,8 @@ class SVI:
 
     A step draws from the guide, runs the model against it, follows the gradient of the negative bound per sequence,
     and returns that negative bound. Parameters live in the modules, and Pyro's global parameter store is left as it
-    was. Nothing is read back from the device, unless the loss itself does (Pyro's `Trace_ELBO` does), so the check for
-    non-finite values is separate: see `check_finite`.
+    was. Nothing is read back from the device (of Pyro's losses, `RenyiELBO` and `ReweightedWakeSleep` do that), so
+    the check for non-finite values is separate: see `check_finite`.
 
     Args:
         model: a callable with Pyro sites, usually a `PyroModule`.
@@ -170,7 +171,7 @@ class SVI:
     def _loss_and_gradients(self, weights: SiteWeights, args: tuple, kwargs: dict[str, Any]) -> Tensor:
         """The negative bound in nats per sequence; its gradient is left in the parameters."""
         _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
-        with weights if weights.weights else nullcontext(), mixed_precision(self.precision):
+        with weights if weights.weights else nullcontext(), mixed_precision(self.precision), unread_values():
             loss = self._mean_loss(_num_sequences(args), args, kwargs)
         weights.check_names()
         self._check_param_store()

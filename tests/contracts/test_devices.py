@@ -1,16 +1,24 @@
-"""Everything stays on the device of frames and parameters, which shows without a GPU.
+"""Everything stays on the device of frames and parameters and is not read back, which shows without a GPU.
 
 On the meta device tensors have shapes and no values: one that was made on the CPU on the way cannot be combined with
 them, and one that a branch wants to read is refused.
 """
 
+from dataclasses import replace
+
 import pyro
 import pytest
+import torch
+from pyro.infer import Trace_ELBO
 
 from guides.stepwise import StepwiseGuide
-from inference import FIVO, VIMCO
+from inference import FIVO, SVI, VIMCO
+from inference.recipes import RECIPES
+from inference.recipes.growing_videos import GrowingVideosRecipe
 from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 from tests.contracts.test_guides import completing
+
+LARGE = ("sqair-mlp", "sqair-conv", "sqair-small", "sqair-pedestrians", "sqair-pedestrians-small")
 
 
 def on_meta(name):
@@ -22,17 +30,19 @@ def on_meta(name):
     return model, guide, tuple(None if value is None else value[:, :3].to("meta") for value in video)
 
 
-@pytest.mark.parametrize("name", GUIDES)
-def test_bounds_and_their_gradients(name):
-    model, guide, video = on_meta(name)
-    estimators = [VIMCO(2)] + [FIVO(2)] * isinstance(guide, StepwiseGuide)
+def step_on_meta(model, guide, loss, video, clip_norm=1.0):
+    parameters = [*model.parameters(), *guide.parameters()]
+    svi = SVI(model, guide, torch.optim.Adam(parameters, 1e-3), loss, clip_norm=clip_norm)
     with pyro.validation_enabled(False):
-        for estimator in estimators:
-            loss = estimator.differentiable_loss(model, guide, *video)
-            assert loss.device.type == "meta"
-            loss.backward()
-    for parameter in [*model.parameters(), *guide.parameters()]:
-        assert parameter.grad is None or parameter.grad.device.type == "meta"
+        assert svi.step(*video).device.type == "meta"
+    assert {one.grad.device.type for one in parameters if one.grad is not None} == {"meta"}
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_steps(name):
+    model, guide, video = on_meta(name)
+    for loss in (VIMCO(2), Trace_ELBO(), *[FIVO(2)] * isinstance(guide, StepwiseGuide)):
+        step_on_meta(model, guide, loss, video)
 
 
 @pytest.mark.parametrize("name", completing())
@@ -42,3 +52,14 @@ def test_completion(name):
         for method in guide.completion_methods:
             values = guide.complete(*video, method=method)
             assert {value.device.type for value in values.values()} <= {"meta"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in RECIPES])
+def test_steps_of_recipes_at_full_size(name):
+    recipe = replace(RECIPES[name], num_validation=1, num_test=1)
+    recipe = replace(recipe, num_train=recipe.batch_size)
+    if isinstance(recipe, GrowingVideosRecipe):
+        recipe = replace(recipe, first_frames=recipe.num_frames)
+    model, guide = (module.to("meta") for module in recipe.build())
+    batch = recipe.training_source(recipe.splits().train).batch(0).to("meta")
+    step_on_meta(model, guide, recipe.loss(), batch.arguments, recipe.clip_norm)

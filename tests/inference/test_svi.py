@@ -240,16 +240,19 @@ def test_non_finite_losses_are_noticed_when_asked():
     svi.check_finite()
 
 
-def test_no_step_reads_from_the_device():
-    """On the meta device there is nothing to read: a step that asked for a number would fail there."""
-
+@pytest.mark.parametrize(
+    "loss",
+    [IWAE(4), Trace_ELBO(), TraceGraph_ELBO(), TraceEnum_ELBO(), TraceMeanField_ELBO()],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_no_step_reads_from_the_device(loss):
     class Unreadable(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             assert function is not torch.ops.aten._local_scalar_dense.default, "a step read a number back"
             return function(*args, **(kwargs or {}))
 
     model, guide = toys()
-    svi = svi_of(model, guide, IWAE(4), clip_norm=1.0)
+    svi = svi_of(model, guide, loss, clip_norm=1.0)
     with pyro.validation_enabled(False):
         svi.step(X)
         with Unreadable():
