@@ -1,7 +1,7 @@
 """Pyro's losses without a look at their values."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -30,8 +30,8 @@ def unread_values() -> Iterator[None]:
     """Inside, Pyro's losses compute with tensors where they would read numbers back from the device.
 
     They read one for each site, to report a loss, and wait each time for all that the device has to do. A loss is then
-    a tensor, and nothing warns of NaN: `SVI.check_finite` does. `RenyiELBO` and
-    `ReweightedWakeSleep` read theirs even so.
+    a tensor, and nothing warns of NaN: `SVI.check_finite` does. `RenyiELBO` and `ReweightedWakeSleep` read their losses
+    even so.
     """
     places = _places()
     kept = [getattr(module, name) for module, name, _ in places]
@@ -47,12 +47,14 @@ def unread_values() -> Iterator[None]:
 @cache
 def _places() -> list[tuple[Any, str, Any]]:
     """Modules of Pyro, names in them, and what stands in for what they name."""
-    stand_ins: dict[str, Callable[..., Any]] = {
+    stand_ins: dict[str, Any] = {
         "torch_item": lambda value: value.detach() if isinstance(value, Tensor) else value,
         "warn_if_nan": lambda value, *args, **kwargs: value,
     }
     tracing = _Tracing(torch, _C=_Tracing(torch._C, _get_tracing_state=lambda: True))
     utilities = importlib.import_module("pyro.infer.util")
     modules = [importlib.import_module(f"pyro.infer.{name}") for name in LOSSES]
-    places = [(module, name, one) for module in (*modules, utilities) for name, one in stand_ins.items()]
-    return [place for place in places if hasattr(place[0], place[1])] + [(utilities, "torch", tracing)]
+    places: list[tuple[Any, str, Any]] = [(utilities, "torch", tracing)]
+    for module in (*modules, utilities):
+        places += [(module, name, stand_in) for name, stand_in in stand_ins.items() if hasattr(module, name)]
+    return places
