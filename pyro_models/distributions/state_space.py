@@ -216,7 +216,7 @@ def checked_values(
     """
     if not value.is_floating_point():
         raise TypeError(f"{name}: expected a floating-point tensor, got {value.dtype}")
-    batch = _broadcast(value.shape[:-2], batch_shape)
+    batch = _broadcast(torch.Size(value.shape[:-2]), batch_shape)  # under TraceGraph_ELBO shapes are tuples
     if batch is None or value.dim() < 2 or value.shape[-2:] != event_shape:
         wanted = ", ".join(map(str, (*batch_shape, *event_shape)))
         raise ValueError(f"{name}: expected (..., {wanted}) up to broadcasting, got {tuple(value.shape)}")
