@@ -21,6 +21,8 @@ LOSSES = {
     "FIVO": lambda: FIVO(2),
 }
 DISCRETE = {
+    "ObjectStatesGuide": ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO"),
+    "ObjectStatesGuide, learned": ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO"),
     "GlimpseAttentionGuide": ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO"),
     "DiscoveryPropagationGuide": ("vimco", "wake-sleep", "Trace_ELBO", "FIVO"),
     "DiscoveryPropagationGuide, presence first": ("vimco", "wake-sleep", "Trace_ELBO", "FIVO"),
