@@ -89,20 +89,23 @@ def _by_run(runs: Sequence[Run]) -> list[str]:
     """Bounds and evidence, which models without objects have as well."""
     rows = []
     for run in runs:
-        bounds, counting = run.evaluation.bounds, run.evaluation.counting
+        bounds, counting, addition = run.evaluation.bounds, run.evaluation.counting, run.evaluation.addition
         frames = run.evaluation.frames
         row = [run.folder.path.name, run.recipe.label, _estimator(run), f"{frames}"]
         row.append("" if counting is None else f"{counting:.3f}")
         if bounds is None:
-            row += ["", "", ""]
+            row += [""] * 5
         else:
             row.append(f"{bounds.elbo / frames:.2f} ± {bounds.elbo_error / frames:.2f}")
+            parts = (bounds.reconstruction, bounds.divergence)
+            row += ["" if one is None else f"{one / frames:.1f}" for one in parts]
             row.append(f"{bounds.log_evidence / frames:.2f} ± {bounds.log_evidence_error / frames:.2f}")
             row.append(f"{bounds.num_particles}, {bounds.pareto_k_above:.0%}")
+        row.append("" if addition is None else f"{addition.accuracy:.3f} ({addition.nonempty_accuracy:.3f})")
         rows.append([*row, f"{run.recipe.num_steps}", f"{run.minutes:.0f}"])
-    header = ["run", "model", "estimator", "frames", "counted right", "ELBO", "log evidence", "K, k-hat > 0.7"]
-    lines = table([*header, "steps", "minutes"], rows)
-    return ["Nats per frame; digits that training never saw.", "", *lines]
+    header = ["run", "model", "estimator", "frames", "counted right", "ELBO", "log p(x given z)", "log q(z) - log p(z)"]
+    header += ["log evidence", "K, k-hat > 0.7", "digits added right (where there are any)", "steps", "minutes"]
+    return ["Nats per frame; digits that training never saw.", "", *table(header, rows)]
 
 
 SCORES: dict[str, Callable[[TrackingSummary], float]] = {
