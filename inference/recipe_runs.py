@@ -63,11 +63,10 @@ def train_recipe(
     Raises:
         ValueError: if the folder holds something else, or the run of another configuration.
     """
-    splits = recipe.splits()
-    model, guide = recipe.build()
+    model, guide = recipe.build()  # first: it refuses wrong options, and videos may take a while
     model.to(device)
     guide.to(device)
-    stages = recipe.stages()
+    splits, stages = recipe.splits(), recipe.stages()
     return train(
         model,
         guide,

@@ -120,6 +120,12 @@ def test_a_picture_of_exchanged_identities(tmp_path, monkeypatch):
             assert torch.equal(shown[-1], run.test.frames[switched])
 
 
+def test_a_wrong_estimator_is_refused_before_videos_are_made(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(type(SMALL), "splits", lambda recipe: pytest.fail("videos were made"))
+    assert main(["train", "sqair-small", "--estimator", "renyi", "--run", str(tmp_path / "run"), "--quiet"]) == 2
+    assert "--estimator: expected one of vimco, " in capsys.readouterr().err
+
+
 def test_models_without_identities_are_not_tracked():
     videos = MovingDigits(num_frames=2, size=16, digit_scale=0.3).simulate(3, torch.Generator().manual_seed(0))
     model = AttendInferRepeat((1, 16, 16), what_dim=3, glimpse_size=4, hidden=(5,))
