@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from inference.evaluation import read_evaluation
 from inference.imputation import Imputation
@@ -129,8 +130,8 @@ def _draw_tracks(run: TrainedRun, folder: Path) -> list[Path]:
             film = animate_tracks(
                 folder / f"{name}-{index}.gif",
                 videos.frames[index],
-                _sequence(index, scene),
-                _sequence(index, truth),
+                _select(index, scene),
+                _select(index, truth),
                 None if observed is None else observed[index],
                 answer.frames[index],
             )
@@ -138,11 +139,11 @@ def _draw_tracks(run: TrainedRun, folder: Path) -> list[Path]:
     scene = None if places is None else places.scene(drawn.latents)
     written.append(_save(draw_tracks(drawn.frames, scene), folder / "generated.png"))
     if places is not None and run.recipe.names_objects:
-        written += _draw_switches(run, places, folder)
+        written += _draw_switches(run, folder)
     return written
 
 
-def _draw_switches(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[Path]:
+def _draw_switches(run: TrainedRun, folder: Path) -> list[Path]:
     """Test videos in which objects change their identities, if there are any."""
     scenes = found_and_true(run.model, run.guide, run.test, seed=0)
     if scenes is None:
@@ -151,14 +152,13 @@ def _draw_switches(run: TrainedRun, model: PlacesObjects, folder: Path) -> list[
     if len(switched) == 0:
         return []
     videos = run.test.select(switched.to(run.test.frames.device))
-    answer = reconstruct(run.model, run.guide, *videos.arguments, seed=0)
-    truth = Scene(**{name: value[switched] for name, value in vars(scenes[1]).items() if value is not None})
-    figure = draw_tracks(videos.frames, model.scene(answer.latents), truth, None, answer.frames)
-    return [_save(figure, folder / "switches.png")]
+    expected = reconstruct(run.model, run.guide, *videos.arguments, seed=0).frames
+    found, true = (_select(switched, scene) for scene in scenes)
+    return [_save(draw_tracks(videos.frames, found, true, None, expected), folder / "switches.png")]
 
 
-def _sequence(index: int, scene: Scene | None) -> Scene | None:
-    """One sequence of a scene."""
+def _select(index: int | Tensor, scene: Scene | None) -> Scene | None:
+    """One sequence of a scene, or some."""
     if scene is None:
         return None
     return Scene(**{name: value[index] for name, value in vars(scene).items() if value is not None})
