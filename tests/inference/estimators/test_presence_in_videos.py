@@ -4,6 +4,7 @@ One slot, two frames: an object is found in the first frame or not, stays or goe
 where there is none: five configurations a particle, 25 of two. Windows and appearances are given.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 from guides import DiscoveryPropagationGuide
 from inference import FIVO, VIMCO, WakeSleep
 from inference.estimators import OwnWeightVIMCO
-from inference.estimators.multi_sample import log_mean_exp
 from pyro_models import SequentialAttendInferRepeat
 from tests.oracles.monte_carlo import assert_mean_within
 from tests.pyro_models.test_sqair import SMALL
@@ -85,8 +85,12 @@ def presences(order: str) -> Presences:
     return Presences(model, guide, frames, chances, weights, log_joint, log_guide)
 
 
+def bound(weights: Tensor) -> Tensor:
+    return weights.logsumexp(0) - math.log(2)
+
+
 def expected_bound(of: Presences) -> Tensor:
-    return (of.chances.sum(0)[PAIRS].sum(0).exp() * log_mean_exp(of.weights.sum(0)[PAIRS])).sum()
+    return (of.chances.sum(0)[PAIRS].sum(0).exp() * bound(of.weights.sum(0)[PAIRS])).sum()
 
 
 def one_particle(of: Presences) -> Tensor:
@@ -95,7 +99,7 @@ def one_particle(of: Presences) -> Tensor:
 
 def bound_by_paths_and_elbo_by_scores(of: Presences) -> Tensor:
     chances, weights = of.chances.sum(0), of.weights.sum(0)
-    by_paths = (chances[PAIRS].sum(0).exp().detach() * log_mean_exp(weights[PAIRS])).sum()
+    by_paths = (chances[PAIRS].sum(0).exp().detach() * bound(weights[PAIRS])).sum()
     return by_paths + (chances.exp() * weights.detach()).sum()
 
 
@@ -112,15 +116,15 @@ def filtered_bound(of: Presences) -> Tensor:
     total = torch.zeros((), dtype=torch.float64)
     for begun in product((0, 1), repeat=2):
         index = torch.tensor([first[one] for one in begun])
-        weights = of.weights[0, index, None]
+        weights = of.weights[0, index]
         chance = of.chances[0, index].sum().exp()
-        total = total + chance * log_mean_exp(weights)
+        total = total + chance * bound(weights)
         shares = weights.softmax(0)
         for ancestors in product((0, 1), repeat=2):
             reached = (chance * shares[list(ancestors)].prod()).detach()
             for ended in product(*(after[begun[ancestor]] for ancestor in ancestors)):
                 index = torch.tensor(ended)
-                total = total + reached * of.chances[1, index].sum().exp() * log_mean_exp(of.weights[1, index, None])
+                total = total + reached * of.chances[1, index].sum().exp() * bound(of.weights[1, index])
     return total
 
 
@@ -162,5 +166,4 @@ def test_gradients_against_all_configurations(estimator, order, objective):
             parameter.grad = torch.zeros_like(parameter)
         estimator.loss_and_grads(of.model, of.guide, copies)
         rows.append(torch.cat([-parameter.grad.flatten() / len(copies) for parameter in named]))
-    moving = expected.abs() > 1e-12
-    assert_mean_within(torch.stack(rows)[:, moving], expected[moving])
+    assert_mean_within(torch.stack(rows), expected)
