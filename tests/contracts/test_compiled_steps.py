@@ -20,10 +20,11 @@ LOSSES = {
     "TraceGraph_ELBO": TraceGraph_ELBO,
     "FIVO": lambda: FIVO(2),
 }
+CHOICES = ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO")
 DISCRETE = {
-    "ObjectStatesGuide": ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO"),
-    "ObjectStatesGuide, learned": ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO"),
-    "GlimpseAttentionGuide": ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO"),
+    "ObjectStatesGuide": CHOICES,
+    "ObjectStatesGuide, learned": CHOICES,
+    "GlimpseAttentionGuide": CHOICES,
     "DiscoveryPropagationGuide": ("vimco", "wake-sleep", "Trace_ELBO", "FIVO"),
     "DiscoveryPropagationGuide, presence first": ("vimco", "wake-sleep", "Trace_ELBO", "FIVO"),
 }

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,7 @@ def test_records_of_earlier_versions_are_read(tmp_path):
     for path in kept:
         found, record = read_evaluation(RunFolder.open(path.parent)), json.loads(path.read_text())
         assert found.step == record["step"]
-        assert (found.addition is None) == (record.get("addition") is None)
+        assert (None if found.addition is None else asdict(found.addition)) == record.get("addition")
         assert found.visible_counting == record.get("visible_counting")
     run = RunFolder.start(tmp_path / "run", plain_config("sqair-small", RECIPES["sqair-small"]), seed=0)
     bounds = dict.fromkeys(("elbo", "elbo_error", "log_evidence", "log_evidence_error", "pareto_k_above"), 1.0)
