@@ -22,7 +22,7 @@ UNITS = (256, 256)
 BATCH_SIZE = 256
 PATIENCE = 10  # epochs without a better validation accuracy, after which the probe is trained
 FRAMES_AT_ONCE = 10_000
-TRAIN, VALIDATION, TEST, PROBE = range(4)  # streams of one seed
+TRAIN, VALIDATION, TEST = range(3)  # streams of one seed
 
 
 class CodedFrames(NamedTuple):
@@ -105,7 +105,7 @@ def score_addition(
 
     def coded(batches: Iterator[VideoBatch], stream: int) -> CodedFrames:
         bar = tqdm(desc="codes", unit="frame", disable=not progress, leave=False)
-        with seeded(seed, stream), bar:
+        with seeded("added digits", seed, stream), bar:
             parts = []
             for videos in batches:
                 parts.append(_code(model, guide, videos.to(labels.device)))
@@ -140,7 +140,7 @@ def train_probe(
     Returns:
         The network with the weights of its best epoch, and the number of epochs.
     """
-    with seeded(seed, PROBE), torch.enable_grad():
+    with seeded("addition probe", seed), torch.enable_grad():
         probe = mlp(known.codes.shape[-1], UNITS, classes, nn.ELU).to(known.codes.device)
         optimizer = torch.optim.Adam(probe.parameters())
         best, since, epochs, weights = -1.0, 0, 0, probe.state_dict()

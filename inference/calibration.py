@@ -21,8 +21,6 @@ from inference.masked_latents import MaskedAnew
 from inference.simulation import FRAMES, simulated_trace
 from inference.site_values import sequences_first
 
-TIES_STREAM = 2**32 - 2  # the second number of the seed of random ranks; those of the particles count up from 0
-MASKED_STREAM = 2**32 - 5  # likewise, of what is masked in the truth
 SIGNIFICANCE = 0.01
 
 
@@ -154,7 +152,7 @@ def calibrate(
             bar.update(log_weights[particles, sequences].numel())
     shares = log_weights.softmax(0)
     equal = torch.full_like(shares, 1 / num_draws)
-    with seeded(seed, TIES_STREAM):
+    with seeded("ties of ranks", seed):
         ranks = {name: _ranks(truth[name], draws[name], equal) for name in truth}
         weighted_ranks = {name: _ranks(truth[name], draws[name], shares) for name in truth}
     return Calibration(ranks, weighted_ranks, num_draws, 1 / shares.square().sum(0))
@@ -172,7 +170,7 @@ def _completed(
         torch.no_grad(),
         evaluation_mode(model, guide),
         local_parameters(model, guide),
-        seeded(seed, MASKED_STREAM),
+        seeded("masked truth", seed),
         MaskedAnew({name: site["value"] for name, site in sites.items()}),
     ):
         completed = importance_traces(model, guide, args, 1)

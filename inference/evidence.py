@@ -33,7 +33,6 @@ from inference.processes import ALONE, Processes
 if TYPE_CHECKING:
     import arviz
 
-ANNEALING_STREAM = 2**32 - 3  # the second number of the seed of walks; those of the particles count up from 0
 SMALLEST_TAIL = 25  # particles below which ArviZ has too few in the tail (a fifth of them) to fit a Pareto law
 
 
@@ -251,7 +250,7 @@ def _annealed(
     """Which particles, which sequences, and the log weights of their walks."""
     for particles, sequences, traces in particle_chunks(model, guide, args, **chunks, seed=seed):
         batch = chunk_of(args, sequences, _device_of(model, guide))
-        with seeded(seed, ANNEALING_STREAM, particles.start, sequences.start):
+        with seeded("annealing", seed, particles.start, sequences.start):
             yield particles, sequences, annealed_log_weights(traces, model, guide, batch, annealing)
 
 
@@ -263,7 +262,12 @@ def _filtered(
         count = particles.stop - particles.start
         batch = chunk_of(args, sequences, _device_of(model, guide))
         copies = [None if value is None else value.repeat(count, *[1] * (value.dim() - 1)) for value in batch]
-        with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide), seeded(seed, column, row):
+        with (
+            torch.no_grad(),
+            evaluation_mode(model, guide),
+            local_parameters(model, guide),
+            seeded("filters", seed, column, row),
+        ):
             estimates = filtering.run(model, guide, *copies).log_evidence
         yield particles, sequences, estimates.reshape(count, -1)
 
@@ -304,7 +308,7 @@ def particle_chunks(
         with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
             if particle_dim is None and count > 1:
                 particle_dim = find_particle_dim(model, guide, batch)
-            with seeded(seed, column, row):
+            with seeded("particles", seed, column, row):
                 traces = importance_traces(model, guide, batch, count, particle_dim=particle_dim)
         yield particles, sequences, traces
 

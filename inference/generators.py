@@ -8,6 +8,7 @@ resumed run) restores a captured state.
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,32 @@ def restore_generators(states: dict[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
 
 
-def seed_generators(*seed: int) -> None:
-    """Seed all generators from one or several non-negative integers; different tuples give unrelated streams."""
-    low, high, python, numpy = np.random.SeedSequence(seed).generate_state(4)
+def seed_generators(purpose: str, *path: int) -> None:
+    """Seed all generators for one use of a seed; different purposes or paths give unrelated streams.
+
+    `numpy.random.SeedSequence` alone pads with zeros: (s,), (s, 0) and (s, 0, 0) are one stream to it. So purpose, number
+    of integers and integers are hashed together first.
+
+    Args:
+        purpose: what is drawn, in words; used at one place only.
+        path: non-negative integers, such as the seed that the user gave and the place of a chunk.
+
+    Raises:
+        ValueError: if there is no purpose, or an integer is negative.
+    """
+    if not purpose or any(number < 0 for number in path):
+        raise ValueError(f"seed: expected a purpose and integers from 0 on, got {purpose!r} and {path}")
+    digest = sha256(f"{purpose}/{len(path)}/{'/'.join(str(int(number)) for number in path)}".encode()).digest()
+    _seed_all(int.from_bytes(digest))
+
+
+def seed_generators_of_version_one(*seed: int) -> None:
+    """As runs of version 0.1.0 were seeded, whose streams (s,) and (s, 0, 0) are one; for resuming such a run only."""
+    _seed_all(seed)
+
+
+def _seed_all(entropy: int | tuple[int, ...]) -> None:
+    low, high, python, numpy = np.random.SeedSequence(entropy).generate_state(4)
     torch.manual_seed((int(high) << 32) | int(low))
     random.seed(int(python))
     np.random.seed(int(numpy))
@@ -60,8 +84,8 @@ def preserved_generators() -> Iterator[None]:
 
 
 @contextmanager
-def seeded(*seed: int) -> Iterator[None]:
-    """Inside, all streams start from `seed`; outside, they go on as if nothing had been drawn."""
+def seeded(purpose: str, *path: int) -> Iterator[None]:
+    """Inside, streams start as by `seed_generators`; outside, they go on as if nothing had been drawn."""
     with preserved_generators():
-        seed_generators(*seed)
+        seed_generators(purpose, *path)
         yield

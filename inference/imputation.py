@@ -236,5 +236,5 @@ def chunks(total: int, size: int) -> Iterator[slice]:
 @contextmanager
 def quietly(*programs: Program, seed: int) -> Iterator[None]:
     """Without gradients, in evaluation mode, with a random state of its own."""
-    with torch.no_grad(), evaluation_mode(*programs), local_parameters(*programs), seeded(seed):
+    with torch.no_grad(), evaluation_mode(*programs), local_parameters(*programs), seeded("queries", seed):
         yield

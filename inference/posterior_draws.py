@@ -16,8 +16,6 @@ from inference.site_values import sequences_first
 if TYPE_CHECKING:
     import arviz
 
-RESAMPLING_STREAM = 2**32 - 1  # the second number of the resampling's seed; those of the particles count up from 0
-
 
 def inference_data(
     evidence: Evidence, model: Program, guide: Program, args: tuple[Tensor | None, ...], num_draws: int
@@ -33,7 +31,7 @@ def inference_data(
     if frames is None or frames.shape[0] != evidence.num_sequences:
         got = None if frames is None else frames.shape[0]
         raise ValueError(f"frames: expected the {evidence.num_sequences} sequences of this evidence, got {got}")
-    with seeded(evidence.seed, RESAMPLING_STREAM):
+    with seeded("posterior draws", evidence.seed):
         probabilities = torch.softmax(evidence.log_weights, 0).T
         chosen = torch.multinomial(probabilities, num_draws, replacement=True).T.sort(0).values  # (draws, sequences)
     collected = _Draws(num_draws, evidence.num_sequences)

@@ -13,8 +13,6 @@ from inference.simulation import FRAMES, simulated_trace
 from inference.site_values import sequences_first
 from inference.tempered_densities import TemperedDensities
 
-CHAINS_STREAM = 2**32 - 4  # the second number of the seed of chains
-
 
 @dataclass(frozen=True, eq=False)
 class Sandwich:
@@ -85,7 +83,7 @@ def sandwich(
     truth = {site["name"]: site for site in sample_sites(simulated_trace(model, frames, observed, controls, seed=seed))}
     videos = sequences_first(truth[FRAMES], None)[0][0]
     args = (videos, *(None if value is None else value.to(videos.device) for value in (observed, controls)))
-    with frozen(model, guide), seeded(seed, CHAINS_STREAM):
+    with frozen(model, guide), seeded("sandwich", seed):
         traces = importance_traces(model, guide, args, num_particles)
         densities = TemperedDensities(traces, model, guide, args)
         foreign = [name for name in densities.sites if name not in truth]

@@ -44,7 +44,7 @@ def simulated_trace(
     """The trace behind `simulate`."""
     device = next((parameter.device for module in modules_of(model) for parameter in module.parameters()), None)
     args = tuple(None if value is None else value.to(device) for value in (observed, controls))
-    with evaluation_mode(model), local_parameters(model), seeded(seed):
+    with evaluation_mode(model), local_parameters(model), seeded("simulation", seed):
         trace = unconditioned_trace(model, frames.to(device), *args)
     sites = {site["name"]: site for site in sample_sites(trace)}
     if FRAMES not in sites or not sites[FRAMES]["infer"].get("was_observed"):

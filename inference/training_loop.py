@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import pyro
@@ -12,7 +13,7 @@ from pyro.infer import ELBO
 from torch import nn
 
 from inference.checkpoints import assign_weights, named_weights
-from inference.generators import capture_generators, restore_generators, seed_generators, seeded
+from inference.generators import capture_generators, restore_generators
 from inference.nonfinite import inspect_step
 from inference.processes import Processes
 from inference.progress import Interrupts, ProgressBar, TensorBoard
@@ -21,11 +22,8 @@ from inference.schedules import value_at
 from inference.stages import Stage, learnable_parameters, scheduled_buffers, split_frozen
 from inference.svi import SVI, NonFiniteError
 from inference.training_options import TrainingOptions, TrainingResult
+from inference.training_streams import TrainingStreams
 from videos import VideoBatch, VideoSource
-
-# Training's stream comes from (seed), those of other processes from (seed, step, rank), and those of the validation
-# bound, one for each piece of the videos, from (seed, VALIDATION_STREAM, piece).
-VALIDATION_STREAM = 2**32 - 1
 
 
 class TrainingLoop:
@@ -50,6 +48,7 @@ class TrainingLoop:
             "loss": {"name": type(loss).__name__} | {name: describe(value) for name, value in _own_settings(loss)},
             "stages": [stage.settings() for stage in stages],
         }
+        self.streams = TrainingStreams(options.seed)
         self.parameters = learnable_parameters(model, guide)
         if not self.parameters:
             raise ValueError("model, guide: expected parameters that learn, got none that requires a gradient")
@@ -131,7 +130,7 @@ class TrainingLoop:
                 self.run.cut_back({name: 0 for name in self.run.sizes()})
                 self.run.remove_after(-1)
             self.processes.align((self.model, self.guide))
-            seed_generators(self.options.seed)
+            self.streams.start_training()
             self._write_checkpoint()
             return
         state = checkpoint.state
@@ -148,6 +147,7 @@ class TrainingLoop:
         if self.processes.leads:
             self.run.cut_back(state["sizes"])
             self.run.remove_after(state["step"])
+        self.streams = replace(self.streams, version=state.get("streams", 1))
         self.step, self.checkpointed = state["step"], (state["step"], state["stage"])
         if state["stage"] >= 0:
             self._set_stage(state["stage"])
@@ -205,7 +205,7 @@ class TrainingLoop:
         """The arguments of this step, with the learning rate, the buffers and other processes' random streams set."""
         assert self.svi is not None
         if not self.processes.leads:  # the leader's stream is the run's own and goes on from checkpoints
-            seed_generators(self.options.seed, self.step, self.processes.rank)
+            self.streams.start_step(self.step, self.processes.rank)
         for group in self.svi.optimizer.param_groups:
             group["lr"] = value_at(self.options.learning_rate, self.step)
         for name, schedule in self.stages[self.stage].buffers.items():
@@ -267,7 +267,7 @@ class TrainingLoop:
             if number % self.processes.size != self.processes.rank:
                 continue
             piece = self.validation.select(slice(start, start + size)).to(self.device)
-            with seeded(self.options.seed, VALIDATION_STREAM, number):
+            with self.streams.validation(number):
                 total -= self.svi.evaluate_loss(*piece.arguments) * piece.num_sequences
         bound = self.processes.total(total) / self.validation.num_sequences
         if math.isfinite(bound) and (self.best_bound is None or bound > self.best_bound):
@@ -290,6 +290,7 @@ class TrainingLoop:
             "step": self.step,
             "stage": self.stage,
             "settings": self.settings,
+            "streams": self.streams.version,
             "optimizer": self.svi.optimizer.state_dict() if self.svi is not None else {},
             "generators": capture_generators(),
             "window": self.window,
