@@ -81,14 +81,13 @@ def emitted_mean(model: StateSpace, path: Tensor) -> Float[Tensor, "*batch time 
 
 
 def singular_covariances(model: StateSpace) -> list[str]:
-    """Names of the covariances with a singular matrix among them."""
+    """Names of the covariances with a singular matrix among those that enter the joint density."""
     names = ("initial_covariance", "transition_covariance", "emission_covariance")
-    used = (True, model.num_steps > 1, True)
-    return [
-        name
-        for name, factor, is_used in zip(names, _factors(model), used, strict=True)
-        if is_used and not bool((factor.diagonal(dim1=-2, dim2=-1) > 0).all())
-    ]
+    initial, transition, emission = ((f.diagonal(dim1=-2, dim2=-1) > 0).all(-1) for f in _factors(model))
+    if model.observed is not None:
+        emission = emission | ~model.observed  # a missing observation has no factor in the density
+    used = (initial, transition if model.num_steps > 1 else initial.new_ones(()), emission)
+    return [name for name, regular in zip(names, used, strict=True) if not bool(regular.all())]
 
 
 def _factors(model: StateSpace) -> tuple[Tensor, Tensor, Tensor]:

@@ -75,11 +75,17 @@ def condition(
 ) -> Conditioned:
     """Update by a = C z + d + N(0, R): G = P C^T S^{-1}, J = I - G C, m + G e, J P J^T + G R G^T.
 
-    The value at a step that is not observed must be finite; it does not enter.
+    A step that is not observed has C = 0, R = I and e = 0 instead, so that S = I and G = 0 there. That comes before the
+    factorisation: S may be singular at such a step, and the gradient of its factor would be NaN even where unused. The
+    value there must be finite; it does not enter.
     """
     residual = value - apply(matrix, state.mean)
     if offset is not None:
         residual = residual - offset
+    if observed is not None:
+        residual = torch.where(observed[..., None], residual, 0.0)
+        matrix = torch.where(observed[..., None, None], matrix, 0.0)
+        covariance = torch.where(observed[..., None, None], covariance, torch.eye(covariance.shape[-1]).to(covariance))
     cross = matrix @ state.covariance
     factor = factor_definite(symmetrize(cross @ matrix.mT + covariance))
     gain = torch.cholesky_solve(cross, factor).mT
@@ -94,9 +100,6 @@ def condition(
     )
     if observed is not None:
         log_prob = torch.where(observed, log_prob, 0.0)
-        innovation = torch.where(observed[..., None], innovation, 0.0)
-        gain = torch.where(observed[..., None, None], gain, 0.0)
-        emission = torch.where(observed[..., None, None], emission, 0.0)
     keep = torch.eye(gain.shape[-2]).to(gain) - gain @ matrix
     updated = keep @ state.covariance @ keep.mT + gain @ covariance @ gain.mT
     return Conditioned(
