@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
@@ -223,6 +224,32 @@ class SingleFrames:
     def batch(self, step: int) -> VideoBatch:
         """The batch of a step, always the same one."""
         return self.source.batch(step).single_frames()
+
+
+def simulate_in_pieces(simulator: Simulator, num_sequences: int, piece: int, seed: int) -> VideoBatch:
+    """Videos of which the first n are the same however many are asked for.
+
+    Simulators draw all sequences of a call at once, so that another number gives other videos. Here they are called for
+    `piece` videos at a time, each time with a generator of its own, and what is too much is left out.
+
+    Args:
+        simulator: what makes the videos.
+        num_sequences: how many.
+        piece: videos of a call; another number gives other videos.
+        seed: of the first piece's generator; those of later pieces follow from it.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+    for name, value in (("num_sequences", num_sequences), ("piece", piece)):
+        if value < 1:
+            raise ValueError(f"{name}: expected a positive number, got {value}; ask for at least one")
+    parts = []
+    for number, start in enumerate(range(0, num_sequences, piece)):
+        generator = _stream(seed, "piece", number) if number else torch.Generator().manual_seed(seed)
+        parts.append(simulator.simulate(piece, generator).select(slice(0, num_sequences - start)))
+    names = [field.name for field in fields(VideoBatch) if getattr(parts[0], field.name) is not None]
+    return VideoBatch(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
 def split_videos(videos: VideoBatch, fractions: Sequence[float], seed: int) -> tuple[VideoBatch, ...]:

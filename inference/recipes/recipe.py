@@ -18,9 +18,16 @@ from torch import nn
 from inference.schedules import Schedule
 from inference.training import FUSED_ADAM, Stage
 from videos import SIMULATORS, FixedVideos, Simulator, VideoBatch, VideoSource, load_videos
+from videos.loaders import simulate_in_pieces
 from videos.missing import random_drop
 
 DATA_FILES = {"box": "box", "box-gravity": "box_gravity", "polygon": "polygon", "pong": "pong", "pendulum": "pendulum"}
+
+# How many test videos of a world are simulated at a time, whatever `num_test` is: two runs then have the same ones, as
+# far as both go. The numbers are those with which the results were made.
+TEST_PIECES = {"cannonballs": 400, "pendulum": 500, "surveillance": 500}
+OTHER_TEST_PIECE = 1000
+VALIDATION_SEED, TEST_SEED = 2_000_000, 3_000_000  # whatever the seed of the run: runs can be compared on these videos
 
 
 class OptionError(ValueError):
@@ -49,7 +56,7 @@ class Recipe(ABC):
         data: folder with `<world>.npz` and `<world>_test.npz` of the KVAE authors' simulator; None = simulate.
         num_train: training sequences.
         num_validation: validation sequences, held out from the training file or simulated.
-        num_test: test sequences.
+        num_test: test sequences; those of a smaller number are the first ones of a larger.
         missing: probability with which each frame after the third is missing from training.
         redraw_missing: draw new masks in each epoch, so that every frame is seen in some; otherwise each sequence keeps
             its mask and a missing frame is never seen at all.
@@ -165,14 +172,7 @@ class Recipe(ABC):
             raise OptionError(f"--world: expected one of {', '.join(sorted(SIMULATORS))}, got {self.world!r}{hint}")
         if self.data is None:
             simulator = SIMULATORS[self.world]()
-            sizes = (self.num_train, self.num_validation, self.num_test)
-            # The test videos do not depend on the seed of the run, so that runs can be compared on them.
-            seeds = (1_000_000 + self.seed, 2_000_000, 3_000_000)
-            parts = [
-                simulator.simulate(size, torch.Generator().manual_seed(seed))
-                for size, seed in zip(sizes, seeds, strict=True)
-            ]
-            return Splits(*parts, source=f"simulated: {simulator}")
+            return self._simulated(lambda split: simulator, self.num_train, f"simulated: {simulator}")
         if self.world not in DATA_FILES:
             raise OptionError(
                 f"--data: there are files of {', '.join(DATA_FILES)}, not of {self.world!r}; leave it out"
@@ -199,16 +199,17 @@ class Recipe(ABC):
             simulator: what makes the videos of a split.
             source: where they come from, in words.
         """
-        sizes = {
-            "train": min(self.batch_size, self.num_train),
-            "validation": self.num_validation,
-            "test": self.num_test,
-        }
-        parts = [
+        return self._simulated(simulator, min(self.batch_size, self.num_train), source)
+
+    def _simulated(self, simulator: Callable[[str], Simulator], num_train: int, source: str) -> Splits:
+        sizes = {"train": (num_train, 1_000_000 + self.seed), "validation": (self.num_validation, VALIDATION_SEED)}
+        train, validation = (
             simulator(split).simulate(size, torch.Generator().manual_seed(seed))
-            for (split, size), seed in zip(sizes.items(), (1_000_000 + self.seed, 2_000_000, 3_000_000), strict=True)
-        ]
-        return Splits(*parts, source=source)
+            for split, (size, seed) in sizes.items()
+        )
+        piece = TEST_PIECES.get(self.world, OTHER_TEST_PIECE)
+        test = simulate_in_pieces(simulator("test"), self.num_test, piece, TEST_SEED)
+        return Splits(train, validation, test, source=source)
 
     def training_source(self, train: VideoBatch) -> VideoSource:
         """Shuffled batches of the training videos, with missing frames if the recipe says so."""
