@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 
 from inference.clip_summary import clip_table, fullest, summarize_clip
-from inference.comparison import compare
+from inference.comparison import IncomparableError, compare, tabulate_evidence
 from inference.compiled_step import COMPILE_MODES
 from inference.demo import run_demo
 from inference.evaluation import Evaluation, evaluate, run_evidence, write_evaluation
+from inference.given_videos import with_test_videos
 from inference.pictures import draw_clip, draw_comparison
 from inference.processes import joined_processes
 from inference.recipe_runs import load_run
@@ -108,12 +109,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FRAMES",
         help="let a probe learn from codes of that many frames to add their digits (SQAIR's: 600000; default: none)",
     )
+    test_help = ".npz file of videos to score in place of the run's own test videos"
+    evaluation.add_argument("--test", type=Path, metavar="FILE", help=f"{test_help}; nothing is written")
     evaluation.add_argument("--device", default="cpu")
 
     comparison = command("compare", _compare, "compare runs by their evidence on the same test videos")
     comparison.add_argument("runs", type=Path, nargs="+", metavar="run")
     comparison.add_argument("--num-particles", type=int, default=1000)
     comparison.add_argument("--num-sequences", type=int, default=100)
+    comparison.add_argument("--test", type=Path, metavar="FILE", help=test_help)
     comparison.add_argument("--picture", type=Path, help="file to draw the comparison into, such as compare.png")
     comparison.add_argument("--device", default="cpu")
 
@@ -215,6 +219,7 @@ def _nothing(*words: object, **options: object) -> None:
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     with joined_processes(torch.device(options.device)) as (processes, device):
         run = load_run(options.run, device)
+        run = run if options.test is None else with_test_videos(run, options.test)
         evaluation = evaluate(
             run,
             num_particles=options.num_particles,
@@ -226,27 +231,38 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
         )
         if processes.leads:
             print(_table(evaluation))
-            print(f"written to {write_evaluation(run.folder, evaluation)}")
+            if options.test is None:  # the run's record is of its own test videos
+                print(f"written to {write_evaluation(run.folder, evaluation)}")
     return 0
 
 
 def _compare(options: argparse.Namespace, rest: list[str]) -> int:
-    if len({path.name for path in options.runs}) < len(options.runs):
-        raise ValueError("runs: expected folders with different names, as the table is by name; two have the same name")
+    names = [path.absolute().name for path in options.runs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            "runs: expected folders with different names, as the table is by name; two have the same name, "
+            f"{twice[0]!r}; rename one of them"
+        )
     with joined_processes(torch.device(options.device)) as (processes, device):
+        runs = {name: load_run(path, device) for name, path in zip(names, options.runs, strict=True)}
+        if options.test is not None:
+            runs = {name: with_test_videos(run, options.test) for name, run in runs.items()}
+        # The test videos of a world are the same as far as all runs have them.
+        count = min(options.num_sequences, *(run.test.num_sequences for run in runs.values()))
         progress = sys.stderr.isatty() and processes.leads
         evidence = {
-            path.name: run_evidence(
-                load_run(path, device),
-                options.num_particles,
-                options.num_sequences,
-                progress=progress,
-                processes=processes,
-            )
-            for path in options.runs
+            name: run_evidence(run, options.num_particles, count, progress=progress, processes=processes)
+            for name, run in runs.items()
         }
-        if processes.leads:
+        try:
             comparison = compare(evidence)
+        except IncomparableError as error:
+            if processes.leads:
+                print(tabulate_evidence(evidence))
+                print(f"kinema: {error}", file=sys.stderr)
+            return FAILED
+        if processes.leads:
             print(comparison)
             if options.picture is not None:
                 draw_comparison(comparison).savefig(options.picture)

@@ -1,49 +1,127 @@
-"""These tests pin: the order, paired differences against numpy, warnings, and the three ways to print."""
+"""Pinned here: order, paired differences, their Monte Carlo part, what cannot be compared, and three ways to print."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from inference import Annealing, compare, log_evidence
+from inference import Annealing, Evidence, compare, log_evidence
+from inference.comparison import IncomparableError, tabulate_evidence
 from inference.pictures import draw_comparison
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
 
 X = toy_data(sequences=7, time=3)
+QUANTILE_6 = 3.287455  # of Student's t with 6 degrees of freedom at 1 - 0.05 / 6: two sides of three pairs
+STUDENT_6 = 2.446912  # likewise at 0.975
 
 
-def weigh(x=X, num_particles=50, **values):
+def weigh(x=X, num_particles=400, seed=0, **values):
     p = ToyParameters.make(**values)
-    return log_evidence(ToyModel(p), ToyGuide(p), x, num_particles=num_particles)
+    return log_evidence(ToyModel(p), ToyGuide(p), x, num_particles=num_particles, seed=seed)
 
 
-EVIDENCES = {"bad": weigh(b=2.0), "good": weigh(), "fair": weigh(b=0.7)}
+EVIDENCES = {"bad": weigh(b=2.0), "good": weigh(b=0.3), "fair": weigh(b=1.2)}  # exactly: -7.41, -6.67 and -6.87 nats
+
+
+def reliable(evidence):
+    return replace(evidence, pareto_k=torch.full_like(evidence.pareto_k, 0.2))
+
+
+def with_values(evidence, values):
+    return replace(reliable(evidence), log_evidence=torch.tensor(values, dtype=torch.float64))
 
 
 def test_numbers():
     table = compare(EVIDENCES)
     assert [model.name for model in table.models] == ["good", "fair", "bad"]
-    assert table.num_sequences == 7
+    assert (table.num_sequences, table.level) == (7, 0.95)
     best = EVIDENCES["good"].log_evidence.numpy()
     for model in table.models:
         evidence = EVIDENCES[model.name]
         values = evidence.log_evidence.numpy()
         assert model.log_evidence == pytest.approx(values.mean())
         assert model.standard_error == pytest.approx(values.std(ddof=1) / 7**0.5)
+        error = (values - best).std(ddof=1) / 7**0.5
         assert model.difference == pytest.approx((values - best).mean())
-        assert model.difference_error == pytest.approx((values - best).std(ddof=1) / 7**0.5)
+        assert model.difference_error == pytest.approx(error)  # Monte Carlo error is in it, and not added again
+        half = QUANTILE_6 * error
+        assert model.interval == pytest.approx((model.difference - half, model.difference + half), rel=1e-5)
         assert model.monte_carlo_error == pytest.approx(np.sqrt((evidence.standard_error.numpy() ** 2).sum()) / 7)
         assert model.unreliable == pytest.approx((evidence.pareto_k.numpy() > 0.7).mean())
         assert model.elbo == pytest.approx(evidence.elbo.mean().item())
-        assert model.num_particles == 50
-    fair = table.models[1]
+        assert (model.num_particles, model.num_sequences) == (400, 7)
+    good, fair, bad = table.models
     assert fair.difference_error < fair.standard_error
+    assert (good.difference, good.difference_error, good.interval, good.difference_monte_carlo) == (0, 0, (0, 0), 0)
+    assert math.isnan(good.p_value)
+    assert not good.significant
+    assert 0 < bad.p_value <= fair.p_value <= 1
 
 
-def reliable(evidence):
-    return replace(evidence, pareto_k=torch.full_like(evidence.pareto_k, 0.2))
+def test_two_models_have_the_plain_interval_of_student():
+    fair = compare({"good": EVIDENCES["good"], "fair": EVIDENCES["fair"]}).models[1]
+    low, high = fair.interval
+    assert (high - low) / 2 == pytest.approx(STUDENT_6 * fair.difference_error, rel=1e-5)
+    wide = compare({"good": EVIDENCES["good"], "fair": EVIDENCES["fair"]}, level=0.999).models[1]
+    assert wide.interval[1] > high
+    assert wide.p_value == fair.p_value
+
+
+def test_significant_means_after_correction():
+    """By a test of its own the worst of three models has a p-value below 0.05; not where three pairs are looked at."""
+    spread = [0.0, 2.0, -2.0, 1.0, -1.0, 0.5, -0.5]
+    worse = [-1.23 + value for value in spread]
+    base, zeros = EVIDENCES["good"], [0.0] * 7
+    (_, alone) = compare({"a": with_values(base, zeros), "b": with_values(base, worse)}).models
+    assert 0.04 < alone.p_value < 0.05
+    assert alone.significant
+    half = [value / 2 for value in worse]
+    models = compare(
+        {"a": with_values(base, zeros), "b": with_values(base, worse), "c": with_values(base, half)}
+    ).models
+    assert [model.name for model in models] == ["a", "c", "b"]
+    assert models[2].p_value == pytest.approx(3 * alone.p_value)
+    assert not models[2].significant
+    assert (
+        "*"
+        not in str(compare({"a": with_values(base, zeros), "b": with_values(base, worse)}, level=0.96)).split("\n")[2]
+    )
+
+
+@pytest.mark.parametrize("seeds", ["shared", "own"])
+def test_monte_carlo_error_of_a_difference_is_its_spread_over_draws(seeds):
+    """One video a thousand times: all that varies is draws. With one seed, those of two models go together."""
+    copies = 1000
+    x = X[:1].expand(copies, -1)
+    table = compare({"a": weigh(x, b=0.3), "b": weigh(x, b=-0.1, seed=0 if seeds == "shared" else 1)})
+    second = table.models[1]
+    margin = 4 / math.sqrt(2 * copies)  # four standard errors of a standard deviation, relative
+    assert second.difference_monte_carlo == pytest.approx(second.difference_error, rel=margin)
+    apart = math.hypot(*(model.monte_carlo_error for model in table.models))  # as if draws were independent
+    if seeds == "shared":
+        assert abs(apart / second.difference_error - 1) > 2 * margin
+    else:
+        assert second.difference_monte_carlo == pytest.approx(apart, rel=0.02)
+
+
+def test_a_model_beside_itself_differs_by_nothing():
+    table = compare({"a": EVIDENCES["good"], "b": EVIDENCES["good"]})
+    second = table.models[1]
+    assert (second.difference, second.interval, second.p_value, second.significant) == (0.0, (0.0, 0.0), 1.0, False)
+    assert second.difference_monte_carlo == pytest.approx(0, abs=1e-12)
+
+
+def test_differences_that_are_draws_are_called_out():
+    """One model under two seeds: all that differs is Monte Carlo error. More draws are of no use to the other pair."""
+    (warning,) = compare({"a": reliable(weigh(seed=1)), "b": reliable(weigh(seed=2))}).warnings
+    assert "of the variance of its difference to" in warning
+    assert warning.endswith("is Monte Carlo error; it takes more draws rather than more sequences to tell them apart")
+    many = {"a": reliable(weigh()), "b": reliable(weigh(b=2.0))}
+    assert compare(many).warnings == ()
 
 
 def test_a_clean_table_has_no_warnings():
@@ -63,7 +141,48 @@ def test_warnings():
     assert any("the numbers of particles differ (" in warning and "c 10" in warning for warning in warnings)
 
 
-def test_other_videos_other_masks_and_other_methods_are_called_out():
+def test_an_estimate_that_may_be_far_off_is_called_a_lower_bound():
+    good = reliable(EVIDENCES["good"])
+    heavy = replace(good, pareto_k=torch.tensor([0.71, *[0.1] * 6], dtype=torch.float64))
+    exact = replace(good, pareto_k=torch.full((7,), -torch.inf, dtype=torch.float64))
+    records = {"good": good, "heavy": heavy, "few": weigh(b=0.3, num_particles=10), "exact": exact}
+    models = {model.name: model for model in compare(records).models}
+    assert {name: model.verdict for name, model in models.items()} == {
+        "good": "k-hat below 0.7",
+        "heavy": "lower bound",
+        "few": "lower bound",
+        "exact": "k-hat below 0.7",
+    }
+    assert {name for name, model in models.items() if model.is_lower_bound} == {"heavy", "few"}
+    printed = str(compare(records))
+    assert "lower bound" in next(line for line in printed.splitlines() if line.startswith("heavy"))
+    assert "lower bound: the log evidence may lie well above the estimate" in printed
+    assert "may lie well above" not in str(compare({"good": good, "exact": exact}))
+    assert "lower bound" in tabulate_evidence({"heavy": heavy})
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled(Evidence):
+    """A record that knows its reference measure and its verdict."""
+
+    reference: str = ""
+    verdict: SimpleNamespace | None = None
+
+
+def labelled(evidence, reference="", kind=None):
+    values = {**vars(evidence), "reference": reference}
+    return Labelled(**values, verdict=None if kind is None else SimpleNamespace(kind=kind))
+
+
+def test_the_verdict_of_a_record_goes_before_k_hat():
+    heavy = replace(EVIDENCES["good"], pareto_k=torch.full((7,), 0.9, dtype=torch.float64))
+    kinds = ("exact", "certified", "converged", "lower bound")
+    models = compare({kind: labelled(heavy, kind=kind) for kind in kinds}).models
+    assert {model.name: model.verdict for model in models} == {kind: kind for kind in kinds}
+    assert [model.name for model in models if model.is_lower_bound] == ["lower bound"]
+
+
+def test_other_videos_and_other_masks_are_refused_and_other_methods_called_out():
     p = ToyParameters.make()
     model, guide = ToyModel(p), ToyGuide(p)
     seen = torch.ones(7, 3, dtype=torch.bool)
@@ -72,22 +191,68 @@ def test_other_videos_other_masks_and_other_methods_are_called_out():
     noisy = X.clone()
     noisy[2, 1] = torch.nan
 
-    def warnings(**evidences):
-        return compare({name: reliable(evidence) for name, evidence in evidences.items()}).warnings
+    def refusal(**evidences):
+        with pytest.raises(IncomparableError) as caught:
+            compare(evidences)
+        assert isinstance(caught.value, ValueError)
+        return str(caught.value)
+
+    def ways(**evidences):
+        return [
+            text for text in compare({name: reliable(e) for name, e in evidences.items()}).warnings if "ways" in text
+        ]
 
     plain = log_evidence(model, guide, X, num_particles=50)
     masked = log_evidence(model, guide, noisy, hidden, num_particles=50)
-    assert warnings(a=plain, b=log_evidence(model, guide, X, seen, num_particles=50, seed=1)) == ()
-    assert warnings(a=masked, b=log_evidence(model, guide, X, hidden, num_particles=50)) == ()
-    found = warnings(a=plain, b=masked)
-    assert [warning.partition(";")[0] for warning in found] == [
-        "the videos differ (a against b)",
-        "the missing frames differ (a against b)",
-    ]
-    assert warnings(a=plain, b=log_evidence(model, guide, X + 0.1, num_particles=50))[0].startswith("the videos differ")
+    assert ways(a=plain, b=log_evidence(model, guide, X, seen, num_particles=50, seed=1)) == []
+    assert ways(a=masked, b=log_evidence(model, guide, X, hidden, num_particles=50)) == []
+    assert refusal(a=plain, b=masked, c=plain) == (
+        "evidences: expected the same videos, missing frames and kind of probability for all models, but the videos "
+        "differ ('a', 'c' against 'b') and the missing frames differ ('a', 'c' against 'b'); weigh all models on the "
+        "same videos in the same order (kinema compare RUN RUN --test FILE); weigh all models with the same mask"
+    )
+    assert "but the videos differ ('a' against 'b'); weigh" in refusal(
+        a=plain, b=log_evidence(model, guide, X + 0.1, num_particles=50)
+    )
+    assert "the videos differ" in refusal(a=plain, b=log_evidence(model, guide, X.flip(0), num_particles=50))
+    other = hidden.flip(0)
+    blank = torch.where(hidden & other, X, 0.0)
+    pair = (log_evidence(model, guide, blank, mask, num_particles=50) for mask in (hidden, other))
+    assert "but the missing frames differ ('a' against 'b'); weigh" in refusal(**dict(zip("ab", pair, strict=True)))
     annealed = log_evidence(model, guide, X, num_particles=50, annealing=Annealing(2, 1))
-    (warning,) = warnings(a=plain, b=annealed)
+    (warning,) = ways(a=plain, b=annealed)
     assert warning.startswith("the ways of estimation differ (a guide's draws, b annealed)")
+
+
+def test_densities_beside_probabilities_are_refused():
+    """Binary frames under a Normal and under Bernoulli: thousands of nats apart, which mean nothing."""
+    gauss = labelled(with_values(EVIDENCES["good"], [2979.0 + n for n in range(7)]), "density")
+    bern = labelled(with_values(EVIDENCES["good"], [-119.0 - n for n in range(7)]), "probability")
+    with pytest.raises(IncomparableError) as caught:
+        compare({"gauss": gauss, "bern": bern})
+    assert str(caught.value).endswith(
+        "but the kinds of probability differ (density: 'gauss' against probability: 'bern'); give all models the same "
+        "kind of distribution of frames, as densities and probabilities have no common scale"
+    )
+    assert len(compare({"a": bern, "b": bern}).models) == 2
+    alone = tabulate_evidence({"gauss": gauss, "bern": bern})
+    assert ("2982.00" in alone, "-122.00" in alone, "difference" in alone, "best" in alone) == (
+        True,
+        True,
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, math.inf])
+def test_evidence_that_is_not_finite_is_refused(value):
+    values = [0.0, 1.0, value, 2.0, value, 0.0, 0.0]
+    with pytest.raises(IncomparableError) as caught:
+        compare({"a": EVIDENCES["good"], "b": with_values(EVIDENCES["good"], values)})
+    assert str(caught.value).startswith(
+        f"evidences['b']: expected finite log evidence, got {value} for sequence 2, and for 2 of 7 in all; "
+    )
+    assert str(value) in tabulate_evidence({"b": with_values(EVIDENCES["good"], values)})
 
 
 def test_picture():
@@ -97,41 +262,112 @@ def test_picture():
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "fair"]
     assert "k-hat" in axes.get_title(loc="left")
+    assert "95 %" in axes.get_title(loc="left")
     dots = [line for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() != "none"]
     assert [dot.get_xdata()[0] for dot in dots] == pytest.approx([model.log_evidence for model in table.models])
     assert dots[0].get_color() != dots[1].get_color()
+    fair = table.models[1]
+    bar = axes.collections[-1].get_segments()[0][:, 0]  # the triangle's was drawn last
+    assert bar == pytest.approx([table.models[0].log_evidence + end for end in fair.interval])
+    triangle = next(line for line in axes.lines if line.get_marker() == "^")
+    assert (triangle.get_markerfacecolor() == "none") == (not fair.significant)
+    values = [float(number) for number in range(7)]
+    worse = with_values(EVIDENCES["good"], [value - 3 for value in values])
+    (axes,) = draw_comparison(compare({"a": with_values(EVIDENCES["good"], values), "b": worse})).axes
+    assert next(line for line in axes.lines if line.get_marker() == "^").get_markerfacecolor() != "none"
+    (axes,) = draw_comparison(compare({"a": weigh(X[:1]), "b": weigh(X[:1], b=2.0)})).axes
+    assert len(axes.get_yticklabels()) == 2
+    (axes,) = draw_comparison(compare({"a": reliable(EVIDENCES["good"])})).axes
+    assert axes.get_title(loc="left") == "dot: log evidence   ring: ELBO"
 
 
 def test_text():
-    lines = str(compare({name: reliable(evidence) for name, evidence in EVIDENCES.items()})).splitlines()
-    assert lines[0].split()[:3] == ["model", "log", "evidence"]
+    table = compare({name: reliable(evidence) for name, evidence in EVIDENCES.items()})
+    lines = str(table).splitlines()
+    assert lines[0].split("  ")[0] == "model"
+    headings = (
+        "model, log evidence, verdict, difference [95 %], p (corrected), ELBO, draws, ESS, k-hat, MC error".split(", ")
+    )
+    places = [lines[0].index(heading) for heading in headings]
+    assert all(one < other for one, other in pairwise(places))
     assert [line.split()[0] for line in lines[1:4]] == ["good", "fair", "bad"]
     assert "best" in lines[1]
+    fair = table.models[1]
+    assert f"{fair.difference:.2f} [{fair.interval[0]:.2f}, {fair.interval[1]:.2f}]" in lines[2]
     assert len({len(line) for line in lines[:4]}) == 1
-    assert lines[-1] == "nats per sequence over 7 sequences; +- is one standard error"
+    assert lines[5:] == [
+        "nats per sequence over 7 sequences; +- is one standard error over sequences",
+        "difference: to the best model, with 95 % confidence intervals by Student's t with 6 degrees of freedom on "
+        "paired differences, Bonferroni over all 3 pairs",
+        "p: paired t tests; * at most 0.05; corrected by Holm over all 3 pairs, as the best was chosen on these "
+        "sequences",
+    ]
+    two = str(compare({name: reliable(EVIDENCES[name]) for name in ("good", "bad")}, level=0.9))
+    assert "difference [90 %]" in two
+    assert two.splitlines()[-1] == "p: paired t tests; * at most 0.1"
+
+
+def test_significant_differences_have_a_star():
+    values = [float(number) for number in range(7)]
+    records = {"a": values, "b": [value - 3 - 0.01 * value for value in values], "c": [5.5 - value for value in values]}
+    lines = str(compare({name: with_values(EVIDENCES["good"], v) for name, v in records.items()})).splitlines()
+    stars = {line.split()[0]: "*" in line for line in lines[1:4]}
+    assert stars == {"a": False, "b": True, "c": False}
+    assert "< 0.0001 *" in next(line for line in lines if line.startswith("b"))
 
 
 def test_markdown_and_html():
     table = compare({"a|b": EVIDENCES["good"], "<c>": weigh(num_particles=10)})
     markdown = table.to_markdown().splitlines()
-    assert markdown[0].startswith("| model | log evidence |")
+    assert markdown[0].startswith("| model | log evidence | verdict | difference [95 %] | p (corrected) |")
     assert markdown[1].startswith("| --- | ---: |")
     assert any(line.startswith("| a\\|b |") for line in markdown)
     assert any(line.startswith("**Warning:** ") for line in markdown)
+    assert any("Student's t" in line for line in markdown)
     page = table._repr_html_()
     assert "<td>&lt;c&gt;</td>" in page
     assert page.count("<tr>") == 3
+    assert "<th>p (corrected)</th>" in page
     assert "<b>Warning:</b>" in page
 
 
-def test_one_model_on_one_sequence_has_no_error_over_sequences():
-    (model,) = compare({"a": weigh(X[:1])}).models
-    assert math.isnan(model.standard_error)
-    assert model.difference == 0
+def test_one_sequence_has_no_error_over_sequences():
+    models = compare({"a": weigh(X[:1]), "b": weigh(X[:1], b=2.0)})
+    first, second = models.models
+    for value in (first.standard_error, second.difference_error, *second.interval, second.p_value):
+        assert math.isnan(value)
+    assert not second.significant
+    assert second.difference < 0
+    assert second.difference_monte_carlo > 0  # that much is known
+    assert models.warnings[-1] == "one sequence: whether the models differ on others cannot be said (weigh several)"
+    assert "[?, ?]" in str(models)
+    assert "Student" not in str(models)
+
+
+def test_one_model_is_a_table_without_differences():
+    table = compare({"a": reliable(EVIDENCES["good"])})
+    (model,) = table.models
+    assert (model.difference, model.significant, table.warnings) == (0, False, ())
+    for text in (str(table), table.to_markdown(), table._repr_html_()):
+        assert "difference" not in text
+        assert "best" not in text
+        assert "corrected" not in text
 
 
 def test_refusals():
     with pytest.raises(ValueError, match="evidences: expected at least one model, got none"):
         compare({})
-    with pytest.raises(ValueError, match="expected the same sequences for all models, 'a' has 7 and 'b' has 4"):
-        compare({"a": EVIDENCES["good"], "b": weigh(X[:4])})
+    with pytest.raises(IncomparableError, match="expected the same sequences for all models, 'a' has 7 and 'b' has 4"):
+        compare({"a": EVIDENCES["good"], "c": EVIDENCES["bad"], "b": weigh(X[:4])})
+    with pytest.raises(ValueError, match="level: expected a probability between 0 and 1, got 95.0; write 95 % as 0.95"):
+        compare(EVIDENCES, level=95.0)
+
+
+def test_other_things_than_records_are_refused():
+    """What a user may hand over in their place; annotations are not checked outside of these tests."""
+    unchecked = compare.__wrapped__ if hasattr(compare, "__wrapped__") else compare
+    with pytest.raises(TypeError, match="evidences: expected a mapping of names to evidences, got list; write {'name'"):
+        unchecked(list(EVIDENCES.values()))
+    values = {name: evidence.log_evidence for name, evidence in EVIDENCES.items()}
+    with pytest.raises(TypeError, match=r"evidences\['bad'\]: expected the whole record .* got Tensor"):
+        unchecked(values)
