@@ -27,8 +27,22 @@ def weigh(x=X, num_particles=400, seed=0, **values):
 EVIDENCES = {"bad": weigh(b=2.0), "good": weigh(b=0.3), "fair": weigh(b=1.2)}  # exactly: -7.41, -6.67 and -6.87 nats
 
 
+@dataclass(frozen=True, eq=False)
+class Labelled(Evidence):
+    """A record whose reference measure and verdict are what a test says."""
+
+    reference: str = ""
+    verdict: SimpleNamespace | None = None
+
+
+def labelled(evidence, reference="", kind=None):
+    verdict = None if kind is None else SimpleNamespace(kind=kind)
+    return Labelled(**{**vars(evidence), "reference": reference, "verdict": verdict})
+
+
 def reliable(evidence):
-    return replace(evidence, pareto_k=torch.full_like(evidence.pareto_k, 0.2))
+    """By k-hat, as there is no other verdict."""
+    return labelled(replace(evidence, pareto_k=torch.full_like(evidence.pareto_k, 0.2)))
 
 
 def with_values(evidence, values):
@@ -145,7 +159,7 @@ def test_an_estimate_that_may_be_far_off_is_called_a_lower_bound():
     good = reliable(EVIDENCES["good"])
     heavy = replace(good, pareto_k=torch.tensor([0.71, *[0.1] * 6], dtype=torch.float64))
     exact = replace(good, pareto_k=torch.full((7,), -torch.inf, dtype=torch.float64))
-    records = {"good": good, "heavy": heavy, "few": weigh(b=0.3, num_particles=10), "exact": exact}
+    records = {"good": good, "heavy": heavy, "few": labelled(weigh(b=0.3, num_particles=10)), "exact": exact}
     models = {model.name: model for model in compare(records).models}
     assert {name: model.verdict for name, model in models.items()} == {
         "good": "k-hat below 0.7",
@@ -159,19 +173,6 @@ def test_an_estimate_that_may_be_far_off_is_called_a_lower_bound():
     assert "lower bound: the log evidence may lie well above the estimate" in printed
     assert "may lie well above" not in str(compare({"good": good, "exact": exact}))
     assert "lower bound" in tabulate_evidence({"heavy": heavy})
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled(Evidence):
-    """A record that knows its reference measure and its verdict."""
-
-    reference: str = ""
-    verdict: SimpleNamespace | None = None
-
-
-def labelled(evidence, reference="", kind=None):
-    values = {**vars(evidence), "reference": reference}
-    return Labelled(**values, verdict=None if kind is None else SimpleNamespace(kind=kind))
 
 
 def test_the_verdict_of_a_record_goes_before_k_hat():
@@ -256,7 +257,7 @@ def test_evidence_that_is_not_finite_is_refused(value):
 
 
 def test_picture():
-    few = replace(EVIDENCES["fair"], pareto_k=torch.full((7,), 0.9, dtype=torch.float64))
+    few = labelled(replace(EVIDENCES["fair"], pareto_k=torch.full((7,), 0.9, dtype=torch.float64)))
     table = compare({"good": reliable(EVIDENCES["good"]), "fair": few})
     figure = draw_comparison(table)
     (axes,) = figure.axes
