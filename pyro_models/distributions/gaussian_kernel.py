@@ -37,6 +37,8 @@ from pyro_models.distributions.gaussian_kernel_steps import (
     sum_emission_noise,
     sum_matrix,
     sum_noise,
+    symmetrize_obs,
+    symmetrize_state,
     tilt_adjoint,
     tilt_mean,
     update_covariance,
@@ -134,6 +136,10 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
             load(w, given_emission, pn, kind, addresses[5], table, 5 * array + lanes, times[5], 0)
             load(w, emission_noise, pp, kind, addresses[6], table, 6 * array + lanes, times[6], 0)
             load(w, given_noise, pp, kind, addresses[6], table, 6 * array + lanes, times[6], 0)
+            symmetrize_state(w, n, p, (predicted,))
+            symmetrize_state(w, n, p, (noise,))
+            symmetrize_obs(w, n, p, (emission_noise,))
+            symmetrize_obs(w, n, p, (given_noise,))
             for t in range(num_steps):
                 here = first + t * stride if backward else first
                 before = here - stride if backward else first
@@ -142,6 +148,7 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                         load(w, matrix, nn, kind, addresses[3], table, 3 * array + lanes, times[3], t - 1)
                     if times[4] > 1:
                         load(w, noise, nn, kind, addresses[4], table, 4 * array + lanes, times[4], t - 1)
+                        symmetrize_state(w, n, p, (noise,))
                     predict_covariance(w, n, p, (before + updated_at,))
                 if times[5] > 1:
                     held = given_emission if masked else emission
@@ -149,6 +156,7 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                 if times[6] > 1:
                     held = given_noise if masked else emission_noise
                     load(w, held, pp, kind, addresses[6], table, 6 * array + lanes, times[6], t)
+                    symmetrize_obs(w, n, p, (held,))
                 if masked:
                     for lane in range(LANES):
                         is_seen = 1.0 if observed[table[9 * array + lanes + lane] * num_steps + t] else 0.0

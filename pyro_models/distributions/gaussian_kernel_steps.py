@@ -62,6 +62,23 @@ def _places(sizes: dict[str, int]) -> tuple[Any, int]:
 
 
 @vector_code
+def symmetrize_state(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """The symmetric part of a covariance of states as it was loaded: the policy of `gaussian_numerics`.
+
+    Gradients need nothing in return, as those of covariances are symmetric here.
+    """
+    (covariance,) = places
+    x.symmetrize(covariance, n)
+
+
+@vector_code
+def symmetrize_obs(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
+    """The same for a covariance of observations."""
+    (covariance,) = places
+    x.symmetrize(covariance, p)
+
+
+@vector_code
 def predict_covariance(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
     """P^- = A P A' + Q."""
     at, (earlier,) = WorkLayout(n, p).work, places

@@ -5,6 +5,7 @@ Each function here is compiled for the literal sizes of its call into explicit v
 """
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -122,29 +123,54 @@ class Recorder:
             addend = self.slots.load(other, k if step == 1 else 0, 1, 0)
             self.slots.store(self.slots.builder.fadd(total, addend), slot, k * step, 1, 0)
 
+    def symmetrize(self, slot: Any, size: int) -> None:
+        """A matrix <- its symmetric part; exact where it is symmetric already."""
+        slots, builder, half = self.slots, self.slots.builder, _constant(0.5)
+
+        def average(i: Any, j: Any) -> None:
+            value = builder.fadd(slots.load(slot, i, size, j), slots.load(slot, j, size, i))
+            value = builder.fmul(half, value)
+            slots.store(value, slot, i, size, j)
+            slots.store(value, slot, j, size, i)
+
+        if size * size * size <= _UNROLLED:
+            for i in range(size):
+                for j in range(i):
+                    average(i, j)
+            return
+        with (
+            cgutils.for_range(builder, ir.Constant(INTEGER, size)) as row,
+            cgutils.for_range(builder, row.index) as column,
+        ):
+            average(row.index, column.index)
+
     def factor(self, inverse: Any, s: Any, determinant: Any, size: int) -> None:
         """Inverse = s^-1 by s = M D M' (unit lower M); determinant (mantissa, exponent) *= |s|.
 
-        NaN where a pivot is not positive and finite. A running product with its exponent apart needs one logarithm at
-        the end instead of one per step.
+        NaN where a pivot is not positive and finite (or so small that doubles lose digits). A running product with its
+        exponent apart needs one logarithm at the end instead of one per step.
         """
         slots, builder = self.slots, self.slots.builder
         lower: dict[tuple[int, int], Any] = {}
         scaled: dict[tuple[int, int], Any] = {}  # column j: M D below the diagonal, 1 / D on it
-        total = slots.load(determinant, 0, 1, 0)
+        total, exponent = slots.load(determinant, 0, 1, 0), None
         for j in range(size):
             for i in range(j, size):
                 scaled[i, j] = slots.load(s, i, size, j)
                 for k in range(j):
                     scaled[i, j] = slots.fma(builder.fneg(lower[i, k]), scaled[j, k], scaled[i, j])
             finite = builder.fcmp_ordered("<", scaled[j, j], _constant(math.inf))
-            positive = builder.and_(builder.fcmp_ordered(">", scaled[j, j], _constant(0.0)), finite)
+            positive = builder.and_(builder.fcmp_ordered(">=", scaled[j, j], _constant(sys.float_info.min)), finite)
             pivot = builder.select(positive, scaled[j, j], _constant(math.nan))
-            total = builder.fmul(total, pivot)
+            # apart after each pivot: the product of a few may leave the range of doubles where none of them does
+            total, moved = self._split(builder.fmul(total, pivot))
+            exponent = moved if exponent is None else builder.add(exponent, moved)
             scaled[j, j] = builder.fdiv(_constant(1.0), pivot)
             for i in range(j + 1, size):
                 lower[i, j] = builder.fmul(scaled[i, j], scaled[j, j])
-        self._renormalise(determinant, total)
+        slots.store(total, determinant, 0, 1, 0)
+        grown = builder.fadd(slots.load(determinant, 1, 1, 0), builder.sitofp(exponent, VECTOR))
+        slots.store(grown, determinant, 1, 1, 0)
         unit: dict[tuple[int, int], Any] = {}  # M^-1
         for j in range(size):
             unit[j, j] = _constant(1.0)
@@ -160,17 +186,15 @@ class Recorder:
                 slots.store(entry, inverse, i, size, j)
                 slots.store(entry, inverse, j, size, i)
 
-    def _renormalise(self, determinant: Any, value: Any) -> None:
-        """Move the binary exponent of the mantissa into its own slot; NaN stays where it is."""
-        slots, builder, integers = self.slots, self.slots.builder, ir.VectorType(INTEGER, LANES)
+    def _split(self, value: Any) -> tuple[Any, Any]:
+        """Mantissa in [1, 2) and binary exponent, integers; the mantissa is NaN where the value is not finite."""
+        builder, integers = self.slots.builder, ir.VectorType(INTEGER, LANES)
         whole = lambda x: ir.Constant(integers, [x] * LANES)  # noqa: E731
         bits = builder.bitcast(value, integers)
         exponent = builder.sub(builder.and_(builder.lshr(bits, whole(52)), whole(0x7FF)), whole(1023))
         mantissa = builder.or_(builder.and_(bits, whole(0xFFFFFFFFFFFFF)), whole(1023 << 52))
-        regular = builder.fcmp_ordered("==", value, value)
-        slots.store(builder.select(regular, builder.bitcast(mantissa, VECTOR), value), determinant, 0, 1, 0)
-        grown = builder.fadd(slots.load(determinant, 1, 1, 0), builder.sitofp(exponent, VECTOR))
-        slots.store(grown, determinant, 1, 1, 0)
+        finite = builder.fcmp_ordered("<", value, _constant(math.inf))  # no for NaN
+        return builder.select(finite, builder.bitcast(mantissa, VECTOR), _constant(math.nan)), exponent
 
 
 def vector_code(write: Callable[..., None]) -> Any:

@@ -5,6 +5,9 @@
   visibly wrong number instead of a plausible one.
 - A matrix that may be singular (process noise, a state known exactly) is factored by `factor_semidefinite`, whose
   pivots below a stated tolerance are exact zeros.
+- A covariance means its symmetric part (M + M^T) / 2, and its gradient is symmetric. With argument validation one that
+  is asymmetric beyond rounding is refused (`covariance_fault`). Without it the symmetric part is taken where one is
+  first read: by `symmetrize` in `StateSpace.double` and `factor_semidefinite`, and as the fused kernel loads it.
 """
 
 import torch
@@ -31,14 +34,23 @@ def semidefinite_tolerance(size: int, dtype: torch.dtype) -> float:
     return 4 * size * torch.finfo(dtype).eps
 
 
-def factor_semidefinite(covariance: Float[Tensor, "*batch n n"], tolerance: float) -> Float[Tensor, "*batch n n"]:
-    """Lower factor L with L L^T = covariance for a positive semidefinite, possibly zero, covariance.
+def factor_semidefinite(
+    covariance: Float[Tensor, "*batch n n"], tolerance: float, variance: Float[Tensor, "*batch n"] | None = None
+) -> Float[Tensor, "*batch n n"]:
+    """Lower factor L with L L^T = the symmetric part of a positive semidefinite, possibly zero, covariance.
 
-    Column-wise Cholesky in which a pivot not larger than `tolerance` times its diagonal entry gives a column of zeros
-    (for a semidefinite matrix the whole remaining column is then zero as well; Higham 2002, section 10.3). Zero
-    columns pass no gradient.
+    Column-wise Cholesky in which a pivot not larger than `tolerance` times its variance gives a column of zeros (for a
+    semidefinite matrix the whole remaining column is then zero as well; Higham 2002, section 10.3). Zero columns pass
+    no gradient.
+
+    Args:
+        covariance: what to factor.
+        tolerance: share of a variance that counts as zero, see `semidefinite_tolerance`.
+        variance: what the tolerance is a share of, if not of the diagonal: for a covariance that is left over from a
+            subtraction, the variances before it, to which its rounding errors are proportional.
     """
-    size = covariance.shape[-1]
+    size, covariance = covariance.shape[-1], symmetrize(covariance)
+    variance = covariance.diagonal(dim1=-2, dim2=-1) if variance is None else variance
     columns: list[Tensor] = []
     for j in range(size):
         remainder = covariance[..., j:, j]
@@ -46,7 +58,7 @@ def factor_semidefinite(covariance: Float[Tensor, "*batch n n"], tolerance: floa
             left = torch.stack(columns, -1)
             remainder = remainder - (left[..., j:, :] @ left[..., j, :, None]).squeeze(-1)
         pivot = remainder[..., :1]
-        positive = pivot > tolerance * covariance[..., j, j, None]
+        positive = pivot > tolerance * variance[..., j, None]
         column = torch.where(positive, remainder / torch.where(positive, pivot, 1.0).sqrt(), 0.0)
         columns.append(torch.nn.functional.pad(column, (j, 0)))
     return torch.stack(columns, -1)
@@ -54,10 +66,47 @@ def factor_semidefinite(covariance: Float[Tensor, "*batch n n"], tolerance: floa
 
 def all_semidefinite(covariance: Float[Tensor, "*batch n n"]) -> bool:
     """Whether every matrix is finite, symmetric and positive semidefinite, up to the rounding of its dtype."""
-    slack = 16 * covariance.shape[-1] * torch.finfo(covariance.dtype).eps * covariance.abs().amax((-2, -1), True)
+    slack = _rounding(covariance)
     if not bool(((covariance - covariance.mT).abs() <= slack).all()):  # false for NaN and infinity as well
         return False
     raised = covariance.to(torch.float64, copy=True)
     # the tiny summand lets the zero matrix pass
     raised.diagonal(dim1=-2, dim2=-1).add_(slack.squeeze(-1) + torch.finfo(covariance.dtype).tiny)
     return not bool(torch.linalg.cholesky_ex(raised).info.any())
+
+
+def covariance_fault(covariance: Float[Tensor, "*batch n n"]) -> str | None:
+    """What is wrong with a covariance, where and what to do, for a message; None if `all_semidefinite`."""
+    if all_semidefinite(covariance):
+        return None
+    if (fault := nonfinite_fault(covariance)) is not None:
+        return f"{fault}. Find what made it"
+    difference = (covariance - covariance.mT).abs()
+    if not bool((difference <= _rounding(covariance)).all()):
+        largest = difference.max()
+        place = torch.nonzero(difference == largest)[0].tolist()
+        return (
+            f"got an asymmetric one: |M - M.mT| is up to {largest.item():.3g} (at {place}; largest entry "
+            f"{covariance.abs().max().item():.3g}). If that is rounding, pass 0.5 * (M + M.mT); for a factor L, "
+            "L @ L.mT"
+        )
+    smallest = torch.linalg.eigvalsh(symmetrize(covariance.double()))[..., 0]
+    place = torch.nonzero(smallest == smallest.min())[0].tolist()
+    return (
+        f"got one with the eigenvalue {smallest.min().item():.3g}{f' (at {place})' if place else ''}. Build it from a "
+        "factor, L @ L.mT, or from variances by torch.diag_embed"
+    )
+
+
+def nonfinite_fault(values: Tensor) -> str | None:
+    """Where the first number is that is not finite, for a message; None if there is none."""
+    finite = values.isfinite()
+    if torch._is_all_true(finite):
+        return None
+    place = torch.nonzero(~finite)[0].tolist()
+    return f"got {values[tuple(place)].item()} at {place}"
+
+
+def _rounding(covariance: Tensor) -> Float[Tensor, "*batch 1 1"]:
+    """Largest error of an entry that rounding explains."""
+    return 16 * covariance.shape[-1] * torch.finfo(covariance.dtype).eps * covariance.abs().amax((-2, -1), True)

@@ -5,6 +5,7 @@ a grid of noises and lengths; the fall-back on the reference for second derivati
 without numba; one node in a traced graph.
 """
 
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -107,6 +108,22 @@ def test_indefinite_innovations_give_nan_for_their_sequence_only():
     inputs = [values, *model.tensors]
     inputs[6] = covariance
     assert torch.ops.kinema.gaussian_log_prob(*inputs).isnan().tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-80, 1e-40, 1e40, 1e80, 1e160, 1e300])
+@pytest.mark.parametrize("size", [2, 4])
+def test_determinants_outside_the_range_of_doubles(size, scale):
+    """Their factors are inside: log p of variances in another unit, by one change of variables."""
+    from pyro_models.distributions import LinearGaussianSSM
+
+    def log_prob(scale):
+        eye = torch.eye(size, dtype=F64)
+        noise = scale * eye
+        mean, zero, a = torch.zeros(size, dtype=F64), torch.zeros_like(eye), torch.ones(3, size, dtype=F64)
+        ssm = LinearGaussianSSM(mean, noise, eye[None], zero[None], eye[None], noise[None], num_steps=3)
+        return ssm.log_prob(scale**0.5 * a)
+
+    torch.testing.assert_close(log_prob(scale), log_prob(1.0) - 1.5 * size * math.log(scale), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("steps", [50, pytest.param(500, marks=pytest.mark.slow)])
