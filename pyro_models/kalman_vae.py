@@ -15,6 +15,7 @@ from pyro_models.components.frame_networks import frame_decoder
 from pyro_models.components.layout import merge_particles, to_time_plate
 from pyro_models.components.likelihoods import frame_likelihood
 from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
+from pyro_models.distributions.argument_checks import expanded_batch_shape
 
 
 class CodePrior(TorchDistribution):
@@ -54,7 +55,12 @@ class CodePrior(TorchDistribution):
         super().__init__(Size(batch_shape), Size((num_steps, dynamics.code_dim)), validate_args=False)
 
     def expand(self, batch_shape: Sequence[int], _instance: "CodePrior | None" = None) -> "CodePrior":
-        """The same law for a larger batch (particles to the left)."""
+        """The same distribution for a larger batch (particles to the left).
+
+        Raises:
+            ValueError: if the batch shape does not expand to this one (the rules of `torch.Tensor.expand`).
+        """
+        batch_shape = expanded_batch_shape(self.batch_shape, batch_shape)
         return CodePrior(self.dynamics, batch_shape, self.num_steps, self.observed, self.controls)
 
     def log_prob(self, value: Tensor) -> Tensor:

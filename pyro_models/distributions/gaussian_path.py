@@ -15,8 +15,8 @@ class GaussianPath:
         mean: E[z_t | ...].
         covariance: Cov[z_t | ...].
         log_prob: log p(a) in nats per sequence; None for states that no observation informs.
-        predicted_mean: E[z_t | a_1 .. a_{t-1}]; from `filter` only.
-        predicted_covariance: Cov[z_t | a_1 .. a_{t-1}]; from `filter` only.
+        predicted_mean: E[z_t | a_1 .. a_{t-1}]; from `filter` and `smooth`.
+        predicted_covariance: Cov[z_t | a_1 .. a_{t-1}]; from `filter` and `smooth`.
         step_log_prob: log p(a_t | a_1 .. a_{t-1}), 0 where a_t is missing, in nats; from `filter` only.
         lag_one_covariance: Cov[z_t, z_{t+1} | a], rows belong to z_t; from `smooth` only.
     """

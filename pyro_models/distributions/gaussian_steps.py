@@ -107,6 +107,14 @@ def condition(
     )
 
 
+def product_of_gaussians(
+    first: Moments, mean: Float[Tensor, "*#batch size"], variance: Float[Tensor, "*#batch size"]
+) -> Moments:
+    """Moments of the density proportional to N(x; m, P) N(x; mean, diag variance); both variances are positive."""
+    gain = torch.linalg.solve(first.covariance + torch.diag_embed(variance), first.covariance).mT
+    return Moments(first.mean + apply(gain, mean - first.mean), symmetrize(gain * variance.unsqueeze(-2)))
+
+
 def smooth(later: Adjoint, update: Conditioned) -> Adjoint:
     """Carry the adjoint of the filtered state back through the update: r = C^T S^{-1} e + J^T r', likewise N."""
     transposed = update.keep.mT
@@ -179,6 +187,8 @@ def smooth_states(model: StateSpace, values: Tensor, batch: torch.Size) -> Gauss
         mean=_stack(means[::-1], batch, 1),
         covariance=_stack(covariances[::-1], batch, 2),
         log_prob=log_prob.expand(batch),
+        predicted_mean=_stack([state.mean for state in predicted], batch, 1),
+        predicted_covariance=_stack([state.covariance for state in predicted], batch, 2),
         lag_one_covariance=_stack(neighbours[::-1], batch, 2) if neighbours else empty,
     )
 

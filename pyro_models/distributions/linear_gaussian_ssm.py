@@ -9,6 +9,14 @@ from pyro.distributions import MultivariateNormal, TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from pyro_models.distributions.argument_checks import (
+    check_num_steps,
+    check_numbers,
+    check_type,
+    check_variance,
+    checked_values,
+    expanded_batch_shape,
+)
 from pyro_models.distributions.gaussian_joint import (
     draw_joint,
     emitted_mean,
@@ -16,7 +24,7 @@ from pyro_models.distributions.gaussian_joint import (
     singular_covariances,
 )
 from pyro_models.distributions.gaussian_marginal import gaussian_log_prob
-from pyro_models.distributions.gaussian_numerics import all_semidefinite, factor_semidefinite, semidefinite_tolerance
+from pyro_models.distributions.gaussian_numerics import factor_semidefinite, semidefinite_tolerance
 from pyro_models.distributions.gaussian_path import GaussianPath
 from pyro_models.distributions.gaussian_steps import (
     Moments,
@@ -27,10 +35,9 @@ from pyro_models.distributions.gaussian_steps import (
 )
 from pyro_models.distributions.gaussian_whitened import whiten
 from pyro_models.distributions.state_path_posterior import StatePathPosterior
-from pyro_models.distributions.state_space import EVENT_DIMS, StateSpace, at_step, checked_state_space, checked_values
+from pyro_models.distributions.state_space import EVENT_DIMS, StateSpace, at_step, checked_state_space
 
 _TRANSITIONS = ("transition_matrix", "transition_covariance", "transition_offset")
-_COVARIANCES = ("initial_covariance", "transition_covariance", "emission_covariance")
 
 
 class LinearGaussianSSM(TorchDistribution):
@@ -44,9 +51,12 @@ class LinearGaussianSSM(TorchDistribution):
     per sequence. The first state emits the first observation, without a transition before it.
 
     Missing steps are integrated out; the values stored there are never read (NaN is allowed) and get no gradient.
-    Process noise may be singular or zero: nothing but innovation covariances C P C^T + R is inverted, and where one of
-    these is not positive definite the result is NaN. Recursions run in float64 and give back the dtype of
-    parameters and values. Everything is differentiable in every parameter and in the observations.
+    Process noise may be singular or zero: nothing but innovation covariances C P C^T + R of observed steps is inverted,
+    and where one of these is not positive definite the result is NaN. Recursions run in float64 and give back the dtype
+    of parameters and values. Everything is differentiable in every parameter and in the observations.
+
+    A covariance M means its symmetric part (M + M^T) / 2, and its gradient is symmetric. With `validate_args` one that
+    is asymmetric beyond the rounding of its dtype is refused.
 
     Batch dims broadcast: parameters may have fewer batch dims than the observations (or size 1 there), and what they
     share is computed once.
@@ -72,11 +82,12 @@ class LinearGaussianSSM(TorchDistribution):
         emission_offset: d, (*batch, time or 1, obs).
         observed: bool (*batch, time), False where the observation is missing.
         num_steps: number of time steps, needed only if every time dim above is 1.
-        validate_args: check covariances and values (shapes are always checked).
+        validate_args: check numbers of parameters and values (types and shapes are always checked).
 
     Raises:
-        TypeError: if a parameter is no floating-point tensor, or `observed` is no bool tensor.
-        ValueError: if a shape does not fit, or (with `validate_args`) a covariance is not positive semidefinite.
+        TypeError: if a parameter is no floating-point tensor, `observed` is no bool tensor, or `num_steps` no int.
+        ValueError: if a shape does not fit, or (with `validate_args`) a parameter is not finite, or a covariance is not
+            symmetric and positive semidefinite.
     """
 
     arg_constraints = {  # pyright: ignore[reportAssignmentType]
@@ -133,14 +144,18 @@ class LinearGaussianSSM(TorchDistribution):
         super().__init__(batch_shape, torch.Size([model.num_steps, model.obs_dim]), validate_args=False)
         self._validate_args = TorchDistribution._validate_args if validate_args is None else validate_args
         if self._validate_args:
-            for name in _COVARIANCES:
-                if not all_semidefinite(getattr(model, name).detach()):
-                    raise ValueError(f"{name}: expected finite, symmetric, positive semidefinite matrices")
+            numbers = zip(EVENT_DIMS, model.tensors[:-1], strict=False)  # all but `observed`
+            check_numbers({name: value for name, value in numbers if value is not None})
 
     def _adopt(self, model: StateSpace) -> None:
         self._model = model
         for field in fields(model):
             setattr(self, field.name, getattr(model, field.name))
+
+    @property
+    def state_space(self) -> StateSpace:
+        """The parameters, and those of each step."""
+        return self._model
 
     @property
     def state_dim(self) -> int:
@@ -153,14 +168,12 @@ class LinearGaussianSSM(TorchDistribution):
         return self._model.obs_dim
 
     def expand(self, batch_shape: Sequence[int], _instance: "LinearGaussianSSM | None" = None) -> "LinearGaussianSSM":
-        """The same law for a larger batch; parameters are shared, not copied."""
-        batch_shape = torch.Size(batch_shape)
-        try:
-            fits = torch.broadcast_shapes(batch_shape, self._batch_shape) == batch_shape
-        except RuntimeError:
-            fits = False
-        if not fits:
-            raise ValueError(f"batch_shape: expected one that {tuple(self.batch_shape)} expands to, got {batch_shape}")
+        """The same distribution for a larger batch; parameters are shared, not copied.
+
+        Raises:
+            ValueError: if the batch shape does not expand to this one (the rules of `torch.Tensor.expand`).
+        """
+        batch_shape = expanded_batch_shape(self.batch_shape, batch_shape)
         new = cast(LinearGaussianSSM, self._get_checked_instance(LinearGaussianSSM, _instance))
         new._adopt(self._model)
         TorchDistribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
@@ -198,10 +211,13 @@ class LinearGaussianSSM(TorchDistribution):
             mean: (*batch, time, obs).
             variance: (*batch, time, obs).
         """
-        values, batch = self._values(mean)
-        spread, _ = self._values(variance)
+        values, batch = self._values(mean, "mean")
+        spread, spread_batch = self._values(variance, "variance")
+        if self._validate_args:
+            check_variance("variance", spread)
         expected = whiten(self._model).expected_log_prob(values.double(), spread.double())
-        return expected.to(self._result_dtype(mean)).expand(batch)
+        dtype = torch.promote_types(self._result_dtype(mean), variance.dtype)
+        return expected.to(dtype).expand(torch.broadcast_shapes(batch, spread_batch))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw observations of all steps, missing ones included; differentiable in every parameter."""
@@ -251,15 +267,28 @@ class LinearGaussianSSM(TorchDistribution):
 
         The product of the marginals, not the joint law: the guide of the reference code of Fraccaro et al. (2017),
         whose bound is looser than that of `posterior`.
+
+        Raises:
+            ValueError: with `validate_args`, if a state has a singular covariance given a, so that there is no density;
+                otherwise `log_prob` of the result is NaN there.
         """
         values, batch = self._values(a)
         path = smooth_states(self._model.double(), values.double(), batch)
+        assert path.predicted_covariance is not None  # the smoother always fills it
         tolerance = semidefinite_tolerance(self.state_dim, torch.float64)
-        factor = factor_semidefinite(path.covariance, tolerance)
+        variance = path.predicted_covariance.diagonal(dim1=-2, dim2=-1)
         dtype = self._result_dtype(a)
-        return MultivariateNormal(
-            path.mean.to(dtype), scale_tril=factor.to(dtype), validate_args=self._validate_args
-        ).to_event(1)
+        factor = factor_semidefinite(path.covariance, tolerance, variance).to(dtype)
+        regular = (factor.diagonal(dim1=-2, dim2=-1) > 0).all(-1)
+        if self._validate_args and not bool(regular.all()):
+            step = torch.nonzero(~regular)[0, -1].item()
+            names = ", ".join(singular_covariances(self._model)) or "a"
+            raise ValueError(
+                f"{names}: expected states with a regular covariance given a, as their marginals have no density "
+                f"otherwise; got a singular one at step {step}. Draw from `posterior(a)`, which needs none, or read "
+                "the moments of `smooth(a)`"
+            )
+        return MultivariateNormal(path.mean.to(dtype), scale_tril=factor, validate_args=self._validate_args).to_event(1)
 
     def posterior(self, a: Tensor) -> StatePathPosterior:
         """The law of the whole state path given a: event (time, state), joint `rsample` and exact `log_prob`."""
@@ -267,7 +296,8 @@ class LinearGaussianSSM(TorchDistribution):
 
     def emit(self, z: Tensor) -> Tensor:
         """C_t z_t + d_t, (*batch, time, obs), for states (*batch, time, state)."""
-        return emitted_mean(self._model, z)
+        path, _ = checked_values("z", z, self._path_shape, self.batch_shape, None, False)
+        return emitted_mean(self._model, path)
 
     def state_marginals(self) -> GaussianPath:
         """Laws of z_t before any observation."""
@@ -312,14 +342,13 @@ class LinearGaussianSSM(TorchDistribution):
             "transition_offset": transition_offset,
             "emission_offset": emission_offset,
         }
-        if num_steps < 1:
-            raise ValueError(f"num_steps: expected a positive int, got {num_steps!r}")
-        future = {name: self._future(name, value, num_steps) for name, value in given.items()}
+        check_num_steps(num_steps)
+        values, batch = self._values(a)
+        future = {name: self._future(name, value, num_steps, batch) for name, value in given.items()}
         first: dict[str, Any] = {
             name: None if future[name] is None else at_step(future[name].double(), 0, EVENT_DIMS[name] - 1)
             for name in _TRANSITIONS
         }
-        values, batch = self._values(a)
         last = filter_states(self._model.double(), values.double(), batch)
         state = predict(
             Moments(last.mean[..., -1, :], last.covariance[..., -1, :, :]),
@@ -340,22 +369,42 @@ class LinearGaussianSSM(TorchDistribution):
             validate_args=self._validate_args,
         )
 
-    def _future(self, name: str, value: Tensor | None, num_steps: int) -> Any:
+    def _future(self, name: str, value: Tensor | None, num_steps: int, batch: torch.Size) -> Any:
         dims = EVENT_DIMS[name]
         if value is None:
             value = getattr(self, name)
             if value is not None and value.shape[-dims] != 1:
-                raise ValueError(f"{name}: expected its values at the {num_steps} new steps, as it changes over time")
-        elif value.dim() < dims or value.shape[-dims] not in (1, num_steps):
-            raise ValueError(f"{name}: expected {num_steps} or 1 steps at dim {-dims}, got {tuple(value.shape)}")
+                raise ValueError(
+                    f"{name}: expected its values at the {num_steps} new steps, as it changes over time; got None"
+                )
+            return value
+        check_type(name, value)
+        if value.dim() < dims or value.shape[-dims] not in (1, num_steps):
+            raise ValueError(
+                f"{name}: expected {num_steps} or 1 steps at dim {-dims}, got {tuple(value.shape)}. Leave out those "
+                "that are past"
+            )
+        sizes = (self.state_dim,) * (dims - 1)
+        if name in _TRANSITIONS and value.shape[1 - dims :] != sizes:
+            raise ValueError(
+                f"{name}: expected (..., {', '.join(map(str, sizes))}) for states of this size, got "
+                f"{tuple(value.shape)}"
+            )
+        try:
+            torch.broadcast_shapes(value.shape[:-dims], batch)
+        except RuntimeError:
+            raise ValueError(
+                f"{name}: expected batch dims that broadcast with {tuple(batch)}, got {tuple(value.shape[:-dims])} of "
+                f"{tuple(value.shape)}"
+            ) from None
         return value
 
     @property
     def _path_shape(self) -> torch.Size:
         return torch.Size([self.num_steps, self.state_dim])
 
-    def _values(self, a: Tensor) -> tuple[Tensor, torch.Size]:
-        return checked_values("a", a, self.event_shape, self.batch_shape, self.observed, self._validate_args)
+    def _values(self, a: Tensor, name: str = "a") -> tuple[Tensor, torch.Size]:
+        return checked_values(name, a, self.event_shape, self.batch_shape, self.observed, self._validate_args)
 
     def _result_dtype(self, a: Tensor) -> torch.dtype:
         return torch.promote_types(self._model.dtype, a.dtype)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, constraints
 from torch.distributions.kl import register_kl
 
+from pyro_models.distributions.argument_checks import check_type, checked_values, expanded_batch_shape
 from pyro_models.distributions.gaussian_numerics import factor_semidefinite, semidefinite_tolerance, symmetrize
 from pyro_models.distributions.gaussian_path import GaussianPath
 from pyro_models.distributions.linear_gaussian_ssm import LinearGaussianSSM
@@ -39,14 +40,15 @@ class MixtureLinearGaussianSSM(TorchDistribution):
     Args:
         log_weights: log w, (*batch, component); normalised here, so logits will do.
         components: the models, with batch shape (*batch, component).
-        validate_args: check that weights are finite (shapes are always checked).
+        validate_args: check that the weights are a distribution (types and shapes are always checked).
 
     Raises:
-        TypeError: if `components` is no `LinearGaussianSSM`.
-        ValueError: if the numbers of components differ or batch dims do not broadcast.
+        TypeError: if `components` is no `LinearGaussianSSM`, or `log_weights` no floating-point tensor.
+        ValueError: if the numbers of components differ or batch dims do not broadcast, or (with `validate_args`) no
+            component has a positive weight, or one is NaN or infinite.
     """
 
-    arg_constraints = {"log_weights": constraints.real_vector}  # pyright: ignore[reportAssignmentType]
+    arg_constraints = {}  # pyright: ignore[reportAssignmentType]
     support = constraints.independent(constraints.real, 2)  # pyright: ignore[reportAssignmentType]
     has_rsample = False
 
@@ -55,6 +57,7 @@ class MixtureLinearGaussianSSM(TorchDistribution):
     ) -> None:
         if not isinstance(components, LinearGaussianSSM):
             raise TypeError(f"components: expected a LinearGaussianSSM, got {type(components).__name__}")
+        check_type("log_weights", log_weights)
         expected = tuple(components.batch_shape)
         if not expected or log_weights.dim() < 1 or log_weights.shape[-1] != expected[-1]:
             raise ValueError(
@@ -69,8 +72,15 @@ class MixtureLinearGaussianSSM(TorchDistribution):
                 f"got {tuple(log_weights.shape)}"
             ) from None
         self.log_weights = log_weights.log_softmax(-1)
-        self.components = components
+        self.components = components if components.batch_shape == shape else components.expand(shape)
         super().__init__(shape[:-1], components.event_shape, validate_args=validate_args)
+        if self._validate_args and bool(self.log_weights.isnan().any()):
+            place = torch.nonzero(self.log_weights.isnan())[0, :-1].tolist()
+            raise ValueError(
+                "log_weights: expected numbers below infinity (-inf for a component that never occurs), one of them "
+                f"finite; got {log_weights[tuple(place)].tolist()}{f' at {place}' if place else ''}. Pass logarithms "
+                "of weights, of which one at least is positive"
+            )
 
     @property
     def num_components(self) -> int:
@@ -80,10 +90,15 @@ class MixtureLinearGaussianSSM(TorchDistribution):
     def expand(
         self, batch_shape: Sequence[int], _instance: "MixtureLinearGaussianSSM | None" = None
     ) -> "MixtureLinearGaussianSSM":
-        """The same law for a larger batch; nothing is copied."""
+        """The same distribution for a larger batch; nothing is copied.
+
+        Raises:
+            ValueError: if the batch shape does not expand to this one (the rules of `torch.Tensor.expand`).
+        """
+        batch_shape = expanded_batch_shape(self.batch_shape, batch_shape)
         new = cast(MixtureLinearGaussianSSM, self._get_checked_instance(MixtureLinearGaussianSSM, _instance))
-        new.log_weights, new.components = self.log_weights, self.components
-        TorchDistribution.__init__(new, torch.Size(batch_shape), self.event_shape, validate_args=False)
+        new.log_weights, new.components = self.log_weights, self.components.expand((*batch_shape, self.num_components))
+        TorchDistribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 
@@ -103,7 +118,9 @@ class MixtureLinearGaussianSSM(TorchDistribution):
             mean: (*batch, time, obs).
             variance: (*batch, time, obs).
         """
-        components = self.components.expected_log_prob(mean.unsqueeze(-3), variance.unsqueeze(-3))
+        components = self.components.expected_log_prob(
+            self._to_components(mean, "mean"), self._to_components(variance, "variance")
+        )
         expected = (self.log_weights + components).logsumexp(-1)
         return expected.expand(torch.broadcast_shapes(expected.shape, self.batch_shape))
 
@@ -125,7 +142,7 @@ class MixtureLinearGaussianSSM(TorchDistribution):
 
     def filter(self, a: Tensor) -> GaussianPath:
         """Mean and covariance of z_t given a_1 .. a_t under the mixture, components weighted by p(k | a_1 .. a_t)."""
-        path = self.components.filter(a.unsqueeze(-3))
+        path = self.components.filter(self._to_components(a))
         steps = path.step_log_prob
         assert steps is not None  # filter always fills it
         weights = (self.log_weights[..., None] + steps.cumsum(-1)).softmax(-2)
@@ -133,7 +150,7 @@ class MixtureLinearGaussianSSM(TorchDistribution):
 
     def smooth(self, a: Tensor) -> GaussianPath:
         """Mean and covariance of z_t given all of a under the mixture, components weighted by p(k | a)."""
-        path = self.components.smooth(a.unsqueeze(-3))
+        path = self.components.smooth(self._to_components(a))
         weights = self.component_posterior(a).probs[..., None].expand(path.mean.shape[:-1])
         return self._collapsed(path, weights, a)
 
@@ -144,8 +161,14 @@ class MixtureLinearGaussianSSM(TorchDistribution):
             a: (*batch, time, obs).
             weights: (*batch, component), summing to one; None = p(k | a).
         """
-        weights = self.component_posterior(a).probs if weights is None else weights
-        emitted = self.components.emit(self.components.smooth(a.unsqueeze(-3)).mean)
+        emitted = self.components.emit(self.components.smooth(self._to_components(a)).mean)
+        if weights is None:
+            weights = self.component_posterior(a).probs
+        elif weights.dim() < 1 or weights.shape[-1] != self.num_components:
+            raise ValueError(
+                f"weights: expected (*batch, component) = (..., {self.num_components}), got {tuple(weights.shape)}. "
+                "Pass probabilities of components, such as `component_posterior(a).probs`"
+            )
         return (weights[..., None, None] * emitted).sum(-3)
 
     @torch.no_grad()
@@ -161,7 +184,7 @@ class MixtureLinearGaussianSSM(TorchDistribution):
         """
         law = self.components
         chosen = self.component_posterior(a).sample()
-        states = law.posterior(a.unsqueeze(-3)).rsample()
+        states = law.posterior(self._to_components(a)).rsample()
         emitted = law.emit(states)
         tolerance = semidefinite_tolerance(law.obs_dim, law.emission_covariance.dtype)
         factor = factor_semidefinite(law.emission_covariance, tolerance).to(emitted)
@@ -179,7 +202,12 @@ class MixtureLinearGaussianSSM(TorchDistribution):
 
     def _joint(self, a: Tensor) -> Tensor:
         """Log w_k + log p(a | k), (*batch, component)."""
-        return self.log_weights + self.components.log_prob(a.unsqueeze(-3))
+        return self.log_weights + self.components.log_prob(self._to_components(a))
+
+    def _to_components(self, values: Tensor, name: str = "a") -> Tensor:
+        """Values with a dim for the components; their shape is checked first, as a message should not have that dim."""
+        checked_values(name, values, self.event_shape, self.batch_shape, None, False)
+        return values.unsqueeze(-3)
 
     def _collapsed(self, path: GaussianPath, weights: Tensor, a: Tensor) -> GaussianPath:
         """The moments of a mixture: E[m_k] and E[P_k + (m_k - m)(m_k - m)']."""

@@ -11,8 +11,10 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyro_models.distributions.argument_checks import check_variance, checked_values, expanded_batch_shape
 from pyro_models.distributions.gaussian_joint import draw_noises, emitted_mean
 from pyro_models.distributions.gaussian_marginal import gaussian_log_prob
+from pyro_models.distributions.gaussian_numerics import symmetrize
 from pyro_models.distributions.gaussian_smoother import gaussian_smoothed_mean
 from pyro_models.distributions.linear_gaussian_ssm import LinearGaussianSSM
 from pyro_models.distributions.state_space import StateSpace
@@ -36,6 +38,11 @@ class ObservationsGivenReadings(TorchDistribution):
         ssm: the model of the observations.
         readings: m, (*batch, time, obs); never read where missing.
         variance: r, (*batch, time, obs), positive.
+
+    Raises:
+        TypeError: if readings or variances are no floating-point tensors.
+        ValueError: if a shape does not fit, or (with the model's `validate_args`) numbers are not finite, or variances
+            not positive, where observed.
     """
 
     arg_constraints = {}  # pyright: ignore[reportAssignmentType]
@@ -43,27 +50,45 @@ class ObservationsGivenReadings(TorchDistribution):
     has_rsample = True
 
     def __init__(self, ssm: LinearGaussianSSM, readings: Tensor, variance: Tensor) -> None:
+        readings, batch = ssm._values(readings, "readings")
+        variance, spread = ssm._values(variance, "variance")
         if ssm.observed is not None:
-            readings = torch.where(ssm.observed[..., None], readings, 0.0)
             variance = torch.where(ssm.observed[..., None], variance, 1.0)
+        if ssm._validate_args:
+            check_variance("variance", variance, positive=True)
+        try:
+            batch = torch.broadcast_shapes(batch, spread)
+        except RuntimeError:
+            raise ValueError(
+                f"variance: expected batch dims that broadcast with those of readings {tuple(batch)}, got "
+                f"{tuple(spread)}"
+            ) from None
         self.ssm, self.readings, self.variances = ssm, readings, variance
-        batch = torch.broadcast_shapes(ssm.batch_shape, readings.shape[:-2], variance.shape[:-2])
         super().__init__(batch, ssm.event_shape, validate_args=False)
 
     def expand(
         self, batch_shape: Sequence[int], _instance: "ObservationsGivenReadings | None" = None
     ) -> "ObservationsGivenReadings":
-        """The same law for a larger batch; nothing is copied."""
+        """The same distribution for a larger batch; nothing is copied.
+
+        Raises:
+            ValueError: if the batch shape does not expand to this one (the rules of `torch.Tensor.expand`).
+        """
+        batch_shape = expanded_batch_shape(self.batch_shape, batch_shape)
         new = cast(ObservationsGivenReadings, self._get_checked_instance(ObservationsGivenReadings, _instance))
         new.ssm, new.readings, new.variances = self.ssm, self.readings, self.variances
-        TorchDistribution.__init__(new, torch.Size(batch_shape), self.event_shape, validate_args=False)
+        TorchDistribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
         return new
+
+    @property
+    def _noise(self) -> Tensor:
+        """R; a covariance means its symmetric part."""
+        return symmetrize(self.ssm._model.emission_covariance)
 
     @cached_property
     def _noisy(self) -> StateSpace:
         """The model of the readings."""
-        model = self.ssm._model
-        return replace(model, emission_covariance=model.emission_covariance + torch.diag_embed(self.variances))
+        return replace(self.ssm._model, emission_covariance=self._noise + torch.diag_embed(self.variances))
 
     @cached_property
     def log_evidence(self) -> Float[Tensor, "*batch"]:
@@ -79,7 +104,8 @@ class ObservationsGivenReadings(TorchDistribution):
 
     def log_prob(self, a: Tensor) -> Tensor:
         """Log q(a) over the observed steps, (*batch), nats."""
-        values = a if self.ssm.observed is None else torch.where(self.ssm.observed[..., None], a, 0.0)
+        observed = self.ssm.observed
+        values, _ = checked_values("a", a, self.event_shape, self.batch_shape, observed, self.ssm._validate_args)
         potentials = torch.distributions.Normal(values, self.variances.sqrt(), validate_args=False)
         fit = potentials.log_prob(self.readings).sum(-1)
         if self.ssm.observed is not None:
@@ -106,7 +132,6 @@ class ObservationsGivenReadings(TorchDistribution):
 
     def _gain(self, residual: Tensor) -> Tensor:
         """R (R + r)^-1 residual: what of a reading's residual is the observation's own noise; 0 where missing."""
-        noise = self.ssm._model.emission_covariance
         solved, _ = torch.linalg.solve_ex(self._noisy.emission_covariance, residual.unsqueeze(-1))
-        share = (noise @ solved).squeeze(-1)
+        share = (self._noise @ solved).squeeze(-1)
         return share if self.ssm.observed is None else torch.where(self.ssm.observed[..., None], share, 0.0)

@@ -9,6 +9,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyro_models.distributions.argument_checks import checked_values, expanded_batch_shape
 from pyro_models.distributions.gaussian_joint import draw_posterior
 from pyro_models.distributions.gaussian_path import GaussianPath
 from pyro_models.distributions.gaussian_smoother import gaussian_smoothed_mean
@@ -29,6 +30,10 @@ class StatePathPosterior(TorchDistribution):
     Args:
         ssm: the model.
         a: the observations, (*batch, time, obs); values at missing steps are never read.
+
+    Raises:
+        TypeError: if `a` is no floating-point tensor.
+        ValueError: if its shape does not fit, or (with the model's `validate_args`) it is not finite where observed.
     """
 
     arg_constraints = {}  # pyright: ignore[reportAssignmentType]
@@ -36,16 +41,20 @@ class StatePathPosterior(TorchDistribution):
     has_rsample = True
 
     def __init__(self, ssm: "LinearGaussianSSM", a: Tensor) -> None:
-        self.ssm = ssm
-        self.a = a
-        batch = torch.broadcast_shapes(ssm.batch_shape, a.shape[:-2])
+        self._values, batch = ssm._values(a)
+        self.ssm, self.a = ssm, a
         super().__init__(batch, torch.Size([ssm.num_steps, ssm.state_dim]), validate_args=ssm._validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: "StatePathPosterior | None" = None) -> "StatePathPosterior":
-        """The same law for a larger batch; nothing is copied."""
+        """The same distribution for a larger batch; nothing is copied.
+
+        Raises:
+            ValueError: if the batch shape does not expand to this one (the rules of `torch.Tensor.expand`).
+        """
+        batch_shape = expanded_batch_shape(self.batch_shape, batch_shape)
         new = cast(StatePathPosterior, self._get_checked_instance(StatePathPosterior, _instance))
-        new.ssm, new.a = self.ssm, self.a
-        TorchDistribution.__init__(new, torch.Size(batch_shape), self.event_shape, validate_args=False)
+        new.ssm, new.a, new._values = self.ssm, self.a, self._values
+        TorchDistribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 
@@ -57,8 +66,7 @@ class StatePathPosterior(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """E[z_t | a], (*batch, time, state)."""
-        values, _ = self.ssm._values(self.a)
-        return gaussian_smoothed_mean(self.ssm._model, values).expand(self.batch_shape + self.event_shape)
+        return gaussian_smoothed_mean(self.ssm._model, self._values).expand(self.batch_shape + self.event_shape)
 
     @property
     def variance(self) -> Tensor:
@@ -76,11 +84,11 @@ class StatePathPosterior(TorchDistribution):
             ValueError: with argument validation, if a covariance of the model is singular, so that the path has no
                 density; without, the result is NaN.
         """
+        checked_values("z", z, self.event_shape, self.batch_shape, None, False)
         log_prob = self.ssm.joint_log_prob(self.a, z) - self._log_evidence
         return log_prob.expand(torch.broadcast_shapes(self.batch_shape, z.shape[:-2]))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw whole paths, (*sample, *batch, time, state)."""
-        values, _ = self.ssm._values(self.a)
-        path = draw_posterior(self.ssm._model, values, torch.Size(sample_shape) + self.batch_shape)
+        path = draw_posterior(self.ssm._model, self._values, torch.Size(sample_shape) + self.batch_shape)
         return path.to(self.ssm._result_dtype(self.a))

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pyro_models.distributions.argument_checks import check_num_steps, check_type
 from pyro_models.distributions.gaussian_numerics import symmetrize
 
 
@@ -120,11 +121,11 @@ def checked_state_space(
         "emission_offset": emission_offset,
         "observed": observed,
     }
-    tensors: dict[str, Tensor] = {name: value for name, value in given.items() if value is not None}
+    tensors: dict[str, Any] = {name: value for name, value in given.items() if value is not None or name in _REQUIRED}
     for name, value in tensors.items():
-        if value.dtype != torch.bool if name == "observed" else not value.is_floating_point():
-            kind = "a bool tensor" if name == "observed" else "a floating-point tensor"
-            raise TypeError(f"{name}: expected {kind}, got {value.dtype}")
+        check_type(name, value, boolean=name == "observed")
+    if num_steps is not None:
+        check_num_steps(num_steps)
     _check_devices(tensors)
     steps, batch_shape = _check_shapes(tuple((name, value.shape) for name, value in tensors.items()), num_steps)
     absent: dict[str, None] = {"transition_offset": None, "emission_offset": None, "observed": None}
@@ -143,8 +144,11 @@ _LAYOUTS = {
     "emission_offset": ("time or 1", "obs"),
     "observed": ("time",),
 }
+_REQUIRED = tuple(_LAYOUTS)[:6]
 # how many dims of each parameter are not batch dims (time included)
 EVENT_DIMS = {name: len(words) for name, words in _LAYOUTS.items()}
+# which of them say how many steps there are, the most trustworthy first
+_TIMED = (*(name for start in ("emission", "transition") for name in _LAYOUTS if name.startswith(start)), "observed")
 
 
 @lru_cache(maxsize=256)
@@ -153,7 +157,8 @@ def _check_shapes(given: tuple[tuple[str, torch.Size], ...], num_steps: int | No
     shapes = dict(given)
     for name, shape in shapes.items():
         if len(shape) < EVENT_DIMS[name]:
-            raise ValueError(f"{name}: expected (*batch, {', '.join(_LAYOUTS[name])}), got {tuple(shape)}")
+            layout = ", ".join(_LAYOUTS[name])
+            raise ValueError(f"{name}: expected (*batch, {layout}), got {tuple(shape)}{_remedy(name, shape)}")
     steps = _count_steps(shapes, num_steps)
     _check_events(shapes, steps)
     batches = {name: shape[: -EVENT_DIMS[name]] for name, shape in shapes.items()}
@@ -167,71 +172,60 @@ def _check_shapes(given: tuple[tuple[str, torch.Size], ...], num_steps: int | No
 def _count_steps(shapes: dict[str, torch.Size], num_steps: int | None) -> int:
     """The number of time steps: given, or read from the first time dim that is not 1."""
     if num_steps is not None:
-        if num_steps < 1:
-            raise ValueError(f"num_steps: expected a positive int, got {num_steps!r}")
         return num_steps
-    if "observed" in shapes:
-        return shapes["observed"][-1]
-    for name, shape in shapes.items():
-        size = shape[-EVENT_DIMS[name]]
-        if name.startswith("emission") and size != 1:
-            return size
-        if name.startswith("transition") and size != 1:
-            return size + 1
-    raise ValueError("num_steps: expected the number of time steps, as every time dim is 1; got None")
+    # emissions first: they have as many steps as the observations, so that a wrong count elsewhere is named there
+    for name in (name for name in _TIMED if name in shapes):
+        size = shapes[name][-EVENT_DIMS[name]]
+        if size != 1 or name == "observed":
+            return size + 1 if name.startswith("transition") else size
+    raise ValueError(
+        "num_steps: expected the number of time steps, as every time dim is 1; got None. Pass num_steps=a.shape[-2]"
+    )
 
 
 def _check_events(shapes: dict[str, torch.Size], steps: int) -> None:
-    state, obs = shapes["initial_mean"][-1], shapes["emission_matrix"][-2]
+    state, obs = shapes["initial_mean"][-1], _count_obs(shapes)
     sizes = {"state": state, "obs": obs, "time": steps, "time - 1 or 1": steps - 1, "time or 1": steps}
     for name, shape in shapes.items():
-        words = _LAYOUTS[name]
-        event = tuple(shape[-len(words) :])
-        for word, size in zip(words, event, strict=True):
-            if size != sizes[word] and not (size == 1 and word.endswith("or 1")):
-                wanted = ", ".join(str(sizes[word]) for word in words)
-                got = ", ".join(map(str, event))
-                raise ValueError(f"{name}: expected (*batch, {', '.join(words)}) = (..., {wanted}), got (..., {got})")
+        wanted = tuple(sizes[word] for word in _LAYOUTS[name])
+        if not _fits(name, shape, wanted):
+            layout, expected = ", ".join(_LAYOUTS[name]), ", ".join(map(str, wanted))
+            got = ", ".join(map(str, shape[-EVENT_DIMS[name] :]))
+            raise ValueError(
+                f"{name}: expected (*batch, {layout}) = (..., {expected}), got (..., {got})"
+                f"{_remedy(name, shape, wanted)}"
+            )
+
+
+def _fits(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether the sizes right of the batch are those wanted; a time dim may be 1 where its word says so."""
+    sizes = zip(shape[-len(wanted) :], _LAYOUTS[name], wanted, strict=True)
+    return all(size == right or (size == 1 and word.endswith("or 1")) for size, word, right in sizes)
+
+
+def _count_obs(shapes: dict[str, torch.Size]) -> int:
+    """The size of an observation: rows of the emission matrix, unless its columns are no states."""
+    emission, noise = shapes["emission_matrix"], shapes["emission_covariance"]
+    return noise[-1] if emission[-1] != shapes["initial_mean"][-1] and noise[-1] == noise[-2] else emission[-2]
+
+
+def _remedy(name: str, shape: torch.Size, wanted: tuple[int, ...] = ()) -> str:
+    """What to do about a wrong shape, if it is wrong in a usual way; `wanted` is empty where dims are missing."""
+    dims = EVENT_DIMS[name]
+    if name.endswith("covariance") and (len(shape) < 2 or shape[-1] != shape[-2]):
+        return ". A vector of variances (standard deviations squared) becomes a covariance by torch.diag_embed"
+    if not wanted:
+        return f". If it holds for every step, pass {name}.unsqueeze({-dims})" if len(shape) == dims - 1 else ""
+    if len(shape) > 1 and _fits(name, (*shape[:-2], shape[-1], shape[-2]), wanted):
+        return f". Transposed it would fit: pass {name}.mT"
+    if shape[1 - dims :] == wanted[1:] and name.startswith("transition") and shape[-dims] == wanted[0] + 1:
+        return f". No move comes before the first step: pass {name}.narrow({-dims}, 1, {wanted[0]})"
+    if shape[1 - dims :] == wanted[1:] and dims > 1 and not name.startswith("initial"):
+        return f". If dim {-dims} is a batch, and the values hold for every step, pass {name}.unsqueeze({-dims})"
+    return ""
 
 
 def _check_devices(tensors: dict[str, Tensor]) -> None:
     if len({value.device for value in tensors.values()}) > 1:
         got = ", ".join(f"{name} on {value.device}" for name, value in tensors.items())
         raise ValueError(f"devices of the parameters: expected one device, got {got}")
-
-
-def checked_values(
-    name: str,
-    value: Tensor,
-    event_shape: torch.Size,
-    batch_shape: torch.Size,
-    observed: Tensor | None,
-    validate: bool,
-) -> tuple[Tensor, torch.Size]:
-    """The value with zeros at missing steps, so that nothing there is ever read, and its broadcast batch shape.
-
-    Raises:
-        TypeError: if it is no floating-point tensor.
-        ValueError: if its shape does not fit, or (with `validate`) it is not finite where observed.
-    """
-    if not value.is_floating_point():
-        raise TypeError(f"{name}: expected a floating-point tensor, got {value.dtype}")
-    batch = _broadcast(torch.Size(value.shape[:-2]), batch_shape)  # under TraceGraph_ELBO shapes are tuples
-    if batch is None or value.dim() < 2 or value.shape[-2:] != event_shape:
-        wanted = ", ".join(map(str, (*batch_shape, *event_shape)))
-        raise ValueError(f"{name}: expected (..., {wanted}) up to broadcasting, got {tuple(value.shape)}")
-    if observed is not None:
-        value = torch.where(observed[..., None], value, 0.0)
-    if validate and not torch._is_all_true(value.isfinite()):
-        raise ValueError(f"{name}: expected finite values at every observed step")
-    return value, batch
-
-
-def _broadcast(given: torch.Size, expected: torch.Size) -> torch.Size | None:
-    """The common shape, None if there is none."""
-    if given == expected or not expected:  # the usual cases; torch's own check takes longer than the rest
-        return given
-    try:
-        return torch.broadcast_shapes(given, expected)
-    except RuntimeError:
-        return None
