@@ -36,6 +36,8 @@ class Site:
         reparameterised: whether gradients flow through its draws.
         dtype: of its draws.
         device: of its draws.
+        enumeration: how Pyro is told to sum over all its values, "parallel" or "sequential"; None if it is not, or if
+            its distribution cannot list them.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Site:
     reparameterised: bool
     dtype: torch.dtype
     device: torch.device
+    enumeration: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class SiteTable:
 
     @property
     def latent(self) -> tuple[Site, ...]:
-        """The sites that a guide has to draw."""
+        """The sites that a guide has to draw; it may leave out those that the model has enumerated in parallel."""
         return tuple(site for site in self.sites if not site.observed)
 
     @property
@@ -115,9 +118,15 @@ def tabulate_trace(trace: Trace) -> SiteTable:
                 reparameterised=bool(law.has_rsample) and not node["is_observed"],
                 dtype=value.dtype,
                 device=value.device,
+                enumeration=_enumeration(node),
             )
         )
     return SiteTable(tuple(rows))
+
+
+def _enumeration(node: dict[str, Any]) -> str | None:
+    """What the site is marked with, if Pyro can do it."""
+    return node["infer"].get("enumerate") if node["fn"].has_enumerate_support and not node["is_observed"] else None
 
 
 def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
@@ -192,7 +201,7 @@ def _cells(site: Site) -> tuple[str, ...]:
         site.support,
         " ".join(map(str, site.plates)) or "-",
         "discrete" if site.discrete else "continuous",
-        "observed" if site.observed else "latent",
+        "observed" if site.observed else "latent, enumerated" if site.enumeration else "latent",
         "-" if site.observed else "yes" if site.reparameterised else "no",
     )
 

@@ -1,0 +1,53 @@
+"""What a check of a guide finds, and the few operations that all its parts share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+
+Program = Callable[..., Any]
+Arguments = tuple[Tensor, Tensor | None, Tensor | None]  # frames, observed, controls
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One way in which a guide, its model and the frames do not fit together.
+
+    Attributes:
+        site: name of the sample site, of the parameter, or of the argument.
+        expected: what is needed there.
+        got: what came.
+        mend: what to change.
+    """
+
+    site: str
+    expected: str
+    got: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.site}: expected {self.expected}, got {self.got}; {self.mend}"
+
+
+def share(failing: Tensor) -> str:
+    """How many of all entries fail, in words."""
+    return f"{int(failing.sum())} of {failing.numel()}"
+
+
+def trace_until_error(program: Program, arguments: Arguments) -> tuple[Trace, str]:
+    """The trace, whole or up to the statement that raised, and what was raised."""
+    tracer = poutine.trace(program)
+    try:
+        return tracer.get_trace(*arguments), ""
+    except Exception as error:
+        message = str(error).split("\n Trace Shapes:")[0].split("\nTrace Shapes:")[0]
+        return tracer.trace, f"{type(error).__name__}: {message}"
+
+
+def masked_score(node: Mapping[str, Any]) -> Tensor:
+    """Log density of a site, zero where it is masked, in nats; not scaled."""
+    return scale_and_mask(node["fn"].log_prob(node["value"]), 1.0, node["mask"])

@@ -1,0 +1,115 @@
+"""Values outside a distribution's support, and parameters that a distribution must not have, in words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from guides.site_table import name_distribution, name_support
+
+# Likelihoods for data that another one cannot hold.
+OTHER_LIKELIHOODS = (
+    "observe it under a distribution whose support holds these values (for shades of grey dist.Normal, say)"
+)
+
+
+class Violation(NamedTuple):
+    """Something outside its range: what the range is and what came."""
+
+    expected: str
+    got: str
+
+
+def entry_mask(node: Mapping[str, Any]) -> Tensor:
+    """Which entries of a site's value its masks leave in.
+
+    Args:
+        node: the site's record in a trace. Masks of its distribution count, at any depth of wrappers, and masks of the
+            program around it.
+
+    Returns:
+        bool, of the value's shape (batch, event). What a distribution leaves out by itself is taken to be scored.
+    """
+    law, value = node["fn"], node["value"]
+    kept = _inner_mask(law, value.device)
+    if node["mask"] is not None:
+        kept = kept & _as_mask(node["mask"], law.event_dim, value.device)
+    return kept.expand(torch.broadcast_shapes(kept.shape, value.shape))
+
+
+def _inner_mask(law: Any, device: torch.device) -> Tensor:
+    kept = torch.ones((), dtype=torch.bool, device=device)
+    while hasattr(law, "base_dist") and type(law).__name__ in (
+        "Independent",
+        "MaskedDistribution",
+        "ExpandedDistribution",
+    ):
+        if type(law).__name__ == "MaskedDistribution":
+            kept = kept & _as_mask(law._mask, law.event_dim, device)
+        law = law.base_dist
+    return kept
+
+
+def _as_mask(mask: Any, event_dim: int, device: torch.device) -> Tensor:
+    """A mask over batch dims as one over entries."""
+    mask = torch.as_tensor(mask, dtype=torch.bool, device=device)
+    return mask.reshape((*mask.shape, *[1] * event_dim))
+
+
+def value_violation(node: Mapping[str, Any]) -> Violation | None:
+    """Whether a site's value lies in the support of its distribution, where the site is not masked.
+
+    Args:
+        node: the site's record in a trace, or the message of its sample statement.
+
+    Returns:
+        None if it does, or if the distribution does not tell its support.
+    """
+    law, value = node["fn"], node["value"]
+    try:
+        support = law.support
+    except NotImplementedError:
+        return None
+    if not isinstance(value, Tensor) or value.numel() == 0:
+        return None
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    kept = entry_mask(node)
+    value = value.expand(kept.shape)
+    inside = support.check(value)
+    for _ in range(kept.dim() - inside.dim()):
+        kept = kept.any(-1)
+    outside = ~inside & kept
+    if not bool(outside.any()):
+        return None
+    failing = outside.reshape((*outside.shape, *[1] * (value.dim() - outside.dim()))).expand(value.shape)
+    got = f"{int(outside.sum())} of {int(kept.sum())} outside: {describe_values(value[failing])}"
+    return Violation(f"values in the support of {name_distribution(law)}: {name_support(support)}", got)
+
+
+def parameter_violations(law: Any) -> Iterator[Violation]:
+    """The parameters of a distribution, wrappers left aside, that lie outside the range that it asks for."""
+    while hasattr(law, "base_dist"):
+        law = law.base_dist
+    for name, constraint in getattr(law, "arg_constraints", {}).items():
+        # one that is not in the instance is computed from another, which is
+        if name not in vars(law) or constraints.is_dependent(constraint):
+            continue
+        value = getattr(law, name)
+        if isinstance(value, Tensor) and not bool(constraint.check(value).all()):
+            expected = f"the parameter {name!r} of {type(law).__name__} to be {name_support(constraint)}"
+            yield Violation(expected, describe_values(value))
+
+
+def describe_values(values: Tensor) -> str:
+    """The smallest and the largest of some values, and how many are not finite."""
+    finite = values[values.isfinite()] if values.is_floating_point() else values
+    parts = []
+    if finite.numel():
+        low, high = finite.min().item(), finite.max().item()
+        parts.append(f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}")
+    if finite.numel() < values.numel():
+        parts.append(f"{values.numel() - finite.numel()} of {values.numel()} not finite")
+    return ", ".join(parts)
