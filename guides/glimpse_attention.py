@@ -17,6 +17,7 @@ from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpses import Windows, read_glimpses
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.layout import concatenate
+from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.recurrent_cells import step_lstm
 from pyro_models.components.scales import scale_of
 
@@ -93,15 +94,23 @@ class GlimpseAttentionGuide(PyroModule):
             observed: bool (sequences, time), None = all.
             controls: None.
         """
-        with (
-            pyro.plate("sequences", frames.shape[0], dim=-1),
-            pyro.plate("time", frames.shape[1], dim=-2),
-        ):
+        with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("time", frames.shape[1], dim=-2):
+            self._sample(frames, observed, controls)
 
-            def sample(name: str, law: Any, alive: Tensor, infer: Any) -> Tensor:
-                return pyro.sample(name, law if law.event_shape == () else law.mask(alive > 0), infer=infer)
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
+        """See `StepwiseGuide.prepare`."""
+        return self.model.prepare(frames, observed, controls)
 
-            self._unroll(frames, observed, controls, sample)
+    def step(self, index: int, state: None, context: VideoContext) -> None:
+        """Draw the objects of one frame."""
+        frame = slice(index, index + 1)
+        self._sample(context.frames[:, frame], context.seen[:, frame], None)
+
+    def _sample(self, frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> None:
+        def sample(name: str, law: Any, alive: Tensor, infer: Any) -> Tensor:
+            return pyro.sample(name, law if law.event_shape == () else law.mask(alive > 0), infer=infer)
+
+        self._unroll(frames, observed, controls, sample)
 
     @torch.no_grad()
     def complete(

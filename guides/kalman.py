@@ -1,6 +1,6 @@
 """Structured guides: recognise a code in each frame, then let the exact Gaussian posterior do the rest."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import pyro
 import pyro.distributions as dist
@@ -11,10 +11,21 @@ from torch import Tensor, nn
 
 from guides.encoders import FrameEncoder
 from pyro_models.components.arguments import check_video
-from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
+from pyro_models.components.markov_video import VideoContext
+from pyro_models.components.mixed_linear_dynamics import CodePrediction, MixedLinearDynamics
 from pyro_models.distributions import LinearGaussianSSM
+from pyro_models.distributions.gaussian_steps import product_of_gaussians
 
 POSTERIORS = ("collapsed", "joint", "marginals")
+FILTER_INFLATION = 2.0  # the encoder's variance, when its Gaussian meets the prediction: it holds some of that already
+
+
+class ReadVideo(NamedTuple):
+    """What the encoder makes of each frame, (sequences, time, code), and the video as the model takes it."""
+
+    mean: Tensor
+    variance: Tensor
+    video: VideoContext
 
 
 @runtime_checkable
@@ -24,6 +35,14 @@ class MixedDynamicsModel(Protocol):
     frame_shape: tuple[int, int, int]
     dynamics: MixedLinearDynamics
     marginalize_state: bool
+
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
+        """See `pyro_models.KalmanVAE`."""
+        ...
+
+    def prediction(self, state: Any, context: VideoContext) -> CodePrediction:
+        """See `pyro_models.KalmanVAE`."""
+        ...
 
 
 class KalmanGuide(PyroModule):
@@ -57,6 +76,7 @@ class KalmanGuide(PyroModule):
     """
 
     completion_methods = ("smoothing", "filtering")
+    follows_model_state = True
 
     def __init__(
         self,
@@ -110,6 +130,25 @@ class KalmanGuide(PyroModule):
                     "z", chain.posterior(codes) if self.posterior == "joint" else chain.smoothed_marginals(codes)
                 )
         return codes
+
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> ReadVideo:
+        """See `StepwiseGuide.prepare`."""
+        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.dynamics.control_dim)
+        mean, variance = self.encoder(frames)
+        return ReadVideo(mean, variance, self.model.prepare(frames, observed, controls))
+
+    def step(self, index: int, state: Any, context: ReadVideo) -> None:
+        """Draw a code from what its frame and the codes before it say together, see the class.
+
+        Args:
+            index: of the frame, from 0.
+            state: the model's after the step before; None at the first.
+            context: from `prepare`.
+        """
+        predicted = self.model.dynamics.code_moments(self.model.prediction(state, context.video))
+        joint = product_of_gaussians(predicted, context.mean[:, index], FILTER_INFLATION * context.variance[:, index])
+        distribution = dist.MultivariateNormal(*joint, validate_args=False)
+        pyro.sample(f"a_{index + 1}", distribution.mask(context.video.seen[:, index]))
 
     @torch.no_grad()
     def complete(

@@ -1,8 +1,10 @@
 """What guides for positions of several objects share: a recurrent reader of frames, and how gaps are filled."""
 
 from abc import abstractmethod
+from typing import NamedTuple
 
 import pyro
+import pyro.distributions as dist
 import torch
 from jaxtyping import Bool, Float
 from pyro.distributions.torch_distribution import TorchDistribution
@@ -14,10 +16,20 @@ from guides.object_time_recurrence import ObjectTimeRecurrence
 from guides.tracking import TrackedKeypoints
 from pyro_models.components.ballistic_mixture import COORDINATES
 from pyro_models.components.initial_weights import normal_by_size
-from pyro_models.dynamics_from_pixels import DynamicsFromPixels
+from pyro_models.components.position_steps import position_moments
+from pyro_models.distributions.gaussian_steps import Moments, product_of_gaussians
+from pyro_models.dynamics_from_pixels import DynamicsFromPixels, PositionContext, PositionState
 
 LOG_SCALES = (-7.0, 3.0)
 READINGS = ("linear", "keypoints", "tracking")
+
+
+class ReadPositions(NamedTuple):
+    """What was read of each object, (objects, sequences, time, 2), and the video as the model takes it."""
+
+    mean: Tensor
+    scale: Tensor
+    video: PositionContext
 
 
 class ObjectGuide(PyroModule):
@@ -38,6 +50,7 @@ class ObjectGuide(PyroModule):
     """
 
     completion_methods = ("smoothing", "first frames")
+    follows_model_state = True
 
     def __init__(
         self,
@@ -91,6 +104,35 @@ class ObjectGuide(PyroModule):
         law = self.law(*self.read(frames, presence), observed)
         with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("objects", len(presence), dim=-2):
             pyro.sample("a", law.mask(presence))
+
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> ReadPositions:
+        """See `StepwiseGuide.prepare`."""
+        video = self.model.prepare(frames, observed, controls)
+        return ReadPositions(*self.read(video.frames, video.presence), video)
+
+    def step(self, index: int, state: PositionState | None, context: ReadPositions) -> None:
+        """Draw positions where a reading and the positions before it agree.
+
+            q(a_t^n | a_{<t}, v) prop. to N(a; m, P) N(a; mu_t^n, diag r_t^n)     m, P of the model's p(a_t^n | a_{<t})
+
+        Args:
+            index: of the frame, from 0.
+            state: the model's after the step before; None at the first.
+            context: from `prepare`.
+        """
+        prior, seen = context.video.prior, context.video.seen[:, index]
+        prediction = self.model.prediction(state, context.video)
+        weights = prediction.log_weights.exp()
+        means, covariances = position_moments(prior, index, prediction)
+        predicted = (weights.unsqueeze(-1) * means).sum(-2)
+        apart = means - predicted.unsqueeze(-2)
+        spread = covariances + apart.unsqueeze(-1) * apart.unsqueeze(-2)
+        covariance = (weights[..., None, None] * spread).sum(-3)
+        read, variance = context.mean[:, :, index], context.scale[:, :, index].square()
+        joint = product_of_gaussians(Moments(predicted, covariance), read, variance)
+        with pyro.plate("objects", self.model.num_objects, dim=-2):
+            distribution = dist.MultivariateNormal(*joint, validate_args=False)
+            pyro.sample(f"a_{index + 1}", distribution.mask(context.video.presence & seen))
 
     def features(self, frames: Tensor, presence: Tensor) -> Float[Tensor, "objects sequences time feature"]:
         """States of the networks."""

@@ -15,7 +15,7 @@ from inference.estimators.traces import (
     local_parameters,
     sample_sites,
 )
-from inference.evidence import particle_chunks
+from inference.evidence.chunks import particle_chunks
 from inference.generators import seeded
 from inference.masked_latents import MaskedAnew
 from inference.simulation import FRAMES, simulated_trace

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference.estimators.traces import SEQUENCES, ImportanceTraces, Program, sample_sites
-from inference.evidence import Evidence, particle_chunks
+from inference.estimators.trace_checks import SEQUENCES
+from inference.estimators.traces import ImportanceTraces, Program, sample_sites
+from inference.evidence.chunks import particle_chunks
+from inference.evidence.record import Evidence
 from inference.generators import seeded
 from inference.site_values import sequences_first
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.estimators.traces import PARTICLES, SEQUENCES
+from inference.estimators.trace_checks import PARTICLES, SEQUENCES
 
 
 def sequences_first(site: Mapping[str, Any], particle_dim: int | None) -> tuple[Tensor, list[str]]:

@@ -1,27 +1,26 @@
 """Attend, infer, repeat: scenes made of a few objects, as many as there are (Eslami et al. 2016)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyro
 import pyro.distributions as dist
 import torch
 from jaxtyping import Float
-from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpses import Windows, paste_and_add
 from pyro_models.components.isotropic_gaussian import IsotropicGaussian
+from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.scene import Scene
+from pyro_models.components.stepwise import StepwiseModel
 
 DARKNESS = 2.0  # taken from the logits of a patch: bright squares, at the start, would be worse than no object
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """What is drawn of one object, dims (*particles, time, sequences, ...).
 
     Attributes:
@@ -35,7 +34,7 @@ class Slot:
     what: Float[Tensor, "*batch what"]
 
 
-class AttendInferRepeat(PyroModule):
+class AttendInferRepeat(StepwiseModel):
     """Each frame, on its own, is a sum of as many patches as there are objects::
 
         z_pres_i ~ Bernoulli(another * z_pres_{i-1}),   z_pres_0 = 1            so the count is geometric, cut at N
@@ -115,25 +114,43 @@ class AttendInferRepeat(PyroModule):
         Returns:
             What was drawn of each slot.
         """
-        frames = check_video(frames, observed, controls, self.frame_shape, 0)
-        num_sequences, num_frames = frames.shape[:2]
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
-        with (
-            pyro.plate("sequences", num_sequences, dim=-1),
-            pyro.plate("time", num_frames, dim=-2),
-        ):
-            alive = frames.new_ones(num_frames, num_sequences)
-            slots = []
-            for index in range(1, self.num_slots + 1):
-                alive = alive * pyro.sample(f"z_pres_{index}", dist.Bernoulli(self.another * alive))
-                where = pyro.sample(f"z_where_{index}", self.where_law().mask(alive > 0))
-                what = pyro.sample(f"z_what_{index}", self.what_law().mask(alive > 0))
-                slots.append(Slot(alive, where, what))
-            law = IsotropicGaussian(dist.Normal(self.canvas(slots).unsqueeze(-3), self.frame_scale), 3)
-            pyro.sample("frames", law.mask(seen.T), obs=frames.transpose(0, 1))
+        context = self.prepare(frames, observed, controls)
+        with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("time", frames.shape[1], dim=-2):
+            slots = self._scenes(context.frames)
+            self._emit(slots, context, slice(0, frames.shape[1]))
         return slots
 
-    def canvas(self, slots: list[Slot]) -> Float[Tensor, "*batch height width"]:
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
+        """See `StepwiseModel.prepare`."""
+        frames = check_video(frames, observed, controls, self.frame_shape, 0)
+        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        return VideoContext(frames, seen, controls)
+
+    def step(self, index: int, state: Sequence[Slot] | None, context: VideoContext) -> list[Slot]:
+        """The objects of one frame, which do not depend on those before; sites as in the whole, without `time`."""
+        return self._scenes(context.frames[:, index : index + 1])
+
+    def emit(self, states: Sequence[Sequence[Slot]], context: VideoContext, first: int = 0) -> None:
+        """The frame of one step."""
+        (slots,) = states
+        with pyro.plate("time", 1, dim=-2):
+            self._emit(slots, context, slice(first, first + 1))
+
+    def _scenes(self, frames: Tensor) -> list[Slot]:
+        alive = frames.new_ones(frames.shape[1], frames.shape[0])
+        slots = []
+        for index in range(1, self.num_slots + 1):
+            alive = alive * pyro.sample(f"z_pres_{index}", dist.Bernoulli(self.another * alive))
+            where = pyro.sample(f"z_where_{index}", self.where_law().mask(alive > 0))
+            what = pyro.sample(f"z_what_{index}", self.what_law().mask(alive > 0))
+            slots.append(Slot(alive, where, what))
+        return slots
+
+    def _emit(self, slots: Sequence[Slot], context: VideoContext, steps: slice) -> None:
+        likelihood = IsotropicGaussian(dist.Normal(self.canvas(slots).unsqueeze(-3), self.frame_scale), 3)
+        pyro.sample("frames", likelihood.mask(context.seen[:, steps].T), obs=context.frames[:, steps].transpose(0, 1))
+
+    def canvas(self, slots: Sequence[Slot]) -> Float[Tensor, "*batch height width"]:
         """The sum of the patches of the objects that exist."""
         presence = torch.stack(torch.broadcast_tensors(*(slot.presence for slot in slots)), -1)
         where = torch.stack(torch.broadcast_tensors(*(slot.where for slot in slots)), -2)

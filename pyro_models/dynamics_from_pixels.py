@@ -1,10 +1,12 @@
 """Unsupervised separation of dynamics from pixels (Chiappa and Paquet 2019)."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import pyro
 import pyro.distributions as dist
 import torch
 from jaxtyping import Bool
-from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_models.components.arguments import check_video
@@ -12,9 +14,33 @@ from pyro_models.components.ballistic_mixture import COORDINATES, STATE, Ballist
 from pyro_models.components.layout import to_time_plate
 from pyro_models.components.likelihoods import BernoulliFrames
 from pyro_models.components.object_renderers import RecurrentRenderer
+from pyro_models.components.position_steps import (
+    PositionPrediction,
+    first_prediction,
+    next_prediction,
+    position_distribution,
+)
+from pyro_models.components.stepwise import StepwiseModel
+from pyro_models.distributions import MixtureLinearGaussianSSM
 
 
-class DynamicsFromPixels(PyroModule):
+class PositionContext(NamedTuple):
+    """A checked batch: frames without the missing ones, which are seen, which objects there are, and how they move."""
+
+    frames: Tensor
+    seen: Tensor
+    presence: Tensor
+    prior: MixtureLinearGaussianSSM
+
+
+class PositionState(NamedTuple):
+    """What a step hands on: positions, and what is known of the next ones (None after the last)."""
+
+    positions: Tensor
+    prediction: PositionPrediction | None
+
+
+class DynamicsFromPixels(StepwiseModel):
     """Positions of several objects between pixels and physics::
 
         a^n ~ sum_k w_k p(a_1, ..., a_T | k)     each component an exact linear-Gaussian marginal, shared by all objects
@@ -32,6 +58,9 @@ class DynamicsFromPixels(PyroModule):
     is none, the same at all times; None = all. Positions of objects that are not there have no density.
 
     Where a frame is missing, the position is integrated out and its value in a trace means nothing.
+
+    Step by step, for particle filters, the same joint is prod_t p(a_t | a_{<t}) p(v_t | a_t), with sites `a_1`, ...,
+    `a_T` in place of `a`: each particle carries a Kalman filter for each object and component.
 
     Args:
         frame_shape: (channels, height, width) of a frame.
@@ -96,10 +125,52 @@ class DynamicsFromPixels(PyroModule):
                 else:
                     law = self._emission(num_frames, observed, presence)
                 positions = pyro.sample("a", law.mask(presence))
-            with pyro.plate("time", num_frames, dim=-2):
-                law = self.likelihood(to_time_plate(self.render(positions, presence), 3))
-                pyro.sample("frames", law.mask(seen.T), obs=to_time_plate(frames, 3))
+            self._emit(positions, presence, frames, seen, slice(0, num_frames))
         return positions
+
+    def prepare(
+        self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
+    ) -> PositionContext:
+        """See `StepwiseModel.prepare`.
+
+        Raises:
+            ValueError: if components and states are sites, which are drawn for whole paths.
+        """
+        if not self.marginalize:
+            raise ValueError(
+                "model: expected marginalize=True, since sites 'z' and 'noise' are of whole paths; got False"
+            )
+        frames = self.check_arguments(frames, observed, controls)
+        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        return PositionContext(frames, seen, self.presence(frames, controls), self.prior.law(frames.shape[1]))
+
+    def step(self, index: int, state: PositionState | None, context: PositionContext) -> PositionState:
+        """See `StepwiseModel.step`."""
+        prediction, seen = self.prediction(state, context), context.seen[:, index]
+        distribution = position_distribution(context.prior, index, prediction)
+        with pyro.plate("objects", self.num_objects, dim=-2):
+            positions = pyro.sample(f"a_{index + 1}", distribution.mask(context.presence & seen))
+        if index + 1 == context.frames.shape[1]:
+            return PositionState(positions, None)
+        return PositionState(positions, next_prediction(context.prior, index, prediction, positions, seen))
+
+    def prediction(self, state: PositionState | None, context: PositionContext) -> PositionPrediction:
+        """What is known of the positions of a step from the state before it."""
+        if state is None:
+            return first_prediction(context.prior, context.presence.shape)
+        assert state.prediction is not None
+        return state.prediction
+
+    def emit(self, states: Sequence[PositionState], context: PositionContext, first: int = 0) -> Tensor:
+        """Frames of consecutive steps; returns their positions, (*particles, objects, sequences, time, 2)."""
+        positions = torch.stack([state.positions for state in states], -2)
+        self._emit(positions, context.presence, context.frames, context.seen, slice(first, first + len(states)))
+        return positions
+
+    def _emit(self, positions: Tensor, presence: Tensor, frames: Tensor, seen: Tensor, steps: slice) -> None:
+        likelihood = self.likelihood(to_time_plate(self.render(positions, presence), 3))
+        with pyro.plate("time", steps.stop - steps.start, dim=-2):
+            pyro.sample("frames", likelihood.mask(seen[:, steps].T), obs=to_time_plate(frames[:, steps], 3))
 
     def render(self, positions: Tensor, presence: Tensor) -> Tensor:
         """Logits (*particles, sequences, time, channels, height, width) of positions as they are drawn."""

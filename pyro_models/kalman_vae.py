@@ -1,12 +1,13 @@
 """The Kalman variational auto-encoder (Fraccaro, Kamronn, Paquet & Winther 2017)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pyro
+import pyro.distributions as dist
 import torch
 from jaxtyping import Bool, Float
 from pyro.distributions.torch_distribution import TorchDistribution
-from pyro.nn import PyroModule
 from torch import Size, Tensor, nn
 from torch.distributions import constraints
 
@@ -14,7 +15,9 @@ from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import frame_decoder
 from pyro_models.components.layout import merge_particles, to_time_plate
 from pyro_models.components.likelihoods import frame_likelihood
-from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
+from pyro_models.components.markov_video import VideoContext
+from pyro_models.components.mixed_linear_dynamics import CodePrediction, MixedLinearDynamics
+from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.distributions.argument_checks import expanded_batch_shape
 
 
@@ -73,7 +76,14 @@ class CodePrior(TorchDistribution):
         return self.dynamics.simulate(Size(sample_shape) + self.batch_shape, self.num_steps, self.controls)
 
 
-class KalmanVAE(PyroModule):
+class CodeState(NamedTuple):
+    """What a step of a Kalman VAE hands on: its code, and what is known of the next one (None after the last)."""
+
+    code: Tensor
+    prediction: CodePrediction | None
+
+
+class KalmanVAE(StepwiseModel):
     """Frames decoded from codes; codes emitted by a linear-Gaussian state whose dynamics are mixed at each step::
 
         alpha_t = f(a_0, ..., a_{t-1})
@@ -90,6 +100,9 @@ class KalmanVAE(PyroModule):
     a_{<t}) p(a_t | z_t, a_{<t}), the model above; any guide for `a` and `z` is scored by it.
 
     Where a frame is missing its terms are integrated out and f is fed the predicted code (see `CodePrior`).
+
+    Step by step, for particle filters, the same joint is prod_t p(a_t | a_{<t}) p(x_t | a_t), with sites `a_1`, ...,
+    `a_T` in place of `a`: each particle carries the Kalman filter's moments and the state of f.
 
     Args:
         frame_shape: (channels, height, width) of a frame.
@@ -141,15 +154,56 @@ class KalmanVAE(PyroModule):
         Returns:
             The codes, (*particles, sequences, time, code).
         """
-        frames = check_video(frames, observed, controls, self.frame_shape, self.dynamics.control_dim)
+        context = self.prepare(frames, observed, controls)
         num_sequences, num_frames = frames.shape[:2]
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
         with pyro.plate("sequences", num_sequences, dim=-1):
             codes = pyro.sample("a", CodePrior(self.dynamics, (num_sequences,), num_frames, observed, controls))
             if not self.marginalize_state:
                 pyro.sample("z", self.dynamics.condition(codes, observed, controls).posterior(codes))
             codes = merge_particles(codes, 2)
-            law = self.likelihood(to_time_plate(self.decoder(codes), 3))
-            with pyro.plate("time", num_frames, dim=-2):
-                pyro.sample("frames", law.mask(seen.T), obs=to_time_plate(frames, 3))
+            self._emit(codes, context, slice(0, num_frames))
         return codes
+
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
+        """See `StepwiseModel.prepare`."""
+        frames = check_video(frames, observed, controls, self.frame_shape, self.dynamics.control_dim)
+        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        return VideoContext(frames, seen, controls)
+
+    def step(self, index: int, state: CodeState | None, context: VideoContext) -> CodeState:
+        """See `StepwiseModel.step`.
+
+        Raises:
+            ValueError: if the model has a site for its states, which are a path and not drawn step by step.
+        """
+        if not self.marginalize_state:
+            raise ValueError("model: expected marginalize_state=True, since the site 'z' is a whole path; got False")
+        prediction = self.prediction(state, context)
+        seen = context.seen[:, index]
+        mean, covariance = self.dynamics.code_moments(prediction)
+        code = pyro.sample(f"a_{index + 1}", dist.MultivariateNormal(mean, covariance, validate_args=False).mask(seen))
+        if index + 1 == context.frames.shape[1]:
+            return CodeState(code, None)
+        return CodeState(code, self.dynamics.next_prediction(prediction, code, seen, context.control(index + 1)))
+
+    def prediction(self, state: CodeState | None, context: VideoContext) -> CodePrediction:
+        """What is known of the code of a step from the state before it."""
+        if state is None:
+            return self.dynamics.first_prediction(context.frames.shape[:1])
+        assert state.prediction is not None
+        return state.prediction
+
+    def emit(self, states: Sequence[CodeState], context: VideoContext, first: int = 0) -> Tensor:
+        """Frames of consecutive steps; returns their codes, (*particles, sequences, time, code)."""
+        codes = merge_particles(torch.stack([state.code for state in states], -2), 2)
+        self._emit(codes, context, slice(first, first + len(states)))
+        return codes
+
+    def _emit(self, codes: Tensor, context: VideoContext, steps: slice) -> None:
+        likelihood = self.likelihood(to_time_plate(self.decoder(codes), 3))
+        with pyro.plate("time", steps.stop - steps.start, dim=-2):
+            pyro.sample(
+                "frames",
+                likelihood.mask(context.seen[:, steps].T),
+                obs=to_time_plate(context.frames[:, steps], 3),
+            )

@@ -12,7 +12,7 @@ MAY_IMPORT = {
     "guides": {"pyro_models"},
     "inference": {"videos", "pyro_models", "guides"},
 }
-MODEL_FREE = ["inference/estimators", "inference/evidence.py", "inference/svi.py", "inference/training.py"]
+MODEL_FREE = ["inference/estimators", "inference/evidence", "inference/svi.py", "inference/training.py"]
 
 
 def imported(path: Path) -> set[str]:

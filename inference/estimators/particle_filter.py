@@ -1,6 +1,6 @@
 """A particle filter over any model and guide that can be run one step at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.resampling import RESAMPLING, select_particles
-from inference.estimators.traces import SEQUENCES, ImportanceTraces, Program, find_particle_dim, run_traces
+from inference.estimators.trace_checks import SEQUENCES
+from inference.estimators.traces import ImportanceTraces, Program, find_particle_dim, run_traces
 from inference.estimators.vimco import leave_one_out_bounds
 
 
@@ -73,6 +74,11 @@ def check_stepwise(model: Program, guide: Program) -> None:
             )
 
 
+def follows_model_state(guide: Any) -> bool:
+    """Whether a guide's steps are given the model's state, from which they compute what the model expects."""
+    return getattr(guide, "follows_model_state", False)
+
+
 def run_filter(
     model: Any,
     guide: Any,
@@ -82,6 +88,7 @@ def run_filter(
     *,
     kwargs: Mapping[str, Any] | None = None,
     particle_dim: int | None = None,
+    watch: Callable[[ImportanceTraces, Tensor], None] | None = None,
 ) -> FilterResult:
     """Run model and guide step by step (Doucet and Johansen 2009, section 4), resampling between steps.
 
@@ -96,6 +103,7 @@ def run_filter(
         resampling: when and how.
         kwargs: keyword arguments of both.
         particle_dim: what `find_particle_dim` returned for this pair, if it is known.
+        watch: called after each step with its draws and with normalised weights, (particles, sequences).
 
     Raises:
         ValueError: if model or guide has no steps, and what `inference.estimators.traces` raises.
@@ -120,6 +128,8 @@ def run_filter(
         if learns and scored:
             scores = scores + traces.log_scores()
         shares = weights.detach().softmax(0)
+        if watch is not None:
+            watch(traces, shares)
         sizes.append(1 / shares.square().sum(0))
         again = sizes[-1] < resampling.threshold * num_particles
         if index == num_steps - 1 or particle_dim is None:
@@ -170,7 +180,7 @@ def _step(
 
     def guide_step() -> None:
         with guide._pyro_context, pyro.plate(SEQUENCES, num_sequences, dim=-1):
-            after["guide"] = guide.step(index, states[1], contexts[1])
+            after["guide"] = guide.step(index, states[0 if follows_model_state(guide) else 1], contexts[1])
 
     traces = run_traces(model_step, guide_step, (), num_particles, {}, particle_dim)
     return traces, (after["model"], after["guide"])

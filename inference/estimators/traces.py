@@ -15,16 +15,23 @@ import torch
 from jaxtyping import Float, Shaped
 from pyro import poutine
 from pyro.infer.enum import get_importance_trace
+from pyro.infer.util import is_validation_enabled, validation_enabled
 from pyro.poutine import Trace
 from pyro.poutine.util import prune_subsample_sites
+from pyro.util import check_model_guide_match
 from torch import Tensor, nn
 
+from inference.estimators.trace_checks import (
+    PARTICLES,
+    check_latents,
+    check_layout,
+    check_point_masses,
+    sample_sites,
+    sequences_frame,
+)
 from inference.generators import preserved_generators
 
 Program = Callable[..., Any]
-
-SEQUENCES = "sequences"
-PARTICLES = "num_particles_vectorized"  # what Pyro's own estimators call this plate
 
 
 def modules_of(*programs: Program) -> Iterator[nn.Module]:
@@ -64,22 +71,39 @@ def find_particle_dim(
 ) -> int:
     """The plate dim for particles: one to the left of all plates of model and guide, found by running both once.
 
-    The run leaves no trace: random streams, batch statistics and parameter stores are as before.
+    Then both are run with a few particles, as many as no plate has places, so that a program which confuses particles
+    with another dim is found out even where the two have one size.
+
+    The runs leave no trace: random streams, batch statistics and parameter stores are as before.
 
     Raises:
-        ValueError: if a site lies outside the plate `sequences`; names it.
+        ValueError: if a site lies outside the plate `sequences`, if model or guide do not run with particles, and what
+            `inference.estimators.trace_checks` raises.
     """
     kwargs = kwargs or {}
     with preserved_generators(), evaluation_mode(model, guide), local_parameters(model, guide), poutine.block():
         with torch.no_grad():
             guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
             model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
-    dims = [0]
-    for trace in (guide_trace, model_trace):
-        for site in sample_sites(prune_subsample_sites(trace)):
-            _sequences_frame(site)
-            dims += [frame.dim for frame in site["cond_indep_stack"] if frame.vectorized]
-    return min(dims) - 1
+            sites = [
+                site for trace in (guide_trace, model_trace) for site in sample_sites(prune_subsample_sites(trace))
+            ]
+            frames = [frame for site in sites for frame in site["cond_indep_stack"] if frame.vectorized]
+            for site in sites:
+                sequences_frame(site)
+            particle_dim = min([frame.dim for frame in frames], default=0) - 1
+            sizes = {frame.size for frame in frames}
+            few = next(number for number in range(2, len(sizes) + 3) if number not in sizes)
+            try:
+                traces = run_traces(model, guide, args, few, kwargs, particle_dim)
+            except (RuntimeError, IndexError) as error:
+                raise ValueError(
+                    f"model, guide: expected programs that run in a plate of particles at dim {particle_dim}, left of "
+                    f"their own plates, got {type(error).__name__} with {few} particles: {error}. Values drawn there "
+                    "have shape (particles, *plates, *event); check_guide looks at each site"
+                ) from error
+            check_point_masses(traces.model, traces.guide)
+    return particle_dim
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +139,7 @@ class ImportanceTraces:
         Raises:
             ValueError: if the site has no dim of its own for sequences; names the site.
         """
-        frame = _sequences_frame(site)
+        frame = sequences_frame(site)
         places = [log_prob.dim() + int(frame.dim)]
         if places[0] < 0 or log_prob.shape[places[0]] != self.num_sequences:
             raise ValueError(
@@ -139,7 +163,7 @@ class ImportanceTraces:
         """
         event_dims = len(site["fn"].event_shape)
         shape = [1] * site["value"].dim()
-        shape[int(_sequences_frame(site).dim) - event_dims] = self.num_sequences
+        shape[int(sequences_frame(site).dim) - event_dims] = self.num_sequences
         if self.particle_dim is not None:
             shape[self.particle_dim - event_dims] = self.num_particles
         return numbers.reshape(shape)
@@ -178,37 +202,6 @@ class ImportanceTraces:
 def is_reparameterised(site: Mapping[str, Any]) -> bool:
     """Whether gradients pass through a site's draw; True for what is observed."""
     return bool(site["is_observed"] or site["fn"].has_rsample)
-
-
-def sample_sites(trace: Trace) -> Iterator[Mapping[str, Any]]:
-    """The sample sites of a trace, in the order in which they ran, without `pyro.deterministic` ones."""
-    nodes: Any = trace.nodes
-    for site in nodes.values():
-        if site["type"] == "sample" and not site["infer"].get("_deterministic"):
-            yield site
-
-
-def _sequences_frame(site: Mapping[str, Any]) -> Any:
-    for frame in site["cond_indep_stack"]:
-        if frame.name == SEQUENCES and frame.vectorized:
-            return frame
-    plates = ", ".join(repr(frame.name) for frame in site["cond_indep_stack"] if frame.name != PARTICLES) or "no plate"
-    raise ValueError(
-        f"site {site['name']!r}: expected inside a vectorised plate called {SEQUENCES!r}, found in {plates}; weights "
-        f"per sequence need every sample site there (a Monte Carlo ELBO such as pyro.infer.Trace_ELBO does not)"
-    )
-
-
-def _check_latents(model_trace: Trace, guide_trace: Trace) -> None:
-    undrawn = [
-        site["name"]
-        for site in sample_sites(model_trace)
-        if not site["is_observed"] and site["name"] not in guide_trace
-    ]
-    if undrawn:
-        raise ValueError(
-            f"guide: expected it to draw every latent site of the model, it leaves out {', '.join(map(repr, undrawn))}"
-        )
 
 
 def importance_traces(
@@ -261,9 +254,15 @@ def run_traces(
     if fixed is not None:
         guide = poutine.replay(guide, trace=fixed)  # around the plate, which passes over sites that have a value
     nesting = float("inf") if particle_dim is None else -particle_dim
-    model_trace, guide_trace = get_importance_trace("flat", nesting, model, guide, args, dict(kwargs))
-    _check_latents(model_trace, guide_trace)
-    frames = [_sequences_frame(site) for trace in (guide_trace, model_trace) for site in sample_sites(trace)]
+    validates = is_validation_enabled()
+    with validation_enabled(False):  # a site of the guide alone would be advised to be marked as auxiliary
+        model_trace, guide_trace = get_importance_trace("flat", nesting, model, guide, args, dict(kwargs))
+    check_latents(model_trace, guide_trace)
+    if validates:
+        check_model_guide_match(model_trace, guide_trace, nesting)
+    for trace in (guide_trace, model_trace):
+        check_layout(trace)
+    frames = [sequences_frame(site) for trace in (guide_trace, model_trace) for site in sample_sites(trace)]
     if not frames:
         raise ValueError("model: expected sample sites, it has none")
     size, full_size = frames[0].size, frames[0].full_size

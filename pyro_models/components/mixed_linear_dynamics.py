@@ -1,12 +1,46 @@
 """Linear-Gaussian dynamics whose matrices are mixed anew at each step by a network of past emissions."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Size, Tensor, nn
 
-from pyro_models.components.dynamics_mixture import DYNAMICS_MIXTURES, DynamicsMixture
+from pyro_models.components.dynamics_mixture import DYNAMICS_MIXTURES, DynamicsMixture, State
 from pyro_models.distributions import LinearGaussianSSM
+from pyro_models.distributions.gaussian_numerics import symmetrize
 from pyro_models.distributions.gaussian_steps import Moments, apply, condition, predict
+
+
+class CodePrediction(NamedTuple):
+    """What the codes before a step say of the step, and what the recursion carries along.
+
+    Attributes:
+        moments: mean and covariance of the state z_t, before the code of this step.
+        weights: alpha_t, (*batch, component).
+        emission: C_t, (*batch, code, state).
+        mixture: state of the network that weighs the dynamics.
+    """
+
+    moments: Moments
+    weights: Tensor
+    emission: Tensor
+    mixture: State
+
+    def expand(self, batch_shape: Sequence[int]) -> "CodePrediction":
+        """The same for a larger batch (particles to the left)."""
+        own = self.weights.dim() - 1
+
+        def larger(value: Tensor) -> Tensor:
+            return value.expand(*batch_shape, *value.shape[own:])
+
+        return CodePrediction(
+            Moments(larger(self.moments.mean), larger(self.moments.covariance)),
+            larger(self.weights),
+            larger(self.emission),
+            tuple(map(larger, self.mixture)),
+        )
 
 
 class MixedLinearDynamics(nn.Module):
@@ -150,35 +184,76 @@ class MixedLinearDynamics(nn.Module):
             return self.given_weights(self.weights(codes), None, controls)
         return self.given_weights(self._filtered_weights(codes, observed, controls, sample_missing), observed, controls)
 
+    def first_prediction(self, batch_shape: Sequence[int] = ()) -> CodePrediction:
+        """What is known of the first step.
+
+        Args:
+            batch_shape: plates in front of everything, such as (*particles, sequences).
+        """
+        inputs = self.initial_code.expand(*batch_shape, self.code_dim)
+        weights, mixture = self.mixture.step(inputs, self.mixture.initial_state(inputs))
+        mean = inputs.new_zeros(*batch_shape, self.state_dim)
+        covariance = self.initial_covariance.expand(*batch_shape, self.state_dim, self.state_dim)
+        return CodePrediction(Moments(mean, covariance), weights, self._mix(weights, self.emission_matrices), mixture)
+
+    def next_prediction(
+        self,
+        prediction: CodePrediction,
+        code: Float[Tensor, "*batch code"],
+        observed: Bool[Tensor, "*#batch"] | None = None,
+        control: Float[Tensor, "*#batch control"] | None = None,
+        missing: Float[Tensor, "*batch code"] | None = None,
+    ) -> CodePrediction:
+        """What is known of a step once the code of the step before it is; one step of the Kalman filter.
+
+        Args:
+            prediction: of the step before.
+            code: of the step before; not read where it is missing.
+            observed: where it is seen, None = everywhere.
+            control: what acts between the two steps.
+            missing: what the network of weights is fed where the code is missing; None = the mean C_t m_{t|t-1}.
+        """
+        prediction = prediction.expand(code.shape[:-1])
+        if observed is not None:
+            missing = apply(prediction.emission, prediction.moments.mean) if missing is None else missing
+            code = torch.where(observed.unsqueeze(-1), code, missing)
+        moments = condition(
+            prediction.moments, prediction.emission, self.emission_covariance, None, code, observed
+        ).moments
+        weights, mixture = self.mixture.step(code, prediction.mixture)
+        offset = None if control is None else apply(self._mix(weights, self.control_matrices), control)
+        moments = predict(moments, self._mix(weights, self.transition_matrices), self.transition_covariance, offset)
+        return CodePrediction(moments, weights, self._mix(weights, self.emission_matrices), mixture)
+
+    def code_moments(self, prediction: CodePrediction) -> Moments:
+        """Mean C_t m_{t|t-1} and covariance C_t P_{t|t-1} C_t' + R of the code of the step."""
+        mean, covariance = prediction.moments
+        emission = prediction.emission
+        return Moments(
+            apply(emission, mean), symmetrize(emission @ covariance @ emission.mT + self.emission_covariance)
+        )
+
+    @staticmethod
+    def _mix(weights: Float[Tensor, "*batch component"], matrices: Tensor) -> Float[Tensor, "*batch row column"]:
+        return torch.einsum("...k,kij->...ij", weights, matrices)
+
     def _filtered_weights(
         self, codes: Tensor, observed: Tensor, controls: Tensor | None, sample_missing: bool
     ) -> Float[Tensor, "*batch time component"]:
-        seen = observed.unsqueeze(-1)
-        codes = torch.where(seen, codes, codes.new_zeros(()))
-        inputs = self.initial_code.expand_as(codes[..., 0, :])
-        state = self.mixture.initial_state(inputs)
-        moments = Moments(codes.new_zeros(*codes.shape[:-2], self.state_dim), self.initial_covariance)
-        transition_covariance, emission_covariance = self.transition_covariance, self.emission_covariance
-        weights_of_steps = []
-        for step in range(codes.shape[-2]):
-            weights, state = self.mixture.step(inputs, state)
-            weights_of_steps.append(weights)
-            if step:
-                transition = torch.einsum("...k,kij->...ij", weights, self.transition_matrices)
-                offset = None
-                if controls is not None:
-                    offset = torch.einsum("...k,kij,...j->...i", weights, self.control_matrices, controls[..., step, :])
-                moments = predict(moments, transition, transition_covariance, offset)
-            emission = torch.einsum("...k,kij->...ij", weights, self.emission_matrices)
-            predicted_code = apply(emission, moments.mean)
+        codes = torch.where(observed.unsqueeze(-1), codes, codes.new_zeros(()))
+        prediction = self.first_prediction(codes.shape[:-2])
+        weights = [prediction.weights]
+        for step in range(1, codes.shape[-2]):
+            missing = None
             if sample_missing:
-                law_covariance = emission @ moments.covariance @ emission.mT + emission_covariance
-                noise = torch.randn_like(predicted_code)
-                predicted_code = predicted_code + apply(torch.linalg.cholesky(law_covariance), noise)
-            code = codes[..., step, :]
-            inputs = torch.where(seen[..., step, :], code, predicted_code)
-            moments = condition(moments, emission, emission_covariance, None, code, observed[..., step]).moments
-        return torch.stack(weights_of_steps, -2)
+                mean, covariance = self.code_moments(prediction)
+                missing = mean + apply(torch.linalg.cholesky(covariance), torch.randn_like(mean))
+            control = None if controls is None else controls[..., step, :]
+            prediction = self.next_prediction(
+                prediction, codes[..., step - 1, :], observed[..., step - 1], control, missing
+            )
+            weights.append(prediction.weights)
+        return torch.stack(weights, -2)
 
     def simulate(
         self, batch_shape: Size, num_steps: int, controls: Float[Tensor, "*sequences time control"] | None = None

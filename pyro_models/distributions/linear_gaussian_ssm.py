@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, cast
+from typing import cast
 
 import torch
 from pyro.distributions import MultivariateNormal, TorchDistribution
@@ -12,11 +12,11 @@ from torch.distributions import Distribution, constraints
 from pyro_models.distributions.argument_checks import (
     check_num_steps,
     check_numbers,
-    check_type,
     check_variance,
     checked_values,
     expanded_batch_shape,
 )
+from pyro_models.distributions.gaussian_forecast import forecast_parameters
 from pyro_models.distributions.gaussian_joint import (
     draw_joint,
     emitted_mean,
@@ -26,18 +26,10 @@ from pyro_models.distributions.gaussian_joint import (
 from pyro_models.distributions.gaussian_marginal import gaussian_log_prob
 from pyro_models.distributions.gaussian_numerics import factor_semidefinite, semidefinite_tolerance
 from pyro_models.distributions.gaussian_path import GaussianPath
-from pyro_models.distributions.gaussian_steps import (
-    Moments,
-    filter_states,
-    predict,
-    prior_states,
-    smooth_states,
-)
+from pyro_models.distributions.gaussian_steps import filter_states, prior_states, smooth_states
 from pyro_models.distributions.gaussian_whitened import whiten
 from pyro_models.distributions.state_path_posterior import StatePathPosterior
-from pyro_models.distributions.state_space import EVENT_DIMS, StateSpace, at_step, checked_state_space
-
-_TRANSITIONS = ("transition_matrix", "transition_covariance", "transition_offset")
+from pyro_models.distributions.state_space import EVENT_DIMS, StateSpace, checked_state_space
 
 
 class LinearGaussianSSM(TorchDistribution):
@@ -344,60 +336,10 @@ class LinearGaussianSSM(TorchDistribution):
         }
         check_num_steps(num_steps)
         values, batch = self._values(a)
-        future = {name: self._future(name, value, num_steps, batch) for name, value in given.items()}
-        first: dict[str, Any] = {
-            name: None if future[name] is None else at_step(future[name].double(), 0, EVENT_DIMS[name] - 1)
-            for name in _TRANSITIONS
-        }
-        last = filter_states(self._model.double(), values.double(), batch)
-        state = predict(
-            Moments(last.mean[..., -1, :], last.covariance[..., -1, :, :]),
-            first["transition_matrix"],
-            first["transition_covariance"],
-            first["transition_offset"],
-        )
-        for name in _TRANSITIONS:  # index 0 has been used
-            value = future[name]
-            if value is not None and value.shape[-EVENT_DIMS[name]] > 1:
-                future[name] = value.narrow(-EVENT_DIMS[name], 1, num_steps - 1)
-        dtype = self._result_dtype(a)
-        return LinearGaussianSSM(
-            state.mean.to(dtype),
-            state.covariance.to(dtype),
-            **future,  # pyright: ignore[reportArgumentType]
-            num_steps=num_steps,
-            validate_args=self._validate_args,
-        )
-
-    def _future(self, name: str, value: Tensor | None, num_steps: int, batch: torch.Size) -> Any:
-        dims = EVENT_DIMS[name]
-        if value is None:
-            value = getattr(self, name)
-            if value is not None and value.shape[-dims] != 1:
-                raise ValueError(
-                    f"{name}: expected its values at the {num_steps} new steps, as it changes over time; got None"
-                )
-            return value
-        check_type(name, value)
-        if value.dim() < dims or value.shape[-dims] not in (1, num_steps):
-            raise ValueError(
-                f"{name}: expected {num_steps} or 1 steps at dim {-dims}, got {tuple(value.shape)}. Leave out those "
-                "that are past"
-            )
-        sizes = (self.state_dim,) * (dims - 1)
-        if name in _TRANSITIONS and value.shape[1 - dims :] != sizes:
-            raise ValueError(
-                f"{name}: expected (..., {', '.join(map(str, sizes))}) for states of this size, got "
-                f"{tuple(value.shape)}"
-            )
-        try:
-            torch.broadcast_shapes(value.shape[:-dims], batch)
-        except RuntimeError:
-            raise ValueError(
-                f"{name}: expected batch dims that broadcast with {tuple(batch)}, got {tuple(value.shape[:-dims])} of "
-                f"{tuple(value.shape)}"
-            ) from None
-        return value
+        parameters = forecast_parameters(self._model, values, batch, given, num_steps)
+        for name in ("initial_mean", "initial_covariance"):
+            parameters[name] = parameters[name].to(self._result_dtype(a))
+        return LinearGaussianSSM(**parameters, num_steps=num_steps, validate_args=self._validate_args)
 
     @property
     def _path_shape(self) -> torch.Size:

@@ -174,7 +174,7 @@ def test_one_estimator_takes_two_guides_of_one_model(build):
         with pyro.plate("sequences", x.shape[0], dim=-1):
             pyro.sample("z", dist.Normal(x.mean(-1), 1.0))
             with pyro.plate("objects", 2, dim=-3):
-                pyro.sample("spare", dist.Normal(torch.zeros((), dtype=x.dtype), 1.0), infer={"is_auxiliary": True})
+                pyro.factor("nothing", torch.zeros(2, 1, 1, dtype=x.dtype), has_rsample=True)
 
     model, guide = toys()
     shared = build(num_particles=4)

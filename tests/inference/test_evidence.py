@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from guides import PriorCorrectionGuide
-from inference import FIVO, Annealing, log_evidence
+from inference import FIVO, Annealing, Pilot, log_evidence
 from inference.estimators import traces
-from inference.evidence import particle_chunks
+from inference.evidence.chunks import particle_chunks
 from pyro_models import VariationalRecurrentNetwork
 from tests.oracles.closed_form_bounds import (
     ToyGuide,
@@ -52,6 +52,56 @@ def test_an_exact_guide_needs_one_particle():
     torch.testing.assert_close(result.log_evidence, exact_log_evidence(p, X).detach())
     torch.testing.assert_close(result.effective_sample_size, torch.full_like(result.elbo, 40.0))
     assert bool((result.standard_error < 1e-6).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("length", [3, 200])
+def test_an_exact_guide_has_no_tail_and_its_estimate_is_called_converged(dtype, length):
+    """Its weights differ by rounding, to which ArviZ fits tails of any index."""
+    p = ToyParameters.make(exact_for=length)
+    model, guide = (module.to(dtype) for module in toys(p))
+    x = toy_data(sequences=50, time=length).to(dtype)
+    result = log_evidence(model, guide, x, num_particles=60)
+    assert result.log_weights.std(0).max() > 0
+    assert bool((result.pareto_k == -torch.inf).all())
+    assert result.verdict.kind == "converged"
+
+
+def test_verdicts_of_single_estimates():
+    kinds = {}
+    wide = ToyGuide(ToyParameters.make(log_e=0.5))
+    narrow = ToyGuide(ToyParameters.make(log_e=-2.5, c=1.0))
+    for name, guide, num_particles in (("wide", wide, 500), ("narrow", narrow, 500), ("few", wide, 20)):
+        kinds[name] = log_evidence(ToyModel(P), guide, X, num_particles=num_particles).verdict
+    assert {name: verdict.kind for name, verdict in kinds.items()} == {
+        "wide": "converged",
+        "narrow": "lower bound",
+        "few": "lower bound",
+    }
+    assert "k-hat is above 0.7 for" in str(kinds["narrow"])
+    assert "too few" in str(kinds["few"])
+
+
+@pytest.mark.parametrize(
+    ("distribution", "reference"),
+    [(dist.Normal(0.0, 1.0), "density"), (dist.Bernoulli(torch.tensor(0.5)), "probability")],
+)
+def test_the_reference_measure_is_recorded(distribution, reference):
+    def model(x, observed, controls):
+        with pyro.plate("sequences", x.shape[0]):
+            pyro.sample("frames", distribution.expand([3]).to_event(1), obs=x)
+
+    result = log_evidence(model, lambda x, observed, controls: None, X.round().clamp(0, 1).float(), num_particles=1)
+    assert result.reference == reference
+    assert result.verdict.kind == "exact"
+
+
+def test_a_pilot_needs_a_filter():
+    with pytest.raises(ValueError, match=r"pilot: expected None without filtering"):
+        log_evidence(*toys(), X, num_particles=3, pilot=Pilot())
+    for options in ({"num_particles": 1}, {"rounds": 0}, {"widening": 0.9}):
+        with pytest.raises(ValueError, match="pilot: expected|widening: expected"):
+            Pilot(**options)
 
 
 def test_summaries():
@@ -256,7 +306,7 @@ def test_modules_are_in_evaluation_mode_without_gradients():
 def test_the_place_of_particles_is_looked_for_once(monkeypatch):
     calls = []
     looked = traces.find_particle_dim
-    monkeypatch.setattr("inference.evidence.find_particle_dim", lambda *args: calls.append(1) or looked(*args))
+    monkeypatch.setattr("inference.evidence.chunks.find_particle_dim", lambda *args: calls.append(1) or looked(*args))
     log_evidence(*toys(), X, num_particles=12, particles_per_chunk=4, sequences_per_chunk=2)
     assert len(calls) == 1
 

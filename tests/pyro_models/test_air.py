@@ -1,7 +1,6 @@
 """Attend, infer, repeat: its density by hand, slots that do not exist, scenes in pixels."""
 
 import math
-from dataclasses import replace
 
 import pyro
 import pytest
@@ -116,8 +115,8 @@ def test_the_scene_is_where_patches_are_drawn():
         model.decoder[-1].weight.zero_()
         model.decoder[-1].bias.fill_(40.0)  # white patches
     first, *others = model.slots_of(latents)
-    alone = [replace(first, presence=torch.ones_like(first.presence))]
-    alone += [replace(other, presence=torch.zeros_like(other.presence)) for other in others]
+    alone = [first._replace(presence=torch.ones_like(first.presence))]
+    alone += [other._replace(presence=torch.zeros_like(other.presence)) for other in others]
     patch = model.canvas(alone)[0, 0]
     columns = torch.arange(SIDE, dtype=torch.float64)
     x, y = (patch.sum(0) * columns).sum() / patch.sum(), (patch.sum(1) * columns).sum() / patch.sum()

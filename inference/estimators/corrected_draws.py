@@ -1,0 +1,136 @@
+"""Gaussian draws of a guide, moved and scaled for each video by what weighted particles say of them."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from inference.estimators.traces import ImportanceTraces, sample_sites
+
+LARGEST_MATRIX = 16  # event size up to which the entries of a draw are given a joint covariance
+UNCORRECTED = "uncorrected"  # where a site's record keeps the guide's own distribution
+
+
+class Correction(NamedTuple):
+    """Of a site with the guide's Gaussian m + L e, e ~ N(0, I): e ~ N(shift, factor factor') instead.
+
+    Both have the layout of the site's value, with size 1 for particles. `factor` is a lower triangular matrix for each
+    vector of at most 16 entries, and a scale for each entry otherwise.
+    """
+
+    shift: Tensor
+    factor: Tensor
+    event_dims: int
+
+    def repeat_sequences(self, count: int) -> "Correction":
+        """For a batch that holds every sequence `count` times, one copy of the batch after the other."""
+        matrix = self.factor.dim() - self.shift.dim()
+        shift = torch.cat([self.shift] * count, -1 - self.event_dims)
+        return Correction(shift, torch.cat([self.factor] * count, -1 - self.event_dims - matrix), self.event_dims)
+
+
+class CorrectedDraws(Messenger):
+    """Inside, latent sites with a Gaussian distribution are drawn as `corrections` say; others are left alone.
+
+    The weights p / q are those of the corrected draws. Corrections that were found from other draws leave estimates
+    unbiased.
+
+    Args:
+        corrections: by site.
+    """
+
+    def __init__(self, corrections: Mapping[str, Correction]) -> None:
+        super().__init__()
+        self.corrections = corrections
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"] or msg["value"] is not None or _gaussian(msg["fn"]) is None:
+            return
+        msg["infer"] = {**msg["infer"], UNCORRECTED: msg["fn"]}
+        correction = self.corrections.get(msg["name"])
+        if correction is not None:
+            msg["fn"] = _corrected(msg["fn"], correction)
+
+
+def find_corrections(
+    traces: ImportanceTraces, shares: Float[Tensor, "particles sequences"], widening: float
+) -> dict[str, Correction]:
+    """Match the first two moments of weighted draws, site by site and video by video.
+
+    Few effective draws say little: a covariance is mixed with the guide's own, which counts as event size + 1 draws.
+
+    Args:
+        traces: drawn inside `CorrectedDraws`.
+        shares: normalised weights.
+        widening: factor of the variances, above 1 so that tails stay covered.
+    """
+    corrections = {}
+    for site in sample_sites(traces.guide):
+        own = site["infer"].get(UNCORRECTED)
+        if own is None or site["is_observed"]:
+            continue
+        gaussian = _gaussian(own)
+        assert gaussian is not None
+        assert traces.particle_dim is not None
+        event_dims = len(site["fn"].event_shape)
+        noise = _noise(gaussian, site["value"])
+        dim = traces.particle_dim - event_dims
+        weights = traces.to_site(shares, site)
+        effective = traces.to_site((1 / shares.square().sum(0, keepdim=True)).expand_as(shares), site)
+        effective = effective.narrow(dim, 0, 1)
+        mean = (weights * noise).sum(dim, keepdim=True)
+        off = noise - mean
+        if _is_vector(own):
+            size = noise.shape[-1]
+            squares = weights.unsqueeze(-1) * off.unsqueeze(-1) * off.unsqueeze(-2)
+            prior = torch.eye(size, dtype=noise.dtype, device=noise.device)
+            covariance = _mixed(squares.sum(dim - 1, keepdim=True), prior, effective.unsqueeze(-1), size + 1)
+            factor = torch.linalg.cholesky(widening * covariance)
+        else:
+            variance = _mixed((weights * off.square()).sum(dim, keepdim=True), 1.0, effective, 2)
+            factor = (widening * variance).sqrt()
+        corrections[site["name"]] = Correction(mean, factor, event_dims)
+    return corrections
+
+
+def _mixed(found: Tensor, prior: Tensor | float, effective: Tensor, strength: int) -> Tensor:
+    return (effective * found + strength * prior) / (effective + strength)
+
+
+def _gaussian(distribution: Any) -> Any:
+    """The Normal or MultivariateNormal within a latent's distribution, None if it is something else."""
+    if isinstance(distribution, dist.MaskedDistribution):
+        return _gaussian(distribution.base_dist)
+    if isinstance(distribution, dist.Independent) and isinstance(distribution.base_dist, dist.Normal):
+        return distribution.base_dist
+    return distribution if isinstance(distribution, dist.Normal | dist.MultivariateNormal) else None
+
+
+def _is_vector(distribution: Any) -> bool:
+    """Whether a draw is a vector small enough for a covariance."""
+    return len(distribution.event_shape) == 1 and distribution.event_shape[0] <= LARGEST_MATRIX
+
+
+def _noise(gaussian: Any, value: Tensor) -> Tensor:
+    off = value - gaussian.loc
+    if isinstance(gaussian, dist.Normal):
+        return off / gaussian.scale
+    factor = gaussian.scale_tril.expand(*off.shape, off.shape[-1])
+    return torch.linalg.solve_triangular(factor, off.unsqueeze(-1), upper=False).squeeze(-1)
+
+
+def _corrected(distribution: Any, correction: Correction) -> Any:
+    if isinstance(distribution, dist.MaskedDistribution):
+        return _corrected(distribution.base_dist, correction).mask(distribution._mask)
+    gaussian = _gaussian(distribution)
+    normal = isinstance(gaussian, dist.Normal)
+    if correction.factor.dim() == correction.shift.dim():
+        moved = dist.Normal(gaussian.loc + gaussian.scale * correction.shift, gaussian.scale * correction.factor)
+        return moved.to_event(correction.event_dims)
+    own = torch.diag_embed(gaussian.scale) if normal else gaussian.scale_tril
+    loc = gaussian.loc + (own @ correction.shift.unsqueeze(-1)).squeeze(-1)
+    return dist.MultivariateNormal(loc, scale_tril=own @ correction.factor, validate_args=False)

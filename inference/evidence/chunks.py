@@ -1,0 +1,104 @@
+"""Videos and particles piece by piece, each piece with a random stream of its own."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.estimators.traces import (
+    ImportanceTraces,
+    Program,
+    evaluation_mode,
+    find_particle_dim,
+    importance_traces,
+    local_parameters,
+    modules_of,
+)
+from inference.generators import seeded
+from inference.processes import ALONE, Processes
+
+
+def digests(frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> tuple[str, str]:
+    """Short digests of what was seen, and of which frames were seen."""
+    mask = torch.ones(frames.shape[:2], dtype=torch.bool) if observed is None else observed.cpu()
+    shape = (*mask.shape, *[1] * (frames.dim() - 2))
+    seen = torch.where(mask.reshape(shape), frames.detach().cpu(), 0.0)
+    videos = sha256(seen.double().numpy().tobytes())
+    if controls is not None:
+        videos.update(controls.detach().cpu().double().numpy().tobytes())
+    return videos.hexdigest()[:16], sha256(mask.numpy().tobytes()).hexdigest()[:16]
+
+
+def particle_chunks(
+    model: Program,
+    guide: Program,
+    args: tuple[Tensor | None, ...],
+    *,
+    num_particles: int,
+    particles_per_chunk: int,
+    sequences_per_chunk: int,
+    seed: int,
+    processes: Processes = ALONE,
+) -> Iterator[tuple[slice, slice, ImportanceTraces]]:
+    """Run guide and model chunk by chunk, each chunk with its own random stream.
+
+    Yields:
+        Which particles, which sequences, and the traces with their draws, on the device of the parameters.
+    """
+    device = device_of(model, guide)
+    particle_dim = None
+    sizes = (check_arguments(args), num_particles, particles_per_chunk, sequences_per_chunk)
+    for particles, sequences, row, column in cells(*sizes, processes):
+        batch = chunk_of(args, sequences, device)
+        count = particles.stop - particles.start
+        with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
+            if particle_dim is None and count > 1:
+                particle_dim = find_particle_dim(model, guide, batch)
+            with seeded("particles", seed, column, row):
+                traces = importance_traces(model, guide, batch, count, particle_dim=particle_dim)
+        yield particles, sequences, traces
+
+
+def cells(
+    num_sequences: int, num_particles: int, particles_per_chunk: int, sequences_per_chunk: int, processes: Processes
+) -> Iterator[tuple[slice, slice, int, int]]:
+    """Which particles and sequences each chunk of this process has, and its place."""
+    number = 0
+    for row, start in enumerate(range(0, num_sequences, sequences_per_chunk)):
+        sequences = slice(start, min(start + sequences_per_chunk, num_sequences))
+        for column, first in enumerate(range(0, num_particles, particles_per_chunk)):
+            if number % processes.size == processes.rank:
+                yield slice(first, min(first + particles_per_chunk, num_particles)), sequences, row, column
+            number += 1
+
+
+def chunk_of(args: tuple[Tensor | None, ...], sequences: slice, device: torch.device | None) -> tuple[Any, ...]:
+    """Some sequences of a model's arguments, on a device."""
+    return tuple(None if value is None else value[sequences].to(device) for value in args)
+
+
+def device_of(*programs: Program) -> torch.device | None:
+    """Where the parameters of the programs are; None without any."""
+    parameters = (parameter for module in modules_of(*programs) for parameter in module.parameters(recurse=False))
+    return next((parameter.device for parameter in parameters), None)
+
+
+def check_arguments(args: tuple[Tensor | None, ...]) -> int:
+    """How many sequences frames, mask and controls have.
+
+    Raises:
+        ValueError: if they have different numbers of them, or none.
+    """
+    sizes = {
+        name: value.shape[0]
+        for name, value in zip(("frames", "observed", "controls"), args, strict=True)
+        if value is not None
+    }
+    for name, size in sizes.items():
+        if size != sizes["frames"]:
+            raise ValueError(f"{name}: expected as many sequences as frames, {sizes['frames']}, got {size}")
+    if sizes["frames"] < 1:
+        raise ValueError("frames: expected at least one sequence, got none")
+    return sizes["frames"]

@@ -1,0 +1,217 @@
+"""The log evidence of videos under a model, estimated by importance sampling from a guide, and how far to trust it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor
+from tqdm import tqdm
+
+from inference.annealing import Annealing, annealed_log_weights
+from inference.estimators.corrected_draws import CorrectedDraws, Correction
+from inference.estimators.fivo import FIVO
+from inference.estimators.trace_checks import check_latents, check_point_masses
+from inference.estimators.traces import Program, evaluation_mode, local_parameters, sample_sites
+from inference.evidence.chunks import cells, check_arguments, chunk_of, device_of, digests, particle_chunks
+from inference.evidence.pilot import Pilot
+from inference.evidence.record import Evidence, parts, summaries
+from inference.evidence.verdict import Verdict
+from inference.generators import preserved_generators, seeded
+from inference.processes import ALONE, Processes
+
+RELIABLE_K = 0.7  # above it, importance-sampling estimates cannot be relied upon (Vehtari et al., 2024)
+
+
+def log_evidence(
+    model: Program,
+    guide: Program,
+    frames: Tensor,
+    observed: Tensor | None = None,
+    controls: Tensor | None = None,
+    *,
+    num_particles: int,
+    particles_per_chunk: int = 50,
+    sequences_per_chunk: int | None = None,
+    annealing: Annealing | None = None,
+    filtering: FIVO | None = None,
+    pilot: Pilot | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    processes: Processes = ALONE,
+) -> Evidence:
+    """Estimate the log evidence log p(x_n) of each video by importance sampling with the guide as proposal.
+
+    log p(x_n) ~ log 1/K sum_k p(x_n, z_kn) / q(z_kn | x_n): a lower bound in expectation, tight for large K or an
+    exact guide (Burda et al., 2016). No gradients; modules in evaluation mode; site weights of training do not enter.
+
+    With `annealing` each particle walks from the guide to the posterior (Neal 2001): some hundred times more expensive
+    for each particle, and far tighter where the guide is poor or the latents are many. Still a lower bound in
+    expectation.
+
+    With `filtering` each particle is itself the estimate of a particle filter (`FIVO`), for models and guides with
+    steps: what long videos want, where the weights of whole paths come to rest on one of them. A `pilot` fits the guide
+    to each video before that.
+
+    Where the guide draws nothing, since the model has no latents, the weight is the evidence itself: it is computed
+    once, and all particles have it.
+
+    Each chunk has its own stream, from the seed and its place: one seed and one choice of chunk sizes give one result,
+    more particles in the same chunks only add to the first ones, and the caller's random streams are untouched. Other
+    chunk sizes draw other particles: the result is then another draw of the same estimator, within its standard error.
+
+    Args:
+        model: a `PyroModule` called `(frames, observed, controls)`; every site inside the plate `sequences`.
+        guide: likewise.
+        frames: (sequences, time, ...) in [0, 1]. Chunks go to the device of the parameters.
+        observed: bool (sequences, time), or None.
+        controls: (sequences, time, control), or None.
+        num_particles: K.
+        particles_per_chunk: how many to draw at once: memory against speed.
+        sequences_per_chunk: how many sequences to run at once; None runs all.
+        annealing: how to anneal; None draws from the guide alone. Needs continuous latents.
+        filtering: the filter that makes each draw; its own number of particles comes on top of K.
+        pilot: filters that adapt the guide's draws to each video first; None takes the guide as it is.
+        seed: of the particles.
+        progress: show a bar.
+        processes: which share the chunks; all get the whole result, the one that a single process gets.
+
+    Raises:
+        ValueError: if a number is not positive or the arguments count different numbers of sequences, if both annealing
+            and filtering are asked for, or a pilot without filtering, if the guide draws point masses or sites that the
+            model has not, and what `importance_traces` and `run_filter` raise.
+    """
+    if annealing is not None and filtering is not None:
+        raise ValueError("filtering: expected None together with annealing, got both")
+    if pilot is not None and filtering is None:
+        raise ValueError("pilot: expected None without filtering, since pilots are filters; give filtering=FIVO(...)")
+    num_sequences = check_arguments((frames, observed, controls))
+    sequences_per_chunk = num_sequences if sequences_per_chunk is None else sequences_per_chunk
+    numbers = {"num_particles": num_particles, "particles_per_chunk": particles_per_chunk}
+    for name, number in (numbers | {"sequences_per_chunk": sequences_per_chunk}).items():
+        if number < 1:
+            raise ValueError(f"{name}: expected at least 1, got {number}")
+    args = (frames, observed, controls)
+    videos, mask = digests(*args)
+    draws_latents, reference = _look(
+        model, guide, chunk_of(args, slice(0, sequences_per_chunk), device_of(model, guide))
+    )
+    num_different = num_particles if draws_latents else 1
+    numbers["num_particles"] = num_different
+    chunks = {**numbers, "sequences_per_chunk": sequences_per_chunk, "seed": seed, "processes": processes}
+    if filtering is not None:
+        found = _filtered(filtering, pilot, model, guide, args, **chunks)
+    elif annealing is not None:
+        found = _annealed(annealing, model, guide, args, **chunks)
+    else:
+        found = _weighed(model, guide, args, **chunks)
+    split = filtering is None and annealing is None
+    terms = torch.zeros(2 if split else 1, num_different, num_sequences, dtype=torch.float64)
+    total = terms[0].numel() // processes.size
+    with tqdm(total=total, desc="evidence", unit="draw", disable=not progress, leave=False) as bar:
+        for particles, sequences, *chunk in found:
+            terms[:, particles, sequences] = torch.stack(chunk).to("cpu", torch.float64)
+            bar.update(chunk[0].numel())
+    weights, *likelihoods = processes.total(terms).repeat(1, num_particles // num_different, 1)
+    known = summaries(weights)
+    return Evidence(
+        log_weights=weights,
+        **known,
+        **(parts(weights, *likelihoods) if split else {}),
+        seed=seed,
+        particles_per_chunk=particles_per_chunk,
+        sequences_per_chunk=sequences_per_chunk,
+        annealing=annealing,
+        filtering=filtering,
+        pilot=pilot,
+        videos=videos,
+        mask=mask,
+        reference=reference,
+        verdict=_verdict(known, num_particles, draws_latents, filtering),
+    )
+
+
+def _look(model: Program, guide: Program, args: tuple[Any, ...]) -> tuple[bool, str]:
+    """Whether the guide draws anything, and the reference measure of what is observed; leaves no trace."""
+    with (
+        torch.no_grad(),
+        evaluation_mode(model, guide),
+        local_parameters(model, guide),
+        preserved_generators(),
+        poutine.block(),
+    ):
+        drawn = prune_subsample_sites(poutine.trace(guide).get_trace(*args))
+        scored = prune_subsample_sites(poutine.trace(poutine.replay(model, trace=drawn)).get_trace(*args))
+        check_latents(scored, drawn)
+        check_point_masses(scored, drawn)
+    seen = [site["fn"] for site in sample_sites(scored) if site["is_observed"] and type(site["fn"]).__name__ != "Unit"]
+    kinds = {"probability" if distribution.support.is_discrete else "density" for distribution in seen}
+    draws_latents = any(not site["is_observed"] for site in sample_sites(drawn))
+    return draws_latents, kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def _verdict(known: dict[str, Any], num_draws: int, draws_latents: bool, filtering: FIVO | None) -> Verdict:
+    """Of one estimate by itself; `automatic` compares several."""
+    k, error = known["pareto_k"], known["standard_error"]
+    if not draws_latents:
+        return Verdict("exact", "nothing is latent", 0.0)
+    if bool((k == -torch.inf).all()):
+        return Verdict("converged", f"{num_draws} draws have one weight, as with an exact guide", 0.001)
+    if filtering is not None:
+        return Verdict(
+            "lower bound", f"{num_draws} filters of {filtering.num_particles} particles, not tried with more"
+        )
+    if bool(k.isnan().any()):
+        return Verdict("lower bound", f"{num_draws} draws are too few for k-hat")
+    above = (k > RELIABLE_K).double().mean().item()
+    if above > 0:
+        return Verdict("lower bound", f"k-hat is above {RELIABLE_K} for {above:.0%} of the sequences")
+    return Verdict("converged", f"k-hat is at most {RELIABLE_K} for every sequence", 2 * error.max().item())
+
+
+def _weighed(
+    model: Program, guide: Program, args: tuple[Tensor | None, ...], **chunks: Any
+) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
+    """Which particles, which sequences, their log weights, and the log probabilities of what is observed."""
+    for particles, sequences, traces in particle_chunks(model, guide, args, **chunks):
+        weights, seen = traces.log_weights(), [site for site in sample_sites(traces.model) if site["is_observed"]]
+        likelihoods = [traces.per_sequence(site, site["log_prob"]) for site in seen]
+        yield particles, sequences, weights, sum(likelihoods, torch.zeros_like(weights))
+
+
+def _annealed(
+    annealing: Annealing, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: Any
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Which particles, which sequences, and the log weights of their walks."""
+    for particles, sequences, traces in particle_chunks(model, guide, args, **chunks, seed=seed):
+        batch = chunk_of(args, sequences, device_of(model, guide))
+        with seeded("annealing", seed, particles.start, sequences.start):
+            yield particles, sequences, annealed_log_weights(traces, model, guide, batch, annealing)
+
+
+def _filtered(
+    filtering: FIVO,
+    pilot: Pilot | None,
+    model: Program,
+    guide: Program,
+    args: tuple[Tensor | None, ...],
+    *,
+    seed: int,
+    **chunks: Any,
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Which particles, which sequences, and log estimates: filters run at once, on as many copies of each sequence."""
+    corrections: dict[str, Correction] = {}
+    piloted = -1
+    for particles, sequences, row, column in cells(check_arguments(args), **chunks):
+        count = particles.stop - particles.start
+        batch = chunk_of(args, sequences, device_of(model, guide))
+        copies = [None if value is None else value.repeat(count, *[1] * (value.dim() - 1)) for value in batch]
+        with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
+            if pilot is not None and piloted != row:
+                with seeded("pilots", seed, row):
+                    corrections, piloted = pilot.corrections(model, guide, batch, filtering.resampling), row
+            repeated = {name: correction.repeat_sequences(count) for name, correction in corrections.items()}
+            with seeded("filters", seed, column, row), CorrectedDraws(repeated):
+                estimates = filtering.run(model, guide, *copies).log_evidence
+        yield particles, sequences, estimates.reshape(count, -1)

@@ -1,0 +1,168 @@
+"""What an estimate of the log evidence leaves behind: numbers for each sequence, and how far to rely on them."""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from inference.annealing import Annealing
+from inference.estimators.fivo import FIVO
+from inference.estimators.traces import Program
+from inference.evidence.pilot import Pilot
+from inference.evidence.verdict import Verdict
+
+if TYPE_CHECKING:
+    import arviz
+
+SMALLEST_TAIL = 25  # particles below which ArviZ has too few in the tail (a fifth of them) to fit a Pareto distribution
+RESOLUTION = 1e-3  # nats; weights closer than this differ by rounding, to which no tail can be fitted
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Estimates of the log evidence of each sequence, with what tells whether they are reliable.
+
+    For sequence n with log weights l_kn = log p(x_n, z_kn) - log q(z_kn | x_n), k = 1 ... K, in nats:
+
+    Attributes:
+        log_weights: l, (particles, sequences), float64 on the CPU.
+        log_evidence: log 1/K sum_k exp l_kn, (sequences,). Its expectation lies below the log evidence.
+        elbo: 1/K sum_k l_kn, (sequences,).
+        effective_sample_size: (sum_k w_kn)^2 / sum_k w_kn^2 with w = exp l, (sequences,), between 1 and K.
+        pareto_k: k-hat of Vehtari et al. (2024), (sequences,): the tail index of the weights. Above 0.7 the estimate
+            and its standard error cannot be relied upon; nan where there are fewer than 25 particles; minus infinity
+            where no two log weights differ by more than a thousandth of a nat, as with an exact guide.
+        standard_error: Monte Carlo standard error of log_evidence by the delta method, (sequences,): the weights'
+            standard deviation over their mean and sqrt(K); nan for one particle.
+        seed: the seed with which the particles were drawn.
+        particles_per_chunk: how many particles were drawn at once.
+        sequences_per_chunk: how many sequences were run at once.
+        annealing: how particles walked from the guide to the posterior; None if they did not. With it the log weights
+            are those of the walks, and `elbo` is the bound that they give, between the guide's and the evidence.
+        filtering: the particle filter whose log estimates stand in the place of the log weights, or None; `elbo` is
+            then its bound.
+        pilot: the filters that adapted the guide's draws to each video before that, or None.
+        reconstruction: 1/K sum_k log p(x_n | z_kn), all observed sites together, (sequences,), and
+        divergence: 1/K sum_k (log q(z_kn | x_n) - log p(z_kn)), (sequences,): `elbo` is their difference. None if
+            particles were annealed or filtered, whose last draws are not kept.
+        weighted_reconstruction: the same, but sum_k v_kn in place of 1/K sum_k, with v = w / sum_k w, (sequences,), and
+        weighted_divergence: likewise. Their difference exceeds `log_evidence` by KL(v || uniform), in [0, log K].
+        videos: digest of the frames that were seen and of the controls, and
+        mask: of which frames were seen; so that `compare` knows whether two records speak of the same data.
+        reference: what the numbers are of: "probability" where all that is observed is discrete, "density" where it is
+            continuous, "mixed" where both occur. Evidences of different kinds cannot be compared.
+        verdict: how far to rely on the numbers, in words.
+    """
+
+    log_weights: Float[Tensor, "particles sequences"]
+    log_evidence: Float[Tensor, " sequences"]
+    elbo: Float[Tensor, " sequences"]
+    effective_sample_size: Float[Tensor, " sequences"]
+    pareto_k: Float[Tensor, " sequences"]
+    standard_error: Float[Tensor, " sequences"]
+    seed: int
+    particles_per_chunk: int
+    sequences_per_chunk: int
+    annealing: Annealing | None = None
+    filtering: FIVO | None = None
+    pilot: Pilot | None = None
+    reconstruction: Float[Tensor, " sequences"] | None = None
+    divergence: Float[Tensor, " sequences"] | None = None
+    weighted_reconstruction: Float[Tensor, " sequences"] | None = None
+    weighted_divergence: Float[Tensor, " sequences"] | None = None
+    videos: str = ""
+    mask: str = ""
+    reference: str = ""
+    verdict: Verdict | None = None
+
+    @property
+    def num_particles(self) -> int:
+        """K."""
+        return self.log_weights.shape[0]
+
+    @property
+    def num_sequences(self) -> int:
+        """How many sequences were weighed."""
+        return self.log_weights.shape[1]
+
+    def to_inference_data(
+        self,
+        model: Program,
+        guide: Program,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        num_draws: int = 100,
+    ) -> "arviz.InferenceData":
+        """Draws from the posterior of the latents, resampled by weight, for ArviZ.
+
+        The particles are drawn again, with the seed and the chunks of this record, and `num_draws` of them are chosen
+        for each sequence with probabilities proportional to their weights (with replacement).
+
+        Args:
+            model: the model of this record, with the same parameters.
+            guide: the guide of this record, with the same parameters.
+            frames: the videos of this record.
+            observed: their mask, if there is one.
+            controls: their controls, if there are some.
+            num_draws: draws for each sequence.
+
+        Returns:
+            Groups `posterior` (each latent site: chain, draw, its plates with `sequences` first, its own dims),
+            `log_likelihood` (each observed site: chain, draw, sequences; in nats, summed over its other plates),
+            `sample_stats` (log_weight of each draw), `observed_data`, and `evidence` (this record, by sequence).
+
+        Raises:
+            ValueError: if `num_draws` is not positive, if particles were annealed or filtered, or if model, guide or
+                videos do not give these log weights.
+        """
+        from inference.posterior_draws import inference_data
+
+        return inference_data(self, model, guide, (frames, observed, controls), num_draws)
+
+
+def summaries(weights: Float[Tensor, "particles sequences"]) -> dict[str, Any]:
+    """The fields of an `Evidence` that follow from its log weights."""
+    num_particles = weights.shape[0]
+    total = torch.logsumexp(weights, 0)
+    relative = torch.exp(weights - total + math.log(num_particles))  # weights over their mean
+    variance = (relative - 1).square().sum(0) / max(num_particles - 1, 1)
+    error = (variance / num_particles).sqrt()
+    return {
+        "log_evidence": total - math.log(num_particles),
+        "elbo": weights.mean(0),
+        "effective_sample_size": torch.exp(2 * total - torch.logsumexp(2 * weights, 0)),
+        "pareto_k": _pareto_k(weights),
+        "standard_error": error if num_particles > 1 else torch.full_like(error, torch.nan),
+    }
+
+
+def parts(
+    weights: Float[Tensor, "particles sequences"], likelihoods: Float[Tensor, "particles sequences"]
+) -> dict[str, Tensor]:
+    """What was seen and what was drawn have their parts in the log weights: means, plain and by weight."""
+    shares = torch.softmax(weights, 0)
+    means = {}
+    for name, values in (("reconstruction", likelihoods), ("divergence", likelihoods - weights)):
+        means[name] = values.mean(0)
+        # what is impossible has no share, but is infinite
+        means[f"weighted_{name}"] = torch.where(shares > 0, shares * values, 0.0).sum(0)
+    return means
+
+
+def _pareto_k(weights: Float[Tensor, "particles sequences"]) -> Float[Tensor, " sequences"]:
+    if weights.shape[0] < SMALLEST_TAIL:
+        return torch.full_like(weights[0], torch.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ArviZ announces its next major version at import
+        import arviz
+
+        _, values = arviz.psislw(weights.T.numpy())
+    values = torch.from_numpy(np.asarray(values, dtype=np.float64))
+    return torch.where(weights.amax(0) - weights.amin(0) <= RESOLUTION, -torch.inf, values)
