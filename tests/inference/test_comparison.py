@@ -6,8 +6,11 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from pyro.nn import PyroModule
 
 from inference import Annealing, Evidence, compare, log_evidence
 from inference.comparison import IncomparableError, tabulate_evidence
@@ -35,8 +38,9 @@ class Labelled(Evidence):
     verdict: SimpleNamespace | None = None
 
 
-def labelled(evidence, reference="", kind=None):
+def labelled(evidence, reference=None, kind=None):
     verdict = None if kind is None else SimpleNamespace(kind=kind)
+    reference = getattr(evidence, "reference", "") if reference is None else reference
     return Labelled(**{**vars(evidence), "reference": reference, "verdict": verdict})
 
 
@@ -243,6 +247,34 @@ def test_densities_beside_probabilities_are_refused():
         False,
         False,
     )
+
+
+class Brightness(PyroModule):
+    """Frames whose pixels are independent given one number, which without a distribution of frames is its guide."""
+
+    def __init__(self, pixels=None):
+        super().__init__()
+        self.pixels = pixels
+
+    def forward(self, frames, observed=None, controls=None):
+        with pyro.plate("sequences", len(frames)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(frames)), 1.0))
+            if self.pixels is not None:
+                pixels = self.pixels(z[..., None]).expand((*z.shape, *frames.shape[1:])).to_event(1)
+                pyro.sample("frames", pixels, obs=frames)
+
+
+def test_the_same_binary_frames_under_a_density_and_under_probabilities():
+    frames = (X > 0).float()
+    models = {
+        "bern": Brightness(lambda z: dist.Bernoulli(logits=z)),
+        "gauss": Brightness(lambda z: dist.Normal(torch.sigmoid(z), 0.1)),
+        "wide": Brightness(lambda z: dist.Normal(torch.sigmoid(z), 1.0)),
+    }
+    found = {name: log_evidence(model, Brightness(), frames, num_particles=30) for name, model in models.items()}
+    with pytest.raises(IncomparableError, match="kinds of probability differ .*'bern' against .*'gauss', 'wide'"):
+        compare(found)
+    assert len(compare({name: found[name] for name in ("gauss", "wide")}).models) == 2
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf, math.inf])
