@@ -1,6 +1,6 @@
 """States inferred by a recurrent network instead of the smoother: the deep Markov family's guide for a Kalman VAE."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyro
 import pyro.distributions as dist
@@ -78,12 +78,19 @@ class RecurrentStatePath(TorchDistribution):
 
     def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 - torch's own signature
         """Draw one state after the other; reparameterised."""
-        shape = Size(sample_shape) + self.batch_shape
+        return self._walk(
+            Size(sample_shape) + self.batch_shape, lambda mean, scale: mean + scale * torch.randn_like(mean)
+        )
+
+    def path_of_means(self) -> Float[Tensor, "*batch time state"]:
+        """Each state is the mean given the one before on this path; where the network bends, not the mean of draws."""
+        return self._walk(self.batch_shape, lambda mean, scale: mean)
+
+    def _walk(self, shape: Size, advance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         state = self.initial_state.expand(*shape, self.combiner.state_dim)
         states = []
         for step in range(self.event_shape[0]):
-            mean, scale = self.combiner(state, self.context[..., step, :].expand(*shape, -1))
-            state = mean + scale * torch.randn_like(mean)
+            state = advance(*self.combiner(state, self.context[..., step, :].expand(*shape, -1)))
             states.append(state)
         return torch.stack(states, -2)
 
@@ -95,7 +102,7 @@ class RecurrentStateGuide(PyroModule):
 
     (the DKS guide of Krishnan, Shalit & Sontag 2017, with codes in the place of observations). Its bound is at most
     that of `KalmanGuide(posterior="joint")`, which knows p(z | a) exactly: the difference is what amortisation of the
-    states costs.
+    states costs. A missing frame's code has no density and its value in the trace means nothing; `complete` infers it.
 
     Args:
         model: a Kalman VAE with `marginalize_state=False`.
@@ -106,6 +113,8 @@ class RecurrentStateGuide(PyroModule):
     Raises:
         ValueError: if the model integrates its states out, or an argument has the wrong shape.
     """
+
+    completion_methods = ("smoothing",)
 
     def __init__(
         self,
@@ -150,6 +159,50 @@ class RecurrentStateGuide(PyroModule):
             codes = pyro.sample("a", law.to_event(1))
             context = self._context(codes, observed, controls)
             return pyro.sample("z", RecurrentStatePath(self.combiner, self.initial_state, context))
+
+    @torch.no_grad()
+    def complete(
+        self,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        method: str = "smoothing",
+        num_samples: int | None = None,
+    ) -> dict[str, Tensor]:
+        """States of every step by the network, which looks both ways, and the codes that they emit at missing frames::
+
+            a_t = C_t z_t (+ e, e ~ N(0, R), in draws)
+
+        Args:
+            frames: (sequences, time, channels, height, width).
+            observed: bool (sequences, time), None = all.
+            controls: (sequences, time, control) or None.
+            method: "smoothing".
+            num_samples: number of draws, or None for one path in which each state has its mean given the one before.
+
+        Returns:
+            `{"a": (sequences, time, code), "z": (sequences, time, state)}`; draws are (num_samples, 1, sequences, ...).
+
+        Raises:
+            ValueError: if the method is not "smoothing".
+        """
+        if method not in self.completion_methods:
+            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        dynamics = self._served[0].dynamics
+        frames = check_video(frames, observed, controls, self._served[0].frame_shape, dynamics.control_dim)
+        codes, variance = self.encoder(frames)
+        if num_samples is not None:
+            codes = codes + variance.sqrt() * codes.new_empty(num_samples, 1, *codes.shape).normal_()
+        path = RecurrentStatePath(self.combiner, self.initial_state, self._context(codes, observed, controls))
+        states = path.path_of_means() if num_samples is None else path.rsample()
+        if observed is None:
+            return {"a": codes, "z": states}
+        chain = dynamics.condition(codes, observed, controls)
+        emitted = (chain.emission_matrix @ states.unsqueeze(-1)).squeeze(-1)
+        if num_samples is not None:
+            emitted = emitted + dynamics.emission_covariance.diagonal().sqrt() * torch.randn_like(emitted)
+        return {"a": torch.where(observed.unsqueeze(-1), codes, emitted), "z": states}
 
     def _context(self, codes: Tensor, observed: Tensor | None, controls: Tensor | None) -> Tensor:
         """h_t for every step: a GRU over the codes from the last to this, blind where frames are missing."""

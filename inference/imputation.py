@@ -16,6 +16,7 @@ from guides.site_table import SiteTable, sample_sites
 from inference.decoding import SEQUENCES, Arguments, check_frames_site, decode_latents, plate_of_draws
 from inference.estimators.traces import evaluation_mode, local_parameters
 from inference.generators import seeded
+from inference.missing_draws import check_draws_at_missing
 
 Program = Callable[..., Any]
 Latents = Mapping[str, Tensor]
@@ -135,6 +136,10 @@ class Query:
             nesting = table.plate_nesting
             if not self.completes:
                 nesting = max(nesting, describe_sites(self.guide, *first).plate_nesting)
+                everything = (frames, observed, controls)
+                check_draws_at_missing(
+                    self.model, self.guide, everything, table, nesting, seed=seed, most_frames=self.frames_per_chunk
+                )
             for rows in chunks(frames.shape[0], sequences_at_once):
                 arguments = _rows(rows, frames, observed, controls)
                 if draws:

@@ -52,7 +52,8 @@ def reconstruct(
 
     Args:
         model: has an observed site `frames` in the plates `sequences` and `time`.
-        guide: a guide for it. If it has `complete`, that gives the latents, else draws of the guide do.
+        guide: a guide for it. If it has `complete`, that gives the latents, else draws of the guide do; where frames
+            are missing, they do so only if guide and model score them there.
         frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
         observed: bool (sequences, time), False = missing; None = all seen.
         controls: (sequences, time, control) or None.
@@ -65,7 +66,8 @@ def reconstruct(
 
     Raises:
         ValueError: if a shape is wrong, the method is unknown to the guide, a number is out of range, `complete` leaves
-            out a latent, or the model has no site `frames` in plates `sequences` and `time`.
+            out a latent, the guide has no `complete` and its draws at missing frames mean nothing, or the model has no
+            site `frames` in plates `sequences` and `time`.
         TypeError: for an option that the guide's `complete` does not take.
     """
     query = Query(model, guide, method, num_samples, coverage, frames_per_chunk, options)

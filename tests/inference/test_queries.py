@@ -8,8 +8,10 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference import queries
+from guides import GlimpseAttentionGuide, RecurrentGuide
+from inference import imputation, queries
 from inference.imputation import Imputation
+from pyro_models import AttendInferRepeat, DeepMarkovModel, KalmanVAE
 
 SEQUENCES, TIME, SHAPE = 5, 7, (2, 3, 4)
 
@@ -48,7 +50,10 @@ class DrawingGuide(PyroModule):
             pyro.sample("hue", dist.Normal(frames.mean((1, 3, 4)), 0.01).to_event(1))
             pyro.sample("flip", dist.Bernoulli(torch.zeros(frames.shape[0])))
             with pyro.plate("time", frames.shape[1], dim=-2):
-                pyro.sample("level", dist.Normal(brightness.T, 0.5))
+                pyro.sample("level", self.level_law(brightness, observed))
+
+    def level_law(self, brightness, observed):
+        return dist.Normal(brightness.T, 0.5)
 
 
 class CompletingGuide(DrawingGuide):
@@ -257,6 +262,95 @@ def test_a_guide_that_leaves_out_a_latent_is_named(frames):
 
     with pytest.raises(ValueError, match="Forgetful.complete: expected values for all latents .* got none for hue"):
         queries.reconstruct(Model(), Forgetful(), frames)
+
+
+class MaskingGuide(DrawingGuide):
+    """Says nothing of the level of a missing frame, as the guide of a model that leaves it out would."""
+
+    def level_law(self, brightness, observed):
+        law = super().level_law(brightness, observed)
+        return law if observed is None else law.mask(observed.T)
+
+
+class OnlyDraws(PyroModule):
+    """A guide without its `complete`."""
+
+    def __init__(self, guide):
+        super().__init__()
+        self.guide = guide
+
+    def forward(self, frames, observed=None, controls=None):
+        return self.guide(frames, observed, controls)
+
+
+@pytest.mark.parametrize("ask", [queries.impute, queries.reconstruct])
+def test_draws_that_no_density_holds_to_anything_are_refused(frames, observed, ask):
+    message = (
+        "guide: expected complete.. and completion_methods, or draws that guide and model score where frames are "
+        "missing, got MaskingGuide without complete.., and the guide leaves out 'level' there, so that its draws mean "
+        "nothing; give the guide complete"
+    )
+    with pytest.raises(ValueError, match=message):
+        ask(Model(), MaskingGuide(), frames, observed)
+    with pytest.raises(ValueError, match=message):
+        queries.forecast(Model(), MaskingGuide(), frames, num_frames=2)
+    assert queries.reconstruct(Model(), MaskingGuide(), frames, torch.ones_like(observed)).frames.isfinite().all()
+    assert queries.reconstruct(Model(), MaskingGuide(), frames).frames.isfinite().all()
+
+
+def test_one_missing_frame_in_one_sequence_is_enough(frames):
+    observed = torch.ones(SEQUENCES, TIME, dtype=torch.bool)
+    observed[-1, -1] = False
+    with pytest.raises(ValueError, match="leaves out 'level'"):
+        queries.impute(Model(), MaskingGuide(), frames, observed, frames_per_chunk=1)
+
+
+def test_draws_that_the_model_leaves_out_are_refused(observed):
+    """A Kalman VAE has no density for the code of a missing frame, whether its guide has one or not."""
+    model = KalmanVAE((1, 8, 8), code_dim=2, decoder="mlp")
+    frames = torch.rand(SEQUENCES, TIME, 1, 8, 8).round()
+
+    class Careless(PyroModule):
+        masks = False
+
+        def forward(self, frames, observed=None, controls=None):
+            law = dist.Normal(torch.zeros(*frames.shape[:2], 2), 1.0).to_event(1)
+            with pyro.plate("sequences", frames.shape[0], dim=-1):
+                pyro.sample("a", (law.mask(observed) if self.masks else law).to_event(1))
+
+    guide = Careless()
+    with pytest.raises(ValueError, match="and the model leaves out 'a' there"):
+        queries.impute(model, guide, frames, observed)
+    guide.masks = True
+    with pytest.raises(ValueError, match="and the guide and the model leave out 'a' there"):
+        queries.impute(model, guide, frames, observed)
+
+
+def test_draws_from_the_prior_at_missing_frames_are_answers(observed):
+    """A recurrent guide without its `complete`: a forecast is then the average of draws of the model itself."""
+    model = DeepMarkovModel((1, 8, 8), hidden_dim=6, likelihood="bernoulli")
+    guide = RecurrentGuide(model, hidden_dim=6)
+    frames = torch.rand(SEQUENCES, TIME, 1, 8, 8).round()
+    answer = queries.impute(model, OnlyDraws(guide), frames, observed, num_samples=3)
+    assert answer.method is None
+    assert answer.samples.shape == (3, SEQUENCES, TIME, 1, 8, 8)
+    ahead = queries.forecast(model, OnlyDraws(guide), frames, num_frames=1, num_samples=4000)
+    completed = queries.forecast(model, guide, frames, num_frames=1, num_samples=4000)
+    torch.testing.assert_close(ahead.samples.mean(0)[:, -1], completed.samples.mean(0)[:, -1], rtol=0, atol=0.02)
+
+
+def test_objects_that_are_absent_are_left_out_for_a_reason_of_their_own(observed):
+    model = AttendInferRepeat((1, 8, 8), num_slots=2, what_dim=2, glimpse_size=4, hidden=(5,), another=0.5)
+    guide = GlimpseAttentionGuide(model, hidden_dim=5)
+    frames = torch.rand(SEQUENCES, TIME, 1, 8, 8)
+    assert queries.impute(model, OnlyDraws(guide), frames, observed).frames.isfinite().all()
+
+
+def test_looking_at_the_draws_first_changes_none(frames, observed, monkeypatch):
+    answer = queries.impute(Model(), DrawingGuide(), frames, observed, num_samples=3, seed=4)
+    monkeypatch.setattr(imputation, "check_draws_at_missing", lambda *arguments, **settings: None)
+    same = queries.impute(Model(), DrawingGuide(), frames, observed, num_samples=3, seed=4)
+    assert torch.equal(answer.samples, same.samples)
 
 
 def test_a_model_without_the_frames_site_is_named(frames):
