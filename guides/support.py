@@ -58,11 +58,12 @@ def _as_mask(mask: Any, event_dim: int, device: torch.device) -> Tensor:
     return mask.reshape((*mask.shape, *[1] * event_dim))
 
 
-def value_violation(node: Mapping[str, Any]) -> Violation | None:
+def value_violation(node: Mapping[str, Any], *, masked: bool = False) -> Violation | None:
     """Whether a site's value lies in the support of its distribution, where the site is not masked.
 
     Args:
         node: the site's record in a trace, or the message of its sample statement.
+        masked: look at masked entries as well, as torch does when it validates.
 
     Returns:
         None if it does, or if the distribution does not tell its support.
@@ -76,17 +77,21 @@ def value_violation(node: Mapping[str, Any]) -> Violation | None:
         return None
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
-    kept = entry_mask(node)
-    value = value.expand(kept.shape)
-    inside = support.check(value)
-    for _ in range(kept.dim() - inside.dim()):
+    kept = torch.ones_like(value, dtype=torch.bool) if masked else _somewhere(entry_mask(node), value.shape)
+    events = support.event_dim  # such vectors are inside or outside as a whole
+    for _ in range(events):
         kept = kept.any(-1)
-    outside = ~inside & kept
+    outside = _somewhere(~support.check(value), kept.shape) & kept
     if not bool(outside.any()):
         return None
-    failing = outside.reshape((*outside.shape, *[1] * (value.dim() - outside.dim()))).expand(value.shape)
+    failing = outside.reshape((*outside.shape, *[1] * events)).expand(value.shape)
     got = f"{int(outside.sum())} of {int(kept.sum())} outside: {describe_values(value[failing])}"
     return Violation(f"values in the support of {name_distribution(law)}: {name_support(support)}", got)
+
+
+def _somewhere(found: Tensor, shape: torch.Size) -> Tensor:
+    """Whether something holds in any of the places, such as particles, that share an entry of a smaller shape."""
+    return found.to(torch.float32).expand(torch.broadcast_shapes(found.shape, shape)).sum_to_size(shape) > 0
 
 
 def parameter_violations(law: Any) -> Iterator[Violation]:
@@ -112,4 +117,4 @@ def describe_values(values: Tensor) -> str:
         parts.append(f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}")
     if finite.numel() < values.numel():
         parts.append(f"{values.numel() - finite.numel()} of {values.numel()} not finite")
-    return ", ".join(parts)
+    return " and ".join(parts)

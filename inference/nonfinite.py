@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from inference.generators import capture_generators, restore_generators
 from inference.svi import SVI
+from inference.violations import violations_of
 
 
 class NonFiniteSites(Messenger):
@@ -36,14 +37,14 @@ class NonFiniteSites(Messenger):
         self.running = None
         name = msg["name"]
         if not msg["is_observed"] and not _is_finite(msg["value"]):
-            self.found.append(f"site {name!r}: its draw is not finite")
+            self.found.append(f"site {name!r}: its draw is not finite{_cause(msg)}")
             return
         log_prob = scale_and_mask(
             msg["fn"].log_prob(msg["value"], *msg["args"], **msg["kwargs"]), msg["scale"], msg["mask"]
         )
         if not _is_finite(log_prob):
             data = ", nor is the observed value" if msg["is_observed"] and not _is_finite(msg["value"]) else ""
-            self.found.append(f"site {name!r}: its log probability is not finite{data}")
+            self.found.append(f"site {name!r}: its log probability is not finite{data or _cause(msg)}")
         elif isinstance(log_prob, Tensor) and log_prob.requires_grad:
             self.log_probs.setdefault(name, log_prob)
 
@@ -85,6 +86,12 @@ def inspect_step(svi: SVI, args: tuple[Any, ...]) -> str | None:
     if not _is_finite(loss):
         return "no single site: every log probability is finite, their sum is not"
     return None
+
+
+def _cause(msg: Any) -> str:
+    """What the site violates, as the end of a sentence: numbers that are not finite come of that."""
+    violation = next(violations_of(msg), None)
+    return "" if violation is None else f": {violation}"
 
 
 def _site_of_gradient(svi: SVI, args: tuple[Any, ...], parameters: dict[str, nn.Parameter]) -> str:

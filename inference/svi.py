@@ -1,7 +1,7 @@
 """One step of stochastic variational inference, for parameters that live in modules."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -9,17 +9,19 @@ import pyro
 import torch
 from jaxtyping import Float
 from pyro.infer import ELBO, TraceEnum_ELBO, TraceTMC_ELBO
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from inference.compiled_step import CompiledStep, check_mode
 from inference.estimators.traces import Program, evaluation_mode, local_parameters, modules_of
-from inference.generators import preserved_generators
+from inference.generators import capture_generators, preserved_generators
 from inference.mixed_precision import check_precision, mixed_precision
 from inference.parameter_update import ParameterUpdate
 from inference.processes import ALONE, Processes
 from inference.schedules import Number, Schedule
 from inference.site_weights import SiteWeights
 from inference.unread_values import unread_values
+from inference.violations import explain
 
 DECAYING_AVERAGE = "__baseline_avg_downstream_cost_"  # of Pyro's TraceGraph_ELBO, in its global store
 
@@ -112,6 +114,9 @@ class SVI:
             TypeError: if the first argument is not a tensor with a dim of sequences.
             ValueError: if a site weight names no site, if no parameter reaches the loss, if a parameter was found in
                 Pyro's global store instead of a module, or if a baseline is a decaying average.
+            SupportError: a `ValueError`, under Pyro's validation, which is on unless it is switched off: a value is
+                outside the support of its distribution, or a parameter outside its range; names the site. A compiled
+                step validates when it is traced.
         """
         num_sequences = _num_sequences(args)
         weights = SiteWeights.at_step(self.site_weights, self.num_steps)
@@ -148,10 +153,14 @@ class SVI:
             kwargs: as in `step`.
         """
         num_sequences = _num_sequences(args)
+
+        def run() -> Any:
+            _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
+            return self.loss.loss(self.model, self.guide, *args, **kwargs)  # pyright: ignore
+
         with local_parameters(self.model, self.guide), pyro.get_param_store().scope(), torch.no_grad():
             with evaluation_mode(self.model, self.guide):
-                _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
-                loss = self.loss.loss(self.model, self.guide, *args, **kwargs)  # pyright: ignore
+                loss = _explained(run)
         return float(loss[0] if isinstance(loss, tuple) else loss) / num_sequences
 
     def _compiled_step(self, weights: SiteWeights, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
@@ -170,9 +179,13 @@ class SVI:
 
     def _loss_and_gradients(self, weights: SiteWeights, args: tuple, kwargs: dict[str, Any]) -> Tensor:
         """The negative bound in nats per sequence; its gradient is left in the parameters."""
-        _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
-        with weights if weights.weights else nullcontext(), mixed_precision(self.precision), unread_values():
-            loss = self._mean_loss(_num_sequences(args), args, kwargs)
+
+        def run() -> Tensor:
+            _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
+            with weights if weights.weights else nullcontext(), mixed_precision(self.precision), unread_values():
+                return self._mean_loss(_num_sequences(args), args, kwargs)
+
+        loss = _explained(run)
         weights.check_names()
         self._check_param_store()
         return loss
@@ -231,6 +244,18 @@ class SVI:
     def forget_nonfinite(self) -> None:
         """Start watching anew, after parameters were put back to a state from before it."""
         self._update.forget_nonfinite()
+
+
+def _explained(run: Callable[[], Any]) -> Any:
+    """What a run returns; of a value that validation refuses, the site is named."""
+    if not is_validation_enabled():
+        return run()
+    generators = capture_generators()
+    try:
+        return run()
+    except ValueError as error:
+        explain(error, run, generators)
+        raise
 
 
 def _num_sequences(args: tuple) -> int:

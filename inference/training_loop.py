@@ -23,6 +23,7 @@ from inference.stages import Stage, learnable_parameters, scheduled_buffers, spl
 from inference.svi import SVI, NonFiniteError
 from inference.training_options import TrainingOptions, TrainingResult
 from inference.training_streams import TrainingStreams
+from inference.violations import SupportError, Violations, at_step
 from videos import VideoBatch, VideoSource
 
 
@@ -66,6 +67,7 @@ class TrainingLoop:
         self.seconds_before, self.began = 0.0, time.monotonic()
         self.checkpointed: tuple[int, int] | None = None  # step and stage of the last checkpoint
         self.snapshot: dict[str, Any] = {}
+        self.validated: set[tuple[Any, ...]] = set()  # stages, and shapes of batches in them
 
     @property
     def seconds(self) -> float:
@@ -83,10 +85,8 @@ class TrainingLoop:
                 for index, end in enumerate(ends):
                     if index > self.stage and not self.ended_early:
                         self._enter(index)
-                    validated = self.step
                     while index == self.stage and self.step < end and not self.ended_early:
-                        with pyro.validation_enabled(self.step == validated):
-                            self._take_step()
+                        self._take_step()
                         record = self._measure(end)
                         bar.advance(record)
                         if record is not None and board is not None:
@@ -215,10 +215,16 @@ class TrainingLoop:
     def _take_step(self) -> None:
         assert self.svi is not None
         args = self._batch()
+        kind = (self.stage, *(None if one is None else tuple(one.shape) for one in args))
         try:
-            loss = self.svi.step(*args)
+            # a compiled step is traced anew for another shape, and cannot look at values later
+            with pyro.validation_enabled(kind not in self.validated):
+                loss = self.svi.step(*args)
+        except SupportError as error:
+            raise at_step(error, self.step, self._last_good()) from error
         except (ArithmeticError, RuntimeError, ValueError) as error:
             self._explain(error, self.step)
+        self.validated.add(kind)
         self.window = self.window + loss
         self.window_steps += 1
         self.step += 1
@@ -341,26 +347,36 @@ class TrainingLoop:
         self._take_snapshot()
 
     def _explain(self, error: Exception, failing: int) -> NoReturn:
-        """Go back to the last snapshot and take its steps again, looking at every site."""
+        """Go back to the last snapshot and take its steps again, looking at every site.
+
+        Raises:
+            NonFiniteError: names the step and, if one is to blame, the site.
+            Exception: the error itself, if it was another and all numbers are finite.
+        """
         assert self.svi is not None
         assign_weights(self.model, self.guide, self.snapshot["weights"])
         self.svi.optimizer.load_state_dict(self.snapshot["optimizer"])
         self.svi.forget_nonfinite()
         self.step = self.svi.num_steps = self.snapshot["step"]
         restore_generators(self.snapshot["generators"])
+        outside = ""
         while self.step <= failing:
             try:
-                reason = inspect_step(self.svi, self._batch())
+                with Violations() as violations:
+                    reason = inspect_step(self.svi, self._batch())
             except (ArithmeticError, RuntimeError, ValueError):
                 raise error from None
+            outside = f"{violations.found[0]}; " if violations.found else ""
             if reason is not None:
                 raise NonFiniteError(
                     f"step {self.step}: loss or gradient is not finite; {reason}; {self._last_good()}", self.step
                 ) from error
             self.step += 1
+        if not isinstance(error, NonFiniteError):
+            raise error
         raise NonFiniteError(
-            f"step {failing}: loss or gradient is not finite, but it was when the step was taken again; "
-            f"{self._last_good()}",
+            f"step {failing}: the loss or a gradient was not finite, but finite when that step was repeated; "
+            f"{outside}{self._last_good()}",
             failing,
         ) from error
 

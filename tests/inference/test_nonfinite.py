@@ -9,7 +9,16 @@ from torch import nn
 
 from inference import IWAE, SVI, NonFiniteError, Stage
 from inference.nonfinite import inspect_step
-from tests.inference.toy_training import DiscreteGuide, DiscreteModel, FramesGuide, Sabotage, go, toys, values
+from tests.inference.toy_training import (
+    DiscreteGuide,
+    DiscreteModel,
+    FramesGuide,
+    FramesModel,
+    Sabotage,
+    go,
+    toys,
+    values,
+)
 from tests.oracles.closed_form_bounds import ToyParameters
 from videos import VideoBatch
 
@@ -66,7 +75,11 @@ class Explosive(PyroModule):
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ("log_prob", "site 'scaled': its log probability is not finite"),
+        (
+            "log_prob",
+            "site 'scaled': its log probability is not finite: expected the parameter 'scale' of Normal to be "
+            "positive, got -1; constrain what makes it, by softplus or exp say, and look for NaN in what goes in",
+        ),
         ("gradient", "site 'frames': the gradient of its log probability for 'model.w' is not finite"),
     ],
 )
@@ -150,6 +163,36 @@ def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(ValueError, match="gradient: 'standard' expects every latent site"):
         go(tmp_path / "discrete", DiscreteModel(), DiscreteGuide())
 
+    class OnceOnly(FramesModel):
+        """Fails for a reason that is gone when the step is repeated."""
+
+        calls = 0
+
+        def forward(self, frames, observed=None, controls=None):
+            self.calls += 1
+            if self.calls == 9:
+                raise ValueError("the disk is full")
+            super().forward(frames, observed, controls)
+
+    p = ToyParameters.make()
+    with pytest.raises(ValueError, match="the disk is full") as caught:
+        go(tmp_path / "once", OnceOnly(p), FramesGuide(p))
+    assert not isinstance(caught.value, NonFiniteError)
+
+
+def test_a_step_that_is_finite_when_it_is_repeated_is_said_to_be_that(tmp_path):
+    class OnceOnly(FramesModel):
+        calls = 0
+
+        def forward(self, frames, observed=None, controls=None):
+            self.calls += 1
+            super().forward(frames * (float("inf") if self.calls == 8 else 1.0), observed, controls)
+
+    p = ToyParameters.make()
+    message = r"step \d+: the loss or a gradient was not finite, but finite when that step was repeated; the last good"
+    with pytest.raises(NonFiniteError, match=message), pyro.validation_enabled(False):
+        go(tmp_path / "run", OnceOnly(p), FramesGuide(p), log_every=1, validate_every=100)
+
 
 def test_a_good_step_is_taken_as_it_is():
     frames = torch.ones(3, 3, 1, 1, 1, dtype=torch.float64)
@@ -165,7 +208,17 @@ def test_a_good_step_is_taken_as_it_is():
     torch.testing.assert_close(*results, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("observe", "reason"), [(True, ", nor is the observed value"), (False, "")])
+@pytest.mark.parametrize(
+    ("observe", "reason"),
+    [
+        (True, ", nor is the observed value"),
+        (
+            False,
+            ": expected the parameter 'scale' of Normal to be positive, got 1 and 1 of 2 not finite; constrain what "
+            "makes it, by softplus or exp say, and look for NaN in what goes in",
+        ),
+    ],
+)
 def test_an_observed_value_is_blamed_where_it_is_to_blame(observe, reason):
     class Model(PyroModule):
         def forward(self, x):
