@@ -41,7 +41,7 @@ def factor_semidefinite(
 
     Column-wise Cholesky in which a pivot not larger than `tolerance` times its variance gives a column of zeros (for a
     semidefinite matrix the whole remaining column is then zero as well; Higham 2002, section 10.3). Zero columns pass
-    no gradient.
+    no gradient. A pivot that is NaN, or more negative than rounding explains, makes its column NaN.
 
     Args:
         covariance: what to factor.
@@ -51,6 +51,7 @@ def factor_semidefinite(
     """
     size, covariance = covariance.shape[-1], symmetrize(covariance)
     variance = covariance.diagonal(dim1=-2, dim2=-1) if variance is None else variance
+    lowest = -(tolerance**0.5) * variance.abs().amax(-1, keepdim=True)  # generous: rounding depends on the condition
     columns: list[Tensor] = []
     for j in range(size):
         remainder = covariance[..., j:, j]
@@ -59,7 +60,8 @@ def factor_semidefinite(
             remainder = remainder - (left[..., j:, :] @ left[..., j, :, None]).squeeze(-1)
         pivot = remainder[..., :1]
         positive = pivot > tolerance * variance[..., j, None]
-        column = torch.where(positive, remainder / torch.where(positive, pivot, 1.0).sqrt(), 0.0)
+        otherwise = torch.where(pivot >= lowest, 0.0, torch.nan).to(pivot)
+        column = torch.where(positive, remainder / torch.where(positive, pivot, 1.0).sqrt(), otherwise)
         columns.append(torch.nn.functional.pad(column, (j, 0)))
     return torch.stack(columns, -1)
 

@@ -40,7 +40,7 @@ class ObservationsGivenReadings(TorchDistribution):
         variance: r, (*batch, time, obs), positive.
 
     Raises:
-        TypeError: if readings or variances are no floating-point tensors.
+        TypeError: if `ssm` is no `LinearGaussianSSM`, or readings or variances are no floating-point tensors.
         ValueError: if a shape does not fit, or (with the model's `validate_args`) numbers are not finite, or variances
             not positive, where observed.
     """
@@ -50,6 +50,9 @@ class ObservationsGivenReadings(TorchDistribution):
     has_rsample = True
 
     def __init__(self, ssm: LinearGaussianSSM, readings: Tensor, variance: Tensor) -> None:
+        if not isinstance(ssm, LinearGaussianSSM):
+            got = type(ssm).__name__
+            raise TypeError(f"ssm: expected a LinearGaussianSSM, got {got}. Of a mixture, pass `components`")
         readings, batch = ssm._values(readings, "readings")
         variance, spread = ssm._values(variance, "variance")
         if ssm.observed is not None:

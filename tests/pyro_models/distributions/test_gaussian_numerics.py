@@ -40,6 +40,26 @@ def test_semidefinite_factor(rank):
         torch.testing.assert_close(grad + grad.mT, expected + expected.mT)
 
 
+@pytest.mark.parametrize("number", [-1.0, -0.1, torch.nan])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_semidefinite_factor_is_nan_where_there_is_none(dtype, number):
+    """Of a variance that is negative or NaN it must not make zero; rounding below zero is zero."""
+    from pyro_models.distributions.gaussian_numerics import factor_semidefinite, semidefinite_tolerance
+
+    tolerance = semidefinite_tolerance(3, dtype)
+    good = torch.diag(torch.tensor([1.0, 0.0, 2.0], dtype=dtype))
+    bad = good.clone()
+    bad[1, 1] = number
+    turn = torch.linalg.qr(torch.randn(3, 3, dtype=dtype)).Q
+    factors = factor_semidefinite(torch.stack([good, bad, turn @ bad @ turn.mT]), tolerance)
+    torch.testing.assert_close(factors[0], good.sqrt())
+    assert factors[1].isnan().any()
+    assert factors[2].isnan().any()
+    rounded = good.clone()
+    rounded[1, 1] = -tolerance
+    torch.testing.assert_close(factor_semidefinite(rounded, tolerance), good.sqrt())
+
+
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_semidefinite_check(dtype, scale):

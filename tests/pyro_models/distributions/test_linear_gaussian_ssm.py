@@ -361,6 +361,19 @@ def test_indefinite_innovations_give_nan():
     assert ssm.log_prob(torch.zeros(TIME, OBS, dtype=F64)).isnan()
 
 
+@pytest.mark.parametrize("factor", [-1.0, torch.nan])
+@pytest.mark.parametrize("name", ["initial_covariance", "transition_covariance", "emission_covariance"])
+def test_draws_from_what_is_no_covariance_are_nan(name, factor):
+    """Without validation: noise that cannot be drawn is not left out."""
+    given = random_parameters()
+    a = build(**given, num_steps=TIME).sample()
+    ssm = build(**(given | {name: factor * given[name]}), num_steps=TIME, validate_args=False)
+    states, values = ssm.rsample_joint((3,))
+    assert values.isnan().flatten(1).any(-1).all()
+    assert states.isnan().any() == (name != "emission_covariance")
+    assert ssm.posterior(a).rsample((3,)).isnan().flatten(1).any(-1).all()
+
+
 @pytest.mark.parametrize("name", ["initial_covariance", "transition_covariance", "emission_covariance"])
 def test_covariances_are_checked(name):
     given = random_parameters()

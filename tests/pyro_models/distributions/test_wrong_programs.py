@@ -198,6 +198,9 @@ programs |= {
     f"z: {real} list": lambda: ssm.emit(a.tolist()),
     f"variance: {real} float": lambda: ssm.expected_log_prob(a, 1.0),
     f"readings: {real} ndarray": lambda: ObservationsGivenReadings(ssm, a.numpy(), torch.ones(3, 1)),
+    "ssm: expected a LinearGaussianSSM, got MixtureLinearGaussianSSM. Of a mixture, pass `components`": lambda: (
+        ObservationsGivenReadings(MixtureLinearGaussianSSM(torch.zeros(2), several), a, torch.ones(3, 1))
+    ),
     f"log_weights: {real} list": lambda: MixtureLinearGaussianSSM([0.5, 0.5], several),
     "components: expected a LinearGaussianSSM, got list": lambda: MixtureLinearGaussianSSM(torch.zeros(2), [ssm, ssm]),
     "num_steps: expected a positive int, got 2.0": lambda: ssm.forecast(a, 2.0),
@@ -214,7 +217,7 @@ print(len(programs))
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "39"
+    assert result.stdout.strip() == "40"
 
 
 METHODS = {
