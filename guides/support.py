@@ -16,10 +16,11 @@ OTHER_LIKELIHOODS = (
 
 
 class Violation(NamedTuple):
-    """Something outside its range: what the range is and what came."""
+    """Something outside its range: what the range is, what came, and whether all that came is finite."""
 
     expected: str
     got: str
+    finite: bool
 
 
 def entry_mask(node: Mapping[str, Any]) -> Tensor:
@@ -86,7 +87,8 @@ def value_violation(node: Mapping[str, Any], *, masked: bool = False) -> Violati
         return None
     failing = outside.reshape((*outside.shape, *[1] * events)).expand(value.shape)
     got = f"{int(outside.sum())} of {int(kept.sum())} outside: {describe_values(value[failing])}"
-    return Violation(f"values in the support of {name_distribution(law)}: {name_support(support)}", got)
+    expected = f"values in the support of {name_distribution(law)}: {name_support(support)}"
+    return Violation(expected, got, bool(value[failing].isfinite().all()))
 
 
 def _somewhere(found: Tensor, shape: torch.Size) -> Tensor:
@@ -105,7 +107,7 @@ def parameter_violations(law: Any) -> Iterator[Violation]:
         value = getattr(law, name)
         if isinstance(value, Tensor) and not bool(constraint.check(value).all()):
             expected = f"the parameter {name!r} of {type(law).__name__} to be {name_support(constraint)}"
-            yield Violation(expected, describe_values(value))
+            yield Violation(expected, describe_values(value), bool(value.isfinite().all()))
 
 
 def describe_values(values: Tensor) -> str:

@@ -91,7 +91,7 @@ def inspect_step(svi: SVI, args: tuple[Any, ...]) -> str | None:
 def _cause(msg: Any) -> str:
     """What the site violates, as the end of a sentence: numbers that are not finite come of that."""
     violation = next(violations_of(msg), None)
-    return "" if violation is None else f": {violation}"
+    return "" if violation is None else str(violation).removeprefix(f"site {msg['name']!r}")
 
 
 def _site_of_gradient(svi: SVI, args: tuple[Any, ...], parameters: dict[str, nn.Parameter]) -> str:

@@ -220,9 +220,9 @@ class TrainingLoop:
             # a compiled step is traced anew for another shape, and cannot look at values later
             with pyro.validation_enabled(kind not in self.validated):
                 loss = self.svi.step(*args)
-        except SupportError as error:
-            raise at_step(error, self.step, self._last_good()) from error
         except (ArithmeticError, RuntimeError, ValueError) as error:
+            if isinstance(error, SupportError) and error.finite:
+                raise at_step(error, self.step, self._last_good()) from error
             self._explain(error, self.step)
         self.validated.add(kind)
         self.window = self.window + loss

@@ -7,7 +7,7 @@ from typing import Any
 import pyro
 from pyro.poutine.messenger import Messenger
 
-from guides.support import OTHER_LIKELIHOODS, parameter_violations, value_violation
+from guides.support import OTHER_LIKELIHOODS, Violation, parameter_violations, value_violation
 from inference.generators import restore_generators
 
 # how torch begins to say it; Pyro puts the site, if it knows it, in front
@@ -19,12 +19,14 @@ class SupportError(ValueError):
     """A value is outside the support of its distribution, or a parameter of a distribution outside its range.
 
     Attributes:
-        site: name of the sample site; empty if only the message knows it.
+        site: name of the sample site.
+        finite: whether what came is finite; otherwise it comes of something before that was not.
     """
 
-    def __init__(self, message: str, site: str = "") -> None:
+    def __init__(self, message: str, site: str, finite: bool) -> None:
         super().__init__(message)
         self.site = site
+        self.finite = finite
 
 
 class Violations(Messenger):
@@ -40,18 +42,23 @@ class Violations(Messenger):
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if type(msg["fn"]).__name__ not in ("_Subsample", "Unit") and not msg["infer"].get("_deterministic"):
-            self.found += [SupportError(f"site {msg['name']!r}: {text}", msg["name"]) for text in violations_of(msg)]
+            self.found += violations_of(msg)
 
 
-def violations_of(msg: Any) -> Iterator[str]:
+def violations_of(msg: Any) -> Iterator[SupportError]:
     """What a site violates: what was expected, what came, and what to do.
 
     Args:
         msg: the message of its sample statement, or its record in a trace.
     """
+
+    def error(violation: Violation, mend: str) -> SupportError:
+        text = f"site {msg['name']!r}: expected {violation.expected}, got {violation.got}; {mend}"
+        return SupportError(text, msg["name"], violation.finite)
+
     for violation in parameter_violations(msg["fn"]):
         mend = "constrain what makes it, by softplus or exp say, and look for NaN in what goes in"
-        yield f"expected {violation.expected}, got {violation.got}; {mend}"
+        yield error(violation, mend)
     violation, mend = value_violation(msg), OTHER_LIKELIHOODS
     if not msg["is_observed"]:
         mend = "restrict the guide's distribution of it to this support; check_guide names all that does not fit"
@@ -59,7 +66,7 @@ def violations_of(msg: Any) -> Iterator[str]:
         violation = value_violation(msg, masked=True)
         mend = "these entries are masked: put values there that the support has, torch.where(observed, values, 0) say"
     if violation is not None:
-        yield f"expected {violation.expected}, got {violation.got}; {mend}"
+        yield error(violation, mend)
 
 
 def explain(error: ValueError, again: Callable[[], Any], generators: dict[str, Any]) -> None:
@@ -92,4 +99,4 @@ def explain(error: ValueError, again: Callable[[], Any], generators: dict[str, A
 
 def at_step(error: SupportError, step: int, ending: str) -> SupportError:
     """The same error with the step that it stopped, and how to go on."""
-    return SupportError(f"step {step}: {error}; {ending}", error.site)
+    return SupportError(f"step {step}: {error}; {ending}", error.site, error.finite)

@@ -9,7 +9,7 @@ from pyro.infer import Trace_ELBO
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference import IWAE, SVI, VIMCO, Stage
+from inference import IWAE, SVI, VIMCO, NonFiniteError, Stage
 from inference.violations import SupportError
 from tests.inference.toy_training import Sabotage, go
 from videos import FixedVideos, VideoBatch
@@ -134,6 +134,22 @@ def test_an_impossible_parameter_is_named_with_its_site(compile):
     with pytest.raises(SupportError, match=message) as caught:
         svi_of(Model(), guide, compile).step(BINARY)
     assert caught.value.site == "level"
+
+
+def test_parameters_that_are_not_finite_are_that_in_training(tmp_path):
+    """NaN is outside every range, but it comes of something that went wrong before."""
+    model = Model()
+    with torch.no_grad():
+        model.bias.fill_(torch.nan)
+    source = FixedVideos(VideoBatch(BINARY), batch_size=9, seed=5)
+    message = "step 0: loss or gradient is not finite; site 'frames': its log probability is not finite: expected the "
+    with pytest.raises(
+        NonFiniteError, match=f"{message}parameter 'probs' of Bernoulli to be between 0 and 1, got 54 of"
+    ):
+        go(tmp_path / "run", model, Guide(), source=source)
+    with pytest.raises(SupportError, match="site 'frames': expected the parameter 'probs'") as caught:
+        svi_of(model, Guide()).step(BINARY)
+    assert not caught.value.finite
 
 
 def test_the_very_draws_that_failed_are_looked_at():
