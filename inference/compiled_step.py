@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from inference.captured_step import CapturedStep
 from inference.generators import preserved_generators
+from inference.plain_attributes import Place, PlainAttributes
 from inference.step_graph import StepGraph, trace_step
 
 COMPILE_MODES = ("auto", "off", "trace", "inductor", "cudagraph")
@@ -29,6 +30,12 @@ CACHED_SIGNATURES = 8
 WORTHWHILE_STEPS = 5_000
 LARGEST_COMPILED = 20_000
 WORTH_RECORDING = 20  # steps: a recording takes a few steps' time
+WORTH_TRACING = 100  # steps that a graph has to serve: tracing takes the time of 20 to 60 eager steps
+MOST_HASTY_CHANGES = 3  # of attributes, sooner than that
+REGISTER = (
+    "a graph holds such attributes as they were: for what changes, expected a buffer, self.register_buffer(name, "
+    "torch.tensor(value)), changed in place by self.name.fill_(value)"
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -51,8 +58,10 @@ class CompiledStep:
     """Loss and gradients of a step by graphs: one for each signature of its inputs, the last few are kept.
 
     A signature is what a graph is true for: shapes, types and strides of tensors, the other arguments, which parameters
-    learn, which modules are in training mode. Numbers that a model keeps as Python attributes are taken as they are
-    when a graph is made; what changes from step to step belongs in a buffer.
+    learn, which modules are in training mode, and the numbers, flags and strings that modules keep as attributes. When
+    one of these changes, the step is traced anew, with a warning that names it; if that happens again and again, steps
+    are taken eagerly from then on. What changes from step to step belongs in a buffer, which graphs read anew.
+    Changes of other Python objects, and of tensors that are neither parameters nor buffers, are not noticed.
 
     Args:
         mode: "trace" runs the operations one by one, "inductor" compiles them, "cudagraph" records what they launch on
@@ -86,6 +95,11 @@ class CompiledStep:
         ]
         self._steps: OrderedDict[Any, Callable[..., Sequence[Tensor | None]]] = OrderedDict()
         self._refused = False
+        self._attributes = PlainAttributes(modules)
+        self._traced_values: dict[Place, Any] | None = None  # the attributes, when the last graph was made
+        self._steps_of_graph = 0  # since then
+        self._hasty_changes = 0
+        self._has_settled = False
 
     def run(
         self, loss_and_gradients: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -110,7 +124,7 @@ class CompiledStep:
                 f"compile: 'cudagraph' expected a batch on a CUDA device, got one on {tensors[0].device}; 'inductor' "
                 "takes any device"
             )
-        signature = (structure, *map(_signature, leaves), *self._state())
+        signature = (structure, *map(_signature, leaves), *self._state(), self._attributes.version())
         try:
             step = self._steps.get(signature)
         except TypeError:
@@ -118,13 +132,16 @@ class CompiledStep:
             self._refuse(f"arguments of type {kinds} cannot be told from one another; pass tensors, numbers or strings")
             return None
         if step is None:
-            step = self._build(loss_and_gradients, leaves, structure, tensors)
+            step = self._build(loss_and_gradients, leaves, structure, tensors) if self._may_trace_anew() else None
             if step is None:
                 return None
+            self._traced_values, self._steps_of_graph = self._attributes.values(), 0
+            signature = (*signature[:-1], self._attributes.version())
             self._steps[signature] = step
             if len(self._steps) > CACHED_SIGNATURES:
                 self._steps.popitem(last=False)
         self._steps.move_to_end(signature)
+        self._steps_of_graph += 1
         with torch.no_grad():
             loss, *gradients = step(*tensors)
         assert loss is not None
@@ -143,6 +160,19 @@ class CompiledStep:
             tuple([module.training for module in self._modules]),
         )
 
+    def _may_trace_anew(self) -> bool:
+        """Whether tracing still pays, if an attribute changed; says which did."""
+        values = self._attributes.values()
+        changes = [] if self._traced_values is None else self._attributes.changes(self._traced_values, values)
+        if changes:
+            self._hasty_changes += self._steps_of_graph < WORTH_TRACING
+            listed = ", ".join(changes)
+            if self._hasty_changes > MOST_HASTY_CHANGES:
+                self._refuse(f"attributes of modules change too often to trace anew each time: {listed}; {REGISTER}")
+                return False
+            self._warn(f"the SVI step is traced anew, as an attribute of a module changed: {listed}; {REGISTER}")
+        return True
+
     def _build(
         self, loss_and_gradients: Callable[..., Tensor], leaves: list[Any], structure: Any, tensors: list[Tensor]
     ) -> Callable[..., Sequence[Tensor | None]] | None:
@@ -154,13 +184,27 @@ class CompiledStep:
             args, kwargs = pytree.tree_unflatten(again, structure)
             return loss_and_gradients(*args, **kwargs)
 
+        before = self._attributes.values()
         with self._kept_buffers():
             self._rehearse(step, tensors)
+            changes = self._attributes.changes(before, self._attributes.values())
+            if changes and not self._has_settled:
+                # a flag that is set by the first call, perhaps: take that call as a step, and trace the next
+                self._has_settled = True
+                self._attributes.restore(before)
+                return None
             try:
                 graph = trace_step(step, self.parameters, tensors)
+                if changes and not graph.same_as(trace_step(step, self.parameters, tensors)):
+                    self._refuse(f"forward changes {', '.join(changes)}, and computes with it; {REGISTER}")
+                    return None
             except Exception as error:  # whatever stands in the way, the eager step has just done without
                 self._refuse(_problem(error))
                 return None
+            finally:
+                self._attributes.restore(before)
+        if changes:
+            self._warn(f"forward changes {', '.join(changes)}, but graphs do not call it: it stands still; {REGISTER}")
         mode, reason = self._choose(graph, on_cuda=any(tensor.is_cuda for tensor in tensors))
         size = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
         _logger.warning(
@@ -237,8 +281,10 @@ class CompiledStep:
 
     def _refuse(self, problem: str) -> None:
         self._refused = True
-        text = f"the SVI step runs eagerly, it cannot be compiled: {problem}"
-        warnings.warn(text, CompileWarning, stacklevel=5)
+        self._warn(f"the SVI step runs eagerly, it cannot be compiled: {problem}")
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(text, CompileWarning, stacklevel=6)
 
 
 def compile_graph(graph: StepGraph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor | None]]:

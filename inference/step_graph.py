@@ -38,6 +38,17 @@ class StepGraph:
         """How many tensor operations a step is made of."""
         return sum(node.op == "call_function" for node in self.module.graph.nodes)
 
+    def same_as(self, other: "StepGraph") -> bool:
+        """Whether another trace of the step does the same operations with the same numbers and tensors."""
+        constants, others = (list(graph.module.buffers()) for graph in (self, other))
+        pairs = [*zip(constants, others, strict=False), *zip(self.captured, other.captured, strict=False)]
+        return (
+            self.module.code == other.module.code
+            and len(constants) == len(others)
+            and len(self.captured) == len(other.captured)
+            and all(mine is one or (mine.shape == one.shape and torch.equal(mine, one)) for mine, one in pairs)
+        )
+
 
 def trace_step(
     loss_and_gradients: Callable[..., Tensor], parameters: Sequence[nn.Parameter], inputs: Sequence[Tensor]
