@@ -6,7 +6,7 @@ from inference.calibration import Calibration, calibrate
 from inference.comparison import Comparison, compare
 from inference.compiled_step import CompileWarning
 from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
-from inference.evidence import Evidence, Pilot, Verdict, log_evidence
+from inference.evidence import Budget, Evidence, Pilot, Verdict, log_evidence
 from inference.host_memory import keep_freed_memory
 from inference.mixed_precision import mixed_precision
 from inference.runs import RunFolder
@@ -23,6 +23,7 @@ __all__ = [
     "SVI",
     "VIMCO",
     "Annealing",
+    "Budget",
     "Calibration",
     "Comparison",
     "CompileWarning",

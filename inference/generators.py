@@ -45,8 +45,8 @@ def restore_generators(states: dict[str, Any]) -> None:
 def seed_generators(purpose: str, *path: int) -> None:
     """Seed all generators for one use of a seed; different purposes or paths give unrelated streams.
 
-    `numpy.random.SeedSequence` alone pads with zeros: (s,), (s, 0) and (s, 0, 0) are one stream to it. So purpose, number
-    of integers and integers are hashed together first.
+    `numpy.random.SeedSequence` alone pads with zeros: (s,), (s, 0) and (s, 0, 0) are one stream to it. So purpose,
+    number of integers and integers are hashed together first.
 
     Args:
         purpose: what is drawn, in words; used at one place only.
@@ -55,15 +55,23 @@ def seed_generators(purpose: str, *path: int) -> None:
     Raises:
         ValueError: if there is no purpose, or an integer is negative.
     """
-    if not purpose or any(number < 0 for number in path):
-        raise ValueError(f"seed: expected a purpose and integers from 0 on, got {purpose!r} and {path}")
-    digest = sha256(f"{purpose}/{len(path)}/{'/'.join(str(int(number)) for number in path)}".encode()).digest()
-    _seed_all(int.from_bytes(digest))
+    _seed_all(_entropy(purpose, path))
+
+
+def child_seed(purpose: str, *path: int) -> int:
+    """A seed for something that is itself seeded by one integer; apart from all others, as streams are."""
+    return _entropy(purpose, path) >> 193  # 63 bits
 
 
 def seed_generators_of_version_one(*seed: int) -> None:
     """As runs of version 0.1.0 were seeded, whose streams (s,) and (s, 0, 0) are one; for resuming such a run only."""
     _seed_all(seed)
+
+
+def _entropy(purpose: str, path: tuple[int, ...]) -> int:
+    if not purpose or any(number < 0 for number in path):
+        raise ValueError(f"seed: expected a purpose and integers from 0 on, got {purpose!r} and {path}")
+    return int.from_bytes(sha256(f"{purpose}/{len(path)}/{'/'.join(map(str, path))}".encode()).digest())
 
 
 def _seed_all(entropy: int | tuple[int, ...]) -> None:

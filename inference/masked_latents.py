@@ -33,8 +33,8 @@ class MaskedAnew(Messenger):
             return
         law = msg["fn"]
         if is_masked(msg):
-            kept = _kept(law, msg["mask"])
-            value = torch.where(kept, value, unmasked(law).sample())
+            present = kept(law, msg["mask"])
+            value = torch.where(present, value, unmasked(law).sample())
         msg["value"], msg["done"] = value, True
 
 
@@ -55,12 +55,12 @@ def unmasked(law: Any) -> Any:
     return law
 
 
-def _kept(law: Any, mask: Tensor | bool | None) -> Tensor:
+def kept(law: Any, mask: Tensor | bool | None) -> Tensor:
     """What a mask outside and masks within a law leave, shaped to meet its values."""
     event = (..., *[None] * len(law.event_shape))
-    kept = torch.as_tensor(True if mask is None else mask)[event]
+    outside = torch.as_tensor(True if mask is None else mask)[event]
     if isinstance(law, dist.MaskedDistribution):
-        return kept & torch.as_tensor(law._mask)[event] & _kept(law.base_dist, None)
+        return outside & torch.as_tensor(law._mask)[event] & kept(law.base_dist, None)
     if isinstance(law, dist.Independent):
-        return kept & _kept(law.base_dist, None)
-    return kept
+        return outside & kept(law.base_dist, None)
+    return outside

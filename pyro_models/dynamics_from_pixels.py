@@ -128,6 +128,11 @@ class DynamicsFromPixels(StepwiseModel):
             self._emit(positions, presence, frames, seen, slice(0, num_frames))
         return positions
 
+    @property
+    def runs_stepwise(self) -> bool:
+        """Whether `step` can be used: components and states are integrated out."""
+        return self.marginalize
+
     def prepare(
         self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
     ) -> PositionContext:

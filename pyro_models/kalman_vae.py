@@ -170,6 +170,11 @@ class KalmanVAE(StepwiseModel):
         seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
         return VideoContext(frames, seen, controls)
 
+    @property
+    def runs_stepwise(self) -> bool:
+        """Whether `step` can be used: states are integrated out."""
+        return self.marginalize_state
+
     def step(self, index: int, state: CodeState | None, context: VideoContext) -> CodeState:
         """See `StepwiseModel.step`.
 

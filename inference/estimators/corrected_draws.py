@@ -5,13 +5,16 @@ from typing import Any, NamedTuple
 
 import pyro.distributions as dist
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from inference.estimators.traces import ImportanceTraces, sample_sites
+from inference.masked_latents import kept
 
 LARGEST_MATRIX = 16  # event size up to which the entries of a draw are given a joint covariance
+NEVER = 1e-6  # share of the weight below which a draw counts as masked everywhere
+BISECTIONS = 12
 UNCORRECTED = "uncorrected"  # where a site's record keeps the guide's own distribution
 
 
@@ -57,15 +60,18 @@ class CorrectedDraws(Messenger):
 
 
 def find_corrections(
-    traces: ImportanceTraces, shares: Float[Tensor, "particles sequences"], widening: float
+    traces: ImportanceTraces, log_shares: Float[Tensor, "particles sequences"], widening: float
 ) -> dict[str, Correction]:
     """Match the first two moments of weighted draws, site by site and video by video.
 
-    Few effective draws say little: a covariance is mixed with the guide's own, which counts as event size + 1 draws.
+    Few effective draws say little, and their mean is off by chance in every dimension. So weights are tempered until at
+    least a quarter of the particles count (at most as much as the event has entries, times three), the mean is shrunk
+    towards the guide's (James and Stein 1961), and the covariance is mixed with the guide's own. Draws that are masked,
+    such as the place of an absent object, do not count.
 
     Args:
         traces: drawn inside `CorrectedDraws`.
-        shares: normalised weights.
+        log_shares: logarithms of normalised weights.
         widening: factor of the variances, above 1 so that tails stay covered.
     """
     corrections = {}
@@ -78,23 +84,67 @@ def find_corrections(
         assert traces.particle_dim is not None
         event_dims = len(site["fn"].event_shape)
         noise = _noise(gaussian, site["value"])
+        size = max(own.event_shape.numel(), 1)
         dim = traces.particle_dim - event_dims
-        weights = traces.to_site(shares, site)
-        effective = traces.to_site((1 / shares.square().sum(0, keepdim=True)).expand_as(shares), site)
-        effective = effective.narrow(dim, 0, 1)
+        tempered = _tempered(log_shares, min(3.0 * size, 0.25 * traces.num_particles))
+        weights = traces.to_site(tempered, site) * kept(site["fn"], site["mask"])
+        total = weights.sum(dim, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+        weights = weights / total
+        effective = 1 / weights.square().sum(dim, keepdim=True).clamp_min(1 / traces.num_particles)
+        effective = torch.where(total > NEVER, effective, 0.0)
         mean = (weights * noise).sum(dim, keepdim=True)
         off = noise - mean
+        variance = (weights * off.square()).sum(dim, keepdim=True)
+        entries = list(range(-event_dims, 0))
+        length, chance = mean.square(), variance / effective.clamp_min(1.0)
+        if entries:
+            length, chance = length.sum(entries, keepdim=True), chance.sum(entries, keepdim=True)
+        shrink = torch.where(effective > 1, (1 - chance / length.clamp_min(1e-12)).clamp_min(0.0), 0.0)
         if _is_vector(own):
-            size = noise.shape[-1]
             squares = weights.unsqueeze(-1) * off.unsqueeze(-1) * off.unsqueeze(-2)
             prior = torch.eye(size, dtype=noise.dtype, device=noise.device)
             covariance = _mixed(squares.sum(dim - 1, keepdim=True), prior, effective.unsqueeze(-1), size + 1)
             factor = torch.linalg.cholesky(widening * covariance)
         else:
-            variance = _mixed((weights * off.square()).sum(dim, keepdim=True), 1.0, effective, 2)
-            factor = (widening * variance).sqrt()
-        corrections[site["name"]] = Correction(mean, factor, event_dims)
+            factor = (widening * _mixed(variance, 1.0, effective, 2)).sqrt()
+        corrections[site["name"]] = Correction(shrink * mean, factor, event_dims)
     return corrections
+
+
+def choose_corrections(
+    first: Mapping[str, Correction], second: Mapping[str, Correction], better: Bool[Tensor, " sequences"]
+) -> dict[str, Correction]:
+    """For each video the second corrections where they are better; a site without a correction is left alone.
+
+    Args:
+        first: by site.
+        second: by site, the same sites or more.
+        better: which videos take the second.
+    """
+    chosen = {}
+    for name, new in second.items():
+        matrix = new.factor.dim() - new.shift.dim()
+        old = first.get(name)
+        if old is None:
+            unit = torch.eye(new.factor.shape[-1]).to(new.factor) if matrix else torch.ones_like(new.factor)
+            old = Correction(torch.zeros_like(new.shift), unit.expand_as(new.factor), new.event_dims)
+        places = (..., *[None] * new.event_dims)
+        shift = torch.where(better[places], new.shift, old.shift)
+        factor = torch.where(better[(*places, *[None] * matrix)], new.factor, old.factor)
+        chosen[name] = Correction(shift, factor, new.event_dims)
+    return chosen
+
+
+def _tempered(log_shares: Float[Tensor, "particles sequences"], target: float) -> Float[Tensor, "particles sequences"]:
+    """Weights to the largest power in [0, 1] at which `target` particles count, video by video."""
+    low, high = torch.zeros_like(log_shares[0]), torch.ones_like(log_shares[0])
+    power = high
+    for _ in range(BISECTIONS):
+        shares = (power * log_shares).softmax(0)
+        enough = 1 / shares.square().sum(0) >= target
+        low, high = torch.where(enough, power, low), torch.where(enough, high, power)
+        power = torch.where(low == 1, low, 0.5 * (low + high))
+    return (power * log_shares).softmax(0)
 
 
 def _mixed(found: Tensor, prior: Tensor | float, effective: Tensor, strength: int) -> Tensor:

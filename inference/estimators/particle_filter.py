@@ -56,22 +56,31 @@ class FilterResult:
     score_sites: tuple[str, ...]
 
 
+STEPS = {"model": ("prepare", "step", "emit"), "guide": ("prepare", "step")}
+
+
+def has_steps(model: Program, guide: Program) -> bool:
+    """Whether both programs have the methods of `StepwiseModel` and `StepwiseGuide`, and can use them."""
+    programs = {"model": model, "guide": guide}
+    return all(not _missing(name, one) and getattr(one, "runs_stepwise", True) for name, one in programs.items())
+
+
 def check_stepwise(model: Program, guide: Program) -> None:
     """Refuse programs without steps.
 
     Raises:
         ValueError: if a method of `StepwiseModel` or `StepwiseGuide` is missing.
     """
-    for name, program, methods in (
-        ("model", model, ("prepare", "step", "emit")),
-        ("guide", guide, ("prepare", "step")),
-    ):
-        missing = [method for method in methods if not callable(getattr(program, method, None))]
-        if missing:
+    for name, program in (("model", model), ("guide", guide)):
+        if missing := _missing(name, program):
             raise ValueError(
                 f"{name}: expected one that can be run step by step, {type(program).__name__} has no method "
                 f"{', '.join(missing)}; see pyro_models.components.stepwise and guides.stepwise"
             )
+
+
+def _missing(name: str, program: Program) -> list[str]:
+    return [method for method in STEPS[name] if not callable(getattr(program, method, None))]
 
 
 def follows_model_state(guide: Any) -> bool:
@@ -103,7 +112,8 @@ def run_filter(
         resampling: when and how.
         kwargs: keyword arguments of both.
         particle_dim: what `find_particle_dim` returned for this pair, if it is known.
-        watch: called after each step with its draws and with normalised weights, (particles, sequences).
+        watch: called after each step with its draws and the logarithms of normalised weights,
+            (particles, sequences).
 
     Raises:
         ValueError: if model or guide has no steps, and what `inference.estimators.traces` raises.
@@ -129,7 +139,7 @@ def run_filter(
             scores = scores + traces.log_scores()
         shares = weights.detach().softmax(0)
         if watch is not None:
-            watch(traces, shares)
+            watch(traces, weights.detach().log_softmax(0))
         sizes.append(1 / shares.square().sum(0))
         again = sizes[-1] < resampling.threshold * num_particles
         if index == num_steps - 1 or particle_dim is None:

@@ -1,8 +1,9 @@
 """How probable videos are under a model: estimates of the log evidence, and how far to rely on them."""
 
-from inference.evidence.importance import log_evidence
+from inference.evidence.automatic import Budget
+from inference.evidence.estimate import log_evidence
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence
 from inference.evidence.verdict import Verdict
 
-__all__ = ["Evidence", "Pilot", "Verdict", "log_evidence"]
+__all__ = ["Budget", "Evidence", "Pilot", "Verdict", "log_evidence"]

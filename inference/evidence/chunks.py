@@ -20,8 +20,10 @@ from inference.generators import seeded
 from inference.processes import ALONE, Processes
 
 
-def digests(frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> tuple[str, str]:
+def digests(args: tuple[Tensor | None, ...]) -> tuple[str, str]:
     """Short digests of what was seen, and of which frames were seen."""
+    frames, observed, controls = args
+    assert frames is not None
     mask = torch.ones(frames.shape[:2], dtype=torch.bool) if observed is None else observed.cpu()
     shape = (*mask.shape, *[1] * (frames.dim() - 2))
     seen = torch.where(mask.reshape(shape), frames.detach().cpu(), 0.0)

@@ -1,4 +1,4 @@
-"""The log evidence of videos under a model, estimated by importance sampling from a guide, and how far to trust it."""
+"""Log weights of many draws: of a guide, of chains annealed from it, or of particle filters."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,12 +24,10 @@ from inference.processes import ALONE, Processes
 RELIABLE_K = 0.7  # above it, importance-sampling estimates cannot be relied upon (Vehtari et al., 2024)
 
 
-def log_evidence(
+def evidence_by_draws(
     model: Program,
     guide: Program,
-    frames: Tensor,
-    observed: Tensor | None = None,
-    controls: Tensor | None = None,
+    args: tuple[Tensor | None, ...],
     *,
     num_particles: int,
     particles_per_chunk: int = 50,
@@ -41,59 +39,18 @@ def log_evidence(
     progress: bool = False,
     processes: Processes = ALONE,
 ) -> Evidence:
-    """Estimate the log evidence log p(x_n) of each video by importance sampling with the guide as proposal.
-
-    log p(x_n) ~ log 1/K sum_k p(x_n, z_kn) / q(z_kn | x_n): a lower bound in expectation, tight for large K or an
-    exact guide (Burda et al., 2016). No gradients; modules in evaluation mode; site weights of training do not enter.
-
-    With `annealing` each particle walks from the guide to the posterior (Neal 2001): some hundred times more expensive
-    for each particle, and far tighter where the guide is poor or the latents are many. Still a lower bound in
-    expectation.
-
-    With `filtering` each particle is itself the estimate of a particle filter (`FIVO`), for models and guides with
-    steps: what long videos want, where the weights of whole paths come to rest on one of them. A `pilot` fits the guide
-    to each video before that.
-
-    Where the guide draws nothing, since the model has no latents, the weight is the evidence itself: it is computed
-    once, and all particles have it.
-
-    Each chunk has its own stream, from the seed and its place: one seed and one choice of chunk sizes give one result,
-    more particles in the same chunks only add to the first ones, and the caller's random streams are untouched. Other
-    chunk sizes draw other particles: the result is then another draw of the same estimator, within its standard error.
-
-    Args:
-        model: a `PyroModule` called `(frames, observed, controls)`; every site inside the plate `sequences`.
-        guide: likewise.
-        frames: (sequences, time, ...) in [0, 1]. Chunks go to the device of the parameters.
-        observed: bool (sequences, time), or None.
-        controls: (sequences, time, control), or None.
-        num_particles: K.
-        particles_per_chunk: how many to draw at once: memory against speed.
-        sequences_per_chunk: how many sequences to run at once; None runs all.
-        annealing: how to anneal; None draws from the guide alone. Needs continuous latents.
-        filtering: the filter that makes each draw; its own number of particles comes on top of K.
-        pilot: filters that adapt the guide's draws to each video first; None takes the guide as it is.
-        seed: of the particles.
-        progress: show a bar.
-        processes: which share the chunks; all get the whole result, the one that a single process gets.
-
-    Raises:
-        ValueError: if a number is not positive or the arguments count different numbers of sequences, if both annealing
-            and filtering are asked for, or a pilot without filtering, if the guide draws point masses or sites that the
-            model has not, and what `importance_traces` and `run_filter` raise.
-    """
+    """See `log_evidence`: a given number of draws, by a given method."""
     if annealing is not None and filtering is not None:
         raise ValueError("filtering: expected None together with annealing, got both")
     if pilot is not None and filtering is None:
         raise ValueError("pilot: expected None without filtering, since pilots are filters; give filtering=FIVO(...)")
-    num_sequences = check_arguments((frames, observed, controls))
+    num_sequences = check_arguments(args)
     sequences_per_chunk = num_sequences if sequences_per_chunk is None else sequences_per_chunk
     numbers = {"num_particles": num_particles, "particles_per_chunk": particles_per_chunk}
     for name, number in (numbers | {"sequences_per_chunk": sequences_per_chunk}).items():
         if number < 1:
             raise ValueError(f"{name}: expected at least 1, got {number}")
-    args = (frames, observed, controls)
-    videos, mask = digests(*args)
+    videos, mask = digests(args)
     draws_latents, reference = _look(
         model, guide, chunk_of(args, slice(0, sequences_per_chunk), device_of(model, guide))
     )
@@ -152,7 +109,7 @@ def _look(model: Program, guide: Program, args: tuple[Any, ...]) -> tuple[bool, 
 
 
 def _verdict(known: dict[str, Any], num_draws: int, draws_latents: bool, filtering: FIVO | None) -> Verdict:
-    """Of one estimate by itself; `automatic` compares several."""
+    """Of one estimate by itself; `evidence_by_rungs` compares several."""
     k, error = known["pareto_k"], known["standard_error"]
     if not draws_latents:
         return Verdict("exact", "nothing is latent", 0.0)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from inference.estimators.corrected_draws import CorrectedDraws, Correction, find_corrections
+from inference.estimators.corrected_draws import CorrectedDraws, Correction, choose_corrections, find_corrections
 from inference.estimators.particle_filter import Resampling, run_filter
 from inference.estimators.traces import ImportanceTraces
 
@@ -19,11 +20,13 @@ class Pilot:
     A guide is amortized: for a single frame its Gaussian lies somewhat beside the posterior. In each round a filter
     runs with the guide as it is corrected so far. The first two moments of each step's weighted draws, relative to the
     guide's own Gaussian, are the next correction (adaptive importance sampling, Cappé et al. 2004, within each step).
-    The filter whose estimate counts runs afterwards with draws of its own, so that it stays unbiased.
+    Each video keeps the correction with the quietest pilot, which may be none, unless its estimate lies significantly
+    below another's: where the posterior has several modes, their common moments are a bad guide. The filter whose
+    estimate counts runs afterwards with draws of its own, so that it stays unbiased.
 
     Attributes:
         num_particles: of each pilot.
-        rounds: how many pilots follow one another.
+        rounds: how many corrections are tried, one after the other; with one pilot more than that.
         widening: factor of the variances that are found.
     """
 
@@ -51,18 +54,40 @@ class Pilot:
         Raises:
             ValueError: as `run_filter`.
         """
-        corrections: dict[str, Correction] = {}
-        for _ in range(self.rounds):
+        tried: dict[str, Correction] = {}
+        kept: dict[str, Correction] = {}
+        best: Tensor | None = None
+        for number in range(self.rounds + 1):
             found: dict[str, Correction] = {}
 
             def watch(
                 traces: ImportanceTraces,
-                shares: Float[Tensor, "particles sequences"],
+                log_shares: Float[Tensor, "particles sequences"],
                 found: dict[str, Correction] = found,
             ) -> None:
-                found |= find_corrections(traces, shares, self.widening)
+                found |= find_corrections(traces, log_shares, self.widening)
 
-            with CorrectedDraws(corrections):
-                run_filter(model, guide, args, self.num_particles, resampling, watch=watch)
-            corrections = found
-        return corrections
+            with CorrectedDraws(tried):
+                last = number == self.rounds
+                result = run_filter(model, guide, args, self.num_particles, resampling, watch=None if last else watch)
+            noise = (self.num_particles / result.effective_sample_size - 1).sum(0) / self.num_particles
+            attempt = torch.stack([result.log_evidence, noise])
+            better = _improves(attempt, best)
+            kept = choose_corrections(kept, tried, better)
+            best = attempt if best is None else torch.where(better, attempt, best)
+            tried = found
+        return kept
+
+
+def _improves(
+    new: Float[Tensor, "2 sequences"], old: Float[Tensor, "2 sequences"] | None
+) -> Bool[Tensor, " sequences"]:
+    """Whether estimates (log evidence and its variance, by effective sample sizes) are to be preferred to older ones.
+
+    The quieter one is, unless it lies significantly below: then it has lost a part of the posterior.
+    """
+    if old is None:
+        return torch.ones_like(new[0], dtype=torch.bool)
+    error = 2 * (new[1] + old[1]).sqrt()
+    quieter = (new[1] < old[1]) & (new[0] >= old[0] - error)
+    return quieter | (new[0] > old[0] + error)

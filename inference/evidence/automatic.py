@@ -1,0 +1,218 @@
+"""Evidence by whatever the model allows, with more draws until estimates agree, and a verdict in words."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from inference.estimators.fivo import FIVO
+from inference.estimators.particle_filter import has_steps
+from inference.estimators.traces import Program
+from inference.evidence.importance import evidence_by_draws
+from inference.evidence.pilot import Pilot
+from inference.evidence.record import Evidence, summaries
+from inference.evidence.verdict import Verdict
+from inference.generators import child_seed
+from inference.processes import ALONE, Processes
+
+REPEATS = 8
+RUNGS = (64, 256, 1024, 4096)  # particles of each repeat
+PILOT_PARTICLES = 128  # at most
+DRAWS_AT_ONCE = 2048  # particles of all repeats and sequences that run together
+QUIET = 0.5  # nats; spread of repeats below which the bias of their mean, spread^2 / 2 R, is below 0.02
+SLACK = 0.05  # nats by which rungs of a sequence may differ besides their errors
+IMPORTANCE, FILTERS = "importance sampling", "particle filters"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much `log_evidence(method="auto")` may spend.
+
+    Attributes:
+        seconds: a rung is not begun when it would, by the time that the one before it took, end later than this after
+            the start; None = no limit. The result then depends on the machine.
+        particles: most particles of one repeat.
+        tolerance: nats per sequence by which the mean may be off for the verdict "converged".
+    """
+
+    seconds: float | None = None
+    particles: int = RUNGS[-1]
+    tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and not self.seconds > 0:
+            raise ValueError(f"seconds: expected a positive number or None, got {self.seconds}")
+        if self.particles < RUNGS[0]:
+            raise ValueError(f"particles: expected at least {RUNGS[0]}, got {self.particles}")
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance: expected a positive number, got {self.tolerance}")
+
+
+@dataclass
+class _Climb:
+    """What has been found of each sequence so far."""
+
+    estimates: Float[Tensor, "repeats sequences"]
+    method: str
+    rung: int
+    change: Float[Tensor, " sequences"]
+    settled: Tensor
+
+
+def evidence_by_rungs(
+    model: Program,
+    guide: Program,
+    args: tuple[Tensor | None, ...],
+    *,
+    budget: Budget | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    processes: Processes = ALONE,
+) -> Evidence:
+    """The best method that model and guide allow, with more draws until estimates agree; see `log_evidence`.
+
+    Methods are particle filters with pilots, for models and guides with steps, and importance sampling. The first rung
+    tries each; the one whose single repeats lie highest goes on, since all of them are lower bounds in expectation.
+    Each rung has eight repeats with independent draws, and four times the particles of the rung before. A video has
+    settled when the repeats of its last rung differ by less than half a nat (one standard deviation), the last two
+    rungs agree within their errors, and its error is small enough for the mean over videos; only the others go on.
+    Standard errors are those of the repeats.
+
+    Returns:
+        A record whose log weights are the repeats, (8, sequences), and whose `verdict` says what was done.
+    """
+    budget = Budget() if budget is None else budget
+    began = time.monotonic()
+    options = {"progress": progress, "processes": processes}
+    methods = _methods(model, guide)
+    records = {
+        name: run(RUNGS[0], args, child_seed(f"first rung, {name}", seed), options) for name, run in methods.items()
+    }
+    some = next(iter(records.values()))
+    if some.verdict is not None and some.verdict.kind == "exact":
+        return some
+    singles = {name: _repeats(record).mean().item() for name, record in records.items()}
+    method = max(singles, key=lambda name: singles[name])
+    estimates = _repeats(records[method])
+    climb = _Climb(
+        estimates, method, 0, torch.full_like(estimates[0], math.inf), torch.zeros(estimates.shape[1], dtype=torch.bool)
+    )
+    spent = time.monotonic() - began
+    for rung, particles in enumerate(RUNGS[1:], 1):
+        late = budget.seconds is not None and time.monotonic() - began + 4 * spent > budget.seconds
+        if bool(climb.settled.all()) or particles > budget.particles or processes.any(late):
+            break
+        start = time.monotonic()
+        _go_up(climb, rung, methods[method], args, child_seed("rungs", seed, rung), budget.tolerance, options)
+        spent = time.monotonic() - start
+    return _record(climb, some, singles, budget)
+
+
+Run = Callable[[int, tuple[Tensor | None, ...], int, dict[str, Any]], Evidence]
+
+
+def _methods(model: Program, guide: Program) -> dict[str, Run]:
+    def importance(particles: int, args: Any, seed: int, options: dict[str, Any]) -> Evidence:
+        total = REPEATS * particles
+        return evidence_by_draws(
+            model, guide, args, num_particles=total, seed=seed, **_chunks(args[0], particles, 1), **options
+        )
+
+    def filters(particles: int, args: Any, seed: int, options: dict[str, Any]) -> Evidence:
+        chunks = _chunks(args[0], REPEATS, particles)
+        pilot = Pilot(min(particles, PILOT_PARTICLES))
+        return evidence_by_draws(
+            model,
+            guide,
+            args,
+            num_particles=REPEATS,
+            filtering=FIVO(particles),
+            pilot=pilot,
+            seed=seed,
+            **chunks,
+            **options,
+        )
+
+    return {IMPORTANCE: importance} | ({FILTERS: filters} if has_steps(model, guide) else {})
+
+
+def _chunks(frames: Tensor, draws: int, particles: int) -> dict[str, int]:
+    """Chunks in which at most `DRAWS_AT_ONCE` particles run; every repeat by itself or several at once."""
+    sequences = max(1, min(frames.shape[0], DRAWS_AT_ONCE // particles))
+    return {
+        "sequences_per_chunk": sequences,
+        "particles_per_chunk": max(1, min(draws, DRAWS_AT_ONCE // (particles * sequences))),
+    }
+
+
+def _repeats(record: Evidence) -> Float[Tensor, "repeats sequences"]:
+    """Log estimates of eight repeats."""
+    grouped = record.log_weights.unflatten(0, (REPEATS, -1))
+    return grouped.logsumexp(1) - math.log(grouped.shape[1])
+
+
+def _go_up(
+    climb: _Climb,
+    rung: int,
+    run: Run,
+    args: tuple[Tensor | None, ...],
+    seed: int,
+    tolerance: float,
+    options: dict[str, Any],
+) -> None:
+    """Run one rung for the sequences that have not settled."""
+    rows = (~climb.settled).nonzero()[:, 0]
+    chosen = tuple(None if value is None else value[rows.to(value.device)] for value in args)
+    estimates = _repeats(run(RUNGS[rung], chosen, seed, options))
+    before, now = (summaries(values) for values in (climb.estimates[:, rows], estimates))
+    change = (now["log_evidence"] - before["log_evidence"]).abs()
+    error = (now["standard_error"].square() + before["standard_error"].square()).sqrt()
+    climb.estimates[:, rows] = estimates
+    climb.change[rows] = change
+    precise = now["standard_error"] <= tolerance * len(climb.settled) ** 0.5 / 4  # twice that of the mean: half of it
+    climb.settled[rows] = (estimates.std(0) <= QUIET) & (change <= 2 * error + SLACK) & precise
+    climb.rung = rung
+
+
+def _record(climb: _Climb, some: Evidence, singles: dict[str, float], budget: Budget) -> Evidence:
+    known = summaries(climb.estimates)
+    return replace(
+        some,
+        log_weights=climb.estimates,
+        **known,
+        filtering=FIVO(RUNGS[climb.rung]) if climb.method == FILTERS else None,
+        pilot=Pilot(min(RUNGS[climb.rung], PILOT_PARTICLES)) if climb.method == FILTERS else None,
+        reconstruction=None,
+        divergence=None,
+        weighted_reconstruction=None,
+        weighted_divergence=None,
+        verdict=_verdict(climb, known, singles, budget),
+    )
+
+
+def _verdict(climb: _Climb, known: dict[str, Any], singles: dict[str, float], budget: Budget) -> Verdict:
+    count = len(climb.settled)
+    variance = climb.estimates.var(0)
+    bias = (variance / (2 * REPEATS)).clamp_max(climb.change.nan_to_num(posinf=math.inf))
+    doubtful = torch.where(climb.settled, bias, torch.maximum(climb.change, bias))
+    width = doubtful.mean().item() + 2 * known["standard_error"].square().sum().sqrt().item() / count
+    words = list(_words(climb, singles, count))
+    if width <= budget.tolerance:
+        return Verdict("converged", f"{'; '.join(words)}; the mean is off by at most about {width:.2g} nats", width)
+    if not bool(climb.change.isfinite().all()):
+        return Verdict("lower bound", "; ".join([*words, "one rung only"]))
+    return Verdict("lower bound", "; ".join([*words, f"the mean may still rise by {width:.2g} nats or more"]))
+
+
+def _words(climb: _Climb, singles: dict[str, float], count: int) -> Iterator[str]:
+    yield f"{climb.method}, {REPEATS} repeats of up to {RUNGS[climb.rung]} particles"
+    for name, single in singles.items():
+        if name != climb.method:
+            yield f"{name} with {RUNGS[0]} lies {singles[climb.method] - single:.1f} nats lower"
+    settled = int(climb.settled.sum())
+    yield f"estimates of {'all' if settled == count else settled} of {count} videos settled"
