@@ -10,6 +10,7 @@ from inference.metrics.frames import (
     normalized_code_rmse,
 )
 from inference.metrics.positions import PositionMap, fit_position_map
+from inference.metrics.proper_scores import brier_score, crps, energy_score
 from inference.metrics.tracking import TrackingScores, score_tracks
 from inference.metrics.trajectories import (
     coefficient_of_determination,
@@ -25,10 +26,13 @@ __all__ = [
     "PixelErrors",
     "PositionMap",
     "TrackingScores",
+    "brier_score",
     "coefficient_of_determination",
     "count_incorrect_pixels",
     "counting_accuracy",
     "counting_confusion",
+    "crps",
+    "energy_score",
     "find_discs",
     "fit_position_map",
     "fit_single_object_map",

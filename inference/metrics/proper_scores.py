@@ -1,0 +1,105 @@
+"""Proper scores of a predictive distribution that is known by its draws: CRPS, energy score, Brier score.
+
+All are losses, smaller is better, and proper: no forecast has a smaller expectation than the distribution that the
+truth comes from (Gneiting and Raftery 2007). All are computed from independent draws, and fair (Ferro 2014): their
+expectation does not depend on the number of draws, so that scores from 10 and from 1,000 draws can be compared. A fair
+score may be negative by chance.
+"""
+
+import torch
+from torch import Tensor
+
+
+def crps(samples: Tensor, truth: Tensor) -> Tensor:
+    """Continuous ranked probability score of each number, in the unit of the numbers.
+
+        E|X - x| - E|X - X'| / 2        X, X' independent draws
+
+    (Gneiting and Raftery 2007, eq. 21, with the sign of a loss). Estimated by the mean over draws and over pairs of
+    different draws, in float64.
+
+    Args:
+        samples: (draws, *shape), at least 2 independent draws.
+        truth: (*shape), what came.
+
+    Returns:
+        (*shape), float64.
+
+    Raises:
+        ValueError: if shapes do not fit or there are fewer than 2 draws.
+    """
+    apart = _check(samples, truth)
+    count = len(apart)
+    ranks = 2 * torch.arange(1, count + 1, dtype=apart.dtype, device=apart.device) - count - 1
+    # of the draws in order, the sum over pairs of their distances: draw k is the larger in k - 1 pairs of count - 1
+    pairs = torch.tensordot(ranks, apart.sort(0).values, 1)
+    return apart.abs().mean(0) - pairs / (count * (count - 1))
+
+
+def energy_score(samples: Tensor, truth: Tensor, event_dims: int = 1) -> Tensor:
+    """Energy score of each vector: the CRPS with Euclidean distances, in the unit of the numbers.
+
+        E|X - x| - E|X - X'| / 2        X, X' independent draws, |.| the Euclidean norm
+
+    (Gneiting and Raftery 2007, eq. 22 with beta = 1, with the sign of a loss). Unlike the mean CRPS of its entries, it
+    sees whether entries depend on one another as they should.
+
+    Args:
+        samples: (draws, *shape), at least 2 independent draws.
+        truth: (*shape), what came.
+        event_dims: how many dims, from the right, make one vector.
+
+    Returns:
+        (*shape) without the event dims, float64.
+
+    Raises:
+        ValueError: if shapes do not fit or there are fewer than 2 draws.
+    """
+    apart = _check(samples, truth)
+    if not 1 <= event_dims <= truth.dim():
+        raise ValueError(f"event_dims: expected 1 to {truth.dim()}, the dims of truth, got {event_dims}")
+    vectors = apart.flatten(-event_dims).movedim(0, -2)
+    count = len(apart)
+    # cdist by matrix products cancels where draws lie close together
+    distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
+    return vectors.norm(dim=-1).mean(-1) - distances.sum((-2, -1)) / (2 * count * (count - 1))
+
+
+def brier_score(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Brier score of each binary number, (P - x)^2, P the probability of a one under the whole mixture.
+
+    P is the mean of the probabilities given each draw of what lies behind. The square of a mean of draws has their
+    variance over their number in it, so the estimate is the mean of (P_i - x) (P_j - x) over pairs of different draws.
+    It equals the CRPS of a binary number; half of Brier's (1950) sum over the two outcomes.
+
+    Args:
+        probabilities: (draws, *shape), of a one given each of at least 2 independent draws, in [0, 1].
+        truth: (*shape), zeros and ones.
+
+    Returns:
+        (*shape), float64.
+
+    Raises:
+        ValueError: if shapes do not fit, there are fewer than 2 draws, or values are not as described.
+    """
+    apart = _check(probabilities, truth, "probabilities")
+    if not bool(((truth == 0) | (truth == 1)).all()):
+        raise ValueError("truth: expected zeros and ones, got other values; grey values have a CRPS")
+    if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
+        raise ValueError("probabilities: expected values in [0, 1], got others; give probabilities, not logits")
+    count = len(apart)
+    return (apart.sum(0).square() - apart.square().sum(0)) / (count * (count - 1))
+
+
+def _check(samples: Tensor, truth: Tensor, name: str = "samples") -> Tensor:
+    """Draws relative to the truth, float64."""
+    if samples.dim() == 0 or samples.shape[1:] != truth.shape:
+        raise ValueError(
+            f"{name}: expected (draws, *shape of truth) = (..., {', '.join(map(str, truth.shape))}), "
+            f"got {tuple(samples.shape)}; the draws come first"
+        )
+    if len(samples) < 2:
+        raise ValueError(
+            f"{name}: expected at least 2 draws, since a fair score takes pairs of them, got {len(samples)}; draw more"
+        )
+    return samples.double() - truth.double()
