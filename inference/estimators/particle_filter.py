@@ -6,7 +6,7 @@ from typing import Any
 
 import pyro
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from inference.estimators.multi_sample import log_mean_exp
@@ -46,6 +46,7 @@ class FilterResult:
             its value does not matter.
         effective_sample_size: (time, sequences), before resampling.
         resampled: (time, sequences), which sequences resampled after which step; never after the last.
+        ancestors: (time - 1, particles, sequences), the particle of step t from which each of step t + 1 went on.
         score_sites: names of latent sites whose draws carry no gradient.
     """
 
@@ -53,6 +54,7 @@ class FilterResult:
     choices: Float[Tensor, " sequences"]
     effective_sample_size: Float[Tensor, "time sequences"]
     resampled: Bool[Tensor, "time sequences"]
+    ancestors: Int[Tensor, "moves particles sequences"]
     score_sites: tuple[str, ...]
 
 
@@ -98,6 +100,7 @@ def run_filter(
     kwargs: Mapping[str, Any] | None = None,
     particle_dim: int | None = None,
     watch: Callable[[ImportanceTraces, Tensor], None] | None = None,
+    conditional: bool = False,
 ) -> FilterResult:
     """Run model and guide step by step (Doucet and Johansen 2009, section 4), resampling between steps.
 
@@ -114,6 +117,8 @@ def run_filter(
         particle_dim: what `find_particle_dim` returned for this pair, if it is known.
         watch: called after each step with its draws and the logarithms of normalised weights,
             (particles, sequences).
+        conditional: the first particle always goes on as itself, as a conditional filter wants (Andrieu, Doucet and
+            Holenstein 2010), and the others are drawn multinomially; see `RetainedDraws`.
 
     Raises:
         ValueError: if model or guide has no steps, and what `inference.estimators.traces` raises.
@@ -129,7 +134,9 @@ def run_filter(
     num_sequences, num_steps = args[0].shape[:2]
     states: tuple[Any, Any] = (None, None)
     total = weights = choices = scores = args[0].new_zeros(())
-    sizes, resampled, scored = [], [], {}
+    sizes, resampled, moves, scored = [], [], [], {}
+    identity = torch.arange(num_particles, device=args[0].device)[:, None].expand(-1, num_sequences)
+    draw = RESAMPLING["multinomial" if conditional else resampling.scheme]
     learns = torch.is_grad_enabled() and num_particles > 1
     for index in range(num_steps):
         traces, states = _step(model, guide, index, states, contexts, num_sequences, num_particles, particle_dim)
@@ -144,12 +151,17 @@ def run_filter(
         again = sizes[-1] < resampling.threshold * num_particles
         if index == num_steps - 1 or particle_dim is None:
             resampled.append(torch.zeros_like(again))
+            if index < num_steps - 1:
+                moves.append(identity)
             continue
         resampled.append(again)
         if resampling.threshold == 0:
+            moves.append(identity)
             continue
-        identity = torch.arange(num_particles, device=again.device)[:, None]
-        ancestors = torch.where(again, RESAMPLING[resampling.scheme](shares), identity)
+        ancestors = torch.where(again, draw(shares), identity)
+        if conditional:
+            ancestors = torch.cat([identity[:1], ancestors[1:]])
+        moves.append(ancestors)
         states = tuple(select_particles(state, ancestors, -particle_dim) for state in states)
         total = total + torch.where(again, log_mean_exp(weights), 0.0)
         if learns and scored:
@@ -160,7 +172,12 @@ def run_filter(
         choices = choices + _credit(weights, scores)
     evidence = total + log_mean_exp(weights)
     return FilterResult(
-        evidence, choices.expand_as(evidence), torch.stack(sizes), torch.stack(resampled), tuple(scored)
+        evidence,
+        choices.expand_as(evidence),
+        torch.stack(sizes),
+        torch.stack(resampled),
+        torch.stack(moves) if moves else identity.new_zeros(0, num_particles, num_sequences),
+        tuple(scored),
     )
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from inference.estimators.fivo import FIVO
 from inference.estimators.particle_filter import has_steps
 from inference.estimators.traces import Program
+from inference.evidence.bracket import bracket
+from inference.evidence.chunks import chunk_of, device_of
 from inference.evidence.importance import evidence_by_draws
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence, summaries
@@ -21,8 +23,11 @@ from inference.generators import child_seed
 from inference.processes import ALONE, Processes
 
 REPEATS = 8
-RUNGS = (64, 256, 1024, 4096)  # particles of each repeat
+RUNGS = (32, 128, 512, 2048)  # particles of each repeat
 PILOT_PARTICLES = 128  # at most
+FIRST_ROUNDS = 3  # of pilots on the first rung
+BRACKETED_AT_ONCE = 8  # sequences
+WIDEST = 1.0  # nats per sequence of a bracket that certifies
 DRAWS_AT_ONCE = 2048  # particles of all repeats and sequences that run together
 QUIET = 0.5  # nats; spread of repeats below which the bias of their mean, spread^2 / 2 R, is below 0.02
 SLACK = 0.05  # nats by which rungs of a sequence may differ besides their errors
@@ -38,11 +43,14 @@ class Budget:
             the start; None = no limit. The result then depends on the machine.
         particles: most particles of one repeat.
         tolerance: nats per sequence by which the mean may be off for the verdict "converged".
+        certify: also bracket the evidence of videos near the given ones from both sides (`bracket`), which takes some
+            times longer. The verdict is "certified" if estimates have converged and the bracket is at most a nat wide.
     """
 
     seconds: float | None = None
     particles: int = RUNGS[-1]
     tolerance: float = 0.1
+    certify: bool = False
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not self.seconds > 0:
@@ -84,7 +92,8 @@ def evidence_by_rungs(
     Standard errors are those of the repeats.
 
     Returns:
-        A record whose log weights are the repeats, (8, sequences), and whose `verdict` says what was done.
+        A record whose log weights are the repeats, (8, sequences), and whose `verdict` says what was done. `elbo` and
+        its parts are those of the guide's draws in the first rung.
     """
     budget = Budget() if budget is None else budget
     began = time.monotonic()
@@ -110,7 +119,31 @@ def evidence_by_rungs(
         start = time.monotonic()
         _go_up(climb, rung, methods[method], args, child_seed("rungs", seed, rung), budget.tolerance, options)
         spent = time.monotonic() - start
-    return _record(climb, some, singles, budget)
+    record = _record(climb, some, singles, budget)
+    if not budget.certify:
+        return record
+    return replace(record, verdict=_certified(record.verdict, climb, model, guide, args, seed))
+
+
+def _certified(
+    verdict: Verdict | None, climb: _Climb, model: Program, guide: Program, args: tuple[Tensor | None, ...], seed: int
+) -> Verdict:
+    """The verdict with what a bracket adds to it."""
+    assert verdict is not None
+    if climb.method != FILTERS:
+        return replace(verdict, words=f"{verdict.words}; no bracket, since it needs filters")
+    device = device_of(model, guide)
+    found = []
+    for start in range(0, climb.estimates.shape[1], BRACKETED_AT_ONCE):
+        some = chunk_of(args, slice(start, start + BRACKETED_AT_ONCE), device)
+        found.append(bracket(model, guide, *some, seed=child_seed("bracket", seed, start)).width)
+    widths = torch.cat(found)
+    error = widths.std().item() / len(widths) ** 0.5 if len(widths) > 1 else math.inf
+    width = widths.mean().item() + 2 * error
+    words = f"{verdict.words}; on {len(widths)} videos near these the bracket is {widths.mean().item():.2f} nats wide"
+    if verdict.kind == "converged" and width <= WIDEST:
+        return Verdict("certified", words, max(width, verdict.width or 0.0))
+    return replace(verdict, words=words)
 
 
 Run = Callable[[int, tuple[Tensor | None, ...], int, dict[str, Any]], Evidence]
@@ -125,7 +158,7 @@ def _methods(model: Program, guide: Program) -> dict[str, Run]:
 
     def filters(particles: int, args: Any, seed: int, options: dict[str, Any]) -> Evidence:
         chunks = _chunks(args[0], REPEATS, particles)
-        pilot = Pilot(min(particles, PILOT_PARTICLES))
+        pilot = _pilot(particles)
         return evidence_by_draws(
             model,
             guide,
@@ -139,6 +172,11 @@ def _methods(model: Program, guide: Program) -> dict[str, Run]:
         )
 
     return {IMPORTANCE: importance} | ({FILTERS: filters} if has_steps(model, guide) else {})
+
+
+def _pilot(particles: int) -> Pilot:
+    """More pilots on higher rungs: they are for videos at which the guide is bad."""
+    return Pilot(min(particles, PILOT_PARTICLES), rounds=FIRST_ROUNDS * 2 ** RUNGS.index(particles))
 
 
 def _chunks(frames: Tensor, draws: int, particles: int) -> dict[str, int]:
@@ -184,13 +222,9 @@ def _record(climb: _Climb, some: Evidence, singles: dict[str, float], budget: Bu
     return replace(
         some,
         log_weights=climb.estimates,
-        **known,
+        **(known | {"elbo": some.elbo}),
         filtering=FIVO(RUNGS[climb.rung]) if climb.method == FILTERS else None,
-        pilot=Pilot(min(RUNGS[climb.rung], PILOT_PARTICLES)) if climb.method == FILTERS else None,
-        reconstruction=None,
-        divergence=None,
-        weighted_reconstruction=None,
-        weighted_divergence=None,
+        pilot=_pilot(RUNGS[climb.rung]) if climb.method == FILTERS else None,
         verdict=_verdict(climb, known, singles, budget),
     )
 

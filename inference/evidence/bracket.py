@@ -1,0 +1,192 @@
+"""The log evidence from both sides, for videos near the real ones, by filters with and without a posterior path."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from jaxtyping import Float
+from pyro import poutine
+from torch import Tensor
+
+from inference.estimators.corrected_draws import CorrectedDraws, Correction
+from inference.estimators.fivo import FIVO
+from inference.estimators.multi_sample import log_mean_exp
+from inference.estimators.particle_filter import check_stepwise, run_filter
+from inference.estimators.retained_paths import Path, PathRecorder, RetainedDraws
+from inference.estimators.trace_checks import SEQUENCES, sample_sites
+from inference.estimators.traces import evaluation_mode, find_particle_dim, local_parameters
+from inference.evidence.pilot import Pilot
+from inference.generators import seeded
+from inference.masked_latents import MaskedAnew
+
+FRAMES = "frames"
+
+
+@dataclass(frozen=True, eq=False)
+class Bracket:
+    """Stochastic lower and upper bounds of the log evidence of videos that a model drew near given ones, nats.
+
+    Attributes:
+        lower: (sequences,), log of the mean of filters' estimates: at most the log evidence in expectation.
+        upper: (sequences,), minus log of the mean of conditional filters' inverse estimates: at least that.
+        frames: the videos.
+        repeats: filters on each side.
+        num_particles: of each filter.
+    """
+
+    lower: Float[Tensor, " sequences"]
+    upper: Float[Tensor, " sequences"]
+    frames: Tensor
+    repeats: int
+    num_particles: int
+
+    @property
+    def width(self) -> Float[Tensor, " sequences"]:
+        """Upper minus lower, which noise may make negative."""
+        return self.upper - self.lower
+
+    def __str__(self) -> str:
+        count = len(self.width)
+        error = self.width.std() / count**0.5 if count > 1 else torch.tensor(torch.nan)
+        return (
+            f"{count} videos near the given ones, {self.repeats} filters of {self.num_particles} particles each way, "
+            f"nats per sequence: lower {self.lower.mean():.2f}, upper {self.upper.mean():.2f}, "
+            f"width {self.width.mean():.3f} ± {error:.3f}, largest {self.width.max():.2f}"
+        )
+
+
+def bracket(
+    model: Any,
+    guide: Any,
+    frames: Tensor,
+    observed: Tensor | None = None,
+    controls: Tensor | None = None,
+    *,
+    filtering: FIVO | None = None,
+    pilot: Pilot | None = None,
+    repeats: int = 4,
+    sweeps: int = 10,
+    seed: int = 0,
+) -> Bracket:
+    """Bracket the log evidence of simulated videos near given ones, by filters (after Grosse et al. 2015).
+
+    Videos drawn from the prior are often unlike real ones, and a bracket there says little about these. So for each
+    video a path of latents is drawn from its (approximate) posterior by a filter, and a new video x' from the model
+    given that path. If the given videos were draws of the model, path and new video would be an exact draw of the
+    joint. As they are not, `sweeps` of particle Gibbs (Andrieu et al. 2010) then move the path by the posterior given
+    x'. With such a path z as one of its particles a conditional filter has E[1 / p_hat(x')] = 1 / p(x'), so that
+
+        E[log mean p_hat]  <=  log p(x')  <=  E[- log mean (1 / p_hat_z)]
+
+    Between any two of the `repeats` conditional filters another sweep moves the path. The upper side is as good as the
+    sweeps: where they do not mix, it is that of the part of the posterior they are in.
+
+    Args:
+        model: a `StepwiseModel`.
+        guide: a `StepwiseGuide`.
+        frames: (sequences, time, ...) in [0, 1], on the device of the parameters.
+        observed: bool (sequences, time), or None; new videos have the same mask.
+        controls: (sequences, time, control), or None.
+        filtering: number of particles and resampling; None = `FIVO(256)`.
+        pilot: how to fit the guide to each video; None = `Pilot(256, 20)`, as new videos
+            may be noisier than those that the guide knows.
+        repeats: filters on each side.
+        sweeps: of particle Gibbs before the first conditional filter.
+        seed: of everything.
+
+    Raises:
+        ValueError: if model or guide has no steps, a number is not positive, or there is no site `frames`.
+    """
+    filtering = FIVO(256) if filtering is None else filtering
+    pilot = Pilot(256, 20) if pilot is None else pilot
+    if repeats < 1 or sweeps < 0 or filtering.num_particles < 2:
+        raise ValueError(
+            f"repeats, sweeps, filtering: expected at least 1, 0 and 2 particles, got {repeats}, {sweeps} and "
+            f"{filtering.num_particles}"
+        )
+    check_stepwise(model, guide)
+    with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide), seeded("bracket", seed):
+        dim = find_particle_dim(model, guide, (frames, observed, controls))
+        given = _Filters(model, guide, (frames, observed, controls), filtering, pilot, dim)
+        path = given.path()
+        videos = _video_given(model, path, frames, observed, controls)
+        drawn = _Filters(model, guide, (videos, observed, controls), filtering, pilot, dim)
+        for _ in range(sweeps):
+            path, _ = drawn.sweep(path)
+        below = torch.stack([drawn.run().log_evidence for _ in range(repeats)])
+        above = []
+        for _ in range(repeats):
+            path, estimate = drawn.sweep(path)
+            above.append(-estimate)
+    lower, upper = log_mean_exp(below.double()), -log_mean_exp(torch.stack(above).double())
+    return Bracket(lower.cpu(), upper.cpu(), videos, repeats, filtering.num_particles)
+
+
+class _Filters:
+    """Filters of one batch of videos, with the guide fitted to each of them."""
+
+    def __init__(
+        self,
+        model: Any,
+        guide: Any,
+        args: tuple[Tensor | None, ...],
+        filtering: FIVO,
+        pilot: Pilot,
+        dim: int,
+    ) -> None:
+        self.model, self.guide, self.args, self.filtering, self.dim = model, guide, args, filtering, dim
+        self.corrections: dict[str, Correction] = pilot.corrections(model, guide, args, filtering.resampling)
+
+    def run(self, **options: Any) -> Any:
+        """A filter with corrected draws."""
+        with CorrectedDraws(self.corrections):
+            return run_filter(
+                self.model,
+                self.guide,
+                self.args,
+                self.filtering.num_particles,
+                self.filtering.resampling,
+                particle_dim=self.dim,
+                **options,
+            )
+
+    def path(self) -> Path:
+        """A path by the weights of one filter."""
+        recorder = PathRecorder()
+        return recorder.draw(self.run(watch=recorder.watch))
+
+    def sweep(self, path: Path) -> tuple[Path, Tensor]:
+        """One conditional filter: another path, and the log estimate with the given one."""
+        recorder, retained = PathRecorder(), RetainedDraws(path, self.dim)
+
+        def watch(traces: Any, log_shares: Tensor) -> None:
+            recorder.watch(traces, log_shares)
+            retained.advance(traces, log_shares)
+
+        with retained:
+            result = self.run(watch=watch, conditional=True)
+        return recorder.draw(result), result.log_evidence
+
+
+def _video_given(model: Any, path: Path, frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> Tensor:
+    """Draw a video for a path, frame by frame, since the model may look at the frames before."""
+    video, state = torch.zeros_like(frames), None
+    for index, values in enumerate(path):
+        context = model.prepare(video, observed, controls)
+        drawn: dict[str, Any] = {}
+
+        def step(index: int = index, state: Any = state, context: Any = context, drawn: dict[str, Any] = drawn) -> None:
+            with model._pyro_context, pyro.plate(SEQUENCES, frames.shape[0], dim=-1):
+                drawn["state"] = model.step(index, state, context)
+                model.emit([drawn["state"]], context, index)
+
+        with MaskedAnew(values):
+            trace = poutine.trace(poutine.uncondition(step)).get_trace()
+        sites = {site["name"]: site for site in sample_sites(trace)}
+        if FRAMES not in sites:
+            raise ValueError(f"model: expected a site {FRAMES!r} in emit, got {', '.join(map(repr, sites))}")
+        value = sites[FRAMES]["value"]
+        video[:, index] = value.reshape(frames.shape[0], *frames.shape[2:])
+        state = drawn["state"]
+    return video
