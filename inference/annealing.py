@@ -17,11 +17,10 @@ from inference.estimators.traces import (
     local_parameters,
     modules_of,
 )
-from inference.presence_flips import flip_bits
+from inference.hamiltonian import Pace
+from inference.pace import PaceFinder
+from inference.tempered_chains import TemperedChains
 from inference.tempered_densities import TemperedDensities
-
-TARGET_ACCEPTANCE = 0.8
-FIRST_STEP_SIZE, ADAPTATION_RATE = 0.1, 1.0
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,14 @@ class Annealing:
 
     At inverse temperature b the target is q(z | x)^(1 - b) p(x, z)^b; b goes from 0 to 1 along a logistic curve, slow
     at both ends (Grosse, Ghahramani and Adams 2015). At each b between them each chain is offered a flip of each of its
-    bits (presence), then one Hamiltonian move of its continuous latents.
+    bits (presence), then one Hamiltonian move of its continuous latents, see `inference.hamiltonian`.
 
     Attributes:
-        num_temperatures: parts of the way; each further one narrows the gap to the evidence.
+        num_temperatures: steps of b. The mean gap to the evidence falls with their number, in inverse proportion to it
+            where moves forget where they started.
         num_leapfrog: leapfrog steps of a move, each a gradient of both densities.
-        num_tuning: chains of the run before, which finds the step size of each temperature and video, so that the run
-            that counts does not adapt and its weights stay unbiased.
+        num_tuning: chains of the run before, at least 2. It finds the step size of each temperature and video and the
+            spread of each coordinate, so that the run that counts does not adapt and its weights stay unbiased.
     """
 
     num_temperatures: int = 100
@@ -44,9 +44,9 @@ class Annealing:
     num_tuning: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("num_temperatures", "num_leapfrog", "num_tuning"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name, least in (("num_temperatures", 1), ("num_leapfrog", 1), ("num_tuning", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
 
     def inverse_temperatures(self) -> Float[Tensor, " temperatures"]:
         """From 0 to 1, both included."""
@@ -58,99 +58,42 @@ def anneal(
     densities: TemperedDensities,
     start: Mapping[str, Tensor],
     annealing: Annealing,
-    step_sizes: Float[Tensor, "temperatures sequences"] | None = None,
+    paces: Sequence[Pace] | None = None,
     *,
     backwards: bool = False,
-) -> tuple[Float[Tensor, "particles sequences"], Float[Tensor, "temperatures sequences"]]:
+) -> tuple[Float[Tensor, "particles sequences"], list[Pace]]:
     """Run chains through all temperatures.
 
     Args:
         densities: of the batch.
         start: in the coordinates of `densities`: draws of the guide, or of the posterior when going backwards.
         annealing: how.
-        step_sizes: of each move; None finds them on the way, by the share of moves that were accepted.
+        paces: of the moves at the temperatures between the ends, from the guide to the posterior; None finds them on
+            the way.
         backwards: from the posterior to the guide.
 
     Returns:
-        Log weights, whose exponentials have the evidence (backwards: its inverse) as expectation; and the step sizes.
+        Log weights, whose exponentials have the evidence (backwards: its inverse) as expectation; and the paces.
     """
     inverse = annealing.inverse_temperatures()
     inverse = inverse.flip(0) if backwards else inverse
-    latents = dict(start)
-    log_joint, log_guide = densities(latents)
-    log_weights = torch.zeros_like(log_joint, dtype=torch.float64)
-    sizes = torch.full_like(log_joint[0], FIRST_STEP_SIZE)
-    used = []
+    chains = TemperedChains(densities, start)
+    finder = PaceFinder(chains, annealing.num_leapfrog) if paces is None else None
+    known, used = list(paces or [])[:: -1 if backwards else 1], []
+    steps = inverse.diff()
     for index in range(annealing.num_temperatures):
-        step = inverse[index + 1] - inverse[index]
-        log_weights = log_weights + step.item() * (log_joint - log_guide).detach().double()
+        chains.reweigh(steps[index])
         if index + 1 == annealing.num_temperatures:
             break
-        sizes = sizes if step_sizes is None else step_sizes[index]
-        used.append(sizes)
-        if densities.bits:
-            latents, log_joint, log_guide = flip_bits(densities, latents, inverse[index + 1].item())
-        if len(densities.bits) == len(densities.sites):
-            continue
-        latents, log_joint, log_guide, accepted = _move(
-            densities, latents, inverse[index + 1].item(), sizes, annealing.num_leapfrog
-        )
-        if step_sizes is None:
-            sizes = sizes * torch.exp(ADAPTATION_RATE * (accepted.mean(0) - TARGET_ACCEPTANCE))
-    return log_weights, torch.stack(used) if used else sizes[None]
-
-
-def _move(
-    densities: TemperedDensities, latents: dict[str, Tensor], inverse: float, sizes: Tensor, num_leapfrog: int
-) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
-    """One Hamiltonian Monte Carlo move (Neal 2011) of the continuous latents of each chain and video, by itself."""
-    bits = {name: latents[name] for name in densities.bits}
-    latents = {name: place for name, place in latents.items() if name not in bits}
-
-    def slopes(places: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        leaves = {name: place.detach().requires_grad_() for name, place in places.items()}
-        with torch.enable_grad():
-            log_joint, log_guide = densities(leaves | bits)
-            target = (1 - inverse) * log_guide + inverse * log_joint
-            found = torch.autograd.grad(target.sum(), list(leaves.values()), allow_unused=True)
-        gradients = {
-            name: torch.zeros_like(places[name]) if g is None else g for name, g in zip(leaves, found, strict=True)
-        }
-        return gradients, log_joint.detach(), log_guide.detach()
-
-    def kinetic(momenta: dict[str, Tensor]) -> Tensor:
-        terms = []
-        for name, momentum in momenta.items():
-            batch_dims = momentum.dim() - len(densities.sites[name]["fn"].event_shape)
-            square = 0.5 * momentum.square()
-            square = square.sum(list(range(batch_dims, square.dim()))) if square.dim() > batch_dims else square
-            terms.append(densities.traces.per_sequence(densities.sites[name], square, scaled=False))
-        return torch.stack(terms).sum(0)
-
-    chains = sizes.expand(densities.traces.num_particles, -1)
-    epsilon = {name: densities.broadcast(chains, name) for name in latents}
-    momenta = {name: torch.randn_like(place) for name, place in latents.items()}
-    gradients, first_joint, first_guide = slopes(latents)
-    before = (1 - inverse) * first_guide + inverse * first_joint - kinetic(momenta)
-    places, log_joint, log_guide = latents, first_joint, first_guide
-    for _ in range(num_leapfrog):
-        momenta = {name: momenta[name] + 0.5 * epsilon[name] * gradients[name] for name in places}
-        places = {name: places[name] + epsilon[name] * momenta[name] for name in places}
-        gradients, log_joint, log_guide = slopes(places)
-        momenta = {name: momenta[name] + 0.5 * epsilon[name] * gradients[name] for name in places}
-    after = (1 - inverse) * log_guide + inverse * log_joint - kinetic(momenta)
-    chance = torch.exp(torch.clamp(after - before, max=0.0))
-    chance = torch.where(torch.isfinite(chance), chance, 0.0)  # a move that ran away
-    accept = torch.rand_like(chance) < chance
-    moved = {
-        name: torch.where(densities.broadcast(accept, name), places[name], latents[name]).detach() for name in latents
-    }
-    return (
-        moved | bits,
-        torch.where(accept, log_joint, first_joint),
-        torch.where(accept, log_guide, first_guide),
-        chance,
-    )
+        now = inverse[index + 1].to(chains.log_joint)
+        chains.flip(now)
+        if chains.can_move:
+            pace = known[index] if finder is None else finder.pace()
+            chance = chains.move(now, pace, annealing.num_leapfrog)
+            used.append(pace)
+            if finder is not None:
+                finder.hear(chance)
+    return chains.log_weights, used[:: -1 if backwards else 1]
 
 
 def annealed_log_weights(
@@ -166,15 +109,15 @@ def annealed_log_weights(
         annealing: how.
     """
     with frozen(model, guide):
-        sizes = tuned_step_sizes(traces, model, guide, args, annealing)
+        paces = tuned_paces(traces, model, guide, args, annealing)
         densities = TemperedDensities(traces, model, guide, args)
-        return anneal(densities, densities.start(), annealing, sizes)[0]
+        return anneal(densities, densities.start(), annealing, paces)[0]
 
 
-def tuned_step_sizes(
+def tuned_paces(
     traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any], annealing: Annealing
-) -> Float[Tensor, "temperatures sequences"]:
-    """Step sizes from a run of other chains, so that they are independent of the chains that count."""
+) -> list[Pace]:
+    """Paces from a run of other chains, so that they are independent of the chains that count."""
     others = importance_traces(model, guide, args, annealing.num_tuning, particle_dim=traces.particle_dim)
     densities = TemperedDensities(others, model, guide, args)
     return anneal(densities, densities.start(), annealing)[1]

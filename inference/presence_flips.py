@@ -10,7 +10,7 @@ from inference.tempered_densities import TemperedDensities
 
 
 def flip_bits(
-    densities: TemperedDensities, latents: Mapping[str, Tensor], inverse: float
+    densities: TemperedDensities, latents: Mapping[str, Tensor], inverse: Float[Tensor, "*sequences"]
 ) -> tuple[dict[str, Tensor], Float[Tensor, "particles sequences"], Float[Tensor, "particles sequences"]]:
     """Propose to flip each bit of each chain and video once; the target q^(1 - b) p^b stays as it is.
 
@@ -21,7 +21,7 @@ def flip_bits(
     Args:
         densities: of the batch.
         latents: in the coordinates of `densities`.
-        inverse: b, the inverse temperature.
+        inverse: b, the inverse temperature, of each video or of all.
 
     Returns:
         The latents after the moves, and log p and log q there.

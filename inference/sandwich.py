@@ -1,17 +1,20 @@
 """The log evidence between two bounds, for videos that the model itself drew."""
 
+import math
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.annealing import Annealing, anneal, frozen, tuned_step_sizes
+from inference.annealing import Annealing, anneal, frozen, tuned_paces
 from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.traces import Program, importance_traces, sample_sites
 from inference.generators import seeded
-from inference.simulation import FRAMES, simulated_trace
+from inference.simulation import FRAMES, check_frames_alone, simulated_trace
 from inference.site_values import sequences_first
 from inference.tempered_densities import TemperedDensities
+
+LEVEL = 0.95  # of the limits that are printed
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +22,18 @@ class Sandwich:
     """Stochastic bounds of the log evidence of each simulated video, nats.
 
     In expectation lower <= log p(x) <= upper, so the mean gap bounds how far either is from the truth, and so how far
-    an estimate by the same annealing on real videos is likely to be, if the model fits them.
+    an estimate by the same annealing on real videos is likely to be, if the model fits them. For one video each end is
+    an estimate with noise: the truth may lie outside, and lower above upper. `limits` and `mean_limits` hold at a
+    stated level.
+
+    They need no more than E[exp(lower)] = p(x) and E[exp(-upper)] = 1 / p(x), which any annealing has (Grosse,
+    Ghahramani and Adams 2015, section 4). By Markov's inequality
+
+        P(lower > log p(x) + log 1/a) <= a,   P(upper < log p(x) - log 1/a) <= a,
+
+    and since the videos are independent, the same holds of products over n of them:
+
+        P(mean lower > mean log p(x) + 1/n log 1/a) <= a,   and likewise for the mean of the upper ends.
 
     Attributes:
         lower: (sequences,), from chains that go from the guide to the posterior.
@@ -38,14 +52,52 @@ class Sandwich:
         """Upper minus lower."""
         return self.upper - self.lower
 
+    def limits(self, level: float = LEVEL) -> tuple[Float[Tensor, " sequences"], Float[Tensor, " sequences"]]:
+        """Limits between which the log evidence of a video lies with at least this probability, nats.
+
+        They hold for each video by itself, not for all at once: of many videos, a share of 1 - level may lie outside.
+
+        Args:
+            level: between 0 and 1, for both sides together; each is missed with half of what is left.
+
+        Raises:
+            ValueError: if the level is not between 0 and 1.
+        """
+        slack = _slack(level)
+        return self.lower - slack, self.upper + slack
+
+    def mean_limits(self, level: float = LEVEL) -> tuple[float, float]:
+        """Limits between which the mean log evidence of these videos lies with at least this probability, nats.
+
+        With n videos they are no more than 1/n log 2 / (1 - level) outside the means of both ends.
+
+        Args:
+            level: between 0 and 1, for both sides together.
+
+        Raises:
+            ValueError: if the level is not between 0 and 1.
+        """
+        slack = _slack(level) / len(self.gap)
+        return self.lower.mean().item() - slack, self.upper.mean().item() + slack
+
     def __str__(self) -> str:
         def mean(values: Tensor) -> str:
             return f"{values.mean():.2f} ± {values.std() / len(values) ** 0.5:.2f}"
 
+        low, high = self.mean_limits()
         return (
             f"{len(self.gap)} simulated videos, {self.num_particles} chains each way, nats per sequence: "
-            f"lower {mean(self.lower)}, upper {mean(self.upper)}, gap {mean(self.gap)}"
+            f"lower {mean(self.lower)}, upper {mean(self.upper)}, gap {mean(self.gap)}; the mean log evidence of these "
+            f"videos lies between {low:.2f} and {high:.2f} ({LEVEL:.0%} confidence), that of one video at most "
+            f"{_slack(LEVEL):.1f} beyond its own ends ({LEVEL:.0%} each)"
         )
+
+
+def _slack(level: float) -> float:
+    """Log 1/a in Markov's inequality, where both sides have half of what the level leaves."""
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a probability between 0 and 1, such as 0.95, got {level}")
+    return math.log(2 / (1 - level))
 
 
 def sandwich(
@@ -65,8 +117,8 @@ def sandwich(
     guide underestimates the log evidence, annealing back from that draw overestimates it.
 
     Args:
-        model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`; latents continuous
-            or bits.
+        model: a `PyroModule` called `(frames, observed, controls)`, with one observed site, `frames`; latents
+            continuous or bits.
         guide: likewise, drawing the latents of the model and no others.
         frames: (sequences, time, ...); as many videos of this size are simulated. The values are not used.
         observed: bool (sequences, time), the masks of the simulated videos, or None.
@@ -76,24 +128,20 @@ def sandwich(
         seed: of the videos and the chains.
 
     Raises:
-        ValueError: if the guide draws a site that the model has not, if a latent is neither continuous nor bits, and
-            what `inference.simulation` and `inference.estimators.traces` raise.
+        ValueError: if the model observes anything but `frames`, and what `inference.simulation`,
+            `inference.estimators.traces` and `TemperedDensities` raise.
     """
     annealing = Annealing() if annealing is None else annealing
-    truth = {site["name"]: site for site in sample_sites(simulated_trace(model, frames, observed, controls, seed=seed))}
+    trace = simulated_trace(model, frames, observed, controls, seed=seed)
+    check_frames_alone(trace)
+    truth = {site["name"]: site for site in sample_sites(trace)}
     videos = sequences_first(truth[FRAMES], None)[0][0]
     args = (videos, *(None if value is None else value.to(videos.device) for value in (observed, controls)))
     with frozen(model, guide), seeded("sandwich", seed):
         traces = importance_traces(model, guide, args, num_particles)
         densities = TemperedDensities(traces, model, guide, args)
-        foreign = [name for name in densities.sites if name not in truth]
-        if foreign:
-            raise ValueError(
-                f"guide: expected no latent sites but the model's, got {', '.join(map(repr, foreign))}: what lies "
-                "behind a video would not be known of them"
-            )
-        exact = densities.exact({name: truth[name]["value"] for name in densities.sites})
-        sizes = tuned_step_sizes(traces, model, guide, args, annealing)
-        forwards, _ = anneal(densities, densities.start(), annealing, sizes)
-        backwards, _ = anneal(densities, exact, annealing, sizes.flip(0), backwards=True)
+        exact = densities.exact({name: site["value"] for name, site in truth.items()})
+        paces = tuned_paces(traces, model, guide, args, annealing)
+        forwards, _ = anneal(densities, densities.start(), annealing, paces)
+        backwards, _ = anneal(densities, exact, annealing, paces, backwards=True)
     return Sandwich(log_mean_exp(forwards).cpu(), -log_mean_exp(backwards).cpu(), num_particles, videos)

@@ -55,6 +55,28 @@ def simulated_trace(
     return trace
 
 
+def check_frames_alone(trace: Trace) -> None:
+    """Refuse models that observe more than their frames: latents behind a simulated video are a draw given the rest.
+
+    Args:
+        trace: from `simulated_trace`.
+
+    Raises:
+        ValueError: names the other observed sites.
+    """
+    others = [
+        repr(site["name"])
+        for site in sample_sites(trace)
+        if site["infer"].get("was_observed") and site["name"] != FRAMES
+    ]
+    if others:
+        raise ValueError(
+            f"model: expected {FRAMES!r} as the only observed site, it also observes {', '.join(others)}: the latents "
+            "behind a simulated video are no draw from the posterior given what is observed there. Block those sites "
+            "(pyro.poutine.block), or draw them within `frames`"
+        )
+
+
 def unconditioned_trace(
     model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
 ) -> Trace:

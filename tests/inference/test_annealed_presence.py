@@ -13,6 +13,7 @@ from guides import GlimpseAttentionGuide
 from inference import Annealing, log_evidence, sandwich
 from inference.annealing import anneal, frozen
 from inference.estimators.traces import importance_traces
+from inference.hamiltonian import Pace
 from inference.presence_flips import flip_bits
 from inference.tempered_densities import TemperedDensities
 from pyro_models import AttendInferRepeat
@@ -71,8 +72,9 @@ def walk(model, guide, frames, start=None, *, backwards=False, number=1, steps=4
         traces = importance_traces(model, guide, (frames,), number)
         densities = TemperedDensities(traces, model, guide, (frames,))
         start = densities.start() if start is None else densities.exact(start)
-        sizes = torch.full((steps - 1, len(frames)), 0.4, dtype=torch.float64)
-        return anneal(densities, start, Annealing(steps, 2), sizes, backwards=backwards)[0]
+        scales = {name: torch.ones((), dtype=torch.float64) for name in densities.coordinates}
+        paces = [Pace(torch.full((len(frames),), 0.4, dtype=torch.float64), scales)] * (steps - 1)
+        return anneal(densities, start, Annealing(steps, 2), paces, backwards=backwards)[0]
 
 
 def test_the_oracle_agrees_with_itself():
@@ -161,7 +163,7 @@ def test_flips_leave_the_posterior_as_it_is():
         traces = importance_traces(model, guide, (frames,), 1)
         densities = TemperedDensities(traces, model, guide, (frames,))
         latents = densities.exact({"lamp": lamp, "place": place})
-        moved, log_joint, log_guide = flip_bits(densities, latents, 1.0)
+        moved, log_joint, log_guide = flip_bits(densities, latents, torch.ones(COPIES))
         again = densities(moved)
     assert_mean_within(moved["lamp"].T, (on - off).sigmoid()[:, 0])
     assert (moved["lamp"] != lamp).double().mean() > 0.02
@@ -197,7 +199,7 @@ def test_scenes_of_objects_are_bracketed():
     )
     guide = GlimpseAttentionGuide(model, hidden_dim=8, where_offset=0.5, presence_bias=0.0)
     template = torch.zeros(4, 1, 1, 12, 12)
-    found = sandwich(model, guide, template, num_particles=64, annealing=Annealing(20, 3, num_tuning=4), seed=0)
+    found = sandwich(model, guide, template, num_particles=64, annealing=Annealing(40, 3, num_tuning=4), seed=0)
     weighed = log_evidence(model, guide, found.frames, num_particles=100_000, particles_per_chunk=4000)
     assert weighed.standard_error.max() < 0.1
     assert (weighed.elbo < weighed.log_evidence - 2.5).all()
