@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +14,9 @@ from inference.clip_summary import clip_table, fullest, summarize_clip
 from inference.comparison import IncomparableError, compare, tabulate_evidence
 from inference.compiled_step import COMPILE_MODES
 from inference.demo import run_demo
-from inference.evaluation import Evaluation, evaluate, run_evidence, write_evaluation
+from inference.evaluation import Evaluation, check_has_evidence, evaluate, run_evidence, write_evaluation
+from inference.evidence import Budget
+from inference.evidence.automatic import RUNGS
 from inference.given_videos import with_test_videos
 from inference.pictures import draw_clip, draw_comparison
 from inference.processes import joined_processes
@@ -40,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command not in ("train", "clip"):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        known = re.findall(r"--[a-z-]+", options.describe())
+        near = difflib.get_close_matches(rest[0], known, n=1, cutoff=0.4)
+        parser.error(f"unrecognized arguments: {' '.join(rest)}{f'; did you mean {near[0]}?' if near else ''}")
     try:
         return options.run_command(options, rest)
     except NonFiniteError as error:
@@ -62,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, function: object, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run_command=function)
+        sub.set_defaults(run_command=function, describe=sub.format_help)
         return sub
 
     demo = command(
@@ -97,9 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--quiet", action="store_true", help="no progress bar")
     training.epilog = "Every field of the recipe is an option: --epochs 20 --data FOLDER ..."
 
+    particles_help = f"most particles of a repeat for the evidence, from {RUNGS[0]} on (default: {RUNGS[-1]})"
     evaluation = command("evaluate", _evaluate, "bounds, evidence and imputation errors of a run on its test videos")
     evaluation.add_argument("run", type=Path)
-    evaluation.add_argument("--num-particles", type=int, default=1000, help="draws per sequence for the evidence")
+    evaluation.add_argument("--num-particles", type=int, default=100, help="draws per sequence for the bounds")
+    evaluation.add_argument("--evidence-particles", type=int, default=None, metavar="N", help=particles_help)
     evaluation.add_argument("--num-sequences", type=int, default=100, help="test sequences for the evidence")
     evaluation.add_argument("--num-masks", type=int, default=4, help="random masks per sequence and level")
     evaluation.add_argument(
@@ -115,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
     comparison = command("compare", _compare, "compare runs by their evidence on the same test videos")
     comparison.add_argument("runs", type=Path, nargs="+", metavar="run")
-    comparison.add_argument("--num-particles", type=int, default=1000)
+    comparison.add_argument("--evidence-particles", type=int, default=None, metavar="N", help=particles_help)
     comparison.add_argument("--num-sequences", type=int, default=100)
     comparison.add_argument("--test", type=Path, metavar="FILE", help=test_help)
     comparison.add_argument("--picture", type=Path, help="file to draw the comparison into, such as compare.png")
@@ -217,6 +224,7 @@ def _nothing(*words: object, **options: object) -> None:
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
+    budget = _budget(options)
     with joined_processes(torch.device(options.device)) as (processes, device):
         run = load_run(options.run, device)
         run = run if options.test is None else with_test_videos(run, options.test)
@@ -224,6 +232,7 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
             run,
             num_particles=options.num_particles,
             num_evidence_sequences=options.num_sequences,
+            budget=budget,
             num_masks=options.num_masks,
             num_addition_frames=options.addition,
             progress=sys.stderr.isatty() and processes.leads,
@@ -244,16 +253,18 @@ def _compare(options: argparse.Namespace, rest: list[str]) -> int:
             "runs: expected folders with different names, as the table is by name; two have the same name, "
             f"{twice[0]!r}; rename one of them"
         )
+    budget = _budget(options)
     with joined_processes(torch.device(options.device)) as (processes, device):
         runs = {name: load_run(path, device) for name, path in zip(names, options.runs, strict=True)}
         if options.test is not None:
             runs = {name: with_test_videos(run, options.test) for name, run in runs.items()}
+        for run in runs.values():
+            check_has_evidence(run)
         # The test videos of a world are the same as far as all runs have them.
         count = min(options.num_sequences, *(run.test.num_sequences for run in runs.values()))
         progress = sys.stderr.isatty() and processes.leads
         evidence = {
-            name: run_evidence(run, options.num_particles, count, progress=progress, processes=processes)
-            for name, run in runs.items()
+            name: run_evidence(run, count, budget, progress=progress, processes=processes) for name, run in runs.items()
         }
         try:
             comparison = compare(evidence)
@@ -268,6 +279,16 @@ def _compare(options: argparse.Namespace, rest: list[str]) -> int:
                 draw_comparison(comparison).savefig(options.picture)
                 print(options.picture)
     return 0
+
+
+def _budget(options: argparse.Namespace) -> Budget:
+    given = options.evidence_particles
+    if given is not None and given < RUNGS[0]:
+        raise OptionError(
+            f"--evidence-particles: expected a number from {RUNGS[0]} on, got {given}; it is the most that a repeat "
+            f"may have (leave it out for {RUNGS[-1]})"
+        )
+    return Budget() if given is None else Budget(particles=given)
 
 
 def _render(options: argparse.Namespace, rest: list[str]) -> int:
@@ -302,11 +323,14 @@ def _table(evaluation: Evaluation) -> str:
     lines = [f"{evaluation.recipe}, weights of step {evaluation.step}"]
     bounds = evaluation.bounds
     if bounds is not None:
+        k_above = bounds.pareto_k_above
         lines += [
             f"ELBO                 {bounds.elbo:10.2f} +- {bounds.elbo_error:.2f} nats per sequence",
-            f"log evidence         {bounds.log_evidence:10.2f} +- {bounds.log_evidence_error:.2f} "
-            f"({bounds.num_particles} draws, {bounds.num_sequences} sequences, "
-            f"k-hat > 0.7 in {bounds.pareto_k_above:.0%})",
+            f"importance-weighted  {bounds.importance_weighted:10.2f}    bound of {bounds.num_particles} draws, "
+            + ("too few for k-hat" if k_above is None else f"k-hat > 0.7 in {k_above:.0%}"),
+            f"{'lower bound' if bounds.is_lower_bound else 'log evidence':20} {bounds.log_evidence:10.2f} "
+            f"+- {bounds.log_evidence_error:.2f} over {bounds.num_sequences} sequences, {bounds.seconds:.2g} s each",
+            f"{bounds.verdict}: {bounds.reasons}",
         ]
         lines += [
             f"{text:20} {plain:10.2f}, by weight {weighted:.2f}"

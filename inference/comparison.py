@@ -67,7 +67,7 @@ def compare(evidences: Mapping[str, Evidence], *, level: float = 0.95) -> Compar
     models = tuple(
         _compared(name, evidences[name], best, paired, place, 1 - level) for place, name in enumerate(ranked)
     )
-    return Comparison(models, best.num_sequences, (*_warnings(models), *_other_ways(evidences)), level)
+    return Comparison(models, best.num_sequences, (*_warnings(models, evidences), *_other_ways(evidences)), level)
 
 
 def tabulate_evidence(evidences: Mapping[str, Evidence]) -> str:
@@ -184,16 +184,18 @@ def _check(evidences: object) -> None:
             )
 
 
-def _warnings(models: tuple[ComparedModel, ...]) -> list[str]:
+def _warnings(models: tuple[ComparedModel, ...], evidences: Mapping[str, Evidence]) -> list[str]:
     found = [
         f"{model.name}: k-hat is above {UNRELIABLE_K} for {model.unreliable:.0%} of the sequences; there the estimate "
         "and its error cannot be relied upon (a better guide, or more particles)"
         for model in models
         if model.unreliable > 0
     ]
-    unknown = [model.name for model in models if math.isnan(model.unreliable)]
-    if unknown:
-        found.append(f"{', '.join(unknown)}: too few particles to compute k-hat; whether to believe them is not known")
+    for model in models:
+        if math.isnan(model.unreliable) and model.is_lower_bound:
+            verdict = getattr(evidences[model.name], "verdict", None)
+            words = "too few particles to compute k-hat; whether to believe them is not known"
+            found.append(f"{model.name}: {words if verdict is None else verdict.words}")
     for model in models[1:]:
         variance = model.difference_error**2
         share = min(model.difference_monte_carlo**2 / variance, 1.0) if variance > 0 else 0.0

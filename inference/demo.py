@@ -4,15 +4,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from inference.evidence import log_evidence
+from inference.evidence import Budget, log_evidence
 from inference.imputation_curves import imputation_curve
 from inference.recipe_runs import TrainedRun, load_run, train_recipe
 from inference.recipes import RECIPES
 from inference.render import render
 
 RECIPE = "kvae-demo"
-NUM_WEIGHED = 32  # test sequences of bound and evidence
-NUM_PARTICLES = 100
+NUM_WEIGHED = 8  # test sequences of bound and evidence
+BUDGET = Budget(particles=128)  # most of what they can be: a few seconds
 QUESTIONS = {"12 in a row": ("gap", 12.0), "half of them": ("random", 0.5), "all of them": ("random", 1.0)}
 METHODS = {
     "last frame": "copy of the last frame",
@@ -53,18 +53,12 @@ def run_demo(path: Path, *, seed: int = 0, num_train: int | None = None) -> None
 
 def _print_bounds(trained: TrainedRun, seed: int) -> None:
     weighed = trained.test.select(slice(0, NUM_WEIGHED))
-    evidence = log_evidence(
-        trained.model,
-        trained.guide,
-        *weighed.arguments,
-        num_particles=NUM_PARTICLES,
-        particles_per_chunk=20,
-        seed=seed,
-    )
+    evidence = log_evidence(trained.model, trained.guide, *weighed.arguments, method="auto", budget=BUDGET, seed=seed)
     values = evidence.log_evidence
     error = values.std() / weighed.num_sequences**0.5
     print(f"    ELBO          {evidence.elbo.mean():8.1f} nats per video")
-    print(f"    log evidence  {values.mean():8.1f} +- {error:.1f} ({NUM_PARTICLES} draws, {NUM_WEIGHED} videos)")
+    print(f"    log evidence  {values.mean():8.1f} +- {error:.1f} over {NUM_WEIGHED} videos")
+    print(f"    {evidence.verdict}")
 
 
 def _print_imputation(trained: TrainedRun) -> None:

@@ -1,9 +1,11 @@
 """What a trained run is worth: bounds, evidence, imputation, and how its codes lie in the plane."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,7 +15,8 @@ from inference.checkpoints import write_bytes
 from inference.decoding import FRAMES
 from inference.detection_summary import DetectionSummary, summarize_detection
 from inference.estimators.traces import evaluation_mode
-from inference.evidence import Evidence, log_evidence
+from inference.evidence import Budget, Evidence, log_evidence
+from inference.evidence.record import SMALLEST_TAIL
 from inference.host_memory import keep_freed_memory
 from inference.imputation_curves import PATTERNS, ImputationCurve, imputation_curve
 from inference.metrics.counting import counting_accuracy
@@ -42,15 +45,22 @@ class Bounds:
     Attributes:
         elbo: mean bound, one draw.
         elbo_error: its standard error over sequences.
-        log_evidence: mean importance-weighted estimate.
+        log_evidence: mean estimate. Whether it is one of the evidence or a lower bound, `verdict` says.
         log_evidence_error: its standard error over sequences.
-        num_particles: draws per sequence behind `log_evidence`.
-        num_sequences: test sequences behind both.
-        pareto_k_above: share of sequences whose Pareto k-hat exceeds 0.7, where the estimate is not to be trusted.
+        num_particles: draws of the guide per sequence behind `importance_weighted`; in records of version 0.1.0, which
+            have no verdict, behind `log_evidence`.
+        num_sequences: test sequences behind all of them.
+        pareto_k_above: share of sequences in which k-hat of these draws exceeds 0.7; None if they are too few for it.
         reconstruction: mean of log p(x | z), and
         divergence: of log q(z | x) - log p(z), over the guide's draws; `elbo` is their difference.
-        weighted_reconstruction: likewise, draws counted by their importance weights, and
-        weighted_divergence: likewise. Records of earlier versions have none of the four.
+        weighted_reconstruction: the same with draws counted by their importance weights, and
+        weighted_divergence: the same. Records of earlier versions have none of the four.
+        importance_weighted: mean importance-weighted bound.
+        verdict: "exact", "certified", "converged" or "lower bound".
+        reasons: the verdict's words.
+        width: nats per sequence by which `log_evidence` may be off, if it converged.
+        seconds: time that `log_evidence` took, per sequence.
+        effective_sample_size: mean over sequences, of the guide's draws.
     """
 
     elbo: float
@@ -59,11 +69,24 @@ class Bounds:
     log_evidence_error: float
     num_particles: int
     num_sequences: int
-    pareto_k_above: float
+    pareto_k_above: float | None
     reconstruction: float | None = None
     divergence: float | None = None
     weighted_reconstruction: float | None = None
     weighted_divergence: float | None = None
+    importance_weighted: float | None = None
+    verdict: str | None = None
+    reasons: str | None = None
+    width: float | None = None
+    seconds: float | None = None
+    effective_sample_size: float | None = None
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether `log_evidence` may lie far below the evidence."""
+        if self.verdict is not None:
+            return self.verdict == "lower bound"
+        return self.pareto_k_above != 0 or self.num_particles < SMALLEST_TAIL  # 0.1.0 wrote 0 where k-hat is not known
 
 
 @dataclass(frozen=True)
@@ -126,32 +149,44 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
 
 def run_evidence(
     run: TrainedRun,
-    num_particles: int,
     num_sequences: int,
+    budget: Budget | None = None,
     seed: int = 0,
     progress: bool = False,
     processes: Processes = ALONE,
 ) -> Evidence:
-    """Log evidence of the first test sequences."""
+    """Log evidence of the first test sequences, by what model and guide allow.
+
+    Raises:
+        ValueError: if the run's guide has no evidence, such as one of point masses; names the run.
+    """
+    options = {"seed": seed, "progress": progress, "processes": processes}
+    return _weigh(run, num_sequences, method="auto", budget=budget, **options)
+
+
+def check_has_evidence(run: TrainedRun) -> None:
+    """Weigh one draw for one video, so that a run without evidence is refused before others have taken their time.
+
+    Raises:
+        ValueError: as `run_evidence`.
+    """
+    _weigh(run, 1, num_particles=1)
+
+
+def _weigh(run: TrainedRun, num_sequences: int, **options: Any) -> Evidence:
     videos = run.test.select(slice(0, num_sequences))
-    return log_evidence(
-        run.model,
-        run.guide,
-        *videos.arguments,
-        num_particles=num_particles,
-        particles_per_chunk=min(25, num_particles),
-        sequences_per_chunk=4,  # 2,000 frames at once: more only empties the caches
-        seed=seed,
-        progress=progress,
-        processes=processes,
-    )
+    try:
+        return log_evidence(run.model, run.guide, *videos.arguments, **options)
+    except ValueError as error:
+        raise ValueError(f"run {run.folder.path.name!r} has no evidence: {error}") from error
 
 
 def evaluate(
     run: TrainedRun,
     *,
-    num_particles: int = 1000,
+    num_particles: int = 100,
     num_evidence_sequences: int = 100,
+    budget: Budget | None = None,
     num_masks: int = 4,
     num_addition_frames: int = 0,
     seed: int = 0,
@@ -162,8 +197,9 @@ def evaluate(
 
     Args:
         run: from `load_run`.
-        num_particles: draws per sequence for the evidence.
+        num_particles: draws of the guide per sequence for the bounds.
         num_evidence_sequences: test sequences for bounds and evidence.
+        budget: how much to spend on the evidence; None = `Budget()`.
         num_masks: random masks per sequence and level of the imputation curves.
         num_addition_frames: frames from which a probe learns to add digits; 0 = no probe.
         seed: of draws, masks and probe.
@@ -180,7 +216,7 @@ def evaluate(
             f"got {num_addition_frames}"
         )
     keep_freed_memory()
-    bounds = _bounds(run, num_particles, num_evidence_sequences, seed, progress, processes)
+    bounds = _bounds(run, num_particles, num_evidence_sequences, budget, seed, progress, processes)
     if isinstance(run.recipe, BallVideosRecipe):
         return Evaluation(
             recipe=run.folder.config["recipe"],
@@ -254,21 +290,59 @@ def counting(
 
 
 def _bounds(
-    run: TrainedRun, num_particles: int, num_sequences: int, seed: int, progress: bool, processes: Processes
+    run: TrainedRun,
+    num_particles: int,
+    num_sequences: int,
+    budget: Budget | None,
+    seed: int,
+    progress: bool,
+    processes: Processes,
 ) -> Bounds | None:
     sites = describe_sites(run.guide, *run.test.select(slice(0, 1)).arguments)
     if any(site.distribution == "Delta" for site in sites.latent):
         return None
-    evidence = run_evidence(run, num_particles, num_sequences, seed, progress, processes)
+    start = time.monotonic()
+    evidence = run_evidence(run, num_sequences, budget, seed, progress, processes)
+    seconds = (time.monotonic() - start) / evidence.num_sequences
+    weighed = _weigh(
+        run,
+        num_sequences,
+        num_particles=num_particles,
+        particles_per_chunk=min(25, num_particles),
+        sequences_per_chunk=4,  # 2,000 frames at once: more only empties the caches
+        seed=seed,
+        progress=progress,
+        processes=processes,
+    )
+    return bounds_of(evidence, weighed, seconds)
+
+
+def bounds_of(evidence: Evidence, weighed: Evidence, seconds: float) -> Bounds:
+    """Means over sequences.
+
+    Args:
+        evidence: by `log_evidence(method="auto")`.
+        weighed: draws of the guide for the same sequences.
+        seconds: time that `evidence` took, per sequence.
+    """
+    verdict = evidence.verdict
+    assert verdict is not None
+    unknown = bool(weighed.pareto_k.isnan().any())
     return Bounds(
-        elbo=evidence.elbo.mean().item(),
-        elbo_error=_standard_error(evidence.elbo),
+        elbo=weighed.elbo.mean().item(),
+        elbo_error=_standard_error(weighed.elbo),
         log_evidence=evidence.log_evidence.mean().item(),
         log_evidence_error=_standard_error(evidence.log_evidence),
-        num_particles=num_particles,
+        num_particles=weighed.num_particles,
         num_sequences=evidence.num_sequences,
-        pareto_k_above=(evidence.pareto_k > 0.7).double().mean().item(),
-        **{name: getattr(evidence, name).mean().item() for name in PARTS},
+        pareto_k_above=None if unknown else (weighed.pareto_k > 0.7).double().mean().item(),
+        **{name: getattr(weighed, name).mean().item() for name in PARTS},
+        importance_weighted=weighed.log_evidence.mean().item(),
+        verdict=verdict.kind,
+        reasons=verdict.words,
+        width=verdict.width,
+        seconds=seconds,
+        effective_sample_size=weighed.effective_sample_size.mean().item(),
     )
 
 

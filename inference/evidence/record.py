@@ -15,6 +15,7 @@ from inference.estimators.fivo import FIVO
 from inference.estimators.traces import Program
 from inference.evidence.pilot import Pilot
 from inference.evidence.verdict import Verdict
+from inference.smc_sampler import SMC
 
 if TYPE_CHECKING:
     import arviz
@@ -44,6 +45,7 @@ class Evidence:
         sequences_per_chunk: how many sequences were run at once.
         annealing: how particles walked from the guide to the posterior; None if they did not. With it the log weights
             are those of the walks, and `elbo` is the bound that they give, between the guide's and the evidence.
+        sampler: the population of chains whose log estimates stand in the place of the log weights, or None.
         filtering: the particle filter whose log estimates stand in the place of the log weights, or None; `elbo` is
             then its bound.
         pilot: the filters that adapted the guide's draws to each video before that, or None.
@@ -56,7 +58,8 @@ class Evidence:
         mask: of which frames were seen; so that `compare` knows whether two records speak of the same data.
         reference: what the numbers are of: "probability" where all that is observed is discrete, "density" where it is
             continuous, "mixed" where both occur. Evidences of different kinds cannot be compared.
-        verdict: how far to rely on the numbers, in words.
+        verdict: how far to rely on the numbers, in words. With `method="auto"` the log weights are estimates of eight
+            repeats, and `elbo` and its parts are of draws of the guide.
     """
 
     log_weights: Float[Tensor, "particles sequences"]
@@ -69,6 +72,7 @@ class Evidence:
     particles_per_chunk: int
     sequences_per_chunk: int
     annealing: Annealing | None = None
+    sampler: SMC | None = None
     filtering: FIVO | None = None
     pilot: Pilot | None = None
     reconstruction: Float[Tensor, " sequences"] | None = None

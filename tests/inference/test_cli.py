@@ -95,13 +95,23 @@ def test_other_options_on_the_same_folder_are_refused(run, capsys):
 
 
 def test_evaluate_then_render(run, capsys):
-    words = "--num-particles 6 --num-sequences 3 --num-masks 1".split()
+    words = "--num-particles 6 --evidence-particles 32 --num-sequences 3 --num-masks 1".split()
     assert main(["evaluate", str(run), *words]) == 0
     printed = capsys.readouterr().out
-    assert "log evidence" in printed
     assert "smoothing" in printed
     evaluation = json.loads((run / "evaluation.json").read_text())
-    assert evaluation["bounds"]["log_evidence"] >= evaluation["bounds"]["elbo"] - 1e-6
+    bounds = evaluation["bounds"]
+    assert bounds["elbo"] < bounds["importance_weighted"] < bounds["log_evidence"]  # six draws, eight filters of 32
+    assert (bounds["verdict"], bounds["width"], bounds["pareto_k_above"]) == ("lower bound", None, None)
+    assert re.fullmatch("particle filters, 8 repeats of up to 32 particles; .*; one rung only", bounds["reasons"])
+    assert f"\nlower bound: {bounds['reasons']}\n" in printed
+    weighted = f"importance-weighted  {bounds['importance_weighted']:10.2f}    bound of 6 draws, too few for k-hat\n"
+    assert weighted in printed
+    found = re.search(r"\nlower bound +(\S+) \+- (\S+) over 3 sequences, (\S+) s each\n", printed)
+    stored = (bounds["log_evidence"], bounds["log_evidence_error"], bounds["seconds"])
+    assert [float(number) for number in found.groups()] == pytest.approx(stored, rel=0.05)
+    assert bounds["seconds"] > 0
+    assert "log evidence" not in printed
     assert {(curve["pattern"], curve["method"]) for curve in evaluation["curves"]} == {
         (pattern, method) for pattern in ("random", "gap") for method in ("smoothing", "filtering", "last frame")
     }
@@ -117,18 +127,14 @@ def test_evaluate_then_render(run, capsys):
 
 
 def test_compare(run, capsys):
-    assert main(["compare", str(run), str(run), "--num-particles", "4", "--num-sequences", "3"]) == 2
+    few = "--evidence-particles 32 --num-sequences 3".split()
+    assert main(["compare", str(run), str(run), *few]) == 2
     assert "same name" in capsys.readouterr().err
     other = run.with_name("other")
     assert main(["train", "kvae-demo", "--run", str(other), "--quiet", *TINY, "--seed", "1"]) == 0
     capsys.readouterr()
     picture = other.parent / "compare.png"
-    assert (
-        main(
-            ["compare", str(run), str(other), "--num-particles", "4", "--num-sequences", "3", "--picture", str(picture)]
-        )
-        == 0
-    )
+    assert main(["compare", str(run), str(other), *few, "--picture", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "tiny" in printed
@@ -186,36 +192,56 @@ def test_a_guide_of_point_masses_has_no_bound(tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", str(path), "--num-masks", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "ELBO" not in printed
+    for words in ("ELBO", "importance-weighted", "lower bound", "log evidence", "nats per sequence"):
+        assert words not in printed
     assert "filtering" in printed
+    assert read_evaluation(RunFolder.open(path)).bounds is None
 
 
 BALLS = "--num-train 20 --num-validation 4 --num-test 6 --batch-size 10 --quiet".split()
 
 
 @pytest.mark.parametrize(
-    ("recipe", "options", "method", "picture"),
+    ("recipe", "options", "method", "picture", "verdict"),
     [
         (
             "cannonballs-small",
             "--state-dim 8 --epochs 3 --frozen-epochs 1 --annealing-epochs 1",
             "first frames",
             "paths-interpolated.png",
+            "lower bound",
         ),
-        ("ed-lstm-small", "--state-dim 8 --code-dim 4 --hidden-dim 6 --epochs 1", "autoregressive", "overlay-0.png"),
+        (
+            "ed-lstm-small",
+            "--state-dim 8 --code-dim 4 --hidden-dim 6 --epochs 1",
+            "autoregressive",
+            "overlay-0.png",
+            "exact",
+        ),
     ],
 )
-def test_cannonballs_from_training_to_pictures(recipe, options, method, picture, tmp_path, capsys):
+def test_cannonballs_from_training_to_pictures(recipe, options, method, picture, verdict, tmp_path, capsys):
     path = tmp_path / "run"
     assert main(["train", recipe, "--run", str(path), *BALLS, *options.split()]) == 0
-    assert main(["evaluate", str(path), "--num-particles", "3", "--num-sequences", "2"]) == 0
+    few = "--num-particles 3 --evidence-particles 32 --num-sequences 2".split()
+    assert main(["evaluate", str(path), *few]) == 0
     printed = capsys.readouterr().out
-    assert "log evidence" in printed
+    names = {"lower bound": "lower bound", "exact": "log evidence"}
+    assert [re.search(f"^{name}  +-", printed, re.MULTILINE) is not None for name in names.values()] == [
+        verdict == "lower bound",
+        verdict == "exact",
+    ]
+    assert re.search(f"^{verdict}: ", printed, re.MULTILINE)
     assert re.search(f"forecast +{method} +2", printed)
     assert ("R2 of positions" in printed) == (recipe == "cannonballs-small")
     folder = RunFolder.open(path)
     evaluation = read_evaluation(folder)
     assert evaluation.trajectories.predictions[0].query == "forecast"
+    bounds = evaluation.bounds
+    assert bounds.verdict == verdict
+    if verdict == "exact":
+        assert bounds.width == 0
+        assert bounds.log_evidence == pytest.approx(bounds.elbo) == pytest.approx(bounds.importance_weighted)
     write_evaluation(folder, evaluation)
     assert read_evaluation(folder) == evaluation
     assert main(["render", str(path)]) == 0

@@ -1,6 +1,7 @@
 """`kinema compare` and `--test FILE`: what is compared, what is refused, and with which exit status."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -11,17 +12,19 @@ import torch
 import inference.cli
 from inference.cli import main
 from inference.evaluation import run_evidence
+from inference.evidence import Budget
 from inference.given_videos import with_test_videos
 from inference.recipe_runs import load_run
 from videos import BoxWorld, Cannonballs, Pendulum, PongWorld, load_videos, save_videos
 
 TINY = "--network mlp --num-train 16 --num-validation 4 --batch-size 8 --epochs 2 --frozen-epochs 1 --quiet".split()
-FEW = "--num-particles 30 --num-sequences 5".split()
+FEW = "--evidence-particles 32 --num-sequences 5".split()
 RUNS = {
     "first": "--num-test 6",
     "second": "--num-test 9 --seed 1",
     "pong": "--num-test 6 --world pong",
 }
+POINTS = "--channels 2 --num-train 8 --num-validation 2 --num-test 6 --batch-size 4 --epochs 2 --pretraining-epochs 1"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,13 @@ def test_runs_with_other_numbers_of_test_videos_are_compared_on_those_of_both(ru
     assert "nats per sequence over 6 sequences" in printed
     assert "5 degrees of freedom" in printed
     assert "difference [95 %]" in printed
+    verdict = "lower bound"  # one rung
+    assert [line.count(verdict) for line in printed.splitlines()[1:3]] == [1, 1]
+    assert "lower bound: the log evidence may lie well above the estimate" in printed
+    for name in ("first", "second"):
+        words = "particle filters, 8 repeats of up to 32 particles; .*; one rung only"
+        assert re.search(f"^warning: {name}: {words}$", printed, re.MULTILINE)
+    assert "k-hat; whether" not in printed
     assert compare(runs, "first", "second") == 0
     assert "nats per sequence over 5 sequences" in capsys.readouterr().out
 
@@ -77,7 +87,7 @@ def test_runs_of_two_worlds_are_compared_on_the_videos_of_a_file(runs, file, cap
     assert "nats per sequence over 4 sequences" in printed
     assert "difference [95 %]" in printed
     (line,) = (line for line in printed.splitlines() if line.startswith("first"))
-    evidence = run_evidence(replace(load_run(runs / "first"), test=load_videos(file)), 30, 4)
+    evidence = run_evidence(replace(load_run(runs / "first"), test=load_videos(file)), 4, Budget(particles=32))
     assert f" {evidence.log_evidence.mean().item():.2f} +- " in line
     assert compare(runs, "pong", more=["--test", file]) == 0  # one alone
     assert "difference" not in capsys.readouterr().out
@@ -97,8 +107,9 @@ def test_runs_of_two_worlds_are_compared_on_the_videos_of_a_file(runs, file, cap
 def test_what_the_library_refuses_ends_with_status_one(records, reason, runs, monkeypatch, capsys):
     kept = {}
 
-    def record(run, num_particles, num_sequences, **options):
-        found = run_evidence(run, num_particles, 2, **options)
+    def record(run, num_sequences, budget, **options):
+        assert (num_sequences, budget) == (5, Budget(particles=32))
+        found = run_evidence(run, 2, budget, **options)
         kept[run.folder.path.name] = found if not kept else replace(found, **records)
         return kept[run.folder.path.name]
 
@@ -123,6 +134,50 @@ def test_two_folders_of_one_name_are_refused(runs, tmp_path, monkeypatch, capsys
     assert "two have the same name, 'first'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("order", [("first", "points"), ("points", "first"), ("points",)])
+def test_a_run_of_point_masses_is_refused_by_name_before_any_is_weighed(order, runs, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "points"
+    assert main(["train", "ae-rnn-box", "--run", str(path), "--quiet", *POINTS.split()]) == 0
+    capsys.readouterr()
+    weighed = []
+    monkeypatch.setattr(inference.cli, "run_evidence", lambda *args, **options: weighed.append(args))
+    assert main(["compare", *(str(path if name == "points" else runs / name) for name in order), *FEW]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(
+        "kinema: run 'points' has no evidence: guide: expected a density for every latent site, 'a' is a point mass"
+    )
+    assert "Draw from a distribution with a density" in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not weighed
+
+
+def test_weighing_refuses_point_masses_by_the_name_of_the_run(tmp_path):
+    path = tmp_path / "points"
+    assert main(["train", "ae-rnn-box", "--run", str(path), "--quiet", *POINTS.split()]) == 0
+    with pytest.raises(ValueError, match="run 'points' has no evidence: guide: expected a density"):
+        run_evidence(load_run(path), 2, Budget(particles=32))
+
+
+@pytest.mark.parametrize("command", ["compare", "evaluate"])
+def test_too_few_particles_are_refused_before_a_run_is_read(command, tmp_path, capsys):
+    assert main([command, str(tmp_path / "nowhere"), "--evidence-particles", "31"]) == 2
+    assert capsys.readouterr().err == (
+        "kinema: --evidence-particles: expected a number from 32 on, got 31; it is the most that a repeat may have "
+        "(leave it out for 2048)\n"
+    )
+
+
+def test_the_option_of_earlier_versions_is_answered_with_its_successor(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", str(tmp_path), "--num-particles", "1000"])
+    assert stop.value.code == 2
+    assert "unrecognized arguments: --num-particles 1000; did you mean --evidence-particles?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["compare", str(tmp_path), "--xyz"])
+    assert "did you mean" not in capsys.readouterr().err
+
+
 def test_evaluate_on_the_videos_of_a_file_leaves_the_record_alone(runs, file, capsys):
     words = ["evaluate", str(runs / "first"), *FEW, "--num-masks", "1"]
     assert main(words) == 0
@@ -132,7 +187,8 @@ def test_evaluate_on_the_videos_of_a_file_leaves_the_record_alone(runs, file, ca
     other = capsys.readouterr().out
     assert "written to" in own
     assert "written to" not in other
-    assert "log evidence" in other
+    assert "lower bound  " in other
+    assert "log evidence" not in other  # estimates of one rung have not converged
     assert next(line for line in own.splitlines() if "ELBO" in line) not in other
     assert (runs / "first" / "evaluation.json").read_bytes() == before
     assert json.loads(before)["bounds"]["num_sequences"] == 5

@@ -12,7 +12,7 @@ import pytest
 import torch
 from pyro.nn import PyroModule
 
-from inference import Annealing, Evidence, compare, log_evidence
+from inference import Annealing, Evidence, Verdict, compare, log_evidence
 from inference.comparison import IncomparableError, tabulate_evidence
 from inference.pictures import draw_comparison
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
@@ -155,7 +155,11 @@ def test_warnings():
         "better guide, or more particles)",
     )
     warnings = compare({"a": good, "c": few}).warnings
-    assert "c: too few particles to compute k-hat; whether to believe them is not known" in warnings
+    assert "c: 10 draws are too few for k-hat" in warnings
+    unspoken = compare({"a": good, "c": replace(few, verdict=None)}).warnings
+    assert "c: too few particles to compute k-hat; whether to believe them is not known" in unspoken
+    converged = replace(few, verdict=Verdict("converged", "eight repeats agree", 0.01))
+    assert not [warning for warning in compare({"a": good, "c": converged}).warnings if warning.startswith("c:")]
     assert any("the numbers of particles differ (" in warning and "c 10" in warning for warning in warnings)
 
 

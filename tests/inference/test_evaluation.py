@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from inference import Budget, log_evidence
 from inference.cli import main
-from inference.evaluation import counting, evaluate, read_evaluation, write_evaluation
+from inference.evaluation import Bounds, counting, evaluate, read_evaluation, write_evaluation
 from inference.imputation import Imputation
 from inference.recipe_runs import load_run, plain_config
 from inference.recipes import RECIPES
@@ -35,7 +36,7 @@ def run(tmp_path_factory):
 
 
 def test_everything_that_is_asked_for_is_printed_stored_and_read(run, capsys):
-    assert main(["evaluate", str(run), "--num-particles", "3", "--addition", "900"]) == 0
+    assert main(["evaluate", str(run), "--num-particles", "3", "--evidence-particles", "32", "--addition", "900"]) == 0
     printed = capsys.readouterr().out
     found = read_evaluation(RunFolder.open(run))
     bounds = found.bounds
@@ -44,8 +45,11 @@ def test_everything_that_is_asked_for_is_printed_stored_and_read(run, capsys):
     )
     assert f"log q(z) - log p(z)  {bounds.divergence:10.2f}, by weight {bounds.weighted_divergence:.2f}" in printed
     assert bounds.reconstruction - bounds.divergence == pytest.approx(bounds.elbo)
-    excess = bounds.weighted_reconstruction - bounds.weighted_divergence - bounds.log_evidence
+    excess = bounds.weighted_reconstruction - bounds.weighted_divergence - bounds.importance_weighted
     assert 0 < excess < math.log(3)
+    assert 1 < bounds.effective_sample_size < 3
+    assert (bounds.num_particles, bounds.num_sequences) == (3, 12)
+    assert f"{bounds.verdict}: {bounds.reasons}" in printed.splitlines()
     assert f"of visible objects   {found.visible_counting:10.4f}" in printed
     assert found.tracking.discovered + found.tracking.propagated > 0
     assert f"discovered in a frame    {found.tracking.discovered:10.4f}" in printed
@@ -54,6 +58,43 @@ def test_everything_that_is_asked_for_is_printed_stored_and_read(run, capsys):
     assert str(found.addition) in printed
     write_evaluation(RunFolder.open(run), found)
     assert read_evaluation(RunFolder.open(run)) == found
+
+
+def test_bounds_are_means_of_the_two_records(run):
+    """What is written is of `log_evidence(method="auto")`, and of the guide's draws beside it."""
+    loaded = load_run(run)
+    kept = {"budget": Budget(particles=32), "seed": 3}
+    found = evaluate(loaded, num_particles=30, num_evidence_sequences=5, num_masks=1, **kept).bounds
+    videos = loaded.test.select(slice(0, 5)).arguments
+    auto = log_evidence(loaded.model, loaded.guide, *videos, method="auto", **kept)
+    sizes = {"particles_per_chunk": 25, "sequences_per_chunk": 4}
+    weighed = log_evidence(loaded.model, loaded.guide, *videos, num_particles=30, seed=3, **sizes)
+    assert found.log_evidence == pytest.approx(auto.log_evidence.mean().item())
+    assert found.log_evidence_error == pytest.approx(auto.log_evidence.std().item() / 5**0.5)
+    assert (found.verdict, found.reasons, found.width) == (auto.verdict.kind, auto.verdict.words, auto.verdict.width)
+    assert found.importance_weighted == pytest.approx(weighed.log_evidence.mean().item())
+    assert found.elbo == pytest.approx(weighed.elbo.mean().item())
+    assert found.pareto_k_above == pytest.approx((weighed.pareto_k > 0.7).double().mean().item())
+    assert found.effective_sample_size == pytest.approx(weighed.effective_sample_size.mean().item())
+    assert found.log_evidence != pytest.approx(found.importance_weighted, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_lower_bound"),
+    [
+        ({"verdict": "lower bound", "pareto_k_above": 0.0}, True),
+        ({"verdict": "converged", "pareto_k_above": 1.0}, False),
+        ({"verdict": "certified", "pareto_k_above": None}, False),
+        ({"verdict": "exact", "pareto_k_above": None}, False),
+        ({"pareto_k_above": 0.01}, True),
+        ({"pareto_k_above": 0.0}, False),
+        ({"pareto_k_above": 0.0, "num_particles": 24}, True),  # version 0.1.0 wrote 0 where k-hat is not known
+    ],
+)
+def test_what_may_be_called_evidence(fields, is_lower_bound):
+    given = {"num_particles": 25, "num_sequences": 100} | fields
+    bounds = Bounds(elbo=-2.0, elbo_error=0.1, log_evidence=-1.0, log_evidence_error=0.1, **given)
+    assert bounds.is_lower_bound is is_lower_bound
 
 
 def test_without_digits_there_is_nothing_to_add(run):
