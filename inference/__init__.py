@@ -6,13 +6,14 @@ from inference.calibration import Calibration, calibrate
 from inference.comparison import Comparison, compare
 from inference.compiled_step import CompileWarning
 from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
-from inference.evidence import Budget, Evidence, Pilot, Verdict, log_evidence
+from inference.evidence import Bracket, Budget, Evidence, Pilot, Verdict, bracket, log_evidence
 from inference.host_memory import keep_freed_memory
 from inference.mixed_precision import mixed_precision
 from inference.runs import RunFolder
 from inference.sandwich import Sandwich, sandwich
 from inference.simulation import simulate
 from inference.site_weights import SiteWeights
+from inference.smc_sampler import SMC
 from inference.stages import Stage
 from inference.svi import SVI, NonFiniteError
 from inference.training import TrainingResult, train
@@ -20,9 +21,11 @@ from inference.training import TrainingResult, train
 __all__ = [
     "FIVO",
     "IWAE",
+    "SMC",
     "SVI",
     "VIMCO",
     "Annealing",
+    "Bracket",
     "Budget",
     "Calibration",
     "Comparison",
@@ -37,6 +40,7 @@ __all__ = [
     "TrainingResult",
     "Verdict",
     "WakeSleep",
+    "bracket",
     "calibrate",
     "compare",
     "keep_freed_memory",

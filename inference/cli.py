@@ -5,7 +5,7 @@ import difflib
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -102,12 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--quiet", action="store_true", help="no progress bar")
     training.epilog = "Every field of the recipe is an option: --epochs 20 --data FOLDER ..."
 
-    particles_help = f"most particles of a repeat for the evidence, from {RUNGS[0]} on (default: {RUNGS[-1]})"
     evaluation = command("evaluate", _evaluate, "bounds, evidence and imputation errors of a run on its test videos")
     evaluation.add_argument("run", type=Path)
     evaluation.add_argument("--num-particles", type=int, default=100, help="draws per sequence for the bounds")
-    evaluation.add_argument("--evidence-particles", type=int, default=None, metavar="N", help=particles_help)
     evaluation.add_argument("--num-sequences", type=int, default=100, help="test sequences for the evidence")
+    _add_evidence_options(evaluation)
     evaluation.add_argument("--num-masks", type=int, default=4, help="random masks per sequence and level")
     evaluation.add_argument(
         "--addition",
@@ -122,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
 
     comparison = command("compare", _compare, "compare runs by their evidence on the same test videos")
     comparison.add_argument("runs", type=Path, nargs="+", metavar="run")
-    comparison.add_argument("--evidence-particles", type=int, default=None, metavar="N", help=particles_help)
     comparison.add_argument("--num-sequences", type=int, default=100)
+    _add_evidence_options(comparison)
     comparison.add_argument("--test", type=Path, metavar="FILE", help=test_help)
     comparison.add_argument("--picture", type=Path, help="file to draw the comparison into, such as compare.png")
     comparison.add_argument("--device", default="cpu")
@@ -281,6 +280,23 @@ def _compare(options: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
+def _add_evidence_options(parser: argparse.ArgumentParser) -> None:
+    """What evidence may cost."""
+    parser.add_argument(
+        "--evidence-particles",
+        type=int,
+        default=None,
+        metavar="N",
+        help=f"most particles of a repeat for the evidence, from {RUNGS[0]} on (default: {RUNGS[-1]})",
+    )
+    parser.add_argument(
+        "--populations", action="store_true", help="anneal what filters and draws have not settled; takes long"
+    )
+    parser.add_argument(
+        "--certify", action="store_true", help="bracket the evidence of videos near the test videos from both sides"
+    )
+
+
 def _budget(options: argparse.Namespace) -> Budget:
     given = options.evidence_particles
     if given is not None and given < RUNGS[0]:
@@ -288,7 +304,8 @@ def _budget(options: argparse.Namespace) -> Budget:
             f"--evidence-particles: expected a number from {RUNGS[0]} on, got {given}; it is the most that a repeat "
             f"may have (leave it out for {RUNGS[-1]})"
         )
-    return Budget() if given is None else Budget(particles=given)
+    budget = Budget(populations=options.populations, certify=options.certify)
+    return budget if given is None else replace(budget, particles=given)
 
 
 def _render(options: argparse.Namespace, rest: list[str]) -> int:

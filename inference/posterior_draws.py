@@ -27,6 +27,8 @@ def inference_data(
         raise ValueError(f"num_draws: expected at least 1, got {num_draws}")
     if evidence.annealing is not None:
         raise ValueError("evidence: expected particles of the guide, got annealed ones, whose draws are not kept")
+    if evidence.sampler is not None:
+        raise ValueError("evidence: expected particles of the guide, got populations, whose draws are not kept")
     if evidence.filtering is not None:
         raise ValueError("evidence: expected particles of the guide, got filters, whose draws are not kept")
     frames = args[0]

@@ -21,6 +21,7 @@ from inference.evidence.record import Evidence, summaries
 from inference.evidence.verdict import Verdict
 from inference.generators import child_seed
 from inference.processes import ALONE, Processes
+from inference.smc_sampler import SMC
 
 REPEATS = 8
 RUNGS = (32, 128, 512, 2048)  # particles of each repeat
@@ -31,6 +32,8 @@ WIDEST = 1.0  # nats per sequence of a bracket that certifies
 DRAWS_AT_ONCE = 2048  # particles of all repeats and sequences that run together
 QUIET = 0.5  # nats; spread of repeats below which the bias of their mean, spread^2 / 2 R, is below 0.02
 SLACK = 0.05  # nats by which rungs of a sequence may differ besides their errors
+SAMPLERS = SMC(32), SMC(64, target_ess=0.97)
+SAMPLERS_COST = 8.0  # of both, in times of the first
 IMPORTANCE, FILTERS = "importance sampling", "particle filters"
 
 
@@ -43,6 +46,8 @@ class Budget:
             the start; None = no limit. The result then depends on the machine.
         particles: most particles of one repeat.
         tolerance: nats per sequence by which the mean may be off for the verdict "converged".
+        populations: anneal what filters and draws have not settled by populations of chains (`SMC`), some hundred times
+            more expensive for each particle; for latents that are continuous or bits.
         certify: also bracket the evidence of videos near the given ones from both sides (`bracket`), which takes some
             times longer. The verdict is "certified" if estimates have converged and the bracket is at most a nat wide.
     """
@@ -50,6 +55,7 @@ class Budget:
     seconds: float | None = None
     particles: int = RUNGS[-1]
     tolerance: float = 0.1
+    populations: bool = False
     certify: bool = False
 
     def __post_init__(self) -> None:
@@ -89,6 +95,8 @@ def evidence_by_rungs(
     Each rung has eight repeats with independent draws, and four times the particles of the rung before. A video has
     settled when the repeats of its last rung differ by less than half a nat (one standard deviation), the last two
     rungs agree within their errors, and its error is small enough for the mean over videos; only the others go on.
+    If the budget says so, what has not settled in the end is annealed by populations of chains (`SMC`), by two settings
+    that have to agree.
     Standard errors are those of the repeats.
 
     Returns:
@@ -119,7 +127,11 @@ def evidence_by_rungs(
         start = time.monotonic()
         _go_up(climb, rung, methods[method], args, child_seed("rungs", seed, rung), budget.tolerance, options)
         spent = time.monotonic() - start
-    record = _record(climb, some, singles, budget)
+    note = ""
+    if budget.populations and not bool(climb.settled.all()):
+        left = None if budget.seconds is None else budget.seconds - (time.monotonic() - began)
+        note = _anneal_rest(climb, model, guide, args, child_seed("populations", seed), left, budget.tolerance, options)
+    record = _record(climb, some, singles, budget, note)
     if not budget.certify:
         return record
     return replace(record, verdict=_certified(record.verdict, climb, model, guide, args, seed))
@@ -207,17 +219,64 @@ def _go_up(
     rows = (~climb.settled).nonzero()[:, 0]
     chosen = tuple(None if value is None else value[rows.to(value.device)] for value in args)
     estimates = _repeats(run(RUNGS[rung], chosen, seed, options))
-    before, now = (summaries(values) for values in (climb.estimates[:, rows], estimates))
-    change = (now["log_evidence"] - before["log_evidence"]).abs()
-    error = (now["standard_error"].square() + before["standard_error"].square()).sqrt()
+    settled, change = _agreement(climb.estimates[:, rows], estimates, tolerance, len(climb.settled))
     climb.estimates[:, rows] = estimates
-    climb.change[rows] = change
-    precise = now["standard_error"] <= tolerance * len(climb.settled) ** 0.5 / 4  # twice that of the mean: half of it
-    climb.settled[rows] = (estimates.std(0) <= QUIET) & (change <= 2 * error + SLACK) & precise
+    climb.change[rows], climb.settled[rows] = change, settled
     climb.rung = rung
 
 
-def _record(climb: _Climb, some: Evidence, singles: dict[str, float], budget: Budget) -> Evidence:
+def _anneal_rest(
+    climb: _Climb,
+    model: Program,
+    guide: Program,
+    args: tuple[Tensor | None, ...],
+    seed: int,
+    seconds: float | None,
+    tolerance: float,
+    options: dict[str, Any],
+) -> str:
+    """Estimate what has not settled by populations of chains; where they lie higher they stand. Returns words."""
+    rows = (~climb.settled).nonzero()[:, 0]
+
+    def run(sampler: SMC, rows: Tensor) -> Tensor:
+        chosen = tuple(None if value is None else value[rows.to(value.device)] for value in args)
+        chunks = {"sequences_per_chunk": 1, "particles_per_chunk": REPEATS}
+        record = evidence_by_draws(
+            model, guide, chosen, num_particles=REPEATS, sampler=sampler, seed=seed, **chunks, **options
+        )
+        return record.log_weights
+
+    start = time.monotonic()
+    try:
+        run(SAMPLERS[0], rows[:1])
+    except ValueError as error:
+        return f"no annealing, since {error}"
+    if seconds is not None and SAMPLERS_COST * len(rows) * (time.monotonic() - start) > seconds:
+        return "no time left to anneal the others"
+    first, second = (run(sampler, rows) for sampler in SAMPLERS)
+    higher = second.mean(0) >= climb.estimates[:, rows].mean(0)
+    settled, change = _agreement(first, second, tolerance, len(climb.settled))
+    taken = rows[higher]
+    climb.estimates[:, taken] = second[:, higher]
+    climb.change[taken], climb.settled[taken] = change[higher], settled[higher]
+    return f"{int(higher.sum())} of the other {len(rows)} by populations of {SAMPLERS[1].num_particles} annealed chains"
+
+
+def _agreement(
+    before: Float[Tensor, "repeats sequences"],
+    now: Float[Tensor, "repeats sequences"],
+    tolerance: float,
+    count: int,
+) -> tuple[Tensor, Tensor]:
+    """Which sequences have settled between two rungs, and by how much their estimates changed."""
+    old, new = summaries(before), summaries(now)
+    change = (new["log_evidence"] - old["log_evidence"]).abs()
+    error = (new["standard_error"].square() + old["standard_error"].square()).sqrt()
+    precise = new["standard_error"] <= tolerance * count**0.5 / 4  # twice that of the mean: half of the tolerance
+    return (now.std(0) <= QUIET) & (change <= 2 * error + SLACK) & precise, change
+
+
+def _record(climb: _Climb, some: Evidence, singles: dict[str, float], budget: Budget, note: str) -> Evidence:
     known = summaries(climb.estimates)
     return replace(
         some,
@@ -225,17 +284,17 @@ def _record(climb: _Climb, some: Evidence, singles: dict[str, float], budget: Bu
         **(known | {"elbo": some.elbo}),
         filtering=FIVO(RUNGS[climb.rung]) if climb.method == FILTERS else None,
         pilot=_pilot(RUNGS[climb.rung]) if climb.method == FILTERS else None,
-        verdict=_verdict(climb, known, singles, budget),
+        verdict=_verdict(climb, known, singles, budget, note),
     )
 
 
-def _verdict(climb: _Climb, known: dict[str, Any], singles: dict[str, float], budget: Budget) -> Verdict:
+def _verdict(climb: _Climb, known: dict[str, Any], singles: dict[str, float], budget: Budget, note: str) -> Verdict:
     count = len(climb.settled)
     variance = climb.estimates.var(0)
     bias = (variance / (2 * REPEATS)).clamp_max(climb.change.nan_to_num(posinf=math.inf))
     doubtful = torch.where(climb.settled, bias, torch.maximum(climb.change, bias))
     width = doubtful.mean().item() + 2 * known["standard_error"].square().sum().sqrt().item() / count
-    words = list(_words(climb, singles, count))
+    words = list(_words(climb, singles, count, note))
     if width <= budget.tolerance:
         return Verdict("converged", f"{'; '.join(words)}; the mean is off by at most about {width:.2g} nats", width)
     if not bool(climb.change.isfinite().all()):
@@ -243,10 +302,12 @@ def _verdict(climb: _Climb, known: dict[str, Any], singles: dict[str, float], bu
     return Verdict("lower bound", "; ".join([*words, f"the mean may still rise by {width:.2g} nats or more"]))
 
 
-def _words(climb: _Climb, singles: dict[str, float], count: int) -> Iterator[str]:
+def _words(climb: _Climb, singles: dict[str, float], count: int, note: str) -> Iterator[str]:
     yield f"{climb.method}, {REPEATS} repeats of up to {RUNGS[climb.rung]} particles"
     for name, single in singles.items():
         if name != climb.method:
             yield f"{name} with {RUNGS[0]} lies {singles[climb.method] - single:.1f} nats lower"
+    if note:
+        yield note
     settled = int(climb.settled.sum())
     yield f"estimates of {'all' if settled == count else settled} of {count} videos settled"

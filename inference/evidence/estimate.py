@@ -10,6 +10,7 @@ from inference.evidence.importance import evidence_by_draws
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence
 from inference.processes import ALONE, Processes
+from inference.smc_sampler import SMC
 
 
 def log_evidence(
@@ -25,6 +26,7 @@ def log_evidence(
     particles_per_chunk: int = 50,
     sequences_per_chunk: int | None = None,
     annealing: Annealing | None = None,
+    sampler: SMC | None = None,
     filtering: FIVO | None = None,
     pilot: Pilot | None = None,
     seed: int = 0,
@@ -43,6 +45,9 @@ def log_evidence(
     With `annealing` each particle walks from the guide to the posterior (Neal 2001): some hundred times more expensive
     for each particle, and far tighter where the guide is poor or the latents are many. Still a lower bound in
     expectation.
+
+    With `sampler` each particle is itself the estimate of a population of chains, annealed and resampled (`SMC`): for
+    models without steps, or whose guide is far from the posterior of whole videos.
 
     With `filtering` each particle is itself the estimate of a particle filter (`FIVO`), for models and guides with
     steps: what long videos want, where the weights of whole paths come to rest on one of them. A `pilot` fits the guide
@@ -67,6 +72,8 @@ def log_evidence(
         particles_per_chunk: how many to draw at once: memory against speed.
         sequences_per_chunk: how many sequences to run at once; None runs all.
         annealing: how to anneal; None draws from the guide alone. Needs continuous latents.
+        sampler: the population that makes each draw; its own number of chains comes on top of K. Latents as for
+            annealing.
         filtering: the filter that makes each draw; its own number of particles comes on top of K.
         pilot: filters that adapt the guide's draws to each video first; None takes the guide as it is.
         seed: of the particles.
@@ -75,13 +82,14 @@ def log_evidence(
 
     Raises:
         ValueError: if the method is unknown or arguments of another are given, if a number is not positive or the
-            arguments count different numbers of sequences, if both annealing and filtering are asked for, or a pilot
+            arguments count different numbers of sequences, if several ways are asked for, or a pilot
             without filtering, if the guide draws point masses or sites that the model has not, and what
             `importance_traces` and `run_filter` raise.
     """
     args = (frames, observed, controls)
     if method == "auto":
-        given = {"num_particles": num_particles, "annealing": annealing, "filtering": filtering, "pilot": pilot}
+        ways = {"annealing": annealing, "sampler": sampler, "filtering": filtering, "pilot": pilot}
+        given = {"num_particles": num_particles, **ways}
         if foreign := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"{', '.join(foreign)}: expected None with method='auto'; give budget=Budget(...)")
         return evidence_by_rungs(model, guide, args, budget=budget, seed=seed, progress=progress, processes=processes)
@@ -101,6 +109,7 @@ def log_evidence(
         particles_per_chunk=particles_per_chunk,
         sequences_per_chunk=sequences_per_chunk,
         annealing=annealing,
+        sampler=sampler,
         filtering=filtering,
         pilot=pilot,
         seed=seed,

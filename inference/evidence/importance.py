@@ -20,6 +20,7 @@ from inference.evidence.record import Evidence, parts, summaries
 from inference.evidence.verdict import Verdict
 from inference.generators import preserved_generators, seeded
 from inference.processes import ALONE, Processes
+from inference.smc_sampler import SMC, smc_log_estimates
 
 RELIABLE_K = 0.7  # above it, importance-sampling estimates cannot be relied upon (Vehtari et al., 2024)
 
@@ -33,6 +34,7 @@ def evidence_by_draws(
     particles_per_chunk: int = 50,
     sequences_per_chunk: int | None = None,
     annealing: Annealing | None = None,
+    sampler: SMC | None = None,
     filtering: FIVO | None = None,
     pilot: Pilot | None = None,
     seed: int = 0,
@@ -40,8 +42,9 @@ def evidence_by_draws(
     processes: Processes = ALONE,
 ) -> Evidence:
     """See `log_evidence`: a given number of draws, by a given method."""
-    if annealing is not None and filtering is not None:
-        raise ValueError("filtering: expected None together with annealing, got both")
+    ways = {"annealing": annealing, "sampler": sampler, "filtering": filtering}
+    if len(asked := [name for name, way in ways.items() if way is not None]) > 1:
+        raise ValueError(f"{', '.join(asked)}: expected one of them at most, since each is a way by itself")
     if pilot is not None and filtering is None:
         raise ValueError("pilot: expected None without filtering, since pilots are filters; give filtering=FIVO(...)")
     num_sequences = check_arguments(args)
@@ -59,11 +62,13 @@ def evidence_by_draws(
     chunks = {**numbers, "sequences_per_chunk": sequences_per_chunk, "seed": seed, "processes": processes}
     if filtering is not None:
         found = _filtered(filtering, pilot, model, guide, args, **chunks)
+    elif sampler is not None:
+        found = _sampled(sampler, model, guide, args, **chunks)
     elif annealing is not None:
         found = _annealed(annealing, model, guide, args, **chunks)
     else:
         found = _weighed(model, guide, args, **chunks)
-    split = filtering is None and annealing is None
+    split = not asked
     terms = torch.zeros(2 if split else 1, num_different, num_sequences, dtype=torch.float64)
     total = terms[0].numel() // processes.size
     with tqdm(total=total, desc="evidence", unit="draw", disable=not progress, leave=False) as bar:
@@ -80,12 +85,13 @@ def evidence_by_draws(
         particles_per_chunk=particles_per_chunk,
         sequences_per_chunk=sequences_per_chunk,
         annealing=annealing,
+        sampler=sampler,
         filtering=filtering,
         pilot=pilot,
         videos=videos,
         mask=mask,
         reference=reference,
-        verdict=_verdict(known, num_particles, draws_latents, filtering),
+        verdict=_verdict(known, num_particles, draws_latents, filtering or sampler),
     )
 
 
@@ -108,17 +114,16 @@ def _look(model: Program, guide: Program, args: tuple[Any, ...]) -> tuple[bool, 
     return draws_latents, kinds.pop() if len(kinds) == 1 else "mixed"
 
 
-def _verdict(known: dict[str, Any], num_draws: int, draws_latents: bool, filtering: FIVO | None) -> Verdict:
+def _verdict(known: dict[str, Any], num_draws: int, draws_latents: bool, way: FIVO | SMC | None) -> Verdict:
     """Of one estimate by itself; `evidence_by_rungs` compares several."""
     k, error = known["pareto_k"], known["standard_error"]
     if not draws_latents:
         return Verdict("exact", "nothing is latent", 0.0)
     if bool((k == -torch.inf).all()):
         return Verdict("converged", f"{num_draws} draws have one weight, as with an exact guide", 0.001)
-    if filtering is not None:
-        return Verdict(
-            "lower bound", f"{num_draws} filters of {filtering.num_particles} particles, not tried with more"
-        )
+    if way is not None:
+        name = "filters" if isinstance(way, FIVO) else "samplers"
+        return Verdict("lower bound", f"{num_draws} {name} of {way.num_particles} particles, not tried with more")
     if bool(k.isnan().any()):
         return Verdict("lower bound", f"{num_draws} draws are too few for k-hat")
     above = (k > RELIABLE_K).double().mean().item()
@@ -145,6 +150,20 @@ def _annealed(
         batch = chunk_of(args, sequences, device_of(model, guide))
         with seeded("annealing", seed, particles.start, sequences.start):
             yield particles, sequences, annealed_log_weights(traces, model, guide, batch, annealing)
+
+
+def _sampled(
+    sampler: SMC, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: Any
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Which particles, which sequences, and the log estimates of populations."""
+    for particles, sequences, row, column in cells(check_arguments(args), **chunks):
+        batch = chunk_of(args, sequences, device_of(model, guide))
+        with seeded("populations", seed, column, row):
+            yield (
+                particles,
+                sequences,
+                smc_log_estimates(model, guide, batch, sampler, particles.stop - particles.start),
+            )
 
 
 def _filtered(

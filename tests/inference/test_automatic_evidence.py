@@ -140,3 +140,29 @@ def test_budgets_of_nothing_are_refused(options):
 def test_verdicts_are_of_four_kinds():
     with pytest.raises(ValueError, match="kind: expected one of 'exact', 'certified', 'converged', 'lower bound'"):
         Verdict("true", "because")
+
+
+def test_populations_anneal_what_draws_have_not_settled():
+    guide = ToyGuide(ToyParameters.make(c=4.0, log_e=-1.0))
+    exact = exact_log_evidence(P, X)
+    without = log_evidence(ToyModel(P), guide, X, method="auto", budget=Budget(particles=128))
+    result = log_evidence(ToyModel(P), guide, X, method="auto", budget=Budget(particles=128, populations=True))
+    assert (without.log_evidence - exact).mean().abs() > 0.5
+    assert (result.log_evidence - exact).mean().abs() < 0.2
+    assert "of the other 6 by populations of 64 annealed chains" in str(result.verdict)
+
+
+def test_latents_that_cannot_be_annealed_are_named():
+    def model(x, observed=None, controls=None):
+        with pyro.plate("sequences", x.shape[0], dim=-1):
+            k = pyro.sample("k", dist.Categorical(torch.ones(300)))
+            pyro.sample("frames", dist.Normal(k.double(), 0.1), obs=x)
+
+    def guide(x, observed=None, controls=None):
+        with pyro.plate("sequences", x.shape[0], dim=-1):
+            pyro.sample("k", dist.Categorical(torch.ones(300)))
+
+    budget = Budget(particles=32, populations=True)
+    result = log_evidence(model, guide, torch.full((2,), 7.0).double(), method="auto", budget=budget)
+    assert "no annealing, since" in str(result.verdict)
+    assert "'k'" in str(result.verdict)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from guides import PriorCorrectionGuide
-from inference import FIVO, Annealing, Pilot, log_evidence
+from inference import FIVO, SMC, Annealing, Pilot, log_evidence
 from inference.estimators import traces
 from inference.evidence.chunks import particle_chunks
 from pyro_models import VariationalRecurrentNetwork
@@ -406,3 +406,18 @@ def test_draws_refuse_other_parameters_and_other_videos():
         result.to_inference_data(*toys(), X[:4])
     with pytest.raises(ValueError, match="num_draws: expected at least 1, got 0"):
         result.to_inference_data(*toys(), X, num_draws=0)
+
+
+def test_populations_estimate_the_evidence_and_have_no_parts():
+    guide = ToyGuide(ToyParameters.make(c=1.5, log_e=-1.0))
+    result = log_evidence(ToyModel(P), guide, X, num_particles=6, sampler=SMC(num_particles=32))
+    assert result.log_weights.shape == (6, 5)
+    assert (result.log_evidence - exact_log_evidence(P, X)).abs().max() < 0.5
+    plain = log_evidence(ToyModel(P), guide, X, num_particles=192)
+    assert result.log_weights.std(0).mean() < plain.log_weights.std(0).mean()
+    assert (result.reconstruction, result.sampler) == (None, SMC(num_particles=32))
+    assert "6 samplers of 32 particles" in str(result.verdict)
+    with pytest.raises(ValueError, match="expected particles of the guide, got populations"):
+        result.to_inference_data(ToyModel(P), guide, X)
+    with pytest.raises(ValueError, match="annealing, sampler: expected one of them at most"):
+        log_evidence(ToyModel(P), guide, X, num_particles=2, annealing=Annealing(3), sampler=SMC())
