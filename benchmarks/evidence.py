@@ -1,0 +1,106 @@
+"""The evidence of trained runs by several ways, beside importance sampling: estimates, verdicts, brackets, seconds.
+
+    python benchmarks/evidence.py runs/demo runs/dmm-pendulum-0 ... --output results/evidence.json
+
+For the first test videos of each run: `log_evidence(method="auto")`; one filter of 100 particles with pilots, for models
+and guides with steps; importance sampling with K = 1000; and a bracket on videos near the test videos. One thread.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from inference import FIVO, Budget, Pilot, bracket, log_evidence
+from inference.checkpoints import write_bytes
+from inference.estimators.particle_filter import has_steps
+from inference.host_memory import keep_freed_memory
+from inference.provenance import provenance
+from inference.recipe_runs import TrainedRun, load_run
+
+IMPORTANCE_DRAWS = 1000
+FILTER_PARTICLES = 100
+
+
+def measure(run: TrainedRun, num_sequences: int, budget: Budget, sweeps: int, bar: tqdm) -> dict[str, Any]:
+    """All ways for one run; nats per sequence, seconds per sequence."""
+    videos = run.test.select(slice(0, num_sequences))
+    pair = (run.model, run.guide, *videos.arguments)
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, work: Any) -> Any:
+        bar.set_postfix_str(f"{run.folder.path.name}, {name}")
+        start = time.monotonic()
+        found = work()
+        seconds[name] = (time.monotonic() - start) / videos.num_sequences
+        bar.update()
+        return found
+
+    weighed = timed(
+        "importance sampling",
+        lambda: log_evidence(*pair, num_particles=IMPORTANCE_DRAWS, particles_per_chunk=25, sequences_per_chunk=4),
+    )
+    evidence = timed("automatic", lambda: log_evidence(*pair, method="auto", budget=budget))
+    record = {
+        "run": run.folder.path.name,
+        "recipe": run.folder.config["recipe"],
+        "num_sequences": videos.num_sequences,
+        "frames": videos.num_frames,
+        "log_evidence": evidence.log_evidence.mean().item(),
+        "monte_carlo_error": evidence.standard_error.square().sum().sqrt().item() / videos.num_sequences,
+        "verdict": evidence.verdict.kind,
+        "reasons": evidence.verdict.words,
+        "width": evidence.verdict.width,
+        "elbo": weighed.elbo.mean().item(),
+        "importance_weighted": weighed.log_evidence.mean().item(),
+        "stated_error": weighed.standard_error.square().sum().sqrt().item() / videos.num_sequences,
+        "pareto_k_above": (weighed.pareto_k > 0.7).double().mean().item(),
+    }
+    if has_steps(run.model, run.guide):
+        once = timed(
+            "one filter",
+            lambda: log_evidence(*pair, num_particles=1, filtering=FIVO(FILTER_PARTICLES), pilot=Pilot()),
+        )
+        record["one_filter"] = once.log_evidence.mean().item()
+        found = timed("bracket", lambda: bracket(*pair, sweeps=sweeps))
+        record |= {"lower": found.lower.mean().item(), "upper": found.upper.mean().item()}
+        record["largest_width"] = found.width.max().item()
+        record["width_error"] = (found.width.std() / videos.num_sequences**0.5).item()
+    return record | {"seconds": seconds}
+
+
+def main() -> None:
+    """Measure all, print and write a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of trained runs")
+    parser.add_argument("--num-sequences", type=int, default=8, help="test videos of each run (%(default)s)")
+    parser.add_argument("--evidence-particles", type=int, default=512, help="most particles of a repeat (%(default)s)")
+    parser.add_argument(
+        "--populations", nargs="*", default=[], help="names of runs whose unsettled videos are annealed"
+    )
+    parser.add_argument("--sweeps", type=int, default=10, help="of particle Gibbs in the bracket (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("runs/evidence.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    rows = []
+    with tqdm(total=4 * len(options.runs), desc="evidence", unit="estimate") as bar:
+        for path in options.runs:
+            budget = Budget(particles=options.evidence_particles, populations=path.name in options.populations)
+            rows.append(measure(load_run(path), options.num_sequences, budget, options.sweeps, bar))
+            record = {"provenance": provenance(), "importance_draws": IMPORTANCE_DRAWS, "rows": rows}
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(options.output, json.dumps(record, indent=1).encode())
+    for row in rows:
+        print(
+            f"{row['run']:24} {row['log_evidence']:10.2f}  {row['verdict']:11}  {row['seconds']['automatic']:6.1f} s a "
+            f"video; importance sampling {row['importance_weighted']:10.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
