@@ -2,8 +2,9 @@
 
     python benchmarks/evidence.py runs/demo runs/dmm-pendulum-0 ... --output results/evidence.json
 
-For the first test videos of each run: `log_evidence(method="auto")`; one filter of 100 particles with pilots, for models
-and guides with steps; importance sampling with K = 1000; and a bracket on videos near the test videos. One thread.
+For the first test videos of each run: `log_evidence(method="auto")`; one filter of 100 particles with pilots, for
+models and guides with steps; importance sampling with K = 1000; and a bracket on videos near the test videos. One
+thread.
 """
 
 import argparse
