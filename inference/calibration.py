@@ -1,13 +1,17 @@
 """Is a guide as sure as it should be? Simulation-based calibration, site by site."""
 
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from inference.bit_calibration import BitCalibration
+from inference.estimators.trace_checks import sequences_frame
 from inference.estimators.traces import (
     Program,
     evaluation_mode,
@@ -15,10 +19,11 @@ from inference.estimators.traces import (
     local_parameters,
     sample_sites,
 )
-from inference.evidence.chunks import particle_chunks
+from inference.evidence.chunks import chunk_of, particle_chunks
 from inference.generators import seeded
+from inference.latent_coordinates import is_boolean
 from inference.masked_latents import MaskedAnew
-from inference.simulation import FRAMES, simulated_trace
+from inference.simulation import FRAMES, check_frames_alone, simulated_trace
 from inference.site_values import sequences_first
 
 SIGNIFICANCE = 0.01
@@ -33,23 +38,31 @@ class Calibration:
     (Talts et al. 2018, theorem 1), independently over videos. Too narrow a guide piles them up at 0 and 1, too wide a
     one in the middle, a biased one on one side.
 
+    Of bits, such as presence, ranks know little; see `BitCalibration` for the test that they are put to.
+
+    What it finds: of 300 videos and 20 draws or more, a guide whose scale is off by a factor of 1.3, or whose mean is
+    off by 0.3 standard deviations, in more than nine cases of ten; so too presence whose log odds are off by 1 or 2.5
+    times too large. Of guides that are exact, at most one in a hundred is called something else.
+
     Attributes:
         ranks: by site, (sequences, coordinates): of the guide's draws.
         weighted_ranks: the same for the draws weighed by p(x, z) / q(z | x), as far as that mends them.
         num_draws: draws per video.
         effective_sample_size: of the weights, (sequences,).
+        bits: by site that is made of bits, the true ones beside those drawn.
     """
 
     ranks: Mapping[str, Float[Tensor, "sequences coordinates"]]
     weighted_ranks: Mapping[str, Float[Tensor, "sequences coordinates"]]
     num_draws: int
     effective_sample_size: Float[Tensor, " sequences"]
+    bits: Mapping[str, BitCalibration] = field(default_factory=dict)
 
     def p_values(self, weighted: bool = False) -> dict[str, float]:
         """By site: how probable ranks so far from uniform are for a calibrated guide.
 
         The smallest p-value of three tests of each coordinate, times their number (Bonferroni): Kolmogorov-Smirnov, the
-        mean of the ranks, and their mean square distance from 1/2.
+        mean of the ranks, and their mean square distance from 1/2. Of bits, that of two counts.
 
         Args:
             weighted: of the weighed draws.
@@ -58,6 +71,9 @@ class Calibration:
 
         result = {}
         for name, ranks in (self.weighted_ranks if weighted else self.ranks).items():
+            if name in self.bits:
+                result[name] = self.bits[name].p_value(weighted)
+                continue
             smallest = min(kstest(column.numpy(), "uniform").pvalue for column in ranks.T)
             farthest = max(deviation.abs().max().item() for deviation in _deviations(ranks))
             smallest = min(float(smallest), 2 * float(norm.sf(farthest)))
@@ -70,8 +86,13 @@ class Calibration:
         Args:
             weighted: of the weighed draws.
         """
+        ranks = self.weighted_ranks if weighted else self.ranks
         return {
-            name: "calibrated" if p >= SIGNIFICANCE else _shape((self.weighted_ranks if weighted else self.ranks)[name])
+            name: "calibrated"
+            if p >= SIGNIFICANCE
+            else self.bits[name].shape(weighted)
+            if name in self.bits
+            else _shape(ranks[name])
             for name, p in self.p_values(weighted).items()
         }
 
@@ -107,7 +128,7 @@ def calibrate(
     """Simulate videos from the model, draw from the guide what is behind them, and rank the truth among the draws.
 
     Where and what of an object that does not exist are masked and rank at random: the guide's law of them stands in for
-    the truth. Some hundreds of videos tell a good guide from a bad one; the draws may be fewer.
+    the truth. Some hundreds of videos tell a good guide from a bad one; the draws may be fewer, but not below 20.
     `pictures.draw_calibration` shows the result.
 
     Args:
@@ -118,19 +139,25 @@ def calibrate(
         controls: (sequences, time, control), their controls, or None.
         num_draws: draws per video.
         draws_per_chunk: how many to draw at once.
-        sequences_per_chunk: how many videos to run at once; None runs all.
+        sequences_per_chunk: how many videos to run at once, once they are simulated; None runs all.
         seed: of simulation, draws and ties.
         progress: show a bar.
 
     Raises:
-        ValueError: if a number is not positive, and what `simulate` and `inference.estimators.traces` raise.
+        ValueError: if a number is not positive, if the model observes anything but `frames`, and what `simulate` and
+            `inference.estimators.traces` raise.
     """
     num_sequences = frames.shape[0]
-    numbers = {"num_draws": num_draws, "draws_per_chunk": draws_per_chunk}
+    sequences_per_chunk = num_sequences if sequences_per_chunk is None else sequences_per_chunk
+    numbers = {
+        "num_draws": num_draws,
+        "draws_per_chunk": draws_per_chunk,
+        "sequences_per_chunk": sequences_per_chunk,
+    }
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"{name}: expected at least 1, got {number}")
-    videos, truth = _completed(model, guide, frames, observed, controls, seed)
+    videos, truth, bits = _completed(model, guide, (frames, observed, controls), sequences_per_chunk, seed)
     draws = {name: torch.empty(num_draws, *value.shape, dtype=torch.float64) for name, value in truth.items()}
     log_weights = torch.empty(num_draws, num_sequences, dtype=torch.float64)
     cells = particle_chunks(
@@ -139,7 +166,7 @@ def calibrate(
         (videos, observed, controls),
         num_particles=num_draws,
         particles_per_chunk=draws_per_chunk,
-        sequences_per_chunk=num_sequences if sequences_per_chunk is None else sequences_per_chunk,
+        sequences_per_chunk=sequences_per_chunk,
         seed=seed,
     )
     with tqdm(total=log_weights.numel(), desc="calibration", unit="draw", disable=not progress, leave=False) as bar:
@@ -155,31 +182,53 @@ def calibrate(
     with seeded("ties of ranks", seed):
         ranks = {name: _ranks(truth[name], draws[name], equal) for name in truth}
         weighted_ranks = {name: _ranks(truth[name], draws[name], shares) for name in truth}
-    return Calibration(ranks, weighted_ranks, num_draws, 1 / shares.square().sum(0))
+    counted = {name: BitCalibration.of(truth[name], draws[name], shares) for name in bits}
+    return Calibration(ranks, weighted_ranks, num_draws, 1 / shares.square().sum(0), counted)
 
 
 def _completed(
-    model: Program, guide: Program, frames: Tensor, observed: Tensor | None, controls: Tensor | None, seed: int
-) -> tuple[Tensor, dict[str, Float[Tensor, "sequences coordinates"]]]:
-    """Simulated videos and the latents behind them; what is masked there is drawn from the guide, as in its draws."""
+    model: Program,
+    guide: Program,
+    args: tuple[Tensor, Tensor | None, Tensor | None],
+    sequences_per_chunk: int,
+    seed: int,
+) -> tuple[Tensor, dict[str, Float[Tensor, "sequences coordinates"]], list[str]]:
+    """Simulated videos, the latents behind them, and which are bits; what is masked is drawn from the guide, as there.
+
+    The videos do not depend on the size of the chunks, what is masked does.
+    """
+    frames, observed, controls = args
     trace = simulated_trace(model, frames, observed, controls, seed=seed)
+    check_frames_alone(trace)
     sites = {site["name"]: site for site in sample_sites(trace)}
     videos = sequences_first(sites.pop(FRAMES), None)[0][0]
-    args = tuple(None if value is None else value.to(videos.device) for value in (videos, observed, controls))
-    with (
-        torch.no_grad(),
-        evaluation_mode(model, guide),
-        local_parameters(model, guide),
-        seeded("masked truth", seed),
-        MaskedAnew({name: site["value"] for name, site in sites.items()}),
-    ):
-        completed = importance_traces(model, guide, args, 1)
-    values = {
-        site["name"]: sequences_first(site, None)[0][0]
-        for site in sample_sites(completed.guide)
-        if site["name"] in sites
-    }
-    return videos, {name: value.cpu().double().reshape(frames.shape[0], -1) for name, value in values.items()}
+    truth, bits = defaultdict(list), []
+    for row, start in enumerate(range(0, len(videos), sequences_per_chunk)):
+        sequences = slice(start, start + sequences_per_chunk)
+        batch = chunk_of((videos, observed, controls), sequences, videos.device)
+        with (
+            torch.no_grad(),
+            evaluation_mode(model, guide),
+            local_parameters(model, guide),
+            seeded("masked truth", seed, row),
+            MaskedAnew({name: _part(site, sequences) for name, site in sites.items()}),
+        ):
+            completed = importance_traces(model, guide, batch, 1)
+        found = [site for site in sample_sites(completed.guide) if site["name"] in sites]
+        bits = [site["name"] for site in found if is_boolean(site["fn"].support)]
+        for site in found:
+            value = sequences_first(site, None)[0][0].cpu().double()
+            truth[site["name"]].append(value.reshape(len(value), -1))
+    return videos, {name: torch.cat(parts) for name, parts in truth.items()}, bits
+
+
+def _part(site: Mapping[str, Any], sequences: slice) -> Tensor:
+    """A site's value for some of the sequences."""
+    value = site["value"]
+    dim = int(sequences_frame(site).dim) - len(site["fn"].event_shape)
+    if value.dim() < -dim or value.shape[dim] == 1:
+        return value
+    return value[(slice(None),) * (value.dim() + dim) + (sequences,)]
 
 
 def _ranks(

@@ -136,3 +136,52 @@ def test_objects_that_do_not_exist_are_no_fault():
     narrow = calibrate(lamps, lamp_guide(0.5), template, num_draws=60, seed=1)
     assert narrow.verdicts() == {"lamp": "calibrated", "place": "too narrow"}
     assert narrow.p_values()["place"] < 1e-6
+
+
+def test_what_is_masked_is_drawn_chunk_by_chunk():
+    """No more videos at once than asked for, neither by the guide's draws nor by what completes the truth."""
+    sizes = []
+    inner = lamp_guide(1.0)
+
+    def guide(frames, *rest):
+        sizes.append(len(frames))
+        inner(frames, *rest)
+
+    template = torch.zeros(110, dtype=torch.float64)
+    result = calibrate(lamps, guide, template, num_draws=20, sequences_per_chunk=40)
+    assert set(sizes) == {40, 30}
+    assert result.ranks["place"].shape == (110, 1)
+    whole = calibrate(lamps, inner, template, num_draws=20)
+    assert torch.equal(result.bits["lamp"].truth, whole.bits["lamp"].truth)
+    with pytest.raises(ValueError, match="sequences_per_chunk: expected at least 1, got 0"):
+        calibrate(lamps, inner, template, sequences_per_chunk=0)
+
+
+def test_chunks_cut_plates_of_any_place():
+    """Sequences at dim -2, and a value with a dim of its own."""
+
+    def program(frames, seen):
+        with pyro.plate("sequences", len(frames), dim=-2):
+            scale = pyro.sample("scale", dist.Gamma(3.0 + 0 * frames[:, :1], 3.0))
+            with pyro.plate("time", 2, dim=-1):
+                zero = torch.zeros(3, dtype=frames.dtype)
+                z = pyro.sample("z", dist.Normal(zero, scale.unsqueeze(-1)).to_event(1))
+                if seen:
+                    pyro.sample("frames", dist.Normal(z.sum(-1), 1.0), obs=frames)
+
+    template = torch.zeros(9, 2, dtype=torch.float64)
+    pair = (lambda frames, *_: program(frames, True)), (lambda frames, *_: program(frames, False))
+    result = calibrate(*pair, template, num_draws=5, sequences_per_chunk=4)
+    assert result.ranks["z"].shape == (9, 6)
+    assert result.ranks["scale"].shape == (9, 1)
+
+
+def test_a_model_that_observes_more_than_frames_is_refused():
+    def model(x, *_):
+        with pyro.plate("sequences", x.shape[0]):
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(x[:, 0]), 1.0))
+            pyro.sample("frames", dist.Normal(z[:, None], 1.0).expand(x.shape).to_event(1), obs=x)
+            pyro.sample("reward", dist.Normal(z, 1.0), obs=x[:, 0])
+
+    with pytest.raises(ValueError, match="'frames' as the only observed site, it also observes 'reward'"):
+        calibrate(model, changed(), TEMPLATE)
