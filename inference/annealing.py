@@ -75,9 +75,9 @@ def anneal(
     Returns:
         Log weights, whose exponentials have the evidence (backwards: its inverse) as expectation; and the paces.
     """
-    inverse = annealing.inverse_temperatures()
-    inverse = inverse.flip(0) if backwards else inverse
     chains = TemperedChains(densities, start)
+    inverse = annealing.inverse_temperatures().to(chains.log_weights.device)
+    inverse = inverse.flip(0) if backwards else inverse
     finder = PaceFinder(chains, annealing.num_leapfrog) if paces is None else None
     known, used = list(paces or [])[:: -1 if backwards else 1], []
     steps = inverse.diff()
