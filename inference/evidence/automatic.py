@@ -31,6 +31,7 @@ BRACKETED_AT_ONCE = 8  # sequences
 WIDEST = 1.0  # nats per sequence of a bracket that certifies
 DRAWS_AT_ONCE = 2048  # particles of all repeats and sequences that run together
 QUIET = 0.5  # nats; spread of repeats below which the bias of their mean, spread^2 / 2 R, is below 0.02
+HOPELESS = 20.0  # nats; repeats that differ by more are far from what four times the particles mend
 SLACK = 0.05  # nats by which rungs of a sequence may differ besides their errors
 SAMPLERS = SMC(32), SMC(64, target_ess=0.97)
 SAMPLERS_COST = 8.0  # of both, in times of the first
@@ -77,6 +78,11 @@ class _Climb:
     change: Float[Tensor, " sequences"]
     settled: Tensor
 
+    @property
+    def worth_more(self) -> Tensor:
+        """Which sequences another rung may settle."""
+        return ~self.settled & (self.estimates.std(0) <= HOPELESS)
+
 
 def evidence_by_rungs(
     model: Program,
@@ -122,7 +128,7 @@ def evidence_by_rungs(
     spent = time.monotonic() - began
     for rung, particles in enumerate(RUNGS[1:], 1):
         late = budget.seconds is not None and time.monotonic() - began + 4 * spent > budget.seconds
-        if bool(climb.settled.all()) or particles > budget.particles or processes.any(late):
+        if not bool(climb.worth_more.any()) or particles > budget.particles or processes.any(late):
             break
         start = time.monotonic()
         _go_up(climb, rung, methods[method], args, child_seed("rungs", seed, rung), budget.tolerance, options)
@@ -216,7 +222,7 @@ def _go_up(
     options: dict[str, Any],
 ) -> None:
     """Run one rung for the sequences that have not settled."""
-    rows = (~climb.settled).nonzero()[:, 0]
+    rows = climb.worth_more.nonzero()[:, 0]
     chosen = tuple(None if value is None else value[rows.to(value.device)] for value in args)
     estimates = _repeats(run(RUNGS[rung], chosen, seed, options))
     settled, change = _agreement(climb.estimates[:, rows], estimates, tolerance, len(climb.settled))
@@ -309,5 +315,7 @@ def _words(climb: _Climb, singles: dict[str, float], count: int, note: str) -> I
             yield f"{name} with {RUNGS[0]} lies {singles[climb.method] - single:.1f} nats lower"
     if note:
         yield note
+    if hopeless := int((climb.estimates.std(0) > HOPELESS).sum()):
+        yield f"in {hopeless} repeats differ by more than {HOPELESS:g} nats, which more particles would not mend"
     settled = int(climb.settled.sum())
     yield f"estimates of {'all' if settled == count else settled} of {count} videos settled"
