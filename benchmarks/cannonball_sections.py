@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from records import Run, origin, table
+from records import EVIDENCE, Run, evidence_cells, origin, table
 
 from inference.recipes.cannonballs import NUM_FIRST, BallVideosRecipe, CannonballsRecipe
 from inference.trajectory_scores import Prediction, TrajectoryScores
@@ -25,7 +25,7 @@ def cannonballs_section(runs: Sequence[Run]) -> list[str]:
     settings = _settings([run for run in chosen if isinstance(run.recipe, CannonballsRecipe)])
     placed = [run for run in chosen if run.evaluation.trajectories.r_squared]
     counts = sorted({count for run in placed for count in run.evaluation.trajectories.r_squared})
-    header = ["run", "guide", "reading", "ELBO", "log p(v), K", "k-hat > 0.7"]
+    header = ["run", "guide", "reading", "ELBO", *EVIDENCE]
     header += [f"R2, N = {count}" for count in counts]
     header += [f"swaps, N = {count}" for count in counts if count > 1]
     rows = []
@@ -35,15 +35,7 @@ def cannonballs_section(runs: Sequence[Run]) -> list[str]:
         if isinstance(recipe, CannonballsRecipe):
             guide, reading = recipe.guide, recipe.reading
         row = [run.folder.path.name, guide, reading]
-        row += (
-            ["", "", ""]
-            if bounds is None
-            else [
-                f"{bounds.elbo:.1f}",
-                f"{bounds.log_evidence:.1f}, {bounds.num_particles}",
-                f"{bounds.pareto_k_above:.0%}",
-            ]
-        )
+        row += [""] * 4 if bounds is None else [f"{bounds.elbo:.1f}", *evidence_cells([bounds], digits=1)]
         row += [_number(scores.r_squared.get(count)) for count in counts]
         row += [_number(scores.swaps.get(count)) for count in counts if count > 1]
         rows.append([*row, _number(scores.side_accuracy, 2), _pair(scores)])

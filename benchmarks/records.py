@@ -7,13 +7,21 @@ from pathlib import Path
 from statistics import mean
 
 from inference.checkpoints import write_bytes
-from inference.evaluation import EVALUATION, Evaluation, read_evaluation
+from inference.evaluation import EVALUATION, Bounds, Evaluation, read_evaluation
+from inference.evidence.record import SMALLEST_TAIL
 from inference.imputation_curves import ImputationCurve
 from inference.recipe_runs import recipe_of
 from inference.recipes import Recipe
 from inference.runs import CONFIG, PROVENANCE, TIMING, RunFolder
 
 GUIDES = "guides.json"  # by swapped_guides.py, in the run's folder
+EVIDENCE = ("log evidence", "importance-weighted bound (K)", "k-hat > 0.7")  # what `evidence_cells` fills
+EVIDENCE_NOTE = (
+    "Log evidence is given where it is exact or its estimates have converged; ≥ marks the best lower bound where they",
+    "have not. Beside it stands the importance-weighted bound of K draws of the guide: where k-hat exceeds 0.7 for",
+    "some videos, it may lie far below the evidence, whatever its standard error. ± is one standard error over videos.",
+    "Runs that version 0.1.0 evaluated have that bound alone.",
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,38 @@ def best_by_label(runs: Sequence[Run], label: str) -> Run | None:
         (mean(run.evaluation.curves[0].errors), index) for index, run in enumerate(chosen) if run.evaluation.curves
     ]
     return chosen[min(scored)[1]] if scored else None
+
+
+def evidence_cells(group: Sequence[Bounds], *, per: int = 1, digits: int = 2) -> list[str]:
+    """What is known of the log evidence, below the headings `EVIDENCE`; no other cell may call a number so.
+
+    Args:
+        group: one record, or those of several seeds, whose means are taken.
+        per: what nats are divided by, such as the frames of a video.
+        digits: after the point.
+    """
+
+    def cell(values: Sequence[float], error: float | None) -> str:
+        spread = "" if error is None or len(group) > 1 else f" ± {error / per:.{digits}f}"
+        return f"{mean(values) / per:.{digits}f}{spread}"
+
+    error = group[0].log_evidence_error
+    old = all(one.verdict is None for one in group)
+    bounded = any(one.is_lower_bound for one in group)
+    evidence = [one.log_evidence for one in group if one.verdict is not None or not one.is_lower_bound]
+    known = f"{mark(bounded)}{cell(evidence, error)}" if len(evidence) == len(group) else ""
+    weighted = [one.log_evidence if one.importance_weighted is None else one.importance_weighted for one in group]
+    draws = [one.num_particles for one in group]
+    count = f"{min(draws)}" if min(draws) == max(draws) else f"{min(draws)} to {max(draws)}"
+    bound = f"{cell(weighted, error if old else None)} ({count})" if bounded or not old else ""
+    shares = [one.pareto_k_above for one in group if one.num_particles >= SMALLEST_TAIL]
+    above = [share for share in shares if share is not None]
+    return [known, bound, f"{mean(above):.0%}" if len(above) == len(group) else "?"]
+
+
+def mark(is_lower_bound: bool) -> str:
+    """What stands before a lower bound."""
+    return "≥ " if is_lower_bound else ""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

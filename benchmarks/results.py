@@ -18,7 +18,20 @@ from statistics import mean, stdev
 
 from cannonball_sections import cannonballs_section, iterations_section
 from claims import claims_section
-from records import GUIDES, Run, best_by_label, keep_records, origin, read_runs, table
+from evidence_section import evidence_section
+from records import (
+    EVIDENCE,
+    EVIDENCE_NOTE,
+    GUIDES,
+    Run,
+    best_by_label,
+    evidence_cells,
+    keep_records,
+    mark,
+    origin,
+    read_runs,
+    table,
+)
 from tracking_sections import clips_section, tracking_section
 
 from inference.evaluation import Bounds
@@ -88,15 +101,10 @@ def training_section(runs: Sequence[Run]) -> list[str]:
         bounds, scores = run.evaluation.bounds, run.evaluation.position_r2
         numbers = ("no bound", "", "", "")
         if bounds is not None:
-            numbers = (
-                f"{bounds.elbo:.2f} ± {bounds.elbo_error:.2f}",
-                f"{bounds.log_evidence:.2f} ± {bounds.log_evidence_error:.2f}",
-                f"{bounds.num_particles}",
-                f"{bounds.pareto_k_above:.0%}",
-            )
+            numbers = (f"{bounds.elbo:.2f} ± {bounds.elbo_error:.2f}", *evidence_cells([bounds]))
         fits = (f"{scores.get(degree, float('nan')):.3f}" for degree in ("affine", "quadratic"))
         rows.append((run.folder.path.name, *numbers, *fits, f"{run.recipe.num_steps}", f"{run.minutes:.1f}"))
-    header = ["run", "ELBO", "log evidence", "draws", "k-hat > 0.7", "R² affine", "R² quadratic", "steps", "minutes"]
+    header = ["run", "ELBO", *EVIDENCE, "R² affine", "R² quadratic", "steps", "minutes"]
     return ["Nats per sequence on the test videos; R² of true positions from codes.", "", *table(header, rows)]
 
 
@@ -110,10 +118,10 @@ def pendulum_section(runs: Sequence[Run]) -> list[str]:
     for name, group in sorted(groups.items(), key=lambda item: -mean(bounds.elbo for _, bounds in item[1])):
         frames = group[0][0].evaluation.frames
         elbo = [bounds.elbo / frames for _, bounds in group]
-        evidence = [bounds.log_evidence / frames for _, bounds in group]
+        evidence = evidence_cells([bounds for _, bounds in group], per=frames)
         spread = f" ± {stdev(elbo):.2f}" if len(elbo) > 1 else ""
         seeds = ", ".join(str(run.recipe.seed) for run, _ in group)
-        rows.append((name, f"{mean(elbo):.2f}{spread}", f"{mean(evidence):.2f}", seeds))
+        rows.append((name, f"{mean(elbo):.2f}{spread}", *evidence, seeds))
     lines = [
         "Nats per frame, mean and standard deviation over seeds. Our videos are a re-creation (the paper's were not",
         "released), so only the order can be compared: "
@@ -121,7 +129,7 @@ def pendulum_section(runs: Sequence[Run]) -> list[str]:
         + " in the paper.",
         "",
     ]
-    return [*lines, *table(["recipe", "ELBO", "log evidence", "seeds"], rows)]
+    return [*lines, *table(["recipe", "ELBO", *EVIDENCE, "seeds"], rows)]
 
 
 def scenes_section(runs: Sequence[Run]) -> list[str]:
@@ -140,13 +148,12 @@ def scenes_section(runs: Sequence[Run]) -> list[str]:
                 f"{fields['estimator']}, K = {run.recipe.loss().num_particles}",
                 f"{counting:.3f}",
                 f"{bounds.elbo:.1f} ± {bounds.elbo_error:.1f}",
-                f"{bounds.log_evidence:.1f} ± {bounds.log_evidence_error:.1f}",
-                f"{bounds.pareto_k_above:.0%}",
+                *evidence_cells([bounds], digits=1),
                 f"{run.recipe.num_steps}",
                 f"{run.minutes:.1f}",
             )
         )
-    header = ["run", "pixels", "estimator", "counted right", "ELBO", "log evidence", "k-hat > 0.7", "steps", "minutes"]
+    header = ["run", "pixels", "estimator", "counted right", "ELBO", *EVIDENCE, "steps", "minutes"]
     return ["Nats per scene; zero to two digits that training never saw.", "", *table(header, rows)]
 
 
@@ -210,22 +217,24 @@ def guides_section(runs: Sequence[Run]) -> list[str]:
         if not path.is_file():
             continue
         record = json.loads(path.read_text())
-        rows = [
-            (
-                one["guide"],
-                one["missing"],
-                f"{one['elbo']:.2f} ± {one['elbo_error']:.2f}",
-                f"{one['log_evidence']:.2f} ± {one['log_evidence_error']:.2f}",
-                f"{one['log_evidence'] - one['elbo']:.2f}",
-                f"{one['effective_sample_size']:.1f}",
-                f"{one['pareto_k_above']:.0%}",
-            )
-            for one in record["scores"]
-        ]
-        text = f"{run.folder.path.name}, {record['num_sequences']} test sequences, K = {record['num_particles']}."
-        header = ["guide", "missing", "ELBO", "log evidence", "gap", "effective draws", "k-hat > 0.7"]
-        lines += [text, "", *table(header, rows)]
+        rows = []
+        for one in record["scores"]:
+            bounds = score_bounds(one, record)
+            gap = f"{mark(bounds.is_lower_bound)}{bounds.log_evidence - bounds.elbo:.2f}"
+            draws = f"{bounds.effective_sample_size:.1f}"
+            elbo = f"{bounds.elbo:.2f} ± {bounds.elbo_error:.2f}"
+            rows.append((one["guide"], one["missing"], elbo, *evidence_cells([bounds]), gap, draws))
+        header = ["guide", "missing", "ELBO", *EVIDENCE, "evidence minus ELBO", "effective draws"]
+        lines += [f"{run.folder.path.name}, {record['num_sequences']} test sequences.", "", *table(header, rows)]
     return lines
+
+
+def score_bounds(score: dict, record: dict) -> Bounds:
+    """The bounds of one guide; version 0.1.0 wrote them beside its name."""
+    if "bounds" in score:
+        return Bounds(**score["bounds"])
+    counts = {name: record[name] for name in ("num_particles", "num_sequences")}
+    return Bounds(**{name: value for name, value in score.items() if name not in ("guide", "missing")}, **counts)
 
 
 def steps_section(path: Path) -> list[str]:
@@ -320,6 +329,8 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         "Written by `python benchmarks/results.py` from the records in `results/`. Every number comes from a run, by",
         "the commands at the end.",
         "",
+        *EVIDENCE_NOTE,
+        "",
     ]
     for world, title in worlds.items():
         chosen = [run for run in runs if run.recipe.world == world]
@@ -343,6 +354,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("An iteration of dynamics from pixels", iterations_section(records / "object_guides.json")),
         ("Moving digits (SQAIR)", tracking_section(runs)),
         ("A clip of a static camera (SQAIR)", clips_section(runs)),
+        ("What evidence is worth", evidence_section(records / "evidence.json")),
         ("Who teaches presence", presence_section(sorted(records.glob("presence-*.json")), document)),
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
 
-from records import Run, table
+from records import EVIDENCE, Run, evidence_cells, table
 
 from inference.evaluation import Evaluation
 from inference.recipes import Recipe
@@ -94,17 +94,16 @@ def _by_run(runs: Sequence[Run]) -> list[str]:
         row = [run.folder.path.name, run.recipe.label, _estimator(run), f"{frames}"]
         row.append("" if counting is None else f"{counting:.3f}")
         if bounds is None:
-            row += [""] * 5
+            row += [""] * (3 + len(EVIDENCE))
         else:
             row.append(f"{bounds.elbo / frames:.2f} ± {bounds.elbo_error / frames:.2f}")
             parts = (bounds.reconstruction, bounds.divergence)
             row += ["" if one is None else f"{one / frames:.1f}" for one in parts]
-            row.append(f"{bounds.log_evidence / frames:.2f} ± {bounds.log_evidence_error / frames:.2f}")
-            row.append(f"{bounds.num_particles}, {bounds.pareto_k_above:.0%}")
+            row += evidence_cells([bounds], per=frames)
         row.append("" if addition is None else f"{addition.accuracy:.3f} ({addition.nonempty_accuracy:.3f})")
         rows.append([*row, f"{run.recipe.num_steps}", f"{run.minutes:.0f}"])
     header = ["run", "model", "estimator", "frames", "counted right", "ELBO", "log p(x given z)", "log q(z) - log p(z)"]
-    header += ["log evidence", "K, k-hat > 0.7", "digits added right (where there are any)", "steps", "minutes"]
+    header += [*EVIDENCE, "digits added right (where there are any)", "steps", "minutes"]
     return ["Nats per frame; digits that training never saw.", "", *table(header, rows)]
 
 
