@@ -19,6 +19,7 @@ from tqdm import tqdm
 from inference import FIVO, Budget, Pilot, bracket, log_evidence
 from inference.checkpoints import write_bytes
 from inference.estimators.particle_filter import has_steps
+from inference.evaluation import check_has_evidence
 from inference.host_memory import keep_freed_memory
 from inference.provenance import provenance
 from inference.recipe_runs import TrainedRun, load_run
@@ -88,11 +89,23 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
+    names = [path.absolute().name for path in options.runs]
+    if len(set(names)) < len(names):
+        raise SystemExit(f"runs: expected folders with different names, got {', '.join(names)}; rename one of them")
+    if unknown := [name for name in options.populations if name not in names]:
+        raise SystemExit(
+            f"--populations: expected names among those of the runs, {', '.join(names)}, got {', '.join(unknown)}"
+        )
+    runs = [load_run(path.absolute()) for path in options.runs]
+    for run in runs:
+        check_has_evidence(run)
     rows = []
-    with tqdm(total=4 * len(options.runs), desc="evidence", unit="estimate") as bar:
-        for path in options.runs:
-            budget = Budget(particles=options.evidence_particles, populations=path.name in options.populations)
-            rows.append(measure(load_run(path), options.num_sequences, budget, options.sweeps, bar))
+    total = sum(4 if has_steps(run.model, run.guide) else 2 for run in runs)
+    with tqdm(total=total, desc="evidence", unit="estimate") as bar:
+        for run in runs:
+            populations = run.folder.path.name in options.populations
+            budget = Budget(particles=options.evidence_particles, populations=populations)
+            rows.append(measure(run, options.num_sequences, budget, options.sweeps, bar))
             record = {"provenance": provenance(), "importance_draws": IMPORTANCE_DRAWS, "rows": rows}
             options.output.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(options.output, json.dumps(record, indent=1).encode())
