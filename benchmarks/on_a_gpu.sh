@@ -29,5 +29,6 @@ for size in mlp conv; do # ten minutes more each time, and another evaluation
     [ -e "$output/sqair-$size.done" ] || rm -f "$output/sqair-$size-evaluation.done"
     once "sqair-$size" timeout 600 python -m inference.cli train "sqair-$size" --data "$data/mnist" --optimization adam \
         --learning-rate 0.0001 --device cuda --compile cudagraph --run "$output/sqair-$size" --quiet
-    once "sqair-$size-evaluation" python -m inference.cli evaluate "$output/sqair-$size" --num-particles 5 --device cuda
+    once "sqair-$size-evaluation" python -m inference.cli evaluate "$output/sqair-$size" --num-particles 5 \
+        --evidence-particles 32 --device cuda
 done

@@ -21,6 +21,7 @@ from inference import SVI
 from inference.checkpoints import assign_weights, list_checkpoints, read_checkpoint, write_bytes
 from inference.compiled_step import COMPILE_MODES
 from inference.evaluation import counting, evaluate, read_evaluation, write_evaluation
+from inference.evidence import Budget
 from inference.host_memory import keep_freed_memory
 from inference.pictures import draw_learning_curves
 from inference.provenance import provenance
@@ -106,7 +107,8 @@ def trained(name: str, estimator: str, options: argparse.Namespace) -> dict[str,
     evaluation = read_evaluation(folder)
     if evaluation is None:
         run = load_run(path, options.device)
-        evaluation = evaluate(run, num_particles=options.num_particles, progress=True)
+        budget = Budget(particles=options.evidence_particles)
+        evaluation = evaluate(run, num_particles=options.num_particles, budget=budget, progress=True)
         write_evaluation(folder, evaluation)
     curve = learning_curve(path, options.device)
     print(f"{estimator}: counts {curve[-1]['counting']:.3f} after {curve[-1]['minutes']:.1f} minutes", flush=True)
@@ -120,7 +122,8 @@ def main() -> None:
     parser.add_argument("--estimators", nargs="+", default=list(LOSSES), choices=list(LOSSES))
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, for each estimator")
     parser.add_argument("--data", type=Path, default=None, help="folder with MNIST's files")
-    parser.add_argument("--num-particles", type=int, default=1000, help="of the evidence")
+    parser.add_argument("--num-particles", type=int, default=1000, help="draws of the guide for bounds (%(default)s)")
+    parser.add_argument("--evidence-particles", type=int, default=512, help="most particles of a repeat (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", choices=COMPILE_MODES, default="trace")

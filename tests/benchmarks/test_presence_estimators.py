@@ -13,7 +13,7 @@ PROGRAM = Path(__file__).parents[2] / "benchmarks" / "presence_estimators.py"
 @pytest.mark.slow
 def test_two_estimators_side_by_side(tmp_path):
     command = [sys.executable, PROGRAM, "--estimators", "vimco", "renyi", "--minutes", "0.15", "--num-particles", "20"]
-    command += ["--compile", "off"]  # tracing takes longer than this
+    command += ["--evidence-particles", "32", "--compile", "off"]  # tracing takes longer than this
     command = [str(word) for word in [*command, "--output", tmp_path / "out"]]
     subprocess.run(command, check=True, capture_output=True)
     record = json.loads((tmp_path / "out" / "presence-air-small.json").read_text())
