@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command not in ("train", "clip"):
         known = re.findall(r"--[a-z-]+", options.describe())
-        near = difflib.get_close_matches(rest[0], known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(rest[0], known, n=1, cutoff=0.5)
         parser.error(f"unrecognized arguments: {' '.join(rest)}{f'; did you mean {near[0]}?' if near else ''}")
     try:
         return options.run_command(options, rest)
