@@ -9,6 +9,8 @@ from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
 from inference.evidence import Bracket, Budget, Evidence, Pilot, Verdict, bracket, log_evidence
 from inference.host_memory import keep_freed_memory
 from inference.mixed_precision import mixed_precision
+from inference.predictive import predictive_scores
+from inference.predictive_record import PredictiveScores
 from inference.runs import RunFolder
 from inference.sandwich import Sandwich, sandwich
 from inference.simulation import simulate
@@ -33,6 +35,7 @@ __all__ = [
     "Evidence",
     "NonFiniteError",
     "Pilot",
+    "PredictiveScores",
     "RunFolder",
     "Sandwich",
     "SiteWeights",
@@ -46,6 +49,7 @@ __all__ = [
     "keep_freed_memory",
     "log_evidence",
     "mixed_precision",
+    "predictive_scores",
     "queries",
     "sandwich",
     "simulate",

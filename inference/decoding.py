@@ -55,16 +55,39 @@ def decode_latents(
     Returns:
         (sequences, time, channels, height, width), with the draws in front if there are any.
     """
-    with plate_of_draws(draws, nesting):
-        trace = poutine.trace(poutine.condition(model, dict(latents))).get_trace(*arguments)
-    return expected_frames(sample_sites(trace)[FRAMES])
+    return expected_frames(_frames_at(model, arguments, latents, nesting, draws))
+
+
+def draw_frames(
+    model: Callable[..., Any],
+    arguments: Arguments,
+    latents: Mapping[str, Tensor],
+    nesting: int,
+    draws: int | None = None,
+) -> Tensor:
+    """Frames drawn at these latents, with the noise of their pixels; arguments and result as of `decode_latents`."""
+    node = _frames_at(model, arguments, latents, nesting, draws)
+    return _in_order(node, node["fn"].sample())
 
 
 def expected_frames(node: dict[str, Any]) -> Tensor:
     """Mean of a traced `frames` site, (*draws, sequences, time, channels, height, width), wherever its plates sit."""
-    mean = node["fn"].mean
-    dims = {frame.name: mean.dim() - 3 + frame.dim for frame in node["cond_indep_stack"] if frame.vectorized}
+    return _in_order(node, node["fn"].mean)
+
+
+def _frames_at(
+    model: Callable[..., Any], arguments: Arguments, latents: Mapping[str, Tensor], nesting: int, draws: int | None
+) -> dict[str, Any]:
+    """The `frames` site of a model that is conditioned on its latents."""
+    with plate_of_draws(draws, nesting):
+        trace = poutine.trace(poutine.condition(model, dict(latents))).get_trace(*arguments)
+    return sample_sites(trace)[FRAMES]
+
+
+def _in_order(node: dict[str, Any], values: Tensor) -> Tensor:
+    """Values of a `frames` site, with its plates in one order: draws, if there are any, sequences, time."""
+    dims = {frame.name: values.dim() - 3 + frame.dim for frame in node["cond_indep_stack"] if frame.vectorized}
     leading = [dims[name] for name in (DRAWS, SEQUENCES, TIME) if name in dims]
-    event = list(range(mean.dim() - 3, mean.dim()))
-    others = [dim for dim in range(mean.dim() - 3) if dim not in leading]
-    return mean.permute(*leading, *others, *event).reshape(*(mean.shape[dim] for dim in leading + event))
+    event = list(range(values.dim() - 3, values.dim()))
+    others = [dim for dim in range(values.dim() - 3) if dim not in leading]
+    return values.permute(*leading, *others, *event).reshape(*(values.shape[dim] for dim in leading + event))

@@ -27,7 +27,7 @@ STAY = {
         "check_guide",
         "describe_sites",
     },
-    "inference": {"IWAE", "SVI", "Evidence", "Stage", "compare", "log_evidence", "queries", "train"},
+    "inference": {"IWAE", "SVI", "Evidence", "Stage", "compare", "log_evidence", "predictive_scores", "queries", "train"},
     "inference.recipes": {"RECIPES"},
 }
 
