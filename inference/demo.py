@@ -57,8 +57,10 @@ def _print_bounds(trained: TrainedRun, seed: int) -> None:
     values = evidence.log_evidence
     error = values.std() / weighed.num_sequences**0.5
     print(f"    ELBO          {evidence.elbo.mean():8.1f} nats per video")
-    print(f"    log evidence  {values.mean():8.1f} +- {error:.1f} over {NUM_WEIGHED} videos")
-    print(f"    {evidence.verdict}")
+    verdict = evidence.verdict
+    bound = " at least" if verdict is not None and verdict.kind == "lower bound" else ""
+    print(f"    log evidence{bound}  {values.mean():8.1f} +- {error:.1f} over {NUM_WEIGHED} videos")
+    print(f"    {verdict}")
 
 
 def _print_imputation(trained: TrainedRun) -> None:
