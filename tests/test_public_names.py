@@ -27,7 +27,17 @@ STAY = {
         "check_guide",
         "describe_sites",
     },
-    "inference": {"IWAE", "SVI", "Evidence", "Stage", "compare", "log_evidence", "predictive_scores", "queries", "train"},
+    "inference": {
+        "IWAE",
+        "SVI",
+        "Evidence",
+        "Stage",
+        "compare",
+        "log_evidence",
+        "predictive_scores",
+        "queries",
+        "train",
+    },
     "inference.recipes": {"RECIPES"},
 }
 

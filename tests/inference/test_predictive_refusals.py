@@ -1,4 +1,4 @@
-"""These tests pin: what predictive scores cannot mean is refused by name; guides that only draw serve where they can."""
+"""These tests pin: what predictive scores cannot mean is refused by name; a guide that only draws serves if it can."""
 
 import pyro
 import pyro.distributions as dist
