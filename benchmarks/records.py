@@ -20,7 +20,7 @@ EVIDENCE_NOTE = (
     "Log evidence is given where it is exact or its estimates have converged; ≥ marks the best lower bound where they",
     "have not. Beside it stands the importance-weighted bound of K draws of the guide: where k-hat exceeds 0.7 for",
     "some videos, it may lie far below the evidence, whatever its standard error. ± is one standard error over videos.",
-    "Runs that version 0.1.0 evaluated have that bound alone.",
+    "Runs that version 0.1.0 evaluated have that bound alone, which counts as evidence where no k-hat exceeds 0.7.",
 )
 
 

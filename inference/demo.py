@@ -12,8 +12,8 @@ from inference.render import render
 
 RECIPE = "kvae-demo"
 NUM_WEIGHED = 8  # test sequences of bound and evidence
-BUDGET = Budget(seconds=60, particles=128)  # a slow or busy machine is content with the first rung
-QUESTIONS = {"12 in a row": ("gap", 12.0), "half of them": ("random", 0.5), "all of them": ("random", 1.0)}
+BUDGET = Budget(seconds=60.0, particles=128)  # a slow or busy machine is content with the first rung
+QUESTIONS = {"12 in a row": ("gap", 12), "half of them": ("random", 0.5), "all of them": ("random", 1.0)}
 METHODS = {
     "last frame": "copy of the last frame",
     "filtering": "Kalman VAE, filtering",
