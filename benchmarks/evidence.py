@@ -3,8 +3,8 @@
     python benchmarks/evidence.py runs/demo runs/dmm-pendulum-0 ... --output results/evidence.json
 
 For the first test videos of each run: `log_evidence(method="auto")`; one filter of 100 particles with pilots, for
-models and guides with steps; importance sampling with K = 1000; and a bracket on videos near the test videos. One
-thread.
+models and guides with steps; importance sampling with K = 1000; and a bracket on videos near the test videos, with
+more particles until it is at most a nat wide or takes too long. One thread.
 """
 
 import argparse
@@ -26,9 +26,17 @@ from inference.recipe_runs import TrainedRun, load_run
 
 IMPORTANCE_DRAWS = 1000
 FILTER_PARTICLES = 100
+BRACKETS = (  # one after the other until one is narrow enough; particles of filters, particles of pilots, and rounds
+    (256, 256, 20),
+    (1024, 512, 60),
+    (4096, 2048, 40),
+)
+NARROW = 1.0  # nats per sequence
 
 
-def measure(run: TrainedRun, num_sequences: int, budget: Budget, sweeps: int, bar: tqdm) -> dict[str, Any]:
+def measure(
+    run: TrainedRun, num_sequences: int, budget: Budget, sweeps: int, longest: float, bar: tqdm
+) -> dict[str, Any]:
     """All ways for one run; nats per sequence, seconds per sequence."""
     videos = run.test.select(slice(0, num_sequences))
     pair = (run.model, run.guide, *videos.arguments)
@@ -68,8 +76,14 @@ def measure(run: TrainedRun, num_sequences: int, budget: Budget, sweeps: int, ba
             lambda: log_evidence(*pair, num_particles=1, filtering=FIVO(FILTER_PARTICLES), pilot=Pilot()),
         )
         record["one_filter"] = once.log_evidence.mean().item()
-        found = timed("bracket", lambda: bracket(*pair, sweeps=sweeps))
+        for particles, of_pilots, rounds in BRACKETS:
+            how = {"filtering": FIVO(particles), "pilot": Pilot(of_pilots, rounds), "sweeps": sweeps}
+            found = timed("bracket", lambda how=how: bracket(*pair, **how))
+            wide = found.width.mean().item() > NARROW
+            if not wide or 8 * seconds["bracket"] > longest:
+                break
         record |= {"lower": found.lower.mean().item(), "upper": found.upper.mean().item()}
+        record["bracket_particles"] = particles
         record["largest_width"] = found.width.max().item()
         record["width_error"] = (found.width.std() / videos.num_sequences**0.5).item()
     return record | {"seconds": seconds}
@@ -85,6 +99,9 @@ def main() -> None:
         "--populations", nargs="*", default=[], help="names of runs whose unsettled videos are annealed"
     )
     parser.add_argument("--sweeps", type=int, default=10, help="of particle Gibbs in the bracket (%(default)s)")
+    parser.add_argument(
+        "--bracket-seconds", type=float, default=120.0, help="a video, beyond which none is repeated (%(default)s)"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/evidence.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -105,7 +122,7 @@ def main() -> None:
         for run in runs:
             populations = run.folder.path.name in options.populations
             budget = Budget(particles=options.evidence_particles, populations=populations)
-            rows.append(measure(run, options.num_sequences, budget, options.sweeps, bar))
+            rows.append(measure(run, options.num_sequences, budget, options.sweeps, options.bracket_seconds, bar))
             record = {"provenance": provenance(), "importance_draws": IMPORTANCE_DRAWS, "rows": rows}
             options.output.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(options.output, json.dumps(record, indent=1).encode())

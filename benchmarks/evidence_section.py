@@ -35,7 +35,10 @@ def evidence_section(path: Path) -> list[str]:
         if "lower" in row:
             width = row["upper"] - row["lower"]
             numbers = (f"{row['lower']:.2f}", f"{row['upper']:.2f}", f"{width:.2f} ± {row['width_error']:.2f}")
-            brackets.append((row["run"], *numbers, f"{row['largest_width']:.2f}", f"{seconds['bracket']:.2g}"))
+            particles = str(row["bracket_particles"])
+            brackets.append(
+                (row["run"], particles, *numbers, f"{row['largest_width']:.2f}", f"{seconds['bracket']:.2g}")
+            )
     draws, count = record["importance_draws"], record["rows"][0]["num_sequences"]
     header = [
         *("run", "ELBO", f"importance-weighted bound, K = {draws}, with its stated error", "k-hat > 0.7"),
@@ -51,6 +54,6 @@ def evidence_section(path: Path) -> list[str]:
     ]
     if brackets:
         lines += ["Brackets: new videos drawn near the test videos, bounded from both sides.", ""]
-        lines += table(["run", "lower", "upper", "width", "largest", "s a video"], brackets)
+        lines += table(["run", "particles", "lower", "upper", "width", "largest", "s a video"], brackets)
     reasons = [f"- {row['run']}: {row['reasons']}." for row in record["rows"]]
     return [*lines, "What was done:", "", *reasons, "", origin(record["provenance"]), ""]

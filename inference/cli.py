@@ -16,7 +16,7 @@ from inference.compiled_step import COMPILE_MODES
 from inference.demo import run_demo
 from inference.evaluation import Evaluation, check_has_evidence, evaluate, run_evidence, write_evaluation
 from inference.evidence import Budget
-from inference.evidence.automatic import RUNGS
+from inference.evidence.automatic import RUNGS, USUAL
 from inference.given_videos import with_test_videos
 from inference.pictures import draw_clip, draw_comparison
 from inference.processes import joined_processes
@@ -287,7 +287,7 @@ def _add_evidence_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=None,
         metavar="N",
-        help=f"most particles of a repeat for the evidence, from {RUNGS[0]} on (default: {RUNGS[-1]})",
+        help=f"most particles of a repeat for the evidence, from {RUNGS[0]} on (default: {USUAL})",
     )
     parser.add_argument(
         "--populations", action="store_true", help="anneal what filters and draws have not settled; takes long"
@@ -302,7 +302,7 @@ def _budget(options: argparse.Namespace) -> Budget:
     if given is not None and given < RUNGS[0]:
         raise OptionError(
             f"--evidence-particles: expected a number from {RUNGS[0]} on, got {given}; it is the most that a repeat "
-            f"may have (leave it out for {RUNGS[-1]})"
+            f"may have (leave it out for {USUAL})"
         )
     budget = Budget(populations=options.populations, certify=options.certify)
     return budget if given is None else replace(budget, particles=given)

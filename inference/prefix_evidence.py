@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.estimators.corrected_draws import CorrectedDraws, Correction
+from inference.estimators.corrected_draws import CorrectedDraws
 from inference.estimators.multi_sample import log_mean_exp
-from inference.estimators.particle_filter import FilterResult, Resampling, has_steps, run_filter
-from inference.estimators.traces import ImportanceTraces, Program, evaluation_mode, find_particle_dim, local_parameters
+from inference.estimators.particle_filter import FilterResult, FilterStep, Resampling, has_steps, run_filter
+from inference.estimators.traces import Program, evaluation_mode, find_particle_dim, local_parameters
 from inference.evidence import Pilot, log_evidence
 from inference.evidence.chunks import cells, check_arguments, chunk_of, device_of
+from inference.evidence.pilot import Adaptation
 from inference.generators import child_seed, seeded
 from inference.processes import ALONE
 
@@ -67,11 +68,10 @@ def _by_filters(
     """One pilot for each video; filters run at once, on as many copies of each video."""
     num_sequences, num_steps = check_arguments(args), args[0].shape[1]
     found = torch.empty(num_repeats, num_steps, num_sequences, dtype=torch.float64)
-    resampling, pilot = Resampling(), Pilot(max(2, min(num_particles, PILOT_PARTICLES)))
+    resampling, pilot = Resampling(), Pilot(max(2, min(num_particles, PILOT_PARTICLES)), looks_ahead=False)
     rows = max(1, min(num_sequences, MOST_PARTICLES // num_particles))
     at_once = max(1, MOST_PARTICLES // (num_particles * rows))
-    corrections: dict[str, Correction] = {}
-    particle_dim, piloted = None, -1
+    adaptation, particle_dim, piloted = Adaptation({}, None), None, -1
     for repeats, sequences, row, column in cells(num_sequences, num_repeats, at_once, rows, ALONE):
         batch, count = chunk_of(args, sequences, device_of(model, guide)), repeats.stop - repeats.start
         copies = [None if value is None else value.repeat(count, *[1] * (value.dim() - 1)) for value in batch]
@@ -80,10 +80,10 @@ def _by_filters(
                 particle_dim = find_particle_dim(model, guide, batch)
             if piloted != row:
                 with seeded("pilots of prefixes", seed, row):
-                    corrections, piloted = pilot.corrections(model, guide, batch, resampling), row
-            repeated = {name: correction.repeat_sequences(count) for name, correction in corrections.items()}
+                    adaptation, piloted = pilot.adapt(model, guide, batch, resampling), row
+            repeated = adaptation.repeat_sequences(count)
             weights = FilterWeights()
-            with seeded("filters of prefixes", seed, column, row), CorrectedDraws(repeated):
+            with seeded("filters of prefixes", seed, column, row), CorrectedDraws(repeated.corrections):
                 result = run_filter(
                     model, guide, copies, num_particles, resampling, particle_dim=particle_dim, watch=weights
                 )
@@ -97,9 +97,9 @@ class FilterWeights:
     def __init__(self) -> None:
         self.steps: list[Tensor] = []
 
-    def __call__(self, traces: ImportanceTraces, log_shares: Tensor) -> None:
+    def __call__(self, step: FilterStep) -> None:
         """See `watch` of `run_filter`."""
-        self.steps.append(traces.log_weights().to("cpu", torch.float64))
+        self.steps.append(step.increments.to("cpu", torch.float64))
 
     def totals(self, result: FilterResult) -> Float[Tensor, "time sequences"]:
         """Log estimates of p(x_1, ..., x_t) after each step."""

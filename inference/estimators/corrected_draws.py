@@ -86,7 +86,7 @@ def find_corrections(
         noise = _noise(gaussian, site["value"])
         size = max(own.event_shape.numel(), 1)
         dim = traces.particle_dim - event_dims
-        tempered = _tempered(log_shares, min(3.0 * size, 0.25 * traces.num_particles))
+        tempered = tempered_shares(log_shares, min(3.0 * size, 0.25 * traces.num_particles))
         weights = traces.to_site(tempered, site) * kept(site["fn"], site["mask"])
         total = weights.sum(dim, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
         weights = weights / total
@@ -135,7 +135,9 @@ def choose_corrections(
     return chosen
 
 
-def _tempered(log_shares: Float[Tensor, "particles sequences"], target: float) -> Float[Tensor, "particles sequences"]:
+def tempered_shares(
+    log_shares: Float[Tensor, "particles sequences"], target: float
+) -> Float[Tensor, "particles sequences"]:
     """Weights to the largest power in [0, 1] at which `target` particles count, video by video."""
     low, high = torch.zeros_like(log_shares[0]), torch.ones_like(log_shares[0])
     power = high

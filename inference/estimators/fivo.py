@@ -10,6 +10,7 @@ from torch import Tensor
 from inference.estimators.multi_sample import SequenceELBO
 from inference.estimators.particle_filter import FilterResult, Resampling, run_filter
 from inference.estimators.traces import Program
+from inference.estimators.twists import Twist
 
 
 class FIVO(SequenceELBO):
@@ -47,10 +48,13 @@ class FIVO(SequenceELBO):
         super().__init__(num_particles)
         self.resampling = Resampling(resampling, threshold)
 
-    def run(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> FilterResult:
-        """Run the particle filter once."""
+    def run(
+        self, model: Program, guide: Program, *args: Any, twist: Twist | None = None, **kwargs: Any
+    ) -> FilterResult:
+        """Run the particle filter once; see `run_filter` for the twist."""
         dim = None if self.num_particles == 1 else self.particle_dim(model, guide, args, kwargs)
-        return run_filter(model, guide, args, self.num_particles, self.resampling, kwargs=kwargs, particle_dim=dim)
+        count, how = self.num_particles, self.resampling
+        return run_filter(model, guide, args, count, how, kwargs=kwargs, particle_dim=dim, twist=twist)
 
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """The negative bound in nats, without gradients; discrete latents are welcome."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyro
 import torch
@@ -13,6 +13,7 @@ from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.resampling import RESAMPLING, select_particles
 from inference.estimators.trace_checks import SEQUENCES
 from inference.estimators.traces import ImportanceTraces, Program, find_particle_dim, run_traces
+from inference.estimators.twists import Twist, state_features
 from inference.estimators.vimco import leave_one_out_bounds
 
 
@@ -58,6 +59,22 @@ class FilterResult:
     score_sites: tuple[str, ...]
 
 
+class FilterStep(NamedTuple):
+    """What a filter shows of one step before it resamples.
+
+    Attributes:
+        traces: draws of the step's latents and the density of its frame.
+        states: of model and guide after the step.
+        increments: log weights of this step, without a twist.
+        log_shares: logarithms of normalised weights since a sequence last resampled, with the twist.
+    """
+
+    traces: ImportanceTraces
+    states: tuple[Any, Any]
+    increments: Float[Tensor, "particles sequences"]
+    log_shares: Float[Tensor, "particles sequences"]
+
+
 STEPS = {"model": ("prepare", "step", "emit"), "guide": ("prepare", "step")}
 
 
@@ -99,8 +116,9 @@ def run_filter(
     *,
     kwargs: Mapping[str, Any] | None = None,
     particle_dim: int | None = None,
-    watch: Callable[[ImportanceTraces, Tensor], None] | None = None,
+    watch: Callable[["FilterStep"], None] | None = None,
     conditional: bool = False,
+    twist: Twist | None = None,
 ) -> FilterResult:
     """Run model and guide step by step (Doucet and Johansen 2009, section 4), resampling between steps.
 
@@ -115,10 +133,10 @@ def run_filter(
         resampling: when and how.
         kwargs: keyword arguments of both.
         particle_dim: what `find_particle_dim` returned for this pair, if it is known.
-        watch: called after each step with its draws and the logarithms of normalised weights,
-            (particles, sequences).
+        watch: called after each step.
         conditional: the first particle always goes on as itself, as a conditional filter wants (Andrieu, Doucet and
             Holenstein 2010), and the others are drawn multinomially; see `RetainedDraws`.
+        twist: weighs particles by what is to come of them, without gradients; a single particle has no use for it.
 
     Raises:
         ValueError: if model or guide has no steps, and what `inference.estimators.traces` raises.
@@ -133,6 +151,7 @@ def run_filter(
         contexts = model.prepare(*args, **kwargs), guide.prepare(*args, **kwargs)
     num_sequences, num_steps = args[0].shape[:2]
     states: tuple[Any, Any] = (None, None)
+    ahead = args[0].new_zeros(())
     total = weights = choices = scores = args[0].new_zeros(())
     sizes, resampled, moves, scored = [], [], [], {}
     identity = torch.arange(num_particles, device=args[0].device)[:, None].expand(-1, num_sequences)
@@ -140,13 +159,20 @@ def run_filter(
     learns = torch.is_grad_enabled() and num_particles > 1
     for index in range(num_steps):
         traces, states = _step(model, guide, index, states, contexts, num_sequences, num_particles, particle_dim)
-        weights = weights + traces.log_weights()
+        increments = traces.log_weights()
+        weights = weights + increments
+        if twist is not None and particle_dim is not None:
+            known, ahead = ahead, torch.zeros_like(increments)
+            if index < num_steps - 1:
+                features = state_features(states[0], particle_dim, num_particles, num_sequences)
+                ahead = twist.steps[index].log_values(features)
+            weights = weights + (ahead - known)
         scored |= dict.fromkeys(traces.score_sites())
         if learns and scored:
             scores = scores + traces.log_scores()
         shares = weights.detach().softmax(0)
         if watch is not None:
-            watch(traces, weights.detach().log_softmax(0))
+            watch(FilterStep(traces, states, increments.detach(), weights.detach().log_softmax(0)))
         sizes.append(1 / shares.square().sum(0))
         again = sizes[-1] < resampling.threshold * num_particles
         if index == num_steps - 1 or particle_dim is None:
@@ -163,6 +189,7 @@ def run_filter(
             ancestors = torch.cat([identity[:1], ancestors[1:]])
         moves.append(ancestors)
         states = tuple(select_particles(state, ancestors, -particle_dim) for state in states)
+        ahead = ahead.gather(0, ancestors) if ahead.dim() else ahead
         total = total + torch.where(again, log_mean_exp(weights), 0.0)
         if learns and scored:
             choices = choices + torch.where(again, _credit(weights, scores), 0.0)

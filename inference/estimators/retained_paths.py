@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from inference.estimators.particle_filter import FilterResult
+from inference.estimators.particle_filter import FilterResult, FilterStep
 from inference.estimators.traces import ImportanceTraces, sample_sites
 
 Path = Sequence[Mapping[str, Tensor]]
@@ -31,7 +31,7 @@ class RetainedDraws(Messenger):
         super().__init__()
         self.path, self.particle_dim, self.index = path, particle_dim, 0
 
-    def advance(self, traces: ImportanceTraces, log_shares: Tensor) -> None:
+    def advance(self, step: FilterStep) -> None:
         """Go on to the next step; what the filter is to call after each (`watch`)."""
         self.index += 1
 
@@ -52,10 +52,10 @@ class PathRecorder:
         self.steps: list[ImportanceTraces] = []
         self.log_shares: Float[Tensor, "particles sequences"] | None = None
 
-    def watch(self, traces: ImportanceTraces, log_shares: Float[Tensor, "particles sequences"]) -> None:
+    def watch(self, step: FilterStep) -> None:
         """What the filter is to call after each step."""
-        self.steps.append(traces)
-        self.log_shares = log_shares
+        self.steps.append(step.traces)
+        self.log_shares = step.log_shares
 
     def draw(self, result: FilterResult) -> Path:
         """One path of each sequence, with the probabilities of the final weights.

@@ -24,7 +24,8 @@ from inference.processes import ALONE, Processes
 from inference.smc_sampler import SMC
 
 REPEATS = 8
-RUNGS = (32, 128, 512, 2048)  # particles of each repeat
+RUNGS = (32, 128, 512, 2048, 8192)  # particles of each repeat
+USUAL = 2048  # particles of the last rung, unless the budget allows more
 PILOT_PARTICLES = 128  # at most
 FIRST_ROUNDS = 3  # of pilots on the first rung
 BRACKETED_AT_ONCE = 8  # sequences
@@ -54,7 +55,7 @@ class Budget:
     """
 
     seconds: float | None = None
-    particles: int = RUNGS[-1]
+    particles: int = USUAL
     tolerance: float = 0.1
     populations: bool = False
     certify: bool = False
@@ -194,7 +195,8 @@ def _methods(model: Program, guide: Program) -> dict[str, Run]:
 
 def _pilot(particles: int) -> Pilot:
     """More pilots on higher rungs: they are for videos at which the guide is bad."""
-    return Pilot(min(particles, PILOT_PARTICLES), rounds=FIRST_ROUNDS * 2 ** RUNGS.index(particles))
+    number = min(particles, PILOT_PARTICLES)
+    return Pilot(number, FIRST_ROUNDS * 2 ** RUNGS.index(particles), looks_ahead=number == PILOT_PARTICLES)
 
 
 def _chunks(frames: Tensor, draws: int, particles: int) -> dict[str, int]:

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from pyro import poutine
 from torch import Tensor
 
-from inference.estimators.corrected_draws import CorrectedDraws, Correction
+from inference.estimators.corrected_draws import CorrectedDraws
 from inference.estimators.fivo import FIVO
 from inference.estimators.multi_sample import log_mean_exp
-from inference.estimators.particle_filter import check_stepwise, run_filter
+from inference.estimators.particle_filter import FilterStep, check_stepwise, run_filter
 from inference.estimators.retained_paths import Path, PathRecorder, RetainedDraws
 from inference.estimators.trace_checks import SEQUENCES, sample_sites
 from inference.estimators.traces import evaluation_mode, find_particle_dim, local_parameters
@@ -136,11 +136,11 @@ class _Filters:
         dim: int,
     ) -> None:
         self.model, self.guide, self.args, self.filtering, self.dim = model, guide, args, filtering, dim
-        self.corrections: dict[str, Correction] = pilot.corrections(model, guide, args, filtering.resampling)
+        self.adaptation = pilot.adapt(model, guide, args, filtering.resampling)
 
     def run(self, **options: Any) -> Any:
         """A filter with corrected draws."""
-        with CorrectedDraws(self.corrections):
+        with CorrectedDraws(self.adaptation.corrections):
             return run_filter(
                 self.model,
                 self.guide,
@@ -148,6 +148,7 @@ class _Filters:
                 self.filtering.num_particles,
                 self.filtering.resampling,
                 particle_dim=self.dim,
+                twist=self.adaptation.twist,
                 **options,
             )
 
@@ -160,9 +161,9 @@ class _Filters:
         """One conditional filter: another path, and the log estimate with the given one."""
         recorder, retained = PathRecorder(), RetainedDraws(path, self.dim)
 
-        def watch(traces: Any, log_shares: Tensor) -> None:
-            recorder.watch(traces, log_shares)
-            retained.advance(traces, log_shares)
+        def watch(step: FilterStep) -> None:
+            recorder.watch(step)
+            retained.advance(step)
 
         with retained:
             result = self.run(watch=watch, conditional=True)

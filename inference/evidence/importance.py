@@ -10,12 +10,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from inference.annealing import Annealing, annealed_log_weights
-from inference.estimators.corrected_draws import CorrectedDraws, Correction
+from inference.estimators.corrected_draws import CorrectedDraws
 from inference.estimators.fivo import FIVO
 from inference.estimators.trace_checks import check_latents, check_point_masses
 from inference.estimators.traces import Program, evaluation_mode, local_parameters, sample_sites
 from inference.evidence.chunks import cells, check_arguments, chunk_of, device_of, digests, particle_chunks
-from inference.evidence.pilot import Pilot
+from inference.evidence.pilot import Adaptation, Pilot
 from inference.evidence.record import Evidence, parts, summaries
 from inference.evidence.verdict import Verdict
 from inference.generators import preserved_generators, seeded
@@ -177,8 +177,7 @@ def _filtered(
     **chunks: Any,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Which particles, which sequences, and log estimates: filters run at once, on as many copies of each sequence."""
-    corrections: dict[str, Correction] = {}
-    piloted = -1
+    adaptation, piloted = Adaptation({}, None), -1
     for particles, sequences, row, column in cells(check_arguments(args), **chunks):
         count = particles.stop - particles.start
         batch = chunk_of(args, sequences, device_of(model, guide))
@@ -186,8 +185,8 @@ def _filtered(
         with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
             if pilot is not None and piloted != row:
                 with seeded("pilots", seed, row):
-                    corrections, piloted = pilot.corrections(model, guide, batch, filtering.resampling), row
-            repeated = {name: correction.repeat_sequences(count) for name, correction in corrections.items()}
-            with seeded("filters", seed, column, row), CorrectedDraws(repeated):
-                estimates = filtering.run(model, guide, *copies).log_evidence
+                    adaptation, piloted = pilot.adapt(model, guide, batch, filtering.resampling), row
+            repeated = adaptation.repeat_sequences(count)
+            with seeded("filters", seed, column, row), CorrectedDraws(repeated.corrections):
+                estimates = filtering.run(model, guide, *copies, twist=repeated.twist).log_evidence
         yield particles, sequences, estimates.reshape(count, -1)

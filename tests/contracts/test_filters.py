@@ -37,10 +37,10 @@ def test_the_joint_of_the_steps_is_that_of_the_whole(name, num_particles, missin
     model, guide, args = pair_and_video(name, missing)
     joint, values = 0, []
 
-    def watch(traces, shares):
+    def watch(step):
         nonlocal joint
-        joint = joint + traces.log_joint()
-        values.append({site["name"]: site["value"].detach() for site in sample_sites(traces.guide)})
+        joint = joint + step.traces.log_joint()
+        values.append({site["name"]: site["value"].detach() for site in sample_sites(step.traces.guide)})
 
     run_filter(model, guide, args, num_particles, Resampling(threshold=0.0), watch=watch)
     if name in PATHS:

@@ -57,9 +57,9 @@ def test_without_a_posterior_path_the_inverse_estimate_is_too_large():
 def conditional(videos, path, particles=6):
     recorder, retained = PathRecorder(), RetainedDraws(path, -3)
 
-    def watch(traces, log_shares):
-        recorder.watch(traces, log_shares)
-        retained.advance(traces, log_shares)
+    def watch(step):
+        recorder.watch(step)
+        retained.advance(step)
 
     with torch.no_grad(), retained:
         result = run_filter(Walk(), WalkGuide(False), (videos,), particles, Resampling(), watch=watch, conditional=True)

@@ -98,9 +98,9 @@ def test_the_steps_are_the_whole(num_particles, missing, control_dim, mixture):
         args,
         num_particles,
         Resampling(threshold=0.0),
-        watch=lambda traces, shares: (
-            weights.append(traces.log_joint()),
-            codes.append(next(n for name, n in traces.guide.nodes.items() if name.startswith("a_"))["value"]),
+        watch=lambda step: (
+            weights.append(step.traces.log_joint()),
+            codes.append(next(n for name, n in step.traces.guide.nodes.items() if name.startswith("a_"))["value"]),
         ),
     )
     path = torch.stack(codes, -2)
