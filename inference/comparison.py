@@ -42,6 +42,7 @@ def compare(evidences: Mapping[str, Evidence], *, level: float = 0.95) -> Compar
     of the variance, a warning says that more draws are needed rather than more sequences.
 
     Differences are those of the estimates. Where the verdict is "lower bound", the log evidence may lie well above.
+    Where both were bracketed (`Budget(certify=True)`), `bracketed` says how far that can move the difference.
 
     Args:
         evidences: what `log_evidence` returned for each model, by name, for the same videos in the same order.
@@ -93,7 +94,20 @@ def _compared(
         p_value=p_value,
         significant=p_value <= threshold,
         difference_monte_carlo=_monte_carlo_error(evidence, best) if place else 0.0,
+        bracketed=_bracketed(mean, evidence, best) if place else None,
     )
+
+
+def _bracketed(difference: float, evidence: Evidence, best: Evidence) -> tuple[float, float] | None:
+    """Each estimate is a lower bound, and too low by at most the width of its bracket."""
+    own, other = _too_low_by(evidence), _too_low_by(best)
+    return None if own is None or other is None else (difference - other, difference + own)
+
+
+def _too_low_by(evidence: Evidence) -> float | None:
+    if evidence.verdict is not None and evidence.verdict.kind == "exact":
+        return 0.0
+    return None if evidence.bracket_width is None else max(evidence.bracket_width, 0.0)
 
 
 def _summary(name: str, evidence: Evidence) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class ComparedModel(ModelEvidence):
         significant: whether they differ after correction: p_value is at most 1 - level.
         difference_monte_carlo: the part of difference_error that comes from draws: standard error of the difference
             with sequences held fixed. More draws make it smaller.
+        bracketed: the difference of the log evidences themselves lies between these, as far as the brackets of both
+            models on videos near the given ones say how far their estimates are too low; None without brackets.
     """
 
     difference: float
@@ -66,6 +68,7 @@ class ComparedModel(ModelEvidence):
     p_value: float
     significant: bool
     difference_monte_carlo: float
+    bracketed: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ class Comparison:
             if len(self.models) > 1:
                 row[f"difference [{100 * self.level:g} %]"] = difference if place else "best"
                 row["p (corrected)"] = p_value if place else ""
+                if any(other.bracketed for other in self.models):
+                    row["by brackets"] = _between(model.bracketed) if place else ""
                 own["MC of difference"] = _number(model.difference_monte_carlo) if place else ""
             rows.append(row | own)
         return [list(rows[0]), *(list(row.values()) for row in rows)]
@@ -136,6 +141,8 @@ class Comparison:
                 f"p: paired t tests; * at most {1 - self.level:.4g}"
                 + f"; corrected by Holm over all {pairs} pairs, as the best was chosen on these sequences" * several,
             ]
+        if any(model.bracketed for model in self.models):
+            notes.append("by brackets: where the difference lies if estimates are no lower than on videos near these")
         if any(model.is_lower_bound for model in self.models):
             notes.append(f"{LOWER_BOUND}: the log evidence may lie well above the estimate")
         return notes
@@ -168,6 +175,10 @@ def _cells(model: ModelEvidence) -> dict[str, str]:
         "k-hat > 0.7": "?" if math.isnan(model.unreliable) else f"{model.unreliable:.0%}",
         "MC error": _number(model.monte_carlo_error),
     }
+
+
+def _between(limits: tuple[float, float] | None) -> str:
+    return "?" if limits is None else f"{limits[0]:.2f} to {limits[1]:.2f}"
 
 
 def _number(value: float) -> str:

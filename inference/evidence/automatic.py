@@ -141,16 +141,17 @@ def evidence_by_rungs(
     record = _record(climb, some, singles, budget, note)
     if not budget.certify:
         return record
-    return replace(record, verdict=_certified(record.verdict, climb, model, guide, args, seed))
+    return _certified(record, climb, model, guide, args, seed)
 
 
 def _certified(
-    verdict: Verdict | None, climb: _Climb, model: Program, guide: Program, args: tuple[Tensor | None, ...], seed: int
-) -> Verdict:
-    """The verdict with what a bracket adds to it."""
+    record: Evidence, climb: _Climb, model: Program, guide: Program, args: tuple[Tensor | None, ...], seed: int
+) -> Evidence:
+    """The record with what a bracket adds to it."""
+    verdict = record.verdict
     assert verdict is not None
     if climb.method != FILTERS:
-        return replace(verdict, words=f"{verdict.words}; no bracket, since it needs filters")
+        return replace(record, verdict=replace(verdict, words=f"{verdict.words}; no bracket, since it needs filters"))
     device = device_of(model, guide)
     found = []
     for start in range(0, climb.estimates.shape[1], BRACKETED_AT_ONCE):
@@ -161,8 +162,8 @@ def _certified(
     width = widths.mean().item() + 2 * error
     words = f"{verdict.words}; on {len(widths)} videos near these the bracket is {widths.mean().item():.2f} nats wide"
     if verdict.kind == "converged" and width <= WIDEST:
-        return Verdict("certified", words, max(width, verdict.width or 0.0))
-    return replace(verdict, words=words)
+        verdict = Verdict("certified", words, max(width, verdict.width or 0.0))
+    return replace(record, verdict=replace(verdict, words=words), bracket_width=width)
 
 
 Run = Callable[[int, tuple[Tensor | None, ...], int, dict[str, Any]], Evidence]

@@ -58,6 +58,8 @@ class Evidence:
         mask: of which frames were seen; so that `compare` knows whether two records speak of the same data.
         reference: what the numbers are of: "probability" where all that is observed is discrete, "density" where it is
             continuous, "mixed" where both occur. Evidences of different kinds cannot be compared.
+        bracket_width: how far log evidence and estimate lie apart on videos near these: the mean width of their bracket
+            plus two standard errors, nats per sequence; None unless the budget said `certify`.
         verdict: how far to rely on the numbers, in words. With `method="auto"` the log weights are estimates of eight
             repeats, and `elbo` and its parts are of draws of the guide.
     """
@@ -82,6 +84,7 @@ class Evidence:
     videos: str = ""
     mask: str = ""
     reference: str = ""
+    bracket_width: float | None = None
     verdict: Verdict | None = None
 
     @property
@@ -149,7 +152,7 @@ def summaries(weights: Float[Tensor, "particles sequences"]) -> dict[str, Any]:
 
 def parts(
     weights: Float[Tensor, "particles sequences"], likelihoods: Float[Tensor, "particles sequences"]
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """What was seen and what was drawn have their parts in the log weights: means, plain and by weight."""
     shares = torch.softmax(weights, 0)
     means = {}

@@ -103,7 +103,7 @@ def test_the_verdict_certifies_what_converged_and_is_bracketed():
     budget = Budget(certify=True, tolerance=0.2)
     result = log_evidence(Walk(), WalkGuide(True), videos, method="auto", budget=budget)
     assert result.verdict.kind == "certified"
-    assert result.verdict.width <= 1
+    assert 0 < result.bracket_width <= result.verdict.width <= 1
     assert "on 24 videos near these the bracket is" in str(result.verdict)
     assert (result.log_evidence - walk_evidence(videos)).mean().abs() < result.verdict.width
 
@@ -114,6 +114,7 @@ def test_without_filters_there_is_no_bracket():
     result = log_evidence(ToyModel(p), ToyGuide(p), x, method="auto", budget=Budget(certify=True))
     assert result.verdict.kind != "certified"
     assert "no bracket, since it needs filters" in str(result.verdict)
+    assert result.bracket_width is None
     with pytest.raises(ValueError, match="model: expected one that can be run step by step"):
         bracket(ToyModel(p), ToyGuide(p), x)
 

@@ -191,6 +191,25 @@ def test_the_verdict_of_a_record_goes_before_k_hat():
     assert [model.name for model in models if model.is_lower_bound] == ["lower bound"]
 
 
+def test_brackets_say_how_far_a_difference_may_move():
+    good = labelled(replace(EVIDENCES["good"], bracket_width=0.25), kind="certified")
+    fair = labelled(replace(EVIDENCES["fair"], bracket_width=2.0), kind="lower bound")
+    bad = labelled(replace(EVIDENCES["bad"], bracket_width=-0.1), kind="converged")  # of noise: no less than nothing
+    found = compare({"good": good, "fair": fair, "bad": bad})
+    models = {model.name: model for model in found.models}
+    assert models["good"].bracketed is None
+    difference = models["fair"].difference
+    assert models["fair"].bracketed == pytest.approx((difference - 0.25, difference + 2.0))
+    assert models["bad"].bracketed == pytest.approx((models["bad"].difference - 0.25, models["bad"].difference))
+    assert "by brackets" in str(found)
+    assert f"{difference - 0.25:.2f} to {difference + 2:.2f}" in str(found)
+    without = compare({"good": good, "fair": labelled(EVIDENCES["fair"], kind="converged")})
+    assert without.models[1].bracketed is None
+    assert "by brackets" not in str(without)
+    exact = compare({"good": good, "fair": labelled(EVIDENCES["fair"], kind="exact")}).models[1]
+    assert exact.bracketed == pytest.approx((exact.difference - 0.25, exact.difference))
+
+
 def test_other_videos_and_other_masks_are_refused_and_other_methods_called_out():
     p = ToyParameters.make()
     model, guide = ToyModel(p), ToyGuide(p)
