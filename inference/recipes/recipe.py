@@ -27,6 +27,7 @@ DATA_FILES = {"box": "box", "box-gravity": "box_gravity", "polygon": "polygon", 
 # far as both go. The numbers are those with which the results were made.
 TEST_PIECES = {"cannonballs": 400, "pendulum": 500, "surveillance": 500}
 OTHER_TEST_PIECE = 1000
+TRAINING_SEED = 1_000_000  # plus the seed of the run
 VALIDATION_SEED, TEST_SEED = 2_000_000, 3_000_000  # whatever the seed of the run: runs can be compared on these videos
 
 
@@ -65,7 +66,7 @@ class Recipe(ABC):
         learning_rate: of Adam, at the start.
         clip_norm: largest norm of the gradient, nats per sequence.
         precision: of networks in training: float32, or bfloat16 (see `mixed_precision`; made for GPUs).
-        seed: of everything random.
+        seed: of everything random; below a million, since validation and test videos have the seeds from there on.
     """
 
     paper: ClassVar[str]
@@ -91,6 +92,14 @@ class Recipe(ABC):
     clip_norm: float | None = 3000.0
     precision: str = "float32"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse seeds with which training videos would be those of validation or test."""
+        if not 0 <= self.seed < VALIDATION_SEED - TRAINING_SEED:
+            raise OptionError(
+                f"--seed: expected one from 0 to {VALIDATION_SEED - TRAINING_SEED - 1}, got {self.seed}; beyond, "
+                "training videos would be those of validation or test, or of other seeds"
+            )
 
     @abstractmethod
     def build(self) -> tuple[PyroModule, PyroModule]:
@@ -202,7 +211,7 @@ class Recipe(ABC):
         return self._simulated(simulator, min(self.batch_size, self.num_train), source)
 
     def _simulated(self, simulator: Callable[[str], Simulator], num_train: int, source: str) -> Splits:
-        sizes = {"train": (num_train, 1_000_000 + self.seed), "validation": (self.num_validation, VALIDATION_SEED)}
+        sizes = {"train": (num_train, TRAINING_SEED + self.seed), "validation": (self.num_validation, VALIDATION_SEED)}
         train, validation = (
             simulator(split).simulate(size, torch.Generator().manual_seed(seed))
             for split, (size, seed) in sizes.items()

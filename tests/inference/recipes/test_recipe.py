@@ -101,3 +101,9 @@ def test_a_missing_frame_stays_missing_unless_masks_are_redrawn(recipe, redrawn)
             (place,) = [index for index, one in enumerate(videos.frames) if torch.equal(one, video)]
             seen[place] |= observed
     assert bool((seen.float().mean() > 0.9).item()) == redrawn
+
+
+@pytest.mark.parametrize("seed", [-1, 1_000_000, 2_000_000])
+def test_seeds_whose_training_videos_are_for_validation_or_test_are_refused(recipe, seed):
+    with pytest.raises(OptionError, match=rf"--seed: expected one from 0 to 999999, got {seed}; beyond, training"):
+        recipe.override({"seed": str(seed)})
