@@ -2,7 +2,7 @@
 
     python benchmarks/evidence.py runs/demo runs/dmm-pendulum-0 ... --output results/evidence.json
 
-For the first test videos of each run: `log_evidence(method="auto")`; one filter of 100 particles with pilots, for
+For the first test videos of each run: `log_evidence(method="auto")`; one filter of 256 particles with pilots, for
 models and guides with steps; importance sampling with K = 1000; and a bracket on videos near the test videos, with
 more particles until it is at most a nat wide or takes too long. One thread.
 """
@@ -25,7 +25,8 @@ from inference.provenance import provenance
 from inference.recipe_runs import TrainedRun, load_run
 
 IMPORTANCE_DRAWS = 1000
-FILTER_PARTICLES = 100
+FILTER = FIVO(256)
+FILTER_PILOT = Pilot(128, rounds=2)
 BRACKETS = (  # one after the other until one is narrow enough; particles of filters, particles of pilots, and rounds
     (256, 256, 20),
     (1024, 512, 60),
@@ -65,6 +66,9 @@ def measure(
         "verdict": evidence.verdict.kind,
         "reasons": evidence.verdict.words,
         "width": evidence.verdict.width,
+        "videos": evidence.videos,
+        "each": evidence.log_evidence.tolist(),
+        "importance_weighted_each": weighed.log_evidence.tolist(),
         "elbo": weighed.elbo.mean().item(),
         "importance_weighted": weighed.log_evidence.mean().item(),
         "stated_error": weighed.standard_error.square().sum().sqrt().item() / videos.num_sequences,
@@ -73,7 +77,7 @@ def measure(
     if has_steps(run.model, run.guide):
         once = timed(
             "one filter",
-            lambda: log_evidence(*pair, num_particles=1, filtering=FIVO(FILTER_PARTICLES), pilot=Pilot()),
+            lambda: log_evidence(*pair, num_particles=1, filtering=FILTER, pilot=FILTER_PILOT),
         )
         record["one_filter"] = once.log_evidence.mean().item()
         for particles, of_pilots, rounds in BRACKETS:
@@ -82,6 +86,7 @@ def measure(
             wide = found.width.mean().item() > NARROW
             if not wide or 8 * seconds["bracket"] > longest:
                 break
+            bar.total += 1
         record |= {"lower": found.lower.mean().item(), "upper": found.upper.mean().item()}
         record["bracket_particles"] = particles
         record["largest_width"] = found.width.max().item()

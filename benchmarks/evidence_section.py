@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
 
 from records import mark, origin, table
 
@@ -27,6 +29,7 @@ def evidence_section(path: Path) -> list[str]:
                 f"{row['pareto_k_above']:.0%}",
                 once,
                 f"{mark(row['verdict'] == 'lower bound')}{estimate}",
+                f"{row['log_evidence'] / row['frames']:.2f}",
                 row["verdict"],
                 "" if row["width"] is None else f"{row['width']:.2g}",
                 f"{seconds['automatic']:.2g}",
@@ -42,7 +45,8 @@ def evidence_section(path: Path) -> list[str]:
     draws, count = record["importance_draws"], record["rows"][0]["num_sequences"]
     header = [
         *("run", "ELBO", f"importance-weighted bound, K = {draws}, with its stated error", "k-hat > 0.7"),
-        *("one filter of 100 with pilots (minus the automatic estimate)", "automatic estimate", "verdict", "width"),
+        *("one filter of 256 with pilots (minus the automatic estimate)", "automatic estimate", "a frame"),
+        *("verdict", "width"),
         "s a video",
     ]
     lines = [
@@ -52,8 +56,33 @@ def evidence_section(path: Path) -> list[str]:
         "",
         *table(header, estimates),
     ]
+    for group in _groups(record["rows"]):
+        best, *others = group
+        lines += [f"On the same videos: differences to {best['run']}, ± one standard error over videos.", ""]
+        lines += [
+            *table(
+                ["run", "log evidence", "importance-weighted bounds"],
+                [
+                    (row["run"], *(_difference(row, best, of) for of in ("each", "importance_weighted_each")))
+                    for row in others
+                ],
+            )
+        ]
     if brackets:
         lines += ["Brackets: new videos drawn near the test videos, bounded from both sides.", ""]
         lines += table(["run", "particles", "lower", "upper", "width", "largest", "s a video"], brackets)
     reasons = [f"- {row['run']}: {row['reasons']}." for row in record["rows"]]
     return [*lines, "What was done:", "", *reasons, "", origin(record["provenance"]), ""]
+
+
+def _groups(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Several runs on the same videos, the best first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: -row["log_evidence"]):
+        found.setdefault(row["videos"], []).append(row)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _difference(row: dict[str, Any], best: dict[str, Any], of: str) -> str:
+    differences = [own - other for own, other in zip(row[of], best[of], strict=True)]
+    return f"{mean(differences):.1f} ± {stdev(differences) / len(differences) ** 0.5:.1f}"

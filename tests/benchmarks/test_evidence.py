@@ -54,14 +54,28 @@ def test_ways_to_the_evidence_meet_in_a_table(tmp_path):
     run("results.py", output, "--records", tmp_path / "results", "--output", document)
     section = document.read_text().split("## What evidence is worth")[1].split("\n## ")[0]
     estimates, brackets = (part.splitlines() for part in section.split("Brackets: "))
+    assert "On the same videos" not in section
     (row,) = (line for line in estimates if line.startswith("| kalman |"))
-    once = first["one_filter"]
+    once, a_frame = first["one_filter"], first["log_evidence"] / first["frames"]
     assert f"| {once:.2f} ({once - first['log_evidence']:+.2f}), {first['seconds']['one filter']:.2g} s |" in row
-    assert f"| ≥ {first['log_evidence']:.2f} ± {first['monte_carlo_error']:.2f} | lower bound |  |" in row
+    assert (
+        f"| ≥ {first['log_evidence']:.2f} ± {first['monte_carlo_error']:.2f} | {a_frame:.2f} | lower bound |  |" in row
+    )
     (row,) = (line for line in estimates if line.startswith("| pixels |"))
-    assert f"| 0% |  | {second['log_evidence']:.2f} ± 0.00 | exact | 0 |" in row
+    assert (
+        f"| 0% |  | {second['log_evidence']:.2f} ± 0.00 | {second['log_evidence'] / second['frames']:.2f} | exact | 0 |"
+        in row
+    )
     assert [line.split(" | ")[0] for line in brackets if line.startswith("| ")] == ["| run", "| kalman"]
     assert f"- kalman: {first['reasons']}." in brackets
+
+    numbers = {"each": [first["each"][0] - 1, first["each"][1] - 3], "log_evidence": first["log_evidence"] - 2}
+    bounds = {"importance_weighted_each": [value + 5 for value in first["importance_weighted_each"]]}
+    record["rows"].append(first | numbers | bounds | {"run": "worse"})
+    output.write_text(json.dumps(record))
+    run("results.py", output, "--records", tmp_path / "results", "--output", document)
+    _, order = document.read_text().split("On the same videos: differences to kalman")
+    assert "| worse | -2.0 ± 1.0 | 5.0 ± 0.0 |" in order  # wrongly above it by bounds
 
 
 def test_runs_that_cannot_be_told_apart_or_have_no_evidence_are_refused(tmp_path):
