@@ -164,7 +164,7 @@ def run_filter(
         if twist is not None and particle_dim is not None:
             known, ahead = ahead, torch.zeros_like(increments)
             if index < num_steps - 1:
-                features = state_features(states[0], particle_dim, num_particles, num_sequences)
+                features = state_features(states[0], particle_dim, increments)
                 ahead = twist.steps[index].log_values(features)
             weights = weights + (ahead - known)
         scored |= dict.fromkeys(traces.score_sites())

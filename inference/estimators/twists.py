@@ -66,20 +66,19 @@ class FilteredStates(NamedTuple):
     log_shares: Float[Tensor, "particles sequences"]
 
 
-def state_features(state: Any, particle_dim: int, num_particles: int, num_sequences: int) -> Features:
-    """The real numbers of a state, side by side; bits and indices that are no floats are left out.
+def state_features(state: Any, particle_dim: int, like: Float[Tensor, "particles sequences"]) -> Features:
+    """The numbers of a state, side by side.
 
     Args:
         state: what a step of the model hands on, see `State`.
         particle_dim: dim of the particle plate.
-        num_particles: particles.
-        num_sequences: sequences.
+        like: a number of each particle and sequence.
     """
-    found = [torch.empty(num_particles, num_sequences, 0)]
+    found = [like[..., None][..., :0]]
     for value in _numbers(state):
-        rows = value.movedim(-particle_dim - 1, 1).flatten(2)
-        found.append(rows.expand(num_particles, num_sequences, rows.shape[-1]))
-    return torch.cat([part.to(found[-1]) for part in found], -1)
+        rows = value.to(like).movedim(-particle_dim - 1, 1).flatten(2)
+        found.append(rows.expand(*like.shape, rows.shape[-1]))
+    return torch.cat(found, -1)
 
 
 def _numbers(state: Any) -> list[Tensor]:
@@ -87,7 +86,7 @@ def _numbers(state: Any) -> list[Tensor]:
         state = tuple(state.values())
     if isinstance(state, (tuple, list)):
         return [value for part in state for value in _numbers(part)]
-    return [state] if state is not None and state.is_floating_point() else []
+    return [] if state is None else [state]
 
 
 def fit_twist(steps: Sequence[FilteredStates], ancestors: Int[Tensor, "moves particles sequences"]) -> Twist:

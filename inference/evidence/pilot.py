@@ -87,8 +87,7 @@ class Pilot:
             ) -> None:
                 found |= find_corrections(step.traces, step.log_shares, self.widening)
                 assert step.traces.particle_dim is not None
-                count = step.increments.shape[1]
-                features = state_features(step.states[0], step.traces.particle_dim, self.num_particles, count)
+                features = state_features(step.states[0], step.traces.particle_dim, step.increments)
                 steps.append(FilteredStates(features, step.increments, step.log_shares))
 
             with CorrectedDraws(tried.corrections):

@@ -37,7 +37,7 @@ def filtered(x, particles, twist=None, looking=True, resampling=None):
     steps = []
 
     def watch(step):
-        features = state_features(step.states[0], step.traces.particle_dim, particles, len(x))
+        features = state_features(step.states[0], step.traces.particle_dim, step.increments)
         steps.append(FilteredStates(features, step.increments, step.log_shares))
 
     with torch.no_grad():
@@ -129,14 +129,17 @@ def test_noise_alone_is_not_fitted():
     assert values.std(0).mean() < 0.2 * increments[1, ..., 0].std(0).mean()
 
 
-def test_features_are_the_floats_of_a_state_without_mixing_particles():
-    state = ({"a": torch.arange(12.0).reshape(2, 1, 3, 2), "bits": torch.ones(2, 1, 3, dtype=torch.bool)}, None)
-    wider = (*state, torch.arange(6.0).reshape(1, 2, 3))
-    found = state_features(wider, -3, 2, 3)
-    assert found.shape == (2, 3, 4)
-    assert torch.equal(found[..., :2], state[0]["a"][:, 0])
-    assert torch.equal(found[1, :, 2:], torch.arange(6.0).reshape(2, 3).T)
-    assert state_features(None, -3, 2, 3).shape == (2, 3, 0)
+def test_features_are_the_numbers_of_a_state_without_mixing_particles():
+    bits = torch.tensor([[[True, False, True]], [[False, False, True]]])
+    state = ({"a": torch.arange(12.0).reshape(2, 1, 3, 2), "bits": bits}, None, torch.arange(6.0).reshape(1, 2, 3))
+    like = torch.zeros(2, 3, dtype=torch.float64)
+    found = state_features(state, -3, like)
+    assert found.shape == (2, 3, 5)
+    assert found.dtype == torch.float64
+    assert torch.equal(found[..., :2], state[0]["a"][:, 0].double())
+    assert torch.equal(found[..., 2], bits[:, 0].double())
+    assert torch.equal(found[1, :, 3:], torch.arange(6.0, dtype=torch.float64).reshape(2, 3).T)
+    assert state_features(None, -3, like).shape == (2, 3, 0)
 
 
 @pytest.mark.parametrize("time", [1, 2])
@@ -146,7 +149,8 @@ def test_short_videos_and_states_without_numbers(time):
     assert len(fit_twist(steps, result.ancestors).steps) == time - 1
     bare = [step._replace(features=torch.empty(10, 2, 0, dtype=torch.float64)) for step in steps]
     for step in fit_twist(bare, result.ancestors).steps:
-        assert torch.allclose(*step.log_values(torch.empty(10, 2, 0, dtype=torch.float64))[:2])
+        values = step.log_values(torch.empty(10, 2, 0, dtype=torch.float64))
+        torch.testing.assert_close(values, values[:1].expand(10, 2))
 
 
 def test_a_single_particle_has_no_use_for_a_twist():
