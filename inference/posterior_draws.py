@@ -11,16 +11,17 @@ from torch import Tensor
 from inference.estimators.trace_checks import SEQUENCES
 from inference.estimators.traces import ImportanceTraces, Program, sample_sites
 from inference.evidence.chunks import particle_chunks
-from inference.evidence.record import Evidence
 from inference.generators import seeded
 from inference.site_values import sequences_first
 
 if TYPE_CHECKING:
     import arviz
 
+    from inference.evidence.record import Evidence  # which calls this module
+
 
 def inference_data(
-    evidence: Evidence, model: Program, guide: Program, args: tuple[Tensor | None, ...], num_draws: int
+    evidence: "Evidence", model: Program, guide: Program, args: tuple[Tensor | None, ...], num_draws: int
 ) -> "arviz.InferenceData":
     """See `Evidence.to_inference_data`."""
     if num_draws < 1:
@@ -96,7 +97,7 @@ class _Draws:
             self.groups[group][name] = np.zeros((*leading, self.num_sequences, *trailing), dtype)
         return self.groups[group][name]
 
-    def to_inference_data(self, evidence: Evidence, log_weight: Tensor) -> "arviz.InferenceData":
+    def to_inference_data(self, evidence: "Evidence", log_weight: Tensor) -> "arviz.InferenceData":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # ArviZ announces its next major version at import
             import arviz
