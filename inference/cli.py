@@ -14,7 +14,8 @@ from inference.clip_summary import clip_table, fullest, summarize_clip
 from inference.comparison import IncomparableError, compare, tabulate_evidence
 from inference.compiled_step import COMPILE_MODES
 from inference.demo import run_demo
-from inference.evaluation import Evaluation, check_has_evidence, evaluate, run_evidence, write_evaluation
+from inference.evaluation import check_has_evidence, evaluate, run_evidence, write_evaluation
+from inference.evaluation_table import evaluation_table
 from inference.evidence import Budget
 from inference.evidence.automatic import RUNGS, USUAL
 from inference.given_videos import with_test_videos
@@ -28,6 +29,7 @@ from inference.restarts import train_with_restarts
 from inference.svi import NonFiniteError
 from videos.digits import SPLITS
 
+PREDICTED = 8  # videos, unless a number is given
 USAGE_ERROR, FAILED, INTERRUPTED = 2, 1, 130
 
 
@@ -114,6 +116,16 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="FRAMES",
         help="let a probe learn from codes of that many frames to add their digits (SQAIR's: 600000; default: none)",
+    )
+    evaluation.add_argument(
+        "--predictive",
+        type=_num_videos,
+        nargs="?",
+        const=PREDICTED,
+        default=0,
+        metavar="VIDEOS",
+        help="score each frame of the first test videos given those before it, and a forecast of the last quarter "
+        "(default: none; without a number: %(const)s videos)",
     )
     test_help = ".npz file of videos to score in place of the run's own test videos"
     evaluation.add_argument("--test", type=Path, metavar="FILE", help=f"{test_help}; nothing is written")
@@ -234,11 +246,12 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
             budget=budget,
             num_masks=options.num_masks,
             num_addition_frames=options.addition,
+            num_predictive_sequences=options.predictive,
             progress=sys.stderr.isatty() and processes.leads,
             processes=processes,
         )
         if processes.leads:
-            print(_table(evaluation))
+            print(evaluation_table(evaluation))
             if options.test is None:  # the run's record is of its own test videos
                 print(f"written to {write_evaluation(run.folder, evaluation)}")
     return 0
@@ -297,6 +310,16 @@ def _add_evidence_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _num_videos(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of test videos, or none for {PREDICTED}, got {text!r}; a run's folder goes "
+            "before it: kinema evaluate RUN --predictive"
+        ) from None
+
+
 def _budget(options: argparse.Namespace) -> Budget:
     given = options.evidence_particles
     if given is not None and given < RUNGS[0]:
@@ -334,48 +357,6 @@ def _as_text(value: object) -> str:
     return (
         ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if value is None else str(value)
     )
-
-
-def _table(evaluation: Evaluation) -> str:
-    lines = [f"{evaluation.recipe}, weights of step {evaluation.step}"]
-    bounds = evaluation.bounds
-    if bounds is not None:
-        k_above = bounds.pareto_k_above
-        lines += [
-            f"ELBO                 {bounds.elbo:10.2f} +- {bounds.elbo_error:.2f} nats per sequence",
-            f"importance-weighted  {bounds.importance_weighted:10.2f}    bound of {bounds.num_particles} draws, "
-            + ("too few for k-hat" if k_above is None else f"k-hat > 0.7 in {k_above:.0%}"),
-            f"{'lower bound' if bounds.is_lower_bound else 'log evidence':20} {bounds.log_evidence:10.2f} "
-            f"+- {bounds.log_evidence_error:.2f} over {bounds.num_sequences} sequences, {bounds.seconds:.2g} s each",
-            f"{bounds.verdict}: {bounds.reasons}",
-        ]
-        lines += [
-            f"{text:20} {plain:10.2f}, by weight {weighted:.2f}"
-            for text, plain, weighted in (
-                ("log p(x | z)", bounds.reconstruction, bounds.weighted_reconstruction),
-                ("log q(z) - log p(z)", bounds.divergence, bounds.weighted_divergence),
-            )
-        ]
-    lines += [
-        f"R2 of positions      {value:10.4f}    {degree} map of codes"
-        for degree, value in evaluation.position_r2.items()
-    ]
-    if evaluation.counting is not None:
-        lines.append(f"counting accuracy    {evaluation.counting:10.4f}")
-    if evaluation.visible_counting is not None:
-        lines.append(f"of visible objects   {evaluation.visible_counting:10.4f}")
-    if evaluation.detection is not None:
-        lines.append(str(evaluation.detection))
-    if evaluation.tracking is not None:
-        lines.append(str(evaluation.tracking))
-    if evaluation.addition is not None:
-        lines.append(str(evaluation.addition))
-    for curve in evaluation.curves:
-        levels = "  ".join(f"{level:g}: {error:.4f}" for level, error in zip(curve.levels, curve.errors, strict=True))
-        lines.append(f"{curve.pattern:6} {curve.method:10}  {levels}")
-    if evaluation.trajectories is not None:
-        lines.append(str(evaluation.trajectories))
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from inference.evidence.record import SMALLEST_TAIL
 from inference.host_memory import keep_freed_memory
 from inference.imputation_curves import PATTERNS, ImputationCurve, imputation_curve
 from inference.metrics.counting import counting_accuracy
-from inference.metrics.positions import fit_position_map
+from inference.position_r2 import position_r2
+from inference.predictive_summary import PredictiveSummary, draws_points, predict_run
 from inference.processes import ALONE, Processes
 from inference.queries import reconstruct
 from inference.recipe_runs import TrainedRun, with_tuples
@@ -107,6 +108,7 @@ class Evaluation:
         detection: the same where true objects have no names, in place of `tracking`.
         trajectories: of videos of cannonballs, in place of `curves` and `position_r2`.
         addition: of codes of digits, if it was asked for.
+        predictive: of frames given those before them, if they were asked for.
     """
 
     recipe: str
@@ -121,6 +123,7 @@ class Evaluation:
     detection: DetectionSummary | None = None
     trajectories: TrajectoryScores | None = None
     addition: AdditionScores | None = None
+    predictive: PredictiveSummary | None = None
 
 
 def write_evaluation(run: RunFolder, evaluation: Evaluation) -> Path:
@@ -138,9 +141,10 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     record = json.loads(path.read_text())
     bounds = None if record["bounds"] is None else Bounds(**record["bounds"])
     curves = tuple(ImputationCurve(**with_tuples(curve)) for curve in record["curves"])
-    scores = record.pop("trajectories", None)
-    trajectories = None if scores is None else TrajectoryScores.from_record(scores)
-    parts = {"bounds": bounds, "curves": curves, "trajectories": trajectories}
+    parts = {"bounds": bounds, "curves": curves}
+    for name, kind in (("trajectories", TrajectoryScores), ("predictive", PredictiveSummary)):
+        part = record.get(name)
+        parts[name] = None if part is None else kind.from_record(part)
     for name, kind in (("tracking", TrackingSummary), ("detection", DetectionSummary), ("addition", AdditionScores)):
         part = record.get(name)
         parts[name] = None if part is None else kind(**with_tuples(part))
@@ -189,6 +193,7 @@ def evaluate(
     budget: Budget | None = None,
     num_masks: int = 4,
     num_addition_frames: int = 0,
+    num_predictive_sequences: int = 0,
     seed: int = 0,
     progress: bool = False,
     processes: Processes = ALONE,
@@ -197,17 +202,19 @@ def evaluate(
 
     Args:
         run: from `load_run`.
-        num_particles: draws of the guide per sequence for the bounds.
+        num_particles: draws of the guide per sequence for the bounds; particles of each repeat for predictive scores.
         num_evidence_sequences: test sequences for bounds and evidence.
         budget: how much to spend on the evidence; None = `Budget()`.
         num_masks: random masks per sequence and level of the imputation curves.
         num_addition_frames: frames from which a probe learns to add digits; 0 = no probe.
+        num_predictive_sequences: test sequences for predictive scores, at least 2; 0 = no scores.
         seed: of draws, masks and probe.
         progress: show bars.
         processes: which share the work on evidence and imputation; all get the whole result.
 
     Raises:
-        ValueError: if digits shall be added and videos have none.
+        ValueError: if digits shall be added and videos have none, or frames predicted by a run that gives them no
+            density, or the number of sequences for it is wrong.
     """
     digits = run.recipe if isinstance(run.recipe, DigitsRecipe) else None
     if num_addition_frames and digits is None:
@@ -216,13 +223,19 @@ def evaluate(
             f"got {num_addition_frames}"
         )
     keep_freed_memory()
-    bounds = _bounds(run, num_particles, num_evidence_sequences, budget, seed, progress, processes)
+    # First, as the run may refuse them, and they take less time than the evidence.
+    predictive = predict_run(run, num_predictive_sequences, num_particles, seed, progress)
+    evidence, bounds = _bounds(run, num_particles, num_evidence_sequences, budget, seed, progress, processes)
+    known: dict[str, Any] = {
+        "recipe": run.folder.config["recipe"],
+        "step": run.step,
+        "frames": run.test.num_frames,
+        "predictive": None if predictive is None else predictive.beside(evidence),
+        "bounds": bounds,
+    }
     if isinstance(run.recipe, BallVideosRecipe):
         return Evaluation(
-            recipe=run.folder.config["recipe"],
-            step=run.step,
-            bounds=bounds,
-            frames=run.test.num_frames,
+            **known,
             position_r2={},
             curves=(),
             trajectories=score_trajectories(run.model, run.guide, run.test, run.recipe.simulator(), seed=seed),
@@ -248,11 +261,8 @@ def evaluate(
     named = run.recipe.names_objects
     visible = None if digits is None else digits.simulator("test").visibility(run.test) >= HALF
     return Evaluation(
-        recipe=run.folder.config["recipe"],
-        step=run.step,
-        bounds=bounds,
-        frames=run.test.num_frames,
-        position_r2=_position_r2(run),
+        **known,
+        position_r2=position_r2(run.model, run.guide, run.test),
         curves=tuple(curves),
         counting=counting(run.model, run.guide, run.test, seed=seed),
         visible_counting=None if visible is None else counting(run.model, run.guide, run.test, visible, seed=seed),
@@ -297,10 +307,9 @@ def _bounds(
     seed: int,
     progress: bool,
     processes: Processes,
-) -> Bounds | None:
-    sites = describe_sites(run.guide, *run.test.select(slice(0, 1)).arguments)
-    if any(site.distribution == "Delta" for site in sites.latent):
-        return None
+) -> tuple[Evidence, Bounds] | tuple[None, None]:
+    if draws_points(run):
+        return None, None
     start = time.monotonic()
     evidence = run_evidence(run, num_sequences, budget, seed, progress, processes)
     seconds = (time.monotonic() - start) / evidence.num_sequences
@@ -314,7 +323,7 @@ def _bounds(
         progress=progress,
         processes=processes,
     )
-    return bounds_of(evidence, weighed, seconds)
+    return evidence, bounds_of(evidence, weighed, seconds)
 
 
 def bounds_of(evidence: Evidence, weighed: Evidence, seconds: float) -> Bounds:
@@ -365,21 +374,3 @@ def _addition(run: TrainedRun, num_frames: int, seed: int, progress: bool) -> Ad
         seed=seed,
         progress=progress,
     )
-
-
-def _position_r2(run: TrainedRun) -> dict[str, float]:
-    """Fit on one half of the test videos, judged on the other."""
-    positions = run.test.positions
-    if positions is None:
-        return {}
-    with evaluation_mode(run.model, run.guide):
-        codes = reconstruct(run.model, run.guide, *run.test.arguments).latents.get("a")
-    if codes is None:
-        return {}
-    positions = positions.flatten(-2)  # the coordinates of all objects
-    half = codes.shape[0] // 2
-    result = {}
-    for degree in ("affine", "quadratic"):
-        fitted = fit_position_map(codes[:half], positions[:half], degree)
-        result[degree] = fitted.r_squared(codes[half:], positions[half:]).mean().item()
-    return result

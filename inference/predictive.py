@@ -1,25 +1,27 @@
 """Predictive scores of a model: of each frame given those before it, and of frames that are held out."""
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
+from tqdm import tqdm
 
 from guides.describe import describe_sites
 from guides.site_table import SiteTable
-from inference.decoding import FRAMES, check_frames_site
+from inference.decoding import FRAMES, Arguments, check_frames_site
 from inference.estimators.particle_filter import has_steps
 from inference.estimators.traces import Program
 from inference.evidence import Budget, Verdict, log_evidence
 from inference.evidence.chunks import check_arguments, chunk_of, device_of
 from inference.generators import child_seed
 from inference.held_out_draws import BRIER, CRPS, ENERGY, rows_of, scores_of_draws
-from inference.imputation import check_frames, quietly
+from inference.imputation import check_frames, chunks, quietly
 from inference.mask_marginals import held_out_between, integrates_out
 from inference.predictive_record import FrameScore, PredictiveScores
-from inference.prefix_evidence import prefix_evidence
+from inference.prefix_evidence import MOST_PARTICLES, prefix_evidence
 from inference.steps_ahead import StepsAhead
 
 NUM_REPEATS = 8
+VIDEOS_AT_ONCE = 4  # at least: so often does the bar move
 
 Videos = tuple[Tensor, Tensor, Tensor | None]
 
@@ -69,7 +71,7 @@ def predictive_scores(
         budget: of `log_evidence`, for frames held out between others; None = `Budget()`.
         completion: one of `guide.completion_methods`, which has to draw; None = its first.
         seed: of all draws; the caller's random streams are untouched.
-        progress: show bars of the log evidences.
+        progress: show bars.
 
     Raises:
         ValueError: if a shape or number is wrong, there is one sequence, no frame is held out or one that is not
@@ -96,9 +98,7 @@ def predictive_scores(
             completion=completion,
             seed=seed,
         )
-    prefixes, method = prefix_evidence(
-        model, guide, (frames, observed, controls), num_particles=num_particles, num_repeats=NUM_REPEATS, seed=seed
-    )
+    prefixes, method = _prefixes(model, guide, (frames, observed, controls), num_particles, seed, progress)
     ahead = StepsAhead(prefixes, seen.cpu(), _prefixes_are_marginals(model, guide, frames, seen, controls, seed))
     together, verdicts = None, None
     if held_out is not None and shown is not None:
@@ -121,6 +121,7 @@ def predictive_scores(
         dimensions=frames[0, 0].numel(),
         num_samples=num_samples,
         method=f"{method}, {ahead.spread:.2g} nats apart",
+        spread=ahead.spread,
         verdicts=verdicts,
     )
 
@@ -183,6 +184,27 @@ def _table(model: Program, args: Videos, seed: int) -> SiteTable:
 def _blanked(frames: Tensor, held_out: Bool[Tensor, "sequences time"]) -> Tensor:
     """Frames without the held-out ones, so that a program that does not look at its mask learns nothing of them."""
     return torch.where(held_out[:, :, None, None, None], 0.0, frames)
+
+
+def _prefixes(
+    model: Program, guide: Program, args: Arguments, num_particles: int, seed: int, progress: bool
+) -> tuple[Float[Tensor, "repeats time sequences"], str]:
+    """`prefix_evidence` of some videos after others, under a bar."""
+    parts, method = [], ""
+    at_once = max(VIDEOS_AT_ONCE, MOST_PARTICLES // (num_particles * NUM_REPEATS))
+    with tqdm(total=len(args[0]), desc="one step ahead", unit="video", disable=not progress, leave=False) as bar:
+        for number, rows in enumerate(chunks(len(args[0]), at_once)):
+            found, method = prefix_evidence(
+                model,
+                guide,
+                chunk_of(args, rows, args[0].device),
+                num_particles=num_particles,
+                num_repeats=NUM_REPEATS,
+                seed=child_seed("videos of prefixes", seed, number),
+            )
+            parts.append(found)
+            bar.update(found.shape[2])
+    return torch.cat(parts, 2), method
 
 
 def _prefixes_are_marginals(

@@ -1,7 +1,7 @@
 """Scores per frame, summed over the frames of each sequence, and what was measured how."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int
@@ -83,6 +83,7 @@ class ScoreSummary:
 
 
 LOG_SCORE = "log score, nats"
+WIDE = 0.5  # nats: with 0.7 and 1.2, sums over videos lay 0.6 and 1.7 nats below settled log evidences
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +117,9 @@ class PredictiveScores:
         dimensions: channels * height * width of a frame.
         num_samples: draws behind CRPS, energy score or Brier score.
         method: how one step ahead was estimated.
+        spread: standard deviation, over the repeats of that estimate, of the sum of scores over a video, root mean
+            square over videos, nats. Sums are too low in expectation: by about spread^2 / 16 where it is far below one
+            and estimates are log-normal, by more than that where few of the particles carry the weight.
         verdicts: how far to rely on the two log evidences whose difference `held_out` is where frames are held out
             between others, that with and that without them; None where all are held out at the end.
     """
@@ -131,6 +135,7 @@ class PredictiveScores:
     dimensions: int
     num_samples: int
     method: str
+    spread: float
     verdicts: tuple[Verdict, Verdict] | None = None
 
     def bits_per_dimension(self, nats: float) -> float:
@@ -164,12 +169,12 @@ class PredictiveScores:
         )
 
     def __str__(self) -> str:
-        rows = [["frames", "score", "per frame", "+- sequences", "+- draws", "bits/dim", "frames", "sequences"]]
-        for line in self.summaries:
-            numbers = [_digits(value) for value in (line.mean, line.error, line.monte_carlo_error)]
-            bits = "" if line.bits_per_dimension is None else f"{line.bits_per_dimension:.4f}"
-            rows.append([line.frames, line.score, *numbers, bits, str(line.num_frames), str(line.num_sequences)])
-        return "\n".join([text_table(rows), "", *self._notes()])
+        return "\n".join([score_table(self.summaries), "", *self.notes])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What stands below the table: units, how the numbers were made, and warnings."""
+        return tuple(self._notes())
 
     def _notes(self) -> Iterator[str]:
         kinds = {
@@ -177,10 +182,15 @@ class PredictiveScores:
             "probability": "probabilities of binary pixels",
         }
         yield (
-            f"log scores (larger is better): {kinds[self.reference]}, {self.dimensions} dimensions a frame; "
-            "bits/dim = -nats / (dimensions log 2)"
+            f"log scores (nats per frame, larger is better): {kinds[self.reference]}, {self.dimensions} dimensions a "
+            "frame; bits/dim = -nats / (dimensions log 2)"
         )
         yield f"one step ahead: each seen frame given those before it, by {self.method}"
+        if self.spread > WIDE:
+            yield (
+                f"warning: one step ahead: repeats lie {self.spread:.2g} nats apart, so that sums over a video may be "
+                "too low by a nat or more, whatever +- draws says; give more num_particles"
+            )
         kind = "Brier score" if self.crps is None else "CRPS, energy score"
         if self.held_out is not None:
             yield f"held out: given all other frames; {kind} (smaller is better) by {self.num_samples} draws"
@@ -200,6 +210,16 @@ class PredictiveScores:
                     "log scores may not be those of a normalised distribution; hold out frames at the end, or compare "
                     "models by the other scores"
                 )
+
+
+def score_table(lines: Sequence[ScoreSummary]) -> str:
+    """The table of some scores, as text."""
+    rows = [["frames", "score", "per frame", "+- sequences", "+- draws", "bits/dim", "frames", "sequences"]]
+    for line in lines:
+        numbers = [_digits(value) for value in (line.mean, line.error, line.monte_carlo_error)]
+        bits = "" if line.bits_per_dimension is None else f"{line.bits_per_dimension:.4f}"
+        rows.append([line.frames, line.score, *numbers, bits, str(line.num_frames), str(line.num_sequences)])
+    return text_table(rows)
 
 
 def _digits(value: float) -> str:

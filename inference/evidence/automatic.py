@@ -306,8 +306,9 @@ def _verdict(climb: _Climb, known: dict[str, Any], singles: dict[str, float], bu
     words = list(_words(climb, singles, count, note))
     if width <= budget.tolerance:
         return Verdict("converged", f"{'; '.join(words)}; the mean is off by at most about {width:.2g} nats", width)
-    if not bool(climb.change.isfinite().all()):
-        return Verdict("lower bound", "; ".join([*words, "one rung only"]))
+    if once := int((~climb.change.isfinite()).sum()):
+        some = "" if once == count else f" for {once} of {count} videos"
+        return Verdict("lower bound", "; ".join([*words, f"one rung only{some}"]))
     return Verdict("lower bound", "; ".join([*words, f"the mean may still rise by {width:.2g} nats or more"]))
 
 
@@ -319,6 +320,6 @@ def _words(climb: _Climb, singles: dict[str, float], count: int, note: str) -> I
     if note:
         yield note
     if hopeless := int((climb.estimates.std(0) > HOPELESS).sum()):
-        yield f"in {hopeless} repeats differ by more than {HOPELESS:g} nats, which more particles would not mend"
+        yield f"in {hopeless} videos repeats differ by more than {HOPELESS:g} nats, which more particles would not mend"
     settled = int(climb.settled.sum())
     yield f"estimates of {'all' if settled == count else settled} of {count} videos settled"
