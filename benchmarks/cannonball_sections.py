@@ -9,8 +9,8 @@ from statistics import median
 
 from records import EVIDENCE, Run, evidence_cells, origin, table
 
-from inference.recipes.cannonballs import NUM_FIRST, BallVideosRecipe, CannonballsRecipe
-from inference.trajectory_scores import Prediction, TrajectoryScores
+from inference.recipes.cannonballs import BallVideosRecipe, CannonballsRecipe
+from inference.scores.trajectories import NUM_FIRST, Prediction, TrajectoryScores
 
 QUERIES = ("forecast", "interpolation")
 BEYOND = 15  # frame from which errors of forecasts are compared with the baseline's

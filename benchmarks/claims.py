@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from records import Run, best_by_label, table
 
-from inference.imputation_curves import PATTERNS
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
+from inference.scores.imputation_curves import PATTERNS
 
 
 def claims_section(world: str, runs: Sequence[Run]) -> list[str]:

@@ -13,11 +13,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from inference.checkpoints import write_bytes
-from inference.compiled_step import COMPILE_MODES
-from inference.provenance import provenance
-from inference.recipe_runs import train_recipe
+from inference.experiments.runs import train_recipe
 from inference.recipes import RECIPES, Recipe
+from inference.runs.checkpoints import write_bytes
+from inference.runs.provenance import provenance
+from inference.svi.compiled import COMPILE_MODES
 
 
 def trained(name: str, recipe: Recipe, compile: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -17,12 +17,12 @@ import torch
 from tqdm import tqdm
 
 from inference import FIVO, Budget, Pilot, bracket, log_evidence
-from inference.checkpoints import write_bytes
 from inference.estimators.particle_filter import has_steps
-from inference.evaluation import check_has_evidence
-from inference.host_memory import keep_freed_memory
-from inference.provenance import provenance
-from inference.recipe_runs import TrainedRun, load_run
+from inference.experiments.evaluate import check_has_evidence
+from inference.experiments.runs import TrainedRun, load_run
+from inference.runs.checkpoints import write_bytes
+from inference.runs.provenance import provenance
+from inference.runtime.host_memory import keep_freed_memory
 
 IMPORTANCE_DRAWS = 1000
 FILTER = FIVO(256)

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guides.object_time_recurrence import ObjectTimeRecurrence
+from guides.objects.time_recurrence import ObjectTimeRecurrence
 from inference import SVI
-from inference.checkpoints import write_bytes
-from inference.host_memory import keep_freed_memory
-from inference.provenance import provenance
 from inference.recipes import RECIPES
+from inference.runs.checkpoints import write_bytes
+from inference.runs.provenance import provenance
+from inference.runtime.host_memory import keep_freed_memory
 
 
 class DoubleLoop(ObjectTimeRecurrence):

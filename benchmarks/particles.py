@@ -19,10 +19,10 @@ import torch
 from pyro.infer import ELBO
 
 from inference import IWAE, SVI, VIMCO
-from inference.checkpoints import write_bytes
-from inference.host_memory import keep_freed_memory
-from inference.provenance import provenance
 from inference.recipes import RECIPES
+from inference.runs.checkpoints import write_bytes
+from inference.runs.provenance import provenance
+from inference.runtime.host_memory import keep_freed_memory
 
 CASES: dict[str, tuple[str, Callable[[int], ELBO], int]] = {
     "Kalman VAE, 16 videos, IWAE": ("kvae-demo", IWAE, 16),

@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from inference import SVI
-from inference.checkpoints import assign_weights, list_checkpoints, read_checkpoint, write_bytes
-from inference.compiled_step import COMPILE_MODES
-from inference.evaluation import counting, evaluate, read_evaluation, write_evaluation
 from inference.evidence import Budget
-from inference.host_memory import keep_freed_memory
+from inference.experiments.evaluate import counting, evaluate, read_evaluation, write_evaluation
+from inference.experiments.runs import load_run, train_recipe
 from inference.pictures import draw_learning_curves
-from inference.provenance import provenance
-from inference.recipe_runs import load_run, train_recipe
 from inference.recipes import RECIPES
 from inference.recipes.air import LOSSES, AIRRecipe
-from inference.runs import RunFolder
-from inference.training import FUSED_ADAM
+from inference.runs.checkpoints import assign_weights, list_checkpoints, read_checkpoint, write_bytes
+from inference.runs.folder import RunFolder
+from inference.runs.provenance import provenance
+from inference.runtime.host_memory import keep_freed_memory
+from inference.svi.compiled import COMPILE_MODES
+from inference.training.train import FUSED_ADAM
 
 POINTS = 20  # of each learning curve
 PLAN = "plan.json"

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from inference.checkpoints import write_bytes
-from inference.evaluation import EVALUATION, Bounds, Evaluation, read_evaluation
 from inference.evidence.record import SMALLEST_TAIL
-from inference.imputation_curves import ImputationCurve
-from inference.recipe_runs import recipe_of
+from inference.experiments.evaluate import EVALUATION, Bounds, Evaluation, read_evaluation
+from inference.experiments.runs import recipe_of
 from inference.recipes import Recipe
-from inference.runs import CONFIG, PROVENANCE, TIMING, RunFolder
+from inference.runs.checkpoints import write_bytes
+from inference.runs.folder import CONFIG, PROVENANCE, TIMING, RunFolder
+from inference.scores.imputation_curves import ImputationCurve
 
 GUIDES = "guides.json"  # by swapped_guides.py, in the run's folder
 EVIDENCE = ("log evidence", "importance-weighted bound (K)", "k-hat > 0.7")  # what `evidence_cells` fills

@@ -34,10 +34,10 @@ from records import (
 )
 from tracking_sections import clips_section, tracking_section
 
-from inference.evaluation import Bounds
-from inference.imputation_curves import PATTERNS
+from inference.experiments.evaluate import Bounds
 from inference.pictures import draw_imputation_curves, draw_learning_curves
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
+from inference.scores.imputation_curves import PATTERNS
 
 PATTERN_TITLES = {
     "random": "Frames after the fourth dropped with probability p (figure 3a)",

@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from inference import SVI
-from inference.checkpoints import write_bytes
-from inference.host_memory import keep_freed_memory
-from inference.provenance import provenance
 from inference.recipes import RECIPES
+from inference.runs.checkpoints import write_bytes
+from inference.runs.provenance import provenance
+from inference.runtime.host_memory import keep_freed_memory
 
 VARIANTS = ("off", "trace", "inductor", "cudagraph")
 

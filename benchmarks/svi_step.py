@@ -27,12 +27,12 @@ from pyro.infer import SVI as PyroSVI
 from pyro.infer import RenyiELBO, Trace_ELBO, TraceGraph_ELBO
 
 from inference import SVI
-from inference.checkpoints import write_bytes
-from inference.host_memory import keep_freed_memory
-from inference.provenance import provenance
 from inference.recipes import RECIPES
 from inference.recipes.recipe import Recipe
-from inference.training import FUSED_ADAM
+from inference.runs.checkpoints import write_bytes
+from inference.runs.provenance import provenance
+from inference.runtime.host_memory import keep_freed_memory
+from inference.training.train import FUSED_ADAM
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from pyro.infer import Trace_ELBO
 from tqdm import tqdm, trange
 
 from guides.recurrent_states import RecurrentStateGuide
-from inference.checkpoints import write_bytes
-from inference.evaluation import Bounds, bounds_of
 from inference.evidence import Budget, log_evidence
-from inference.provenance import provenance
-from inference.recipe_runs import TrainedRun, load_run
+from inference.experiments.evaluate import Bounds, bounds_of
+from inference.experiments.runs import TrainedRun, load_run
 from inference.recipes.kalman_vae import KalmanVAERecipe
-from inference.svi import SVI
+from inference.runs.checkpoints import write_bytes
+from inference.runs.provenance import provenance
+from inference.svi.step import SVI
 from videos.batch import VideoBatch
 from videos.missing import gap
 

@@ -7,9 +7,9 @@ from statistics import median
 
 from records import EVIDENCE, Run, evidence_cells, table
 
-from inference.evaluation import Evaluation
+from inference.experiments.evaluate import Evaluation
 from inference.recipes import Recipe
-from inference.tracking_summary import TrackingSummary
+from inference.scores.tracking import TrackingSummary
 
 
 def tracking_section(runs: Sequence[Run]) -> list[str]:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from inference.checkpoints import write_bytes
-from inference.host_memory import keep_freed_memory
-from inference.provenance import provenance
 from inference.recipes import RECIPES
 from inference.recipes.recipe import Recipe
-from inference.svi import SVI
+from inference.runs.checkpoints import write_bytes
+from inference.runs.provenance import provenance
+from inference.runtime.host_memory import keep_freed_memory
+from inference.svi.step import SVI
 from pyro_models.distributions import gaussian_marginal
 
 VARIANTS: dict[str, dict[str, object]] = {

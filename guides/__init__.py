@@ -1,16 +1,16 @@
 """Amortized guides q(latents | frames), one way of inferring per file, and tools to write one."""
 
-from guides.check import GuideCheck, GuideMismatchError, check_guide
+from guides.check.guide import GuideCheck, GuideMismatchError, check_guide
 from guides.describe import describe_sites
-from guides.discovery_propagation import DiscoveryPropagationGuide
+from guides.discovery_propagation.guide import DiscoveryPropagationGuide
 from guides.encoders import FrameEncoder
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.glimpse_attention import GlimpseAttentionGuide
 from guides.kalman import KalmanGuide
 from guides.no_latents import NoLatentsGuide
-from guides.object_filter import ObjectFilterGuide
-from guides.object_potentials import ObjectPotentialsGuide
-from guides.object_states import ObjectStatesGuide
+from guides.objects.filter import ObjectFilterGuide
+from guides.objects.potentials import ObjectPotentialsGuide
+from guides.objects.states import ObjectStatesGuide
 from guides.prior_correction import PriorCorrectionGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide

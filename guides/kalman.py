@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from guides.encoders import FrameEncoder
 from pyro_models.components.arguments import check_video
 from pyro_models.components.markov_video import VideoContext
-from pyro_models.components.mixed_linear_dynamics import CodePrediction, MixedLinearDynamics
 from pyro_models.distributions import LinearGaussianSSM
 from pyro_models.distributions.gaussian_steps import product_of_gaussians
+from pyro_models.kalman_vae.mixed_linear_dynamics import CodePrediction, MixedLinearDynamics
 
 POSTERIORS = ("collapsed", "joint", "marginals")
 FILTER_INFLATION = 2.0  # the encoder's variance, when its Gaussian meets the prediction: it holds some of that already

@@ -12,7 +12,7 @@ from guides.stepwise import StepwiseGuide
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.layout import concatenate
 from pyro_models.components.scales import scale_of
-from pyro_models.vrnn import RecurrentState, VariationalRecurrentNetwork, VideoReadings
+from pyro_models.vrnn.model import RecurrentState, VariationalRecurrentNetwork, VideoReadings
 
 SCALE_OFFSET = 0.25  # of raw standard deviations, as in the reference
 

@@ -1,24 +1,24 @@
 """From a model and a guide to numbers, runs and pictures."""
 
 from inference import queries
-from inference.annealing import Annealing
-from inference.calibration import Calibration, calibrate
-from inference.comparison import Comparison, compare
-from inference.compiled_step import CompileWarning
+from inference.annealing.smc import SMC
+from inference.annealing.walks import Annealing
 from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
 from inference.evidence import Bracket, Budget, Evidence, Pilot, Verdict, bracket, log_evidence
-from inference.host_memory import keep_freed_memory
-from inference.mixed_precision import mixed_precision
-from inference.predictive import predictive_scores
-from inference.predictive_record import PredictiveScores
-from inference.runs import RunFolder
-from inference.sandwich import Sandwich, sandwich
-from inference.simulation import simulate
-from inference.site_weights import SiteWeights
-from inference.smc_sampler import SMC
-from inference.stages import Stage
-from inference.svi import SVI, NonFiniteError
-from inference.training import TrainingResult, train
+from inference.evidence.calibration import Calibration, calibrate
+from inference.evidence.comparison import Comparison, compare
+from inference.evidence.sandwich import Sandwich, sandwich
+from inference.predictive.estimate import predictive_scores
+from inference.predictive.record import PredictiveScores
+from inference.programs.simulation import simulate
+from inference.runs.folder import RunFolder
+from inference.runtime.host_memory import keep_freed_memory
+from inference.svi.compiled import CompileWarning
+from inference.svi.mixed_precision import mixed_precision
+from inference.svi.site_weights import SiteWeights
+from inference.svi.step import SVI, NonFiniteError
+from inference.training.stages import Stage
+from inference.training.train import TrainingResult, train
 
 __all__ = [
     "FIVO",

@@ -10,23 +10,23 @@ from pathlib import Path
 
 import torch
 
-from inference.clip_summary import clip_table, fullest, summarize_clip
-from inference.comparison import IncomparableError, compare, tabulate_evidence
-from inference.compiled_step import COMPILE_MODES
-from inference.demo import run_demo
-from inference.evaluation import check_has_evidence, evaluate, run_evidence, write_evaluation
-from inference.evaluation_table import evaluation_table
 from inference.evidence import Budget
 from inference.evidence.automatic import RUNGS, USUAL
-from inference.given_videos import with_test_videos
+from inference.evidence.comparison import IncomparableError, compare, tabulate_evidence
+from inference.experiments.demo import run_demo
+from inference.experiments.evaluate import check_has_evidence, evaluate, run_evidence, write_evaluation
+from inference.experiments.evaluation_table import evaluation_table
+from inference.experiments.given_videos import with_test_videos
+from inference.experiments.render import render
+from inference.experiments.restarts import train_with_restarts
+from inference.experiments.runs import load_run
 from inference.pictures import draw_clip, draw_comparison
-from inference.processes import joined_processes
-from inference.recipe_runs import load_run
 from inference.recipes import RECIPES, OptionError, Recipe
 from inference.recipes.pedestrians import PedestriansRecipe
-from inference.render import render
-from inference.restarts import train_with_restarts
-from inference.svi import NonFiniteError
+from inference.runtime.processes import joined_processes
+from inference.scores.clips import clip_table, fullest, summarize_clip
+from inference.svi.compiled import COMPILE_MODES
+from inference.svi.step import NonFiniteError
 from videos.digits import SPLITS
 
 PREDICTED = 8  # videos, unless a number is given

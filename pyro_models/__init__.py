@@ -3,12 +3,12 @@
 from pyro_models.air import AttendInferRepeat
 from pyro_models.deep_markov import DeepMarkovModel
 from pyro_models.deep_variational_bayes_filter import DeepVariationalBayesFilter
-from pyro_models.dynamics_from_pixels import DynamicsFromPixels
+from pyro_models.dynamics_from_pixels.model import DynamicsFromPixels
 from pyro_models.encoder_decoder_lstm import EncoderDecoderLSTM
-from pyro_models.kalman_vae import KalmanVAE
-from pyro_models.recurrent_codes import RecurrentCodes
-from pyro_models.sqair import SequentialAttendInferRepeat
-from pyro_models.vrnn import VariationalRecurrentNetwork
+from pyro_models.kalman_vae.model import KalmanVAE
+from pyro_models.recurrent_codes.model import RecurrentCodes
+from pyro_models.sqair.model import SequentialAttendInferRepeat
+from pyro_models.vrnn.model import VariationalRecurrentNetwork
 
 __all__ = [
     "AttendInferRepeat",

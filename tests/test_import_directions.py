@@ -1,6 +1,7 @@
-"""Imports run one way: videos and pyro_models stand alone, guides build on pyro_models, inference on all."""
+"""Imports run one way: between packages, between the floors of `inference`, and never in a circle."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -12,23 +13,56 @@ MAY_IMPORT = {
     "guides": {"pyro_models"},
     "inference": {"videos", "pyro_models", "guides"},
 }
-MODEL_FREE = ["inference/estimators", "inference/evidence", "inference/svi.py", "inference/training.py"]
+# A package of inference imports those on floors below its own; see docs/architecture.md
+FLOORS = [
+    {"runtime"},
+    {"programs"},
+    {"estimators"},
+    {"annealing", "metrics", "queries", "runs", "svi"},
+    {"evidence", "scores", "training"},
+    {"pictures", "predictive", "recipes"},
+    {"experiments"},
+    {"cli"},
+]
+MODEL_FREE = [
+    *("inference/runtime", "inference/programs", "inference/estimators", "inference/annealing", "inference/evidence"),
+    *("inference/metrics", "inference/predictive", "inference/queries", "inference/runs", "inference/svi"),
+    *("inference/training", "inference/pictures"),
+]
+SHARED = {"pyro_models.components.layout", "pyro_models.components.scene"}  # shapes and results that models share
 
 
-def imported(path: Path) -> set[str]:
-    """Every module that a file imports, whether at its top or inside a function."""
+def imported(path: Path, types: bool = True) -> set[str]:
+    """Every module that a file imports, whether at its top or inside a function; or not those for types alone."""
+    tree = ast.parse(path.read_text())
+    left_out: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if not types and isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            left_out |= set(ast.walk(node))
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
+        if node in left_out:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {name if is_module(name) else node.module for name in whole}
     return names
+
+
+def is_module(name: str) -> bool:
+    place = ROOT / name.replace(".", "/")
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
 
 
 def files(place: str) -> list[Path]:
     path = ROOT / place
     return [path] if path.suffix else sorted(path.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("package", sorted(MAY_IMPORT))
@@ -44,13 +78,38 @@ def test_package_imports_only_what_lies_below_it(package):
     assert not found
 
 
+def test_every_package_of_inference_has_a_floor():
+    places = {path.stem for path in (ROOT / "inference").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert places - {"__init__", "__pycache__"} == set().union(*FLOORS)
+    assert len(set().union(*FLOORS)) == sum(map(len, FLOORS))
+
+
+@pytest.mark.parametrize("floor", range(len(FLOORS)), ids=lambda floor: "-".join(sorted(FLOORS[floor])))
+def test_packages_of_inference_import_lower_floors_alone(floor):
+    below = set().union(*FLOORS[:floor])
+    found = {
+        f"{path.relative_to(ROOT)} imports {module}"
+        for package in FLOORS[floor]
+        for path in (files(f"inference/{package}") or files(f"inference/{package}.py"))
+        for module in imported(path)
+        if module.startswith("inference.") and module.split(".")[1] not in below | {package}
+    }
+    assert not found
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {module_of(path): imported(path, types=False) for package in MAY_IMPORT for path in files(package)}
+    assert "inference.svi.step" in graph["inference.svi"]
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
 @pytest.mark.parametrize("place", MODEL_FREE)
-def test_estimators_and_evidence_know_no_model(place):
+def test_generic_packages_know_no_model(place):
     found = {
         f"{path.relative_to(ROOT)} imports {module}"
         for path in files(place)
         for module in imported(path)
-        if module.startswith("pyro_models") and not module.startswith("pyro_models.components.layout")
+        if module.startswith("pyro_models") and module not in SHARED
     }
     assert files(place)
     assert not found

@@ -3,12 +3,12 @@
 from functools import partial
 
 from inference.estimators.fivo import FIVO
-from inference.estimators.increments import increments
 from inference.estimators.iwae import IWAE
 from inference.estimators.multi_sample import MultiSampleELBO
 from inference.estimators.own_weight_vimco import OwnWeightVIMCO
 from inference.estimators.vimco import VIMCO
 from inference.estimators.wake_sleep import WakeSleep
+from inference.programs.increments import increments
 
 ESTIMATORS = {
     "iwae": IWAE,

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from inference.estimators.traces import ImportanceTraces, sample_sites
-from inference.masked_latents import kept
+from inference.programs.masked_latents import kept
+from inference.programs.traces import ImportanceTraces, sample_sites
 
 LARGEST_MATRIX = 16  # event size up to which the entries of a draw are given a joint covariance
 NEVER = 1e-6  # share of the weight below which a draw counts as masked everywhere

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from inference.estimators.multi_sample import SequenceELBO
 from inference.estimators.particle_filter import FilterResult, Resampling, run_filter
-from inference.estimators.traces import Program
 from inference.estimators.twists import Twist
+from inference.programs.traces import Program
 
 
 class FIVO(SequenceELBO):

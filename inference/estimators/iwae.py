@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inference.estimators.multi_sample import MultiSampleELBO, log_mean_exp, shares_of
-from inference.estimators.replays import traces_at_leaves
-from inference.estimators.traces import ImportanceTraces, Program
+from inference.programs.replays import traces_at_leaves
+from inference.programs.traces import ImportanceTraces, Program
 
 GRADIENTS = ("standard", "stl", "dreg")
 
@@ -37,7 +37,7 @@ class IWAE(MultiSampleELBO):
 
     Raises:
         ValueError: if an argument is not as described; when a gradient is asked for and a latent site of the guide is
-            not reparameterised; and what `inference.estimators.traces` raises.
+            not reparameterised; and what `inference.programs.traces` raises.
     """
 
     def __init__(self, num_particles: int = 1, gradient: str = "standard") -> None:

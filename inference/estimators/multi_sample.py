@@ -11,7 +11,7 @@ from pyro.infer import ELBO
 from pyro.util import warn_if_nan
 from torch import Tensor
 
-from inference.estimators.traces import ImportanceTraces, Program, find_particle_dim, importance_traces
+from inference.programs.traces import ImportanceTraces, Program, find_particle_dim, importance_traces
 
 
 class SequenceELBO(ELBO):
@@ -74,7 +74,7 @@ class MultiSampleELBO(SequenceELBO):
         num_particles: K, at least 1.
 
     Raises:
-        ValueError: if `num_particles` is not positive, and what `inference.estimators.traces` raises.
+        ValueError: if `num_particles` is not positive, and what `inference.programs.traces` raises.
     """
 
     @abstractmethod

@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inference.estimators.multi_sample import MultiSampleELBO, log_mean_exp
-from inference.estimators.traces import ImportanceTraces, Program
 from inference.estimators.vimco import leave_one_out_bounds
+from inference.programs.traces import ImportanceTraces, Program
 
 
 class OwnWeightVIMCO(MultiSampleELBO):
@@ -23,7 +23,7 @@ class OwnWeightVIMCO(MultiSampleELBO):
         num_particles: K, at least 2 where the guide has sites that are not reparameterised.
 
     Raises:
-        ValueError: if K is too small, and what `inference.estimators.traces` raises.
+        ValueError: if K is too small, and what `inference.programs.traces` raises.
     """
 
     def __init__(self, num_particles: int = 2) -> None:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.resampling import RESAMPLING, select_particles
-from inference.estimators.trace_checks import SEQUENCES
-from inference.estimators.traces import ImportanceTraces, Program, find_particle_dim, run_traces
 from inference.estimators.twists import Twist, state_features
 from inference.estimators.vimco import leave_one_out_bounds
+from inference.programs.trace_checks import SEQUENCES
+from inference.programs.traces import ImportanceTraces, Program, find_particle_dim, run_traces
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def run_filter(
         twist: weighs particles by what is to come of them, without gradients; a single particle has no use for it.
 
     Raises:
-        ValueError: if model or guide has no steps, and what `inference.estimators.traces` raises.
+        ValueError: if model or guide has no steps, and what `inference.programs.traces` raises.
     """
     check_stepwise(model, guide)
     kwargs = dict(kwargs or {})

@@ -9,7 +9,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from inference.estimators.particle_filter import FilterResult, FilterStep
-from inference.estimators.traces import ImportanceTraces, sample_sites
+from inference.programs.traces import ImportanceTraces, sample_sites
 
 Path = Sequence[Mapping[str, Tensor]]
 """For each step the value of every latent site, in the layout of its draws with size 1 for particles."""

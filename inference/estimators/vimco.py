@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.estimators.increments import increments, step_scores
 from inference.estimators.multi_sample import MultiSampleELBO, log_mean_exp
-from inference.estimators.traces import ImportanceTraces, Program
+from inference.programs.increments import increments, step_scores
+from inference.programs.traces import ImportanceTraces, Program
 
 CREDITS = ("sequence", "steps")
 
@@ -37,10 +37,10 @@ class VIMCO(MultiSampleELBO):
     Args:
         num_particles: K; at least 2 where the guide has sites that are not reparameterised. With none it is `IWAE`.
         credit: "sequence", as published, or "steps", for models and guides whose sites belong to time steps (see
-            `inference.estimators.increments`) and guides that draw them in the order of time.
+            `inference.programs.increments`) and guides that draw them in the order of time.
 
     Raises:
-        ValueError: if K is too small, there is no such credit, and what `inference.estimators.traces` and `increments`
+        ValueError: if K is too small, there is no such credit, and what `inference.programs.traces` and `increments`
             raise.
     """
 

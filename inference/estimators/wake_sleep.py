@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inference.estimators.multi_sample import MultiSampleELBO, shares_of
-from inference.estimators.replays import traces_at_leaves
-from inference.estimators.traces import ImportanceTraces, Program
+from inference.programs.replays import traces_at_leaves
+from inference.programs.traces import ImportanceTraces, Program
 
 
 class WakeSleep(MultiSampleELBO):
@@ -26,7 +26,7 @@ class WakeSleep(MultiSampleELBO):
         num_particles: K; one particle has weight 1, and the guide then learns nothing but to be sure: at least 2.
 
     Raises:
-        ValueError: if K is too small, and what `inference.estimators.traces` raises.
+        ValueError: if K is too small, and what `inference.programs.traces` raises.
     """
 
     def __init__(self, num_particles: int = 2) -> None:

@@ -10,18 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from inference.annealing.smc import SMC
 from inference.estimators.fivo import FIVO
 from inference.estimators.particle_filter import has_steps
-from inference.estimators.traces import Program
 from inference.evidence.bracket import bracket
 from inference.evidence.chunks import chunk_of, device_of
 from inference.evidence.importance import evidence_by_draws
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence, summaries
 from inference.evidence.verdict import Verdict
-from inference.generators import child_seed
-from inference.processes import ALONE, Processes
-from inference.smc_sampler import SMC
+from inference.programs.traces import Program
+from inference.runtime.generators import child_seed
+from inference.runtime.processes import ALONE, Processes
 
 REPEATS = 8
 RUNGS = (32, 128, 512, 2048, 8192)  # particles of each repeat

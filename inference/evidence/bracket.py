@@ -14,11 +14,11 @@ from inference.estimators.fivo import FIVO
 from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.particle_filter import FilterStep, check_stepwise, run_filter
 from inference.estimators.retained_paths import Path, PathRecorder, RetainedDraws
-from inference.estimators.trace_checks import SEQUENCES, sample_sites
-from inference.estimators.traces import evaluation_mode, find_particle_dim, local_parameters
 from inference.evidence.pilot import Pilot
-from inference.generators import seeded
-from inference.masked_latents import MaskedAnew
+from inference.programs.masked_latents import MaskedAnew
+from inference.programs.trace_checks import SEQUENCES, sample_sites
+from inference.programs.traces import evaluation_mode, find_particle_dim, local_parameters
+from inference.runtime.generators import seeded
 
 FRAMES = "frames"
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.estimators.traces import (
+from inference.programs.traces import (
     ImportanceTraces,
     Program,
     evaluation_mode,
@@ -16,8 +16,8 @@ from inference.estimators.traces import (
     local_parameters,
     modules_of,
 )
-from inference.generators import seeded
-from inference.processes import ALONE, Processes
+from inference.runtime.generators import seeded
+from inference.runtime.processes import ALONE, Processes
 
 
 def digests(args: tuple[Tensor | None, ...]) -> tuple[str, str]:

@@ -2,15 +2,15 @@
 
 from torch import Tensor
 
-from inference.annealing import Annealing
+from inference.annealing.smc import SMC
+from inference.annealing.walks import Annealing
 from inference.estimators.fivo import FIVO
-from inference.estimators.traces import Program
 from inference.evidence.automatic import Budget, evidence_by_rungs
 from inference.evidence.importance import evidence_by_draws
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence
-from inference.processes import ALONE, Processes
-from inference.smc_sampler import SMC
+from inference.programs.traces import Program
+from inference.runtime.processes import ALONE, Processes
 
 
 def log_evidence(

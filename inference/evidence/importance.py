@@ -9,18 +9,18 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 from tqdm import tqdm
 
-from inference.annealing import Annealing, annealed_log_weights
+from inference.annealing.smc import SMC, smc_log_estimates
+from inference.annealing.walks import Annealing, annealed_log_weights
 from inference.estimators.corrected_draws import CorrectedDraws
 from inference.estimators.fivo import FIVO
-from inference.estimators.trace_checks import check_latents, check_point_masses
-from inference.estimators.traces import Program, evaluation_mode, local_parameters, sample_sites
 from inference.evidence.chunks import cells, check_arguments, chunk_of, device_of, digests, particle_chunks
 from inference.evidence.pilot import Adaptation, Pilot
 from inference.evidence.record import Evidence, parts, summaries
 from inference.evidence.verdict import Verdict
-from inference.generators import preserved_generators, seeded
-from inference.processes import ALONE, Processes
-from inference.smc_sampler import SMC, smc_log_estimates
+from inference.programs.trace_checks import check_latents, check_point_masses
+from inference.programs.traces import Program, evaluation_mode, local_parameters, sample_sites
+from inference.runtime.generators import preserved_generators, seeded
+from inference.runtime.processes import ALONE, Processes
 
 RELIABLE_K = 0.7  # above it, importance-sampling estimates cannot be relied upon (Vehtari et al., 2024)
 

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.annealing import Annealing
+from inference.annealing.smc import SMC
+from inference.annealing.walks import Annealing
 from inference.estimators.fivo import FIVO
-from inference.estimators.traces import Program
 from inference.evidence.pilot import Pilot
 from inference.evidence.verdict import Verdict
-from inference.smc_sampler import SMC
+from inference.programs.traces import Program
 
 if TYPE_CHECKING:
     import arviz
@@ -129,7 +129,7 @@ class Evidence:
             ValueError: if `num_draws` is not positive, if particles were annealed or filtered, or if model, guide or
                 videos do not give these log weights.
         """
-        from inference.posterior_draws import inference_data
+        from inference.evidence.posterior_draws import inference_data
 
         return inference_data(self, model, guide, (frames, observed, controls), num_draws)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from inference.calibration import SIGNIFICANCE, Calibration
+from inference.evidence.calibration import SIGNIFICANCE, Calibration
 from inference.pictures.ecdf_band import simultaneous_band
 from inference.pictures.theme import GRID, MISSING, NORMAL, QUIET, SMALL, new_figure, tidy
 

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from inference.evidence_tables import LOWER_BOUND, Comparison
+from inference.evidence.tables import LOWER_BOUND, Comparison
 from inference.pictures.theme import MISSING, NORMAL, QUIET, SMALL, TRUTH, new_figure, tidy
 
 

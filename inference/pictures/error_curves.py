@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from inference.imputation_curves import ImputationCurve
 from inference.pictures.theme import GRID, LARGE, NORMAL, SMALL, check_observed, colours_of, new_figure, tidy
+from inference.scores.imputation_curves import ImputationCurve
 
 _LABELS = {
     "random": ("missing at random", "probability that a frame is missing"),

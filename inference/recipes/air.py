@@ -12,8 +12,8 @@ from guides.glimpse_attention import GlimpseAttentionGuide
 from inference.estimators import VIMCO, WakeSleep
 from inference.recipes.digits import DigitsRecipe
 from inference.recipes.recipe import OptionError, Recipe
-from inference.schedules import CosineRamp, GeometricRamp, Schedule
-from inference.stages import Stage
+from inference.svi.schedules import CosineRamp, GeometricRamp, Schedule
+from inference.training.stages import Stage
 from pyro_models.air import AttendInferRepeat
 from videos import StillDigits
 

@@ -10,12 +10,12 @@ from guides.encoders import FrameEncoder
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.recurrent import RecurrentGuide
 from inference.recipes.recipe import OptionError, Recipe
-from inference.schedules import CosineRamp, GeometricRamp, LinearRamp, Piecewise, Schedule
-from inference.training import Stage
+from inference.svi.schedules import CosineRamp, GeometricRamp, LinearRamp, Piecewise, Schedule
+from inference.training.train import Stage
 from pyro_models.components.frame_networks import frame_decoder
 from pyro_models.deep_markov import DeepMarkovModel
 from pyro_models.deep_variational_bayes_filter import DeepVariationalBayesFilter
-from pyro_models.recurrent_codes import RecurrentCodes
+from pyro_models.recurrent_codes.model import RecurrentCodes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,19 +8,19 @@ from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
 from pyro.nn import PyroModule
 
 from guides.no_latents import NoLatentsGuide
-from guides.object_filter import ObjectFilterGuide
-from guides.object_guide import READINGS
-from guides.object_potentials import ObjectPotentialsGuide
+from guides.objects.filter import ObjectFilterGuide
+from guides.objects.guide import READINGS
+from guides.objects.potentials import ObjectPotentialsGuide
 from inference.recipes.recipe import OptionError, Recipe, Splits
-from inference.schedules import CosineRamp, GeometricRamp, Schedule
-from inference.stages import Stage
-from pyro_models.components.ballistic_mixture import BallisticMixture, IndependentPositions
-from pyro_models.components.object_renderers import GlyphRenderer, RecurrentRenderer
-from pyro_models.dynamics_from_pixels import DynamicsFromPixels
+from inference.scores.trajectories import NUM_FIRST, NUM_LAST
+from inference.svi.schedules import CosineRamp, GeometricRamp, Schedule
+from inference.training.stages import Stage
+from pyro_models.dynamics_from_pixels.ballistic_mixture import BallisticMixture, IndependentPositions
+from pyro_models.dynamics_from_pixels.model import DynamicsFromPixels
+from pyro_models.dynamics_from_pixels.object_renderers import GlyphRenderer, RecurrentRenderer
 from pyro_models.encoder_decoder_lstm import EncoderDecoderLSTM
 from videos import Cannonballs, EndlessVideos, VideoBatch, VideoSource
 
-NUM_FIRST, NUM_LAST = 5, 5  # frames from which the paper forecasts, and interpolates
 GUIDES = {"filter": ObjectFilterGuide, "potentials": ObjectPotentialsGuide}
 DECAYS = ("constant", "cosine")
 LOSSES: dict[str, type[ELBO]] = {"analytic": TraceMeanField_ELBO, "sampled": Trace_ELBO}

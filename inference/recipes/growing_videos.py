@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from inference.recipes.recipe import OptionError, Recipe
-from inference.rmsprop import TensorFlowRMSprop
-from inference.schedules import Constant, CosineRamp, Piecewise, Schedule
-from inference.stages import Stage
+from inference.svi.schedules import Constant, CosineRamp, Piecewise, Schedule
+from inference.training.rmsprop import TensorFlowRMSprop
+from inference.training.stages import Stage
 from videos import EndlessVideos, GrowingVideos, Simulator, VideoBatch, VideoSource
 
 DECAYS = ("paper", "cosine", "constant")

@@ -9,11 +9,11 @@ from pyro.nn import PyroModule
 from guides.encoders import FrameEncoder
 from guides.kalman import KalmanGuide
 from inference.recipes.recipe import OptionError, Recipe
-from inference.schedules import CosineRamp, LinearRamp, Schedule, StaircaseDecay
-from inference.training import Stage
+from inference.svi.schedules import CosineRamp, LinearRamp, Schedule, StaircaseDecay
+from inference.training.train import Stage
 from pyro_models.components.frame_networks import frame_decoder
-from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
-from pyro_models.kalman_vae import KalmanVAE
+from pyro_models.kalman_vae.mixed_linear_dynamics import MixedLinearDynamics
+from pyro_models.kalman_vae.model import KalmanVAE
 
 
 @dataclass(frozen=True, kw_only=True)

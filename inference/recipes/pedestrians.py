@@ -9,7 +9,7 @@ import torch
 from pyro.infer import ELBO
 from pyro.nn import PyroModule
 
-from guides.object_draws import ORDERS
+from guides.discovery_propagation.object_draws import ORDERS
 from inference.recipes.growing_videos import GrowingVideosRecipe
 from inference.recipes.recipe import OptionError, Recipe, Splits
 from inference.recipes.sqair_options import LOSSES, SQAIROptions

@@ -2,7 +2,7 @@
 
 from math import nan
 
-from inference.imputation_curves import PATTERNS, ImputationCurve
+from inference.scores.imputation_curves import PATTERNS, ImputationCurve
 
 
 def _published(pattern: str, errors_in_ten_thousandths: dict[str, tuple[int, ...]]) -> tuple[ImputationCurve, ...]:

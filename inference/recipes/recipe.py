@@ -15,8 +15,8 @@ from pyro.infer import ELBO, Trace_ELBO
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference.schedules import Schedule
-from inference.training import FUSED_ADAM, Stage
+from inference.svi.schedules import Schedule
+from inference.training.train import FUSED_ADAM, Stage
 from videos import SIMULATORS, FixedVideos, Simulator, VideoBatch, VideoSource, load_videos
 from videos.loaders import simulate_in_pieces
 from videos.missing import random_drop

@@ -9,11 +9,11 @@ from pyro.infer import ELBO
 from pyro.nn import PyroModule
 from torch import nn
 
-from guides.object_draws import ORDERS
+from guides.discovery_propagation.object_draws import ORDERS
 from inference.recipes.moving_digits import SMALL, MovingDigitsRecipe
 from inference.recipes.recipe import Recipe
 from inference.recipes.sqair_options import LOSSES, DiscoveryOptions, SQAIROptions
-from inference.tracking_summary import summarize_tracking
+from inference.scores.tracking import summarize_tracking
 from pyro_models.components.glimpse_networks import KINDS, GlimpseNetworks
 from videos import VideoBatch
 

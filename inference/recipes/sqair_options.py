@@ -8,10 +8,10 @@ from pyro.infer import ELBO
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from guides.discovery_propagation import DiscoveryPropagationGuide
+from guides.discovery_propagation.guide import DiscoveryPropagationGuide
 from inference.estimators import FIVO, VIMCO, OwnWeightVIMCO, WakeSleep
 from pyro_models.components.glimpse_networks import GlimpseNetworks
-from pyro_models.sqair import SequentialAttendInferRepeat
+from pyro_models.sqair.model import SequentialAttendInferRepeat
 
 LOSSES: dict[str, Callable[[int], ELBO]] = {
     "vimco": VIMCO,

@@ -14,8 +14,8 @@ from inference.estimators import FIVO, IWAE
 from inference.recipes.moving_digits import SMALL, MovingDigitsRecipe
 from inference.recipes.recipe import Recipe
 from pyro_models.components.glimpse_networks import KINDS
-from pyro_models.components.mirrored_convolutions import MirroredConvolutions
-from pyro_models.vrnn import VariationalRecurrentNetwork
+from pyro_models.vrnn.mirrored_convolutions import MirroredConvolutions
+from pyro_models.vrnn.model import VariationalRecurrentNetwork
 
 LOSSES: dict[str, Callable[[int], ELBO]] = {
     "fivo": partial(FIVO, resampling="multinomial"),

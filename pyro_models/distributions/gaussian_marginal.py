@@ -75,13 +75,13 @@ torch.library.define(_BACKWARD, f"(Tensor adjoint, {PARAMETERS}, bool[] wanted) 
 
 
 def _forward(*inputs: Any) -> Tensor:
-    from pyro_models.distributions.gaussian_kernel_call import run_forward
+    from pyro_models.distributions.gaussian_kernel.call import run_forward
 
     return run_forward(inputs, EVENT_DIMS_OF_INPUTS)
 
 
 def _backward(adjoint: Tensor, *inputs: Any) -> list[Tensor]:
-    from pyro_models.distributions.gaussian_kernel_call import run_backward
+    from pyro_models.distributions.gaussian_kernel.call import run_backward
 
     return run_backward(adjoint, inputs[:-1], inputs[-1], EVENT_DIMS_OF_INPUTS)
 

@@ -40,7 +40,7 @@ def gaussian_smoothed_mean(model: StateSpace, values: Tensor) -> Tensor:
 
 
 def _forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    from pyro_models.distributions.gaussian_kernel_call import run_smoother
+    from pyro_models.distributions.gaussian_kernel.call import run_smoother
 
     return run_smoother(inputs[:10], inputs[10], EVENT_DIMS_OF_INPUTS)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from guides.object_time_recurrence import ObjectTimeRecurrence
+from guides.objects.time_recurrence import ObjectTimeRecurrence
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "object_guides.py"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from inference.evaluation import Bounds, Evaluation, write_evaluation
-from inference.imputation_curves import PATTERNS, ImputationCurve
-from inference.recipe_runs import plain_config
+from inference.experiments.evaluate import Bounds, Evaluation, write_evaluation
+from inference.experiments.runs import plain_config
 from inference.recipes import RECIPES
-from inference.runs import RunFolder
-from inference.trajectory_scores import TrajectoryScores
+from inference.runs.folder import RunFolder
+from inference.scores.imputation_curves import PATTERNS, ImputationCurve
+from inference.scores.trajectories import TrajectoryScores
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "results.py"
 

@@ -38,11 +38,11 @@ from pyro_models import (
     SequentialAttendInferRepeat,
     VariationalRecurrentNetwork,
 )
-from pyro_models.components.ballistic_mixture import IndependentPositions
-from pyro_models.components.code_predictors import BidirectionalPredictor
 from pyro_models.components.glimpse_networks import GlimpseNetworks
-from pyro_models.components.mirrored_convolutions import MirroredConvolutions
-from pyro_models.components.object_renderers import GlyphRenderer, RecurrentRenderer
+from pyro_models.dynamics_from_pixels.ballistic_mixture import IndependentPositions
+from pyro_models.dynamics_from_pixels.object_renderers import GlyphRenderer, RecurrentRenderer
+from pyro_models.recurrent_codes.code_predictors import BidirectionalPredictor
+from pyro_models.vrnn.mirrored_convolutions import MirroredConvolutions
 
 FRAME_SHAPE = (1, 8, 8)
 SEQUENCES, TIME, CONTROL = 5, 7, 3

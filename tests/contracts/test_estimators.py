@@ -15,7 +15,7 @@ from pyro.infer import Trace_ELBO
 
 from inference import SVI
 from inference.estimators import ESTIMATORS
-from inference.estimators.traces import local_parameters
+from inference.programs.traces import local_parameters
 from tests.oracles.closed_form_bounds import (
     ToyGuide,
     ToyModel,

@@ -10,7 +10,7 @@ from pyro import poutine
 
 from inference import FIVO, IWAE, VIMCO, Pilot, log_evidence
 from inference.estimators.particle_filter import Resampling, run_filter
-from inference.estimators.trace_checks import sample_sites
+from inference.programs.trace_checks import sample_sites
 from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 
 PATHS = ["KalmanGuide, collapsed", *(name for name in GUIDES if name.startswith("Object") and "States" not in name)]

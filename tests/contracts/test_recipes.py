@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from guides import check_guide
-from guides.check import GuideMismatchError
-from inference.recipe_runs import plain_config, recipe_of
+from guides.check.guide import GuideMismatchError
+from inference.experiments.runs import plain_config, recipe_of
 from inference.recipes import RECIPES
-from inference.schedules import value_at
+from inference.svi.schedules import value_at
 from videos import SIMULATORS
 
 # parameters of guides that no gradient reaches: those for frames that never come

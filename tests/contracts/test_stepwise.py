@@ -11,8 +11,8 @@ import torch
 from guides.stepwise import StepwiseGuide
 from inference import IWAE, VIMCO
 from inference.estimators import FIVO, increments
-from inference.estimators.replays import traces_at
-from inference.estimators.traces import importance_traces
+from inference.programs.replays import traces_at
+from inference.programs.traces import importance_traces
 from pyro_models import VariationalRecurrentNetwork
 from pyro_models.components.stepwise import StepwiseModel
 from tests.contracts.registry import GUIDES, MODELS, TIME, build_guide, make_video, unsettle

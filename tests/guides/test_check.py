@@ -8,8 +8,8 @@ from pyro import poutine
 from pyro.nn import PyroModule
 from torch import nn
 
-from guides.check import GuideMismatchError, check_guide
-from guides.check_auxiliary import EXTRA_SITE
+from guides.check.auxiliary import EXTRA_SITE
+from guides.check.guide import GuideMismatchError, check_guide
 
 FRAMES = torch.rand(5, 7, 1, 3, 2)
 OBSERVED = torch.ones(5, 7, dtype=torch.bool)

@@ -11,8 +11,8 @@ from pyro import poutine
 from pyro.infer import Trace_ELBO
 from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoMultivariateNormal, AutoNormal
 
-from guides.check import GuideMismatchError, check_guide
-from guides.check_auxiliary import EXTRA_SITE
+from guides.check.auxiliary import EXTRA_SITE
+from guides.check.guide import GuideMismatchError, check_guide
 from tests.guides.test_check import FRAMES, Guide
 from tests.guides.test_check import model as plain_model
 

@@ -10,7 +10,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from guides import describe_sites
-from guides.check import GuideMismatchError, check_guide
+from guides.check.guide import GuideMismatchError, check_guide
 
 FRAMES = torch.rand(5, 3, 1, 2, 2)
 CHANCE = 0.3

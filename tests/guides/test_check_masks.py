@@ -10,7 +10,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from guides.check import GuideMismatchError, check_guide
+from guides.check.guide import GuideMismatchError, check_guide
 from pyro_models import AttendInferRepeat
 
 SEQUENCES, TIME = 5, 4

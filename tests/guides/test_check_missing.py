@@ -8,7 +8,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from guides.check import GuideMismatchError, check_guide
+from guides.check.guide import GuideMismatchError, check_guide
 
 FRAMES = torch.rand(5, 7, 1, 3, 2)
 OBSERVED = torch.ones(5, 7, dtype=torch.bool)

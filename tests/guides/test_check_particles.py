@@ -8,8 +8,8 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from guides.check import GuideMismatchError, check_guide
-from guides.check_particles import NUM_PARTICLES
+from guides.check.guide import GuideMismatchError, check_guide
+from guides.check.particles import NUM_PARTICLES
 
 SEQUENCES = 4
 

@@ -10,9 +10,9 @@ from pyro import poutine
 from pyro.nn import PyroModule
 
 from guides import DiscoveryPropagationGuide
-from guides.object_draws import ORDERS, PyroDraws, draw_object
+from guides.discovery_propagation.object_draws import ORDERS, PyroDraws, draw_object
 from inference import FIVO, VIMCO, WakeSleep
-from inference.estimators.traces import importance_traces
+from inference.programs.traces import importance_traces
 from pyro_models import SequentialAttendInferRepeat
 from pyro_models.components.glimpse_networks import GlimpseNetworks
 from tests.pyro_models.test_sqair import SMALL, count, latents_of, there_of

@@ -10,7 +10,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from guides import GlimpseAttentionGuide
 from inference import SVI, VIMCO, WakeSleep
-from inference.estimators.traces import importance_traces
+from inference.programs.traces import importance_traces
 from pyro_models import AttendInferRepeat
 from tests.contracts.registry import unsettle
 from tests.contracts.scores import draw, score

@@ -11,7 +11,7 @@ from pyro.infer import SVI, Trace_ELBO
 from guides import KalmanGuide, RecurrentStateGuide
 from guides.encoders import FrameEncoder
 from pyro_models import KalmanVAE
-from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
+from pyro_models.kalman_vae.mixed_linear_dynamics import MixedLinearDynamics
 
 
 def pair(posterior, **options):

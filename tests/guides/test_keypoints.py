@@ -2,7 +2,7 @@
 
 import torch
 
-from guides.keypoints import Keypoints
+from guides.objects.keypoints import Keypoints
 
 
 def frame_with(*pixels, size=9):

@@ -12,10 +12,10 @@ from pyro.infer import Trace_ELBO
 import inference
 from guides import NoLatentsGuide, check_guide, describe_sites
 from inference import IWAE, log_evidence, queries
-from inference.annealing import Annealing
-from inference.calibration import calibrate
-from inference.sandwich import sandwich
-from inference.simulation import simulate
+from inference.annealing.walks import Annealing
+from inference.evidence.calibration import calibrate
+from inference.evidence.sandwich import sandwich
+from inference.programs.simulation import simulate
 from pyro_models import EncoderDecoderLSTM
 from tests.oracles.monte_carlo import assert_mean_within
 

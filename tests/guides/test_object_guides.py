@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from guides import ObjectFilterGuide, ObjectPotentialsGuide, check_guide
-from guides.object_guide import READINGS
+from guides.objects.guide import READINGS
 from inference import queries
 from pyro_models import DynamicsFromPixels
-from pyro_models.components.object_renderers import LOGIT_UNIT, GlyphRenderer, RecurrentRenderer
+from pyro_models.dynamics_from_pixels.object_renderers import LOGIT_UNIT, GlyphRenderer, RecurrentRenderer
 from tests.contracts.registry import unsettle
 
 SHAPE, OBJECTS, SEQUENCES, TIME = (1, 8, 8), 2, 3, 9

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from guides.object_time_recurrence import ObjectTimeRecurrence
+from guides.objects.time_recurrence import ObjectTimeRecurrence
 from tests.oracles.object_time_loop import naive_states
 
 TIME, SEQUENCES, FRAME, STATE = 6, 4, 10, 5

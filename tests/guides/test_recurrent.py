@@ -7,7 +7,7 @@ from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO
 
 from guides import RecurrentGuide, check_guide
-from inference.site_weights import SiteWeights
+from inference.svi.site_weights import SiteWeights
 from pyro_models import DeepMarkovModel, DeepVariationalBayesFilter
 from tests.oracles.monte_carlo import assert_mean_within
 

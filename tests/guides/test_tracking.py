@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from guides.tracking import TrackedKeypoints
+from guides.objects.predicted_windows import TrackedKeypoints
 from inference.metrics import coefficient_of_determination, match_objects, swap_rate
-from pyro_models.components.ballistic_mixture import BallisticMixture, IndependentPositions
+from pyro_models.dynamics_from_pixels.ballistic_mixture import BallisticMixture, IndependentPositions
 from videos import Cannonballs
 
 UNIT = 32 / 6

@@ -16,8 +16,8 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 from inference import SVI, RunFolder, Stage, log_evidence, train
-from inference.imputation_curves import imputation_curve
-from inference.processes import joined_processes
+from inference.runtime.processes import joined_processes
+from inference.scores.imputation_curves import imputation_curve
 from tests.contracts.registry import build_guide, make_video
 from tests.inference.toy_training import VIDEOS, toys
 from videos import FixedVideos, VideoBatch

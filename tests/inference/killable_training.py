@@ -20,8 +20,10 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference import IWAE, RunFolder, Stage, checkpoints, runs, train
-from inference.schedules import LinearRamp, StaircaseDecay
+from inference import IWAE, RunFolder, Stage, train
+from inference.runs import checkpoints
+from inference.runs import folder as runs
+from inference.svi.schedules import LinearRamp, StaircaseDecay
 from videos import FixedVideos, VideoBatch
 
 

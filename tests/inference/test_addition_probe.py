@@ -10,9 +10,9 @@ import torch
 from pyro.nn import PyroModule
 from torch.nn.functional import one_hot
 
-from inference import addition_probe
-from inference.addition_probe import AdditionScores, CodedFrames, score_addition, train_probe
-from inference.frame_codes import frame_codes
+from inference.queries.frame_codes import frame_codes
+from inference.scores import addition as addition_probe
+from inference.scores.addition import AdditionScores, CodedFrames, score_addition, train_probe
 from pyro_models.components.scene import Scene
 from tests.contracts.registry import build_guide, make_video
 from videos import FixedVideos, VideoBatch

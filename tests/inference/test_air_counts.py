@@ -2,8 +2,8 @@
 
 import pytest
 
-from inference.evaluation import evaluate
-from inference.recipe_runs import load_run, train_recipe
+from inference.experiments.evaluate import evaluate
+from inference.experiments.runs import load_run, train_recipe
 from inference.recipes import RECIPES
 from inference.recipes.recipe import Recipe
 

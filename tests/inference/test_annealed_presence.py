@@ -11,11 +11,11 @@ from torch import nn
 
 from guides import GlimpseAttentionGuide
 from inference import Annealing, log_evidence, sandwich
-from inference.annealing import anneal, frozen
-from inference.estimators.traces import importance_traces
-from inference.hamiltonian import Pace
-from inference.presence_flips import flip_bits
-from inference.tempered_densities import TemperedDensities
+from inference.annealing.densities import TemperedDensities
+from inference.annealing.flips import flip_bits
+from inference.annealing.hamiltonian import Pace
+from inference.annealing.walks import anneal, frozen
+from inference.programs.traces import importance_traces
 from pyro_models import AttendInferRepeat
 from tests.oracles.enumerable_presence import (
     DATA,

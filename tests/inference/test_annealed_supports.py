@@ -9,8 +9,8 @@ import torch
 from pyro.infer.autoguide import AutoNormal
 
 from inference import Annealing, log_evidence, sandwich
-from inference.estimators.traces import importance_traces
-from inference.smc_sampler import SMC, smc_log_estimates
+from inference.annealing.smc import SMC, smc_log_estimates
+from inference.programs.traces import importance_traces
 from tests.oracles.closed_form_bounds import toy_data
 from tests.oracles.monte_carlo import assert_mean_within
 

@@ -10,10 +10,10 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from inference import Annealing, log_evidence, sandwich
-from inference.annealing import anneal, frozen
-from inference.estimators.traces import importance_traces
-from inference.hamiltonian import Pace, hamiltonian_move
-from inference.tempered_densities import TemperedDensities
+from inference.annealing.densities import TemperedDensities
+from inference.annealing.hamiltonian import Pace, hamiltonian_move
+from inference.annealing.walks import anneal, frozen
+from inference.programs.traces import importance_traces
 from pyro_models.distributions import LinearGaussianSSM
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
 from tests.oracles.closed_form_bounds import log_evidence as toy_evidence

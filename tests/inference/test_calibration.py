@@ -8,7 +8,7 @@ from pyro import poutine
 
 from inference import calibrate
 from inference.pictures import draw_calibration
-from inference.simulation import simulate
+from inference.programs.simulation import simulate
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters
 
 EXACT = ToyParameters.make(exact_for=3)

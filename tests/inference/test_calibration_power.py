@@ -10,8 +10,8 @@ import torch
 from scipy.stats import binom
 
 from inference import Calibration, calibrate
-from inference.bit_calibration import BitCalibration, poisson_binomial
-from inference.calibration import SIGNIFICANCE
+from inference.evidence.bit_calibration import BitCalibration, poisson_binomial
+from inference.evidence.calibration import SIGNIFICANCE
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters
 
 FAILURE_RATE = 1e-6

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inference.captured_step import CapturedStep
+from inference.svi.captured import CapturedStep
 
 WEIGHT = torch.tensor([1.0, -2.0])
 

@@ -10,7 +10,7 @@ from pyro.nn import PyroModule, PyroParam
 from torch import nn
 from torch.distributions import constraints
 
-from inference.checkpoints import (
+from inference.runs.checkpoints import (
     DamagedCheckpointError,
     assign_weights,
     named_weights,

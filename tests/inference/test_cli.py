@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from inference.cli import main
-from inference.evaluation import read_evaluation, write_evaluation
+from inference.experiments.evaluate import read_evaluation, write_evaluation
 from inference.recipes import RECIPES
-from inference.runs import RunFolder
+from inference.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 TINY = (

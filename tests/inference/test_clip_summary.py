@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inference.cli import main
-from inference.clip_summary import clip_table, fullest, summarize_clip
+from inference.scores.clips import clip_table, fullest, summarize_clip
 from videos import BackgroundSubtraction, Surveillance, VideoBatch, synthetic_clip
 
 OPTIONS = "--warm-up 40 --width 120 --height 90 --frame-size 40 --frames-per-second 12 --num-sequences 30".split()

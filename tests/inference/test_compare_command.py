@@ -11,10 +11,10 @@ import torch
 
 import inference.cli
 from inference.cli import main
-from inference.evaluation import run_evidence
 from inference.evidence import Budget
-from inference.given_videos import with_test_videos
-from inference.recipe_runs import load_run
+from inference.experiments.evaluate import run_evidence
+from inference.experiments.given_videos import with_test_videos
+from inference.experiments.runs import load_run
 from videos import BoxWorld, Cannonballs, Pendulum, PongWorld, load_videos, save_videos
 
 TINY = "--network mlp --num-train 16 --num-validation 4 --batch-size 8 --epochs 2 --frozen-epochs 1 --quiet".split()

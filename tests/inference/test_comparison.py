@@ -13,7 +13,7 @@ import torch
 from pyro.nn import PyroModule
 
 from inference import Annealing, Evidence, Verdict, compare, log_evidence
-from inference.comparison import IncomparableError, tabulate_evidence
+from inference.evidence.comparison import IncomparableError, tabulate_evidence
 from inference.pictures import draw_comparison
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
 

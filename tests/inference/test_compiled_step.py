@@ -15,10 +15,11 @@ from pyro.infer import (
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference import IWAE, SVI, VIMCO, NonFiniteError, compiled_step
-from inference.compiled_step import CACHED_SIGNATURES, WORTH_RECORDING, WORTHWHILE_STEPS, CompileWarning
-from inference.nonfinite import inspect_step
-from inference.schedules import LinearRamp
+from inference import IWAE, SVI, VIMCO, NonFiniteError
+from inference.svi import compiled as compiled_step
+from inference.svi.compiled import CACHED_SIGNATURES, WORTH_RECORDING, WORTHWHILE_STEPS, CompileWarning
+from inference.svi.nonfinite import inspect_step
+from inference.svi.schedules import LinearRamp
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
 
 X = toy_data(sequences=5, time=3).float()

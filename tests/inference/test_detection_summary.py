@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from guides import GlimpseAttentionGuide
-from inference.detection_summary import score_detection, summarize_detection
+from inference.scores.detection import score_detection, summarize_detection
 from pyro_models import AttendInferRepeat
 from pyro_models.components.scene import Scene
 from videos import VideoBatch

@@ -11,12 +11,12 @@ from torch import nn
 
 from inference import Budget, log_evidence
 from inference.cli import main
-from inference.evaluation import Bounds, counting, evaluate, read_evaluation, write_evaluation
-from inference.imputation import Imputation
-from inference.recipe_runs import load_run, plain_config
+from inference.experiments.evaluate import Bounds, counting, evaluate, read_evaluation, write_evaluation
+from inference.experiments.runs import load_run, plain_config
+from inference.queries.imputation import Imputation
 from inference.recipes import RECIPES
-from inference.runs import RunFolder
-from inference.tracking_summary import summarize_tracking
+from inference.runs.folder import RunFolder
+from inference.scores.tracking import summarize_tracking
 from pyro_models.components.scene import Scene
 from videos import VideoBatch
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from guides import PriorCorrectionGuide
 from inference import FIVO, SMC, Annealing, Pilot, log_evidence
-from inference.estimators import traces
 from inference.evidence.chunks import particle_chunks
+from inference.programs import traces
 from pyro_models import VariationalRecurrentNetwork
 from tests.oracles.closed_form_bounds import (
     ToyGuide,

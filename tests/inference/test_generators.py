@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.generators import capture_generators, preserved_generators, restore_generators, seeded
+from inference.runtime.generators import capture_generators, preserved_generators, restore_generators, seeded
 
 
 def draw():

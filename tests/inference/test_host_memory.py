@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from inference.host_memory import keep_freed_memory
+from inference.runtime.host_memory import keep_freed_memory
 
 FAULTS_OF_FORTY_TENSORS = """
 import resource
 import sys
 import torch
-from inference.host_memory import keep_freed_memory
+from inference.runtime.host_memory import keep_freed_memory
 
 def fault():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

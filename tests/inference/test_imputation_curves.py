@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inference.imputation_curves import PATTERNS, imputation_curve
+from inference.scores.imputation_curves import PATTERNS, imputation_curve
 from videos import VideoBatch
 
 

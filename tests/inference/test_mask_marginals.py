@@ -6,7 +6,7 @@ import pytest
 import torch
 from pyro.nn import PyroModule
 
-from inference.mask_marginals import integrates_out
+from inference.predictive.mask_marginals import integrates_out
 from tests.contracts.registry import CONTROL, GUIDES, MODELS, SEQUENCES, TIME, build_guide, make_video, unsettle
 
 EXACT = ("AttendInferRepeat", "DeepMarkovModel", "DeepVariationalBayesFilter", "SequentialAttendInferRepeat")

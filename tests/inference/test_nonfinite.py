@@ -8,7 +8,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from inference import IWAE, SVI, NonFiniteError, Stage
-from inference.nonfinite import inspect_step
+from inference.svi.nonfinite import inspect_step
 from tests.inference.toy_training import (
     DiscreteGuide,
     DiscreteModel,

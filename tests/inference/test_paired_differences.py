@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from inference.paired_differences import paired_differences
+from inference.evidence.paired_differences import paired_differences
 
 NUM_TABLES = 40_000
 NORMAL_975 = 1.959964

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from inference import captured_step
-from inference.compiled_step import CompileWarning
-from inference.parameter_update import ParameterUpdate
+from inference.svi import captured as captured_step
+from inference.svi.compiled import CompileWarning
+from inference.svi.update import ParameterUpdate
 
 
 class Recorder:

@@ -10,9 +10,10 @@ import torch
 from pyro.infer import Trace_ELBO
 from torch import nn
 
-from inference import VIMCO, compiled_step
-from inference.compiled_step import MOST_HASTY_CHANGES, CompileWarning
-from inference.plain_attributes import PlainAttributes
+from inference import VIMCO
+from inference.svi import compiled as compiled_step
+from inference.svi.compiled import MOST_HASTY_CHANGES, CompileWarning
+from inference.svi.plain_attributes import PlainAttributes
 from tests.inference.test_compiled_step import Mixture, MixtureGuide, X, svi_of, walk
 
 

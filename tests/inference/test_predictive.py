@@ -10,7 +10,7 @@ import torch
 
 from guides import NoLatentsGuide, RecurrentGuide
 from inference import Budget, log_evidence, predictive_scores
-from inference.predictive_record import FrameScore
+from inference.predictive.record import FrameScore
 from pyro_models import DeepMarkovModel, EncoderDecoderLSTM
 from tests.contracts.registry import unsettle
 from tests.inference.linear_video import (
@@ -263,9 +263,9 @@ def test_chunks_of_videos_have_streams_of_their_own(monkeypatch):
     held_out[2] = False
     options = {"held_out": held_out, "num_samples": 16, "num_particles": 4, "budget": QUICK}
     before_chunks = predictive_scores(model, LinearGuide(model), frames, **options)
-    monkeypatch.setattr("inference.held_out_draws.VALUES_AT_ONCE", 1)
-    monkeypatch.setattr("inference.held_out_draws.FRAMES_AT_ONCE", 37)
-    monkeypatch.setattr("inference.prefix_evidence.MOST_PARTICLES", 4)
+    monkeypatch.setattr("inference.predictive.held_out_draws.VALUES_AT_ONCE", 1)
+    monkeypatch.setattr("inference.predictive.held_out_draws.FRAMES_AT_ONCE", 37)
+    monkeypatch.setattr("inference.predictive.prefixes.MOST_PARTICLES", 4)
     parts = predictive_scores(model, LinearGuide(model), frames, **options)
     for name in ("crps", "energy_score", "one_step_ahead"):
         before, after = getattr(before_chunks, name), getattr(parts, name)

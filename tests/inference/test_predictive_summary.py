@@ -8,10 +8,10 @@ import torch
 
 from inference import Budget
 from inference.cli import main
-from inference.evaluation import evaluate, read_evaluation
-from inference.predictive_summary import last_frames, predict_run, summarize_predictive
-from inference.recipe_runs import load_run
-from inference.runs import RunFolder
+from inference.experiments.evaluate import evaluate, read_evaluation
+from inference.experiments.predictive_summary import last_frames, predict_run, summarize_predictive
+from inference.experiments.runs import load_run
+from inference.runs.folder import RunFolder
 
 TINY = "--network mlp --num-train 8 --num-validation 2 --num-test 4 --batch-size 8 --epochs 2 --frozen-epochs 1"
 POINTS = "--channels 2 --num-train 8 --num-validation 2 --num-test 2 --batch-size 4 --epochs 2 --pretraining-epochs 1"

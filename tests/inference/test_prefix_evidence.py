@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from inference.estimators.particle_filter import Resampling, run_filter
-from inference.prefix_evidence import FilterWeights, prefix_evidence
-from inference.steps_ahead import StepsAhead
+from inference.predictive.prefixes import FilterWeights, prefix_evidence
+from inference.predictive.steps_ahead import StepsAhead
 from tests.inference.linear_video import GAPS, STEPS, LinearGuide, LinearVideo, exact_prefixes, mask, videos, whole
 from tests.oracles.monte_carlo import assert_mean_within
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inference import RunFolder
-from inference.processes import ALONE, Processes
+from inference.runtime.processes import ALONE, Processes
 from tests.inference.toy_training import VIDEOS
 from videos import VideoBatch
 

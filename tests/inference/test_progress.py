@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from inference.progress import Interrupts, ProgressBar, TensorBoard
+from inference.training.progress import Interrupts, ProgressBar, TensorBoard
 
 
 class Terminal(io.StringIO):

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from inference.provenance import provenance
+from inference.runs.provenance import provenance
 
 
 def test_a_record_has_command_commit_versions_and_machine():

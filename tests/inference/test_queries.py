@@ -9,8 +9,9 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from guides import GlimpseAttentionGuide, RecurrentGuide
-from inference import imputation, queries
-from inference.imputation import Imputation
+from inference import queries
+from inference.queries import imputation
+from inference.queries.imputation import Imputation
 from pyro_models import AttendInferRepeat, DeepMarkovModel, KalmanVAE
 
 SEQUENCES, TIME, SHAPE = 5, 7, (2, 3, 4)

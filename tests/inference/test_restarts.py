@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from inference.cli import main
-from inference.recipe_runs import train_recipe
+from inference.experiments.restarts import train_with_restarts
+from inference.experiments.runs import train_recipe
 from inference.recipes import RECIPES, sqair
-from inference.restarts import train_with_restarts
-from inference.runs import RunFolder
-from inference.tracking_summary import summarize_tracking
+from inference.runs.folder import RunFolder
+from inference.scores.tracking import summarize_tracking
 
 TINY = replace(
     RECIPES["sqair-small"],

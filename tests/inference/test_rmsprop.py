@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inference.rmsprop import TensorFlowRMSprop
+from inference.training.rmsprop import TensorFlowRMSprop
 
 
 def test_first_steps_of_torch_and_of_tensorflow():

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from inference import RunFolder
-from inference.runs import changed_fields, describe
-from inference.schedules import LinearRamp
+from inference.runs.folder import changed_fields, describe
+from inference.svi.schedules import LinearRamp
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from inference.schedules import (
+from inference.svi.schedules import (
     Constant,
     CosineRamp,
     GeometricRamp,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from inference.evaluation import evaluate
-from inference.imputation_curves import imputation_curve
-from inference.recipe_runs import load_run, train_recipe
+from inference.experiments.evaluate import evaluate
+from inference.experiments.runs import load_run, train_recipe
 from inference.recipes import RECIPES
+from inference.scores.imputation_curves import imputation_curve
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inference import calibrate, log_evidence
-from inference.simulation import simulate
+from inference.programs.simulation import simulate
 
 SEQUENCES = 400
 

@@ -5,7 +5,7 @@ import torch
 from pyro import poutine
 
 from inference import SiteWeights
-from inference.schedules import LinearRamp
+from inference.svi.schedules import LinearRamp
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, toy_data
 
 X = toy_data(sequences=5, time=3)

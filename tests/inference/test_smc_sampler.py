@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from inference import Annealing, log_evidence
-from inference.estimators.traces import importance_traces
-from inference.generators import seeded
-from inference.population import resample
-from inference.smc_sampler import SMC, smc_log_estimates
-from inference.tempered_chains import TemperedChains
-from inference.tempered_densities import TemperedDensities
-from inference.tempering_path import find_path
+from inference.annealing.chains import TemperedChains
+from inference.annealing.densities import TemperedDensities
+from inference.annealing.path import find_path
+from inference.annealing.population import resample
+from inference.annealing.smc import SMC, smc_log_estimates
+from inference.programs.traces import importance_traces
+from inference.runtime.generators import seeded
 from tests.inference.test_annealed_presence import LampGuide, LampModel, lamp_evidence
 from tests.oracles.enumerable_presence import DATA, ORDERS, PresenceGuide, PresenceModel, parameters, particles
 from tests.oracles.monte_carlo import assert_mean_within
@@ -145,7 +145,7 @@ def test_each_video_has_its_own_temperatures():
 
 
 def test_a_guide_too_far_off_is_told(monkeypatch):
-    monkeypatch.setattr("inference.tempering_path.MOST_TEMPERATURES", 3)
+    monkeypatch.setattr("inference.annealing.path.MOST_TEMPERATURES", 3)
     with pytest.warns(RuntimeWarning, match="target_ess: 1 of 2 videos are not at the posterior after 3 temperatures"):
         path = path_of(*pair(1, 0.0, 0.5), torch.tensor([[0.0], [6.0]], dtype=torch.float64))
     assert (path.inverse[-1] == 1).all()

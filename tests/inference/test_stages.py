@@ -5,8 +5,8 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from inference import Stage
-from inference.schedules import LinearRamp
-from inference.stages import learnable_parameters, scheduled_buffers, split_frozen
+from inference.svi.schedules import LinearRamp
+from inference.training.stages import learnable_parameters, scheduled_buffers, split_frozen
 
 
 class Guide(PyroModule):

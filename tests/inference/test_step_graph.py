@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.step_graph import trace_step
+from inference.svi.graph import trace_step
 
 X = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
 

@@ -18,7 +18,7 @@ from pyro.nn import PyroModule, PyroParam
 from torch import nn
 
 from inference import IWAE, SVI, NonFiniteError
-from inference.schedules import LinearRamp
+from inference.svi.schedules import LinearRamp
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, elbo, gradients, log_evidence, toy_data
 from tests.oracles.monte_carlo import assert_mean_within
 

@@ -14,7 +14,7 @@ import torch
 from pyro.infer import Trace_ELBO
 
 from inference import IWAE, RunFolder, Stage, train
-from inference.schedules import LinearRamp, StaircaseDecay
+from inference.svi.schedules import LinearRamp, StaircaseDecay
 from tests.inference.toy_training import VIDEOS, DiscreteModel, FramesModel, Sabotage, go, toys, values
 from tests.oracles.closed_form_bounds import ToyParameters, log_evidence
 from videos import FixedVideos, VideoBatch

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from inference import Stage
-from inference.training_streams import TrainingStreams
+from inference.training.streams import TrainingStreams
 from tests.inference.toy_training import VIDEOS, go
 from videos import VideoBatch
 

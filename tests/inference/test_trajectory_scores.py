@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from guides import NoLatentsGuide, ObjectFilterGuide, ObjectPotentialsGuide
-from inference.ballistic_oracle import oracle_law, oracle_positions
-from inference.trajectory_scores import score_trajectories
+from inference.scores.ballistic_oracle import oracle_law, oracle_positions
+from inference.scores.trajectories import score_trajectories
 from pyro_models import DynamicsFromPixels, EncoderDecoderLSTM
-from pyro_models.components.covariances import STRIDE
-from pyro_models.components.object_renderers import LOGIT_UNIT, GlyphRenderer
+from pyro_models.dynamics_from_pixels.covariances import STRIDE
+from pyro_models.dynamics_from_pixels.object_renderers import LOGIT_UNIT, GlyphRenderer
 from videos import Cannonballs, VideoBatch
 from videos.missing import gap, tail
 

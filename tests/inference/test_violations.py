@@ -10,7 +10,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from inference import IWAE, SVI, VIMCO, NonFiniteError, Stage
-from inference.violations import SupportError
+from inference.programs.violations import SupportError
 from tests.inference.toy_training import Sabotage, go
 from videos import FixedVideos, VideoBatch
 

@@ -12,8 +12,8 @@ from torch.distributions import Bernoulli
 from guides import ObjectFilterGuide, ObjectStatesGuide
 from inference import log_evidence
 from pyro_models import DynamicsFromPixels
-from pyro_models.components.ballistic_mixture import BallisticMixture, IndependentPositions
-from pyro_models.components.object_renderers import RecurrentRenderer
+from pyro_models.dynamics_from_pixels.ballistic_mixture import BallisticMixture, IndependentPositions
+from pyro_models.dynamics_from_pixels.object_renderers import RecurrentRenderer
 from tests.contracts.registry import unsettle
 
 SHAPE, OBJECTS, SEQUENCES, TIME = (1, 6, 6), 3, 4, 5

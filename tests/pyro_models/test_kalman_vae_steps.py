@@ -14,7 +14,7 @@ from guides import KalmanGuide
 from guides.encoders import FrameEncoder
 from inference import FIVO, IWAE, Pilot, log_evidence
 from inference.estimators.particle_filter import Resampling, run_filter
-from inference.estimators.traces import find_particle_dim
+from inference.programs.traces import find_particle_dim
 from pyro_models import KalmanVAE
 from tests.oracles.joint_gaussian import joint_gaussian
 from tests.oracles.monte_carlo import assert_mean_within

@@ -8,8 +8,8 @@ from torch.distributions import Bernoulli, Normal
 
 from guides import describe_sites
 from pyro_models import RecurrentCodes
-from pyro_models.components.code_predictors import BidirectionalPredictor, ForwardPredictor
 from pyro_models.components.frame_networks import MLPDecoder
+from pyro_models.recurrent_codes.code_predictors import BidirectionalPredictor, ForwardPredictor
 
 SEQUENCES, TIME, CODE, CONTROL = 5, 7, 2, 3
 FRAME = (1, 3, 4)

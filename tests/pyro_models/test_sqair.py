@@ -9,8 +9,8 @@ from pyro import poutine
 
 from pyro_models import SequentialAttendInferRepeat
 from pyro_models.components.glimpse_networks import GlimpseNetworks
-from pyro_models.components.object_slots import ObjectSlots
-from pyro_models.sqair import TrackedObjects
+from pyro_models.sqair.model import TrackedObjects
+from pyro_models.sqair.object_slots import ObjectSlots
 
 SMALL = {
     "num_slots": 3,

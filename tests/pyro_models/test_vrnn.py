@@ -8,10 +8,10 @@ from pyro import poutine
 
 from guides import PriorCorrectionGuide
 from inference import FIVO, IWAE
-from inference.estimators.traces import importance_traces
-from inference.simulation import simulated_trace
+from inference.programs.simulation import simulated_trace
+from inference.programs.traces import importance_traces
 from pyro_models import VariationalRecurrentNetwork
-from pyro_models.components.mirrored_convolutions import MirroredConvolutions
+from pyro_models.vrnn.mirrored_convolutions import MirroredConvolutions
 
 SHAPE = (1, 6, 6)
 

@@ -10,7 +10,7 @@ import torch
 from pyro.infer.autoguide import AutoNormal
 
 from inference import FIVO, IWAE, VIMCO, Annealing, WakeSleep, log_evidence, sandwich
-from inference.estimators.traces import importance_traces, log_weights
+from inference.programs.traces import importance_traces, log_weights
 from pyro_models.components.layout import merge_particles, to_time_plate
 from tests.oracles.closed_form_bounds import ToyModel, ToyParameters, toy_data
 from tests.oracles.closed_form_bounds import log_evidence as exact_log_evidence

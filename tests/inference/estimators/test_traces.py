@@ -12,7 +12,7 @@ from pyro.infer.autoguide import AutoNormal
 from torch import nn
 
 from inference.estimators import IWAE, WakeSleep
-from inference.estimators.traces import (
+from inference.programs.traces import (
     evaluation_mode,
     find_particle_dim,
     importance_traces,

@@ -9,7 +9,7 @@ import torch
 from inference import FIVO, Pilot, log_evidence
 from inference.estimators.particle_filter import Resampling, run_filter
 from inference.estimators.twists import FilteredStates, Twist, choose_twists, fit_twist, state_features
-from inference.generators import seeded
+from inference.runtime.generators import seeded
 from tests.inference.estimators.test_fivo import A, Q, R, Walk, WalkGuide
 from tests.inference.test_automatic_evidence import walk_evidence
 from tests.oracles.monte_carlo import assert_mean_within

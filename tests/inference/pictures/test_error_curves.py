@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from inference.imputation_curves import ImputationCurve
 from inference.pictures import draw_errors_per_frame, draw_imputation_curves
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
+from inference.scores.imputation_curves import ImputationCurve
 
 OURS = [
     ImputationCurve("random", "smoothing", (0.1, 0.5), (0.004, 0.006), (0.001, 0.001)),

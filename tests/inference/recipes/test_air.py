@@ -10,7 +10,7 @@ from inference import SVI
 from inference.cli import main
 from inference.recipes import RECIPES, OptionError
 from inference.recipes.air import LOSSES
-from inference.schedules import value_at
+from inference.svi.schedules import value_at
 
 SMALL = replace(RECIPES["air-small"], num_train=64, batch_size=16, num_validation=8, num_test=20, hidden_dim=12)
 

@@ -8,11 +8,11 @@ import torch
 
 from inference import SVI
 from inference.cli import main
-from inference.evaluation import read_evaluation
+from inference.experiments.evaluate import read_evaluation
 from inference.recipes import RECIPES, OptionError
-from inference.rmsprop import TensorFlowRMSprop
-from inference.runs import RunFolder
-from inference.schedules import value_at
+from inference.runs.folder import RunFolder
+from inference.svi.schedules import value_at
+from inference.training.rmsprop import TensorFlowRMSprop
 
 SMALL = RECIPES["air-per-frame-small"]
 TINY = {"units": 10, "what_dim": 3, "glimpse_size": 5, "num_particles": 2, "batch_size": 3, "num_validation": 2}

@@ -7,8 +7,8 @@ import torch
 
 from inference import train
 from inference.recipes import RECIPES, OptionError
-from inference.runs import RunFolder
-from inference.schedules import value_at
+from inference.runs.folder import RunFolder
+from inference.svi.schedules import value_at
 
 SMALL = replace(
     RECIPES["ae-rnn-box-cpu"],

@@ -7,9 +7,9 @@ import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
 from inference.recipes import RECIPES
-from inference.runs import RunFolder
-from inference.schedules import value_at
-from inference.training import train
+from inference.runs.folder import RunFolder
+from inference.svi.schedules import value_at
+from inference.training.train import train
 
 
 def tiny(**fields):

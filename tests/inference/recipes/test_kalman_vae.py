@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from inference.recipes import RECIPES, OptionError
-from inference.schedules import value_at
+from inference.svi.schedules import value_at
 
 NOISY = replace(RECIPES["kvae-box-cpu"], code_noise=1.5, epochs=20, num_train=320)
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from inference.cli import main
-from inference.evaluation import read_evaluation
-from inference.recipe_runs import load_run
+from inference.experiments.evaluate import read_evaluation
+from inference.experiments.runs import load_run
 from inference.recipes import RECIPES, OptionError
-from inference.runs import RunFolder
+from inference.runs.folder import RunFolder
 from pyro_models.components.glimpse_networks import GlimpseNetworks
 
 PAPER, SMALL = RECIPES["sqair-pedestrians"], RECIPES["sqair-pedestrians-small"]

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from guides import GlimpseAttentionGuide
-from inference import render
 from inference.cli import main
-from inference.evaluation import read_evaluation
+from inference.experiments import render
+from inference.experiments.evaluate import read_evaluation
+from inference.experiments.runs import load_run
 from inference.pictures import draw_tracks
-from inference.recipe_runs import load_run
 from inference.recipes import RECIPES, OptionError
 from inference.recipes.sqair_options import LOSSES
-from inference.rmsprop import TensorFlowRMSprop
-from inference.runs import RunFolder
-from inference.schedules import value_at
-from inference.tracking_summary import score_middles, summarize_tracking
+from inference.runs.folder import RunFolder
+from inference.scores.tracking import score_middles, summarize_tracking
+from inference.svi.schedules import value_at
+from inference.training.rmsprop import TensorFlowRMSprop
 from pyro_models import AttendInferRepeat
 from videos import MovingDigits
 

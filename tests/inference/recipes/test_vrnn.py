@@ -7,12 +7,12 @@ import pytest
 
 from inference import SVI
 from inference.cli import main
-from inference.evaluation import read_evaluation
+from inference.experiments.evaluate import read_evaluation
 from inference.recipes import RECIPES, OptionError
 from inference.recipes.vrnn import LOSSES
-from inference.rmsprop import TensorFlowRMSprop
-from inference.runs import RunFolder
-from inference.schedules import value_at
+from inference.runs.folder import RunFolder
+from inference.svi.schedules import value_at
+from inference.training.rmsprop import TensorFlowRMSprop
 
 SMALL = RECIPES["vrnn-small"]
 

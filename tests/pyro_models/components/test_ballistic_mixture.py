@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from pyro_models.components.ballistic_mixture import BallisticMixture, IndependentPositions
-from pyro_models.components.covariances import STRIDE, LearnedCovariance
+from pyro_models.dynamics_from_pixels.ballistic_mixture import BallisticMixture, IndependentPositions
+from pyro_models.dynamics_from_pixels.covariances import STRIDE, LearnedCovariance
 from tests.oracles.monte_carlo import assert_mean_within
 
 F64 = torch.float64

@@ -3,7 +3,7 @@
 import torch
 from torch.distributions import Normal
 
-from pyro_models.components.code_predictors import BidirectionalPredictor, ForwardPredictor
+from pyro_models.recurrent_codes.code_predictors import BidirectionalPredictor, ForwardPredictor
 
 SEQUENCES, TIME, CODE, CONTROL = 5, 7, 2, 3
 DTYPE = torch.float64

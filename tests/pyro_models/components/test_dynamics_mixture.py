@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyro_models.components.dynamics_mixture import DYNAMICS_MIXTURES, LSTMDynamicsMixture, WindowDynamicsMixture
+from pyro_models.kalman_vae.dynamics_mixture import DYNAMICS_MIXTURES, LSTMDynamicsMixture, WindowDynamicsMixture
 
 
 @pytest.fixture(params=sorted(DYNAMICS_MIXTURES))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyro_models.components.mirrored_convolutions import MirroredConvolutions
+from pyro_models.vrnn.mirrored_convolutions import MirroredConvolutions
 
 NETWORKS = MirroredConvolutions(6, (2, 3, 4), (1, 2, 2))
 

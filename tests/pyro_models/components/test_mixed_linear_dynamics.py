@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from pyro_models.components.dynamics_mixture import DynamicsMixture, LSTMDynamicsMixture
-from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
+from pyro_models.kalman_vae.dynamics_mixture import DynamicsMixture, LSTMDynamicsMixture
+from pyro_models.kalman_vae.mixed_linear_dynamics import MixedLinearDynamics
 
 
 class SigmoidMixture(DynamicsMixture):

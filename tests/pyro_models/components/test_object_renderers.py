@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pyro_models.components.object_renderers import LOGIT_UNIT, GlyphRenderer, RecurrentRenderer
+from pyro_models.dynamics_from_pixels.object_renderers import LOGIT_UNIT, GlyphRenderer, RecurrentRenderer
 
 SHAPE = (1, 8, 8)
 BATCH = 5

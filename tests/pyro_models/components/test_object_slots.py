@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyro_models.components.object_slots import Identities, hazard_logits, packed_order, take_slots
+from pyro_models.sqair.object_slots import Identities, hazard_logits, packed_order, take_slots
 
 
 def chain_of(pmf):

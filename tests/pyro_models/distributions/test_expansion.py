@@ -49,8 +49,8 @@ def given_readings(batch):
 
 
 def codes(batch):
-    from pyro_models.components.mixed_linear_dynamics import MixedLinearDynamics
-    from pyro_models.kalman_vae import CodePrior
+    from pyro_models.kalman_vae.mixed_linear_dynamics import MixedLinearDynamics
+    from pyro_models.kalman_vae.model import CodePrior
 
     return CodePrior(MixedLinearDynamics(OBS, STATE, 2, mixture="mlp").double(), batch, TIME)
 

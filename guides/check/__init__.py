@@ -1,0 +1,5 @@
+"""Whether a guide fits its model: `check_guide`, one file for each kind of mismatch."""
+
+from guides.check.guide import GuideCheck, GuideMismatchError, check_guide
+
+__all__ = ["GuideCheck", "GuideMismatchError", "check_guide"]

@@ -1,0 +1,5 @@
+"""The guide of SQAIR: objects of the frame before are propagated, new ones discovered."""
+
+from guides.discovery_propagation.guide import DiscoveryPropagationGuide
+
+__all__ = ["DiscoveryPropagationGuide"]

@@ -1,0 +1,166 @@
+"""What a frame shows beside the objects that are known: attend, infer, repeat, given them."""
+
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from guides.discovery_propagation.glimpse_reader import GlimpseReader
+from guides.discovery_propagation.object_draws import Draws, draw_object
+from pyro_models.components.frame_networks import mlp
+from pyro_models.components.layout import concatenate
+from pyro_models.components.recurrent_cells import step_cell
+from pyro_models.components.scales import scale_of
+from pyro_models.sqair.discovery_prior import DiscoveryPrior
+from pyro_models.sqair.model import stack_slots
+from pyro_models.sqair.object_slots import ObjectSlots
+
+
+class Discovery(nn.Module):
+    """Finds objects one after the other (Kosiorek et al. 2018, section 3 and appendix A, as in their code)::
+
+        d_i = RNN(d_{i-1}; features(x), l, what_{i-1}, where_{i-1}, present_{i-1})
+        where_i ~ N(m(d_i), s(d_i)^2);   what_i ~ N(read(x, where_i));   present_i ~ Bernoulli(p(d_i, what_i))
+
+    l is the model's code of the objects that are known. present_i is 0 if present_{i-1} is, or no slot is left.
+
+    Args:
+        reader: of glimpses; shared with propagation.
+        feature_dim: size of the features of a frame.
+        num_slots: of the model.
+        where_dim: size of a window.
+        what_dim: size of an appearance.
+        units: of all networks.
+        order: of drawing, see `draw_object`; with "first", presence depends on d_i alone, as in the paper.
+        presence_bias: of p at the start; positive = look for objects first.
+        where_offset: learned offset of raw scales of windows, at the start.
+    """
+
+    def __init__(
+        self,
+        reader: GlimpseReader,
+        feature_dim: int,
+        num_slots: int,
+        where_dim: int,
+        what_dim: int,
+        units: int = 256,
+        *,
+        order: str = "last",
+        presence_bias: float = 1.0,
+        where_offset: float = -3.0,
+    ) -> None:
+        super().__init__()
+        self.reader = reader
+        self.num_slots = num_slots
+        self.order = order
+        self.first_state = nn.Parameter(torch.zeros(units))
+        self.state = nn.RNNCell(feature_dim + units + what_dim + where_dim + 1, units)
+        self.where = mlp(units, (units, units), 2 * where_dim, nn.ELU)
+        self.where_offset = nn.Parameter(torch.tensor(where_offset))
+        self.presence = mlp(units + (what_dim if order == "last" else 0), (units // 2,), 1, nn.ELU, presence_bias)
+
+    def forward(
+        self,
+        step: int,
+        features: Float[Tensor, "sequences feature"],
+        code: Float[Tensor, "*#batch units"],
+        room: Float[Tensor, "*#batch"],
+        like: ObjectSlots,
+        images: Float[Tensor, "sequences height width"],
+        draws: Draws,
+        prior: "MissingDiscoveries | None" = None,
+    ) -> ObjectSlots:
+        """New objects.
+
+        Args:
+            step: number of the frame, from 1.
+            features: of the frame.
+            code: of the objects that are known.
+            room: how many slots are left.
+            like: slots with the sizes of those to be found.
+            images: the frame.
+            draws: gives values to sites.
+            prior: the model's laws where the frame is missing; None = nowhere.
+        """
+        state, allowed = self.first_state, torch.ones_like(room)
+        before = allowed, torch.zeros_like(like.where[..., 0, :]), torch.zeros_like(like.what[..., 0, :])
+        found = []
+        for index in range(self.num_slots):
+            presence, where, what = before
+            state = step_cell(self.state, concatenate(features, code, what, where, presence[..., None]), state)
+            allowed = allowed * (index < room)
+            before = self._find(f"{step}_{index + 1}", index, state, allowed, where, images, draws, prior)
+            allowed = before[0]
+            found.append(before)
+        return stack_slots(found)
+
+    def _find(
+        self,
+        place: str,
+        index: int,
+        state: Tensor,
+        allowed: Tensor,
+        before: Tensor,
+        images: Tensor,
+        draws: Draws,
+        prior: "MissingDiscoveries | None",
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Presence, window and appearance of one object.
+
+        Args:
+            place: numbers that end the names of its sites.
+            index: how many were looked for before it.
+            state: of the network.
+            allowed: 1 where there can be one more.
+            before: window of the one before.
+            images: the frame.
+            draws: gives values to sites.
+            prior: the model's laws, where the frame is missing.
+        """
+        mean, raw = self.where(state).chunk(2, -1)
+        scale = scale_of(raw + self.where_offset)
+        if prior is not None:
+            mean, scale = prior.where(mean, scale, before if index else None)
+
+        def what_law(where: Tensor) -> dist.Independent:
+            mean, scale = self.reader(images, where)
+            if prior is not None:
+                mean, scale = prior.what(mean, scale)
+            return dist.Normal(mean, scale).to_event(1)
+
+        def presence_logit(what: Tensor | None) -> Tensor:
+            logit = self.presence(state if what is None else concatenate(state, what)).squeeze(-1)
+            return logit if prior is None else prior.presence(logit, index)
+
+        names = (f"disc_pres_{place}", f"disc_where_{place}", f"disc_what_{place}", f"disc_absent_{place}")
+        law = dist.Normal(mean, scale).to_event(1)
+        return draw_object(draws, names, allowed, law, what_law, presence_logit, self.order)
+
+
+class MissingDiscoveries:
+    """The model's laws of new objects, where a frame is missing.
+
+    Args:
+        seen: bool (sequences,), False = missing.
+        prior: the model's.
+        logits: its `presence_logits`.
+        context: its `where_context`.
+    """
+
+    def __init__(self, seen: Tensor, prior: DiscoveryPrior, logits: Tensor, context: Tensor | None) -> None:
+        self.seen, self.prior, self.logits, self.context = seen, prior, logits, context
+
+    def where(self, mean: Tensor, scale: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Of windows, given the one before."""
+        prior_mean, prior_scale = self.prior.where_law(before, self.context)
+        there = self.seen.unsqueeze(-1)
+        return torch.where(there, mean, prior_mean), torch.where(there, scale, prior_scale)
+
+    def what(self, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Of appearances: N(0, I)."""
+        there = self.seen.unsqueeze(-1)
+        return torch.where(there, mean, 0.0), torch.where(there, scale, 1.0)
+
+    def presence(self, logit: Tensor, index: int) -> Tensor:
+        """Of presence."""
+        return torch.where(self.seen, logit, self.logits[..., index])

@@ -1,0 +1,177 @@
+"""The guide of SQAIR: follow the objects of the frame before, then look for new ones."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guides.discovery_propagation.discovery import Discovery, MissingDiscoveries
+from guides.discovery_propagation.glimpse_reader import GlimpseReader
+from guides.discovery_propagation.object_draws import ORDERS, CompletionDraws, Draws, PyroDraws
+from guides.discovery_propagation.propagation import Propagation
+from guides.stepwise import StepwiseGuide
+from pyro_models.components.arguments import check_video
+from pyro_models.sqair.model import SequentialAttendInferRepeat, TrackedObjects, join_slots
+from pyro_models.sqair.object_slots import take_slots
+
+
+class FrameReadings(NamedTuple):
+    """A checked batch of videos and what is read of each frame, once for all particles.
+
+    Attributes:
+        images: without missing ones.
+        features: of images.
+        observed: bool, or None = all.
+    """
+
+    images: Float[Tensor, "sequences time height width"]
+    features: Float[Tensor, "sequences time feature"]
+    observed: Tensor | None
+
+
+class Followed(NamedTuple):
+    """The state after a frame: what the model knows of its objects, and what the guide remembers of each."""
+
+    objects: TrackedObjects
+    memory: Float[Tensor, "*batch slots units"]
+
+
+class DiscoveryPropagationGuide(StepwiseGuide):
+    """Objects of the frame before are followed by `Propagation`, then new ones are found by `Discovery`::
+
+        q(z | x) = prod_t prod_i q(z^P_ti | x_t, z_{t-1}, z^P_t1 ... z^P_t,i-1) q(D_t, z^D_t | x_t, z^P_t)
+
+    (Kosiorek et al. 2018, eqs. 4 and 11). It looks at the past and the present alone. Where a frame is missing every
+    law is the model's prior, and the guide's memories stay as they are, so that a forecast is the model's own.
+
+    Args:
+        model: the model served.
+        order: whether the presence of an object is drawn "first" or "last", see `draw_object`.
+        glance_units: of the networks for first looks, see `Propagation`.
+        masked: let propagation mask its glimpses.
+        correlated: let the numbers of a followed window be correlated.
+        propagation_bias: of the logit of going on, at the start.
+        discovery_bias: of the logit of a new object, at the start.
+        where_offset: of raw scales of windows, at the start; smaller = surer of places.
+
+    Raises:
+        ValueError: if there is no such order, or frames, observed or controls have the wrong shape.
+    """
+
+    completion_methods = ("modes",)
+
+    def __init__(
+        self,
+        model: SequentialAttendInferRepeat,
+        *,
+        order: str = "last",
+        glance_units: int = 128,
+        masked: bool = True,
+        correlated: bool = False,
+        propagation_bias: float = 5.0,
+        discovery_bias: float = 1.0,
+        where_offset: float = -3.0,
+    ) -> None:
+        super().__init__()
+        if order not in ORDERS:
+            raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
+        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
+        self._served = [model]
+        _, height, width = model.frame_shape
+        self.image_encoder, glimpse_encoder = model.networks.encoders((height, width), model.glimpse_size)
+        self.reader = GlimpseReader(glimpse_encoder, model.networks.units, model.what_dim, model.glimpse_size)
+        sizes = (model.num_slots, model.where_dim, model.what_dim, model.units)
+        self.propagation = Propagation(
+            self.reader,
+            *sizes,
+            glance_units=glance_units,
+            order=order,
+            masked=masked,
+            correlated=correlated,
+            presence_bias=propagation_bias,
+            where_offset=where_offset,
+        )
+        self.discovery = Discovery(
+            self.reader,
+            model.networks.units,
+            *sizes,
+            order=order,
+            presence_bias=discovery_bias,
+            where_offset=where_offset,
+        )
+
+    @property
+    def model(self) -> SequentialAttendInferRepeat:
+        """The model served."""
+        return self._served[0]
+
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> FrameReadings:
+        """See `StepwiseGuide.prepare`."""
+        images = check_video(frames, observed, controls, self.model.frame_shape, 0)[:, :, 0]
+        return FrameReadings(images, self.image_encoder(images), observed)
+
+    def step(self, index: int, state: Followed | None, context: FrameReadings) -> Followed:
+        """See `StepwiseGuide.step`."""
+        return self._advance(index, state, context, PyroDraws())
+
+    @torch.no_grad()
+    def complete(
+        self,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        method: str = "modes",
+        num_samples: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Objects of all frames: present if that is more likely than not, and then where and what they are on average.
+
+        Args:
+            frames: (sequences, time, 1, height, width).
+            observed: bool (sequences, time), None = all.
+            controls: None.
+            method: "modes".
+            num_samples: number of draws, or None for the above, each given those before it.
+
+        Returns:
+            A value (sequences, ...) for each site of the model; with draws (num_samples, 1, sequences, ...).
+
+        Raises:
+            ValueError: if the method is not "modes".
+        """
+        if method not in self.completion_methods:
+            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        context = self.prepare(frames, observed, controls)
+        draws, state = CompletionDraws(num_samples, frames.shape[0]), None
+        for index in range(frames.shape[1]):
+            state = self._advance(index, state, context, draws)
+        return draws.values
+
+    def _advance(self, index: int, state: Followed | None, context: FrameReadings, draws: Draws) -> Followed:
+        """One step with any way of drawing."""
+        model, step, images = self.model, index + 1, context.images[:, index]
+        propagation = self.propagation  # once: Pyro looks at all of a module's parameters whenever it is got
+        # the model's laws are needed where frames may be missing, and nowhere else
+        seen = None if context.observed is None else context.observed[:, index]
+        first = state is None
+        if first:
+            nothing = model.nothing(images[:, 0, 0])
+            state = Followed(nothing, propagation.first_memory.expand_as(nothing.memory))
+        objects, memory = state.objects, state.memory
+        laws, model_memory, tracked = None, objects.memory, objects.slots
+        if not first:
+            if seen is not None:
+                laws, model_memory = model.propagated_laws(objects)
+            tracked, memory = propagation(step, objects.slots, memory, images, draws, laws, seen)
+        room = model.num_slots - tracked.presence.sum(-1)
+        code = model.code_of(tracked)
+        prior = None
+        if seen is not None:
+            survivors = model.survivors(objects, laws)
+            logits = model.discovery.presence_logits(first, survivors, room)
+            prior = MissingDiscoveries(seen, model.discovery, logits, model.discovery.where_context(code, survivors))
+        found = self.discovery(step, context.features[:, index], code, room, objects.slots, images, draws, prior)
+        joined, order = model.join(objects, tracked, model_memory, found)
+        fresh = propagation.first_memory.expand(model.num_slots, -1)
+        return Followed(joined, take_slots(join_slots(memory, fresh, 1), order, 1))

@@ -1,0 +1,1 @@
+"""Chains that walk from the guide to the posterior, alone and in populations."""

@@ -1,0 +1,137 @@
+"""Annealed importance sampling from the guide to the posterior, by Hamiltonian moves and flips of bits."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from inference.annealing.chains import TemperedChains
+from inference.annealing.densities import TemperedDensities
+from inference.annealing.hamiltonian import Pace
+from inference.annealing.pace import PaceFinder
+from inference.programs.traces import (
+    ImportanceTraces,
+    Program,
+    evaluation_mode,
+    importance_traces,
+    local_parameters,
+    modules_of,
+)
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """How to go from the guide to the posterior.
+
+    At inverse temperature b the target is q(z | x)^(1 - b) p(x, z)^b; b goes from 0 to 1 along a logistic curve, slow
+    at both ends (Grosse, Ghahramani and Adams 2015). At each b between them each chain is offered a flip of each of its
+    bits (presence), then one Hamiltonian move of its continuous latents, see `inference.annealing.hamiltonian`.
+
+    Attributes:
+        num_temperatures: steps of b. The mean gap to the evidence falls with their number, in inverse proportion to it
+            where moves forget where they started.
+        num_leapfrog: leapfrog steps of a move, each a gradient of both densities.
+        num_tuning: chains of the run before, at least 2. It finds the step size of each temperature and video and the
+            spread of each coordinate, so that the run that counts does not adapt and its weights stay unbiased.
+    """
+
+    num_temperatures: int = 100
+    num_leapfrog: int = 5
+    num_tuning: int = 8
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_temperatures", 1), ("num_leapfrog", 1), ("num_tuning", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+
+    def inverse_temperatures(self) -> Float[Tensor, " temperatures"]:
+        """From 0 to 1, both included."""
+        curve = torch.sigmoid(torch.linspace(-4, 4, self.num_temperatures + 1, dtype=torch.float64))
+        return (curve - curve[0]) / (curve[-1] - curve[0])
+
+
+def anneal(
+    densities: TemperedDensities,
+    start: Mapping[str, Tensor],
+    annealing: Annealing,
+    paces: Sequence[Pace] | None = None,
+    *,
+    backwards: bool = False,
+) -> tuple[Float[Tensor, "particles sequences"], list[Pace]]:
+    """Run chains through all temperatures.
+
+    Args:
+        densities: of the batch.
+        start: in the coordinates of `densities`: draws of the guide, or of the posterior when going backwards.
+        annealing: how.
+        paces: of the moves at the temperatures between the ends, from the guide to the posterior; None finds them on
+            the way.
+        backwards: from the posterior to the guide.
+
+    Returns:
+        Log weights, whose exponentials have the evidence (backwards: its inverse) as expectation; and the paces.
+    """
+    chains = TemperedChains(densities, start)
+    inverse = annealing.inverse_temperatures().to(chains.log_weights.device)
+    inverse = inverse.flip(0) if backwards else inverse
+    finder = PaceFinder(chains, annealing.num_leapfrog) if paces is None else None
+    known, used = list(paces or [])[:: -1 if backwards else 1], []
+    steps = inverse.diff()
+    for index in range(annealing.num_temperatures):
+        chains.reweigh(steps[index])
+        if index + 1 == annealing.num_temperatures:
+            break
+        now = inverse[index + 1].to(chains.log_joint)
+        chains.flip(now)
+        if chains.can_move:
+            pace = known[index] if finder is None else finder.pace()
+            chance = chains.move(now, pace, annealing.num_leapfrog)
+            used.append(pace)
+            if finder is not None:
+                finder.hear(chance)
+    return chains.log_weights, used[:: -1 if backwards else 1]
+
+
+def annealed_log_weights(
+    traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any], annealing: Annealing
+) -> Float[Tensor, "particles sequences"]:
+    """Log weights of annealed importance sampling (Neal 2001) that starts at draws of the guide.
+
+    Args:
+        traces: the draws, from `importance_traces`.
+        model: the model.
+        guide: the guide.
+        args: their positional arguments.
+        annealing: how.
+    """
+    with frozen(model, guide):
+        paces = tuned_paces(traces, model, guide, args, annealing)
+        densities = TemperedDensities(traces, model, guide, args)
+        return anneal(densities, densities.start(), annealing, paces)[0]
+
+
+def tuned_paces(
+    traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any], annealing: Annealing
+) -> list[Pace]:
+    """Paces from a run of other chains, so that they are independent of the chains that count."""
+    others = importance_traces(model, guide, args, annealing.num_tuning, particle_dim=traces.particle_dim)
+    densities = TemperedDensities(others, model, guide, args)
+    return anneal(densities, densities.start(), annealing)[1]
+
+
+@contextmanager
+def frozen(*programs: Program) -> Iterator[None]:
+    """Inside, no parameter asks for a gradient, and modules are in evaluation mode."""
+    parameters = [p for module in modules_of(*programs) for p in module.parameters(recurse=False) if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        with evaluation_mode(*programs), local_parameters(*programs), torch.no_grad():
+            yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

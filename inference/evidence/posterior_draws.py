@@ -1,0 +1,128 @@
+"""Posterior draws of latents as ArviZ `InferenceData`: particles of a guide, resampled by their weights."""
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference.evidence.chunks import particle_chunks
+from inference.programs.site_values import sequences_first
+from inference.programs.trace_checks import SEQUENCES
+from inference.programs.traces import ImportanceTraces, Program, sample_sites
+from inference.runtime.generators import seeded
+
+if TYPE_CHECKING:
+    import arviz
+
+    from inference.evidence.record import Evidence  # which calls this module
+
+
+def inference_data(
+    evidence: "Evidence", model: Program, guide: Program, args: tuple[Tensor | None, ...], num_draws: int
+) -> "arviz.InferenceData":
+    """See `Evidence.to_inference_data`."""
+    if num_draws < 1:
+        raise ValueError(f"num_draws: expected at least 1, got {num_draws}")
+    if evidence.annealing is not None:
+        raise ValueError("evidence: expected particles of the guide, got annealed ones, whose draws are not kept")
+    if evidence.sampler is not None:
+        raise ValueError("evidence: expected particles of the guide, got populations, whose draws are not kept")
+    if evidence.filtering is not None:
+        raise ValueError("evidence: expected particles of the guide, got filters, whose draws are not kept")
+    frames = args[0]
+    if frames is None or frames.shape[0] != evidence.num_sequences:
+        got = None if frames is None else frames.shape[0]
+        raise ValueError(f"frames: expected the {evidence.num_sequences} sequences of this evidence, got {got}")
+    with seeded("posterior draws", evidence.seed):
+        probabilities = torch.softmax(evidence.log_weights, 0).T
+        chosen = torch.multinomial(probabilities, num_draws, replacement=True).T.sort(0).values  # (draws, sequences)
+    collected = _Draws(num_draws, evidence.num_sequences)
+    cells = particle_chunks(
+        model,
+        guide,
+        args,
+        num_particles=evidence.num_particles,
+        particles_per_chunk=evidence.particles_per_chunk,
+        sequences_per_chunk=evidence.sequences_per_chunk,
+        seed=evidence.seed,
+    )
+    for particles, sequences, traces in cells:
+        again, before = traces.log_weights().to("cpu", torch.float64), evidence.log_weights[particles, sequences]
+        if not torch.allclose(again, before, rtol=1e-5, atol=1e-3):
+            raise ValueError(
+                "model, guide, frames: expected those of this evidence, got other log weights from the same seed "
+                f"(by up to {(again - before).abs().max().item():.3g} nats)"
+            )
+        collected.add(traces, particles, sequences, chosen[:, sequences])
+    return collected.to_inference_data(evidence, torch.gather(evidence.log_weights, 0, chosen))
+
+
+class _Draws:
+    """Arrays (draws, sequences, *other plates, *event) by site, filled chunk by chunk."""
+
+    def __init__(self, num_draws: int, num_sequences: int) -> None:
+        self.num_draws, self.num_sequences = num_draws, num_sequences
+        self.groups: dict[str, dict[str, np.ndarray]] = {"posterior": {}, "log_likelihood": {}, "observed_data": {}}
+        self.dims: dict[str, list[str]] = {}
+
+    def add(self, traces: ImportanceTraces, particles: slice, sequences: slice, chosen: Tensor) -> None:
+        """Take from a chunk the particles that were chosen: chosen (draws, sequences of the chunk)."""
+        draw, sequence = torch.nonzero((chosen >= particles.start) & (chosen < particles.stop), as_tuple=True)
+        particle = chosen[draw, sequence] - particles.start
+        place = (draw.numpy(), sequence.numpy() + sequences.start)
+        observed_names = {site["name"] for site in sample_sites(traces.model) if site["is_observed"]}
+        for site in sample_sites(traces.model):
+            name = site["name"]
+            value, plates = sequences_first(site, traces.particle_dim)
+            array = value.cpu().numpy()
+            if name in observed_names:
+                self.dims[name] = plates[1:]
+                log_prob = traces.per_sequence(site, site["log_prob"]).cpu().numpy()
+                target = self._array("log_likelihood", name, (self.num_draws,), log_prob.dtype, ())
+                target[place] = log_prob[particle, sequence]
+                target = self._array("observed_data", name, (), array.dtype, array.shape[2:])
+                target[sequences] = array[0]
+            else:
+                self.dims[name] = plates[1:]
+                target = self._array("posterior", name, (self.num_draws,), array.dtype, array.shape[2:])
+                target[place] = array[particle, sequence]
+
+    def _array(
+        self, group: str, name: str, leading: tuple[int, ...], dtype: Any, trailing: tuple[int, ...]
+    ) -> np.ndarray:
+        if name not in self.groups[group]:
+            self.groups[group][name] = np.zeros((*leading, self.num_sequences, *trailing), dtype)
+        return self.groups[group][name]
+
+    def to_inference_data(self, evidence: "Evidence", log_weight: Tensor) -> "arviz.InferenceData":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ArviZ announces its next major version at import
+            import arviz
+            import xarray
+
+        def dataset(arrays: Mapping[str, np.ndarray], *leading: str, own_dims: bool = True) -> Any:
+            chain = "chain" in leading
+            return xarray.Dataset(
+                {
+                    name: (
+                        [*leading, SEQUENCES, *(self.dims[name] if own_dims else [])],
+                        array[None] if chain else array,
+                    )
+                    for name, array in arrays.items()
+                }
+            )
+
+        record = {
+            name: getattr(evidence, name).numpy()
+            for name in ("log_evidence", "elbo", "effective_sample_size", "pareto_k", "standard_error")
+        }
+        return arviz.InferenceData(
+            posterior=dataset(self.groups["posterior"], "chain", "draw"),
+            log_likelihood=dataset(self.groups["log_likelihood"], "chain", "draw", own_dims=False),
+            sample_stats=dataset({"log_weight": log_weight.numpy()}, "chain", "draw", own_dims=False),
+            observed_data=dataset(self.groups["observed_data"]),
+            evidence=dataset(record, own_dims=False),
+        )

@@ -1,0 +1,147 @@
+"""The log evidence between two bounds, for videos that the model itself drew."""
+
+import math
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from inference.annealing.densities import TemperedDensities
+from inference.annealing.walks import Annealing, anneal, frozen, tuned_paces
+from inference.estimators.multi_sample import log_mean_exp
+from inference.programs.simulation import FRAMES, check_frames_alone, simulated_trace
+from inference.programs.site_values import sequences_first
+from inference.programs.traces import Program, importance_traces, sample_sites
+from inference.runtime.generators import seeded
+
+LEVEL = 0.95  # of the limits that are printed
+
+
+@dataclass(frozen=True, eq=False)
+class Sandwich:
+    """Stochastic bounds of the log evidence of each simulated video, nats.
+
+    In expectation lower <= log p(x) <= upper, so the mean gap bounds how far either is from the truth, and so how far
+    an estimate by the same annealing on real videos is likely to be, if the model fits them. For one video each end is
+    an estimate with noise: the truth may lie outside, and lower above upper. `limits` and `mean_limits` hold at a
+    stated level.
+
+    They need no more than E[exp(lower)] = p(x) and E[exp(-upper)] = 1 / p(x), which any annealing has (Grosse,
+    Ghahramani and Adams 2015, section 4). By Markov's inequality
+
+        P(lower > log p(x) + log 1/a) <= a,   P(upper < log p(x) - log 1/a) <= a,
+
+    and since the videos are independent, the same holds of products over n of them:
+
+        P(mean lower > mean log p(x) + 1/n log 1/a) <= a,   and likewise for the mean of the upper ends.
+
+    Attributes:
+        lower: (sequences,), from chains that go from the guide to the posterior.
+        upper: (sequences,), from chains that go back from the posterior, at the latents behind the video.
+        num_particles: chains in each direction.
+        frames: the videos.
+    """
+
+    lower: Float[Tensor, " sequences"]
+    upper: Float[Tensor, " sequences"]
+    num_particles: int
+    frames: Tensor
+
+    @property
+    def gap(self) -> Float[Tensor, " sequences"]:
+        """Upper minus lower."""
+        return self.upper - self.lower
+
+    def limits(self, level: float = LEVEL) -> tuple[Float[Tensor, " sequences"], Float[Tensor, " sequences"]]:
+        """Limits between which the log evidence of a video lies with at least this probability, nats.
+
+        They hold for each video by itself, not for all at once: of many videos, a share of 1 - level may lie outside.
+
+        Args:
+            level: between 0 and 1, for both sides together; each is missed with half of what is left.
+
+        Raises:
+            ValueError: if the level is not between 0 and 1.
+        """
+        slack = _slack(level)
+        return self.lower - slack, self.upper + slack
+
+    def mean_limits(self, level: float = LEVEL) -> tuple[float, float]:
+        """Limits between which the mean log evidence of these videos lies with at least this probability, nats.
+
+        With n videos they are no more than 1/n log 2 / (1 - level) outside the means of both ends.
+
+        Args:
+            level: between 0 and 1, for both sides together.
+
+        Raises:
+            ValueError: if the level is not between 0 and 1.
+        """
+        slack = _slack(level) / len(self.gap)
+        return self.lower.mean().item() - slack, self.upper.mean().item() + slack
+
+    def __str__(self) -> str:
+        def mean(values: Tensor) -> str:
+            return f"{values.mean():.2f} ± {values.std() / len(values) ** 0.5:.2f}"
+
+        low, high = self.mean_limits()
+        return (
+            f"{len(self.gap)} simulated videos, {self.num_particles} chains each way, nats per sequence: "
+            f"lower {mean(self.lower)}, upper {mean(self.upper)}, gap {mean(self.gap)}; the mean log evidence of these "
+            f"videos lies between {low:.2f} and {high:.2f} ({LEVEL:.0%} confidence), that of one video at most "
+            f"{_slack(LEVEL):.1f} beyond its own ends ({LEVEL:.0%} each)"
+        )
+
+
+def _slack(level: float) -> float:
+    """Log 1/a in Markov's inequality, where both sides have half of what the level leaves."""
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a probability between 0 and 1, such as 0.95, got {level}")
+    return math.log(2 / (1 - level))
+
+
+def sandwich(
+    model: Program,
+    guide: Program,
+    frames: Tensor,
+    observed: Tensor | None = None,
+    controls: Tensor | None = None,
+    *,
+    num_particles: int = 16,
+    annealing: Annealing | None = None,
+    seed: int = 0,
+) -> Sandwich:
+    """Bracket the log evidence from both sides by bidirectional Monte Carlo (Grosse, Ghahramani and Adams 2015).
+
+    A video that was simulated comes with one exact draw from its posterior: the latents behind it. Annealing from the
+    guide underestimates the log evidence, annealing back from that draw overestimates it.
+
+    Args:
+        model: a `PyroModule` called `(frames, observed, controls)`, with one observed site, `frames`; latents
+            continuous or bits.
+        guide: likewise, drawing the latents of the model and no others.
+        frames: (sequences, time, ...); as many videos of this size are simulated. The values are not used.
+        observed: bool (sequences, time), the masks of the simulated videos, or None.
+        controls: (sequences, time, control), their controls, or None.
+        num_particles: chains in each direction.
+        annealing: how; None = the defaults of `Annealing`.
+        seed: of the videos and the chains.
+
+    Raises:
+        ValueError: if the model observes anything but `frames`, and what `inference.programs.simulation`,
+            `inference.programs.traces` and `TemperedDensities` raise.
+    """
+    annealing = Annealing() if annealing is None else annealing
+    trace = simulated_trace(model, frames, observed, controls, seed=seed)
+    check_frames_alone(trace)
+    truth = {site["name"]: site for site in sample_sites(trace)}
+    videos = sequences_first(truth[FRAMES], None)[0][0]
+    args = (videos, *(None if value is None else value.to(videos.device) for value in (observed, controls)))
+    with frozen(model, guide), seeded("sandwich", seed):
+        traces = importance_traces(model, guide, args, num_particles)
+        densities = TemperedDensities(traces, model, guide, args)
+        exact = densities.exact({name: site["value"] for name, site in truth.items()})
+        paces = tuned_paces(traces, model, guide, args, annealing)
+        forwards, _ = anneal(densities, densities.start(), annealing, paces)
+        backwards, _ = anneal(densities, exact, annealing, paces, backwards=True)
+    return Sandwich(log_mean_exp(forwards).cpu(), -log_mean_exp(backwards).cpu(), num_particles, videos)

@@ -1,0 +1,1 @@
+"""Recipes at work: train, restart, evaluate, compare, render."""

@@ -1,0 +1,193 @@
+"""How well a trained model predicts the frames of test videos, as numbers for a record."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from guides.describe import describe_sites
+from inference.evidence import Evidence
+from inference.experiments.runs import TrainedRun
+from inference.predictive.estimate import predictive_scores
+from inference.predictive.record import ScoreSummary, score_table
+from inference.queries.imputation import check_frames, quietly
+from videos import VideoBatch
+
+PART_HELD_OUT = 4  # a quarter of a video's frames is forecast
+
+
+@dataclass(frozen=True)
+class PredictiveSummary:
+    """Predictive scores of some videos; `PredictiveScores` states the conventions. Prints as a table.
+
+    Attributes:
+        scores: one line for each kind of score. Log scores are nats per frame, larger is better; the others are losses.
+        reference: what log scores are logarithms of: "density" with respect to Lebesgue measure of pixel values on the
+            scale where [0, 1] is black to white, or "probability".
+        dimensions: channels * height * width of a frame, by which nats become bits per dimension.
+        num_sequences: how many videos.
+        total: of the log scores one step ahead, summed over the frames of a video; mean over videos, nats per sequence.
+        frames_held_out: how many frames at the end of a video are forecast, at most; 0 if there is nothing to forecast.
+        notes: the conventions in words, how the numbers were made, and warnings.
+        seconds: time that all of them took.
+        log_evidence: mean log evidence of the same videos by another way, which `total` estimates and lies below in
+            expectation; nats per sequence. None if they have not been weighed.
+        verdict: on that log evidence.
+    """
+
+    scores: tuple[ScoreSummary, ...]
+    reference: str
+    dimensions: int
+    num_sequences: int
+    total: float
+    frames_held_out: int
+    notes: tuple[str, ...]
+    seconds: float
+    log_evidence: float | None = None
+    verdict: str | None = None
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "PredictiveSummary":
+        """What `dataclasses.asdict` and JSON made of one."""
+        scores = tuple(ScoreSummary(**one) for one in record["scores"])
+        return cls(**{**record, "scores": scores, "notes": tuple(record["notes"])})
+
+    def beside(self, evidence: Evidence | None) -> "PredictiveSummary":
+        """The same with the log evidence of the same videos beside it, if they are the first of those weighed."""
+        if evidence is None or evidence.num_sequences < self.num_sequences:
+            return self
+        assert evidence.verdict is not None
+        mean = evidence.log_evidence[: self.num_sequences].mean().item()
+        return replace(self, log_evidence=mean, verdict=evidence.verdict.kind)
+
+    def __str__(self) -> str:
+        total = f"one step ahead adds up to {self.total:.2f} nats per sequence"
+        if self.log_evidence is not None:
+            total += f"; log evidence of the same {self.num_sequences} videos ({self.verdict}): {self.log_evidence:.2f}"
+        return "\n".join([score_table(self.scores), *self.notes, total, f"predictive scores: {self.seconds:.2g} s"])
+
+
+def predict_run(
+    run: TrainedRun, num_sequences: int, num_particles: int, seed: int = 0, progress: bool = False
+) -> PredictiveSummary | None:
+    """`summarize_predictive` of a run's first test videos; None if none are asked for.
+
+    Args:
+        run: from `load_run`.
+        num_sequences: test videos, at least 2; 0 = none.
+        num_particles: of each of the eight repeats.
+        seed: of all draws.
+        progress: show a bar.
+
+    Raises:
+        ValueError: if there is one sequence, the guide draws point masses, or what `predictive_scores` raises; names
+            the run.
+    """
+    if num_sequences == 0:
+        return None
+    name = "num_predictive_sequences (--predictive)"
+    if num_sequences < 2:
+        raise ValueError(
+            f"{name}: expected at least 2 test videos, as errors are taken over videos, got {num_sequences}; give "
+            "more, or 0 for no predictive scores"
+        )
+    if draws_points(run):
+        raise ValueError(
+            f"{name}: expected a guide that draws from densities, as log scores are estimated by weighing its draws, "
+            f"got one of point masses (Delta) in run {run.folder.path.name!r}; leave --predictive out"
+        )
+    videos = run.test.select(slice(0, num_sequences))
+    options = {"num_particles": num_particles, "seed": seed, "progress": progress}
+    try:
+        return summarize_predictive(run.model, run.guide, videos, **options)
+    except ValueError as error:
+        raise ValueError(f"run {run.folder.path.name!r} has no predictive scores (--predictive): {error}") from error
+
+
+def draws_points(run: TrainedRun) -> bool:
+    """Whether a run's guide draws point masses, whose weights bound nothing."""
+    sites = describe_sites(run.guide, *run.test.select(slice(0, 1)).arguments)
+    return any(site.distribution == "Delta" for site in sites.latent)
+
+
+def summarize_predictive(
+    model: nn.Module,
+    guide: nn.Module,
+    videos: VideoBatch,
+    *,
+    num_particles: int,
+    seed: int = 0,
+    progress: bool = False,
+) -> PredictiveSummary:
+    """Score each seen frame one step ahead, and a forecast of the last quarter of each video.
+
+    Frames are held out at the end alone: their log score is then a sum of scores one step ahead, where that of a gap
+    would be a difference of two bounds, and may be far too high.
+
+    Args:
+        model: a trained model.
+        guide: its guide.
+        videos: at least two.
+        num_particles: of each of the eight repeats, see `predictive_scores`.
+        seed: of all draws.
+        progress: show a bar.
+
+    Raises:
+        ValueError: what `predictive_scores` raises.
+    """
+    start = time.monotonic()
+    seen = check_frames(videos.frames, videos.observed)
+    last = last_frames(seen)
+    forecast = bool(last.any())
+    scores = predictive_scores(
+        model,
+        guide,
+        *videos.arguments,
+        held_out=last if forecast else None,
+        num_particles=num_particles,
+        seed=seed,
+        progress=progress,
+    )
+    if forecast:
+        number = int(last.sum(1).max())
+        frames = "last frame" if number == 1 else f"last {number} frames"
+        notes = [*scores.notes, f"the {frames} of each video of {videos.num_frames} are held out: a forecast"]
+    else:
+        number = 0
+        notes = [
+            *scores.notes,
+            "no forecast: each video has a single seen frame, and a forecast needs one before it; one step ahead is "
+            "log p(x) of that frame",
+        ]
+    with quietly(model, guide, seed=seed):
+        latent = describe_sites(model, *videos.select(slice(0, 1)).arguments).latent
+    if forecast and not latent:
+        notes.append(
+            "the model has no latents: what it is fed in a forecast is the one video that it expects, so that draws "
+            "differ by the noise of pixels alone; log scores are exact"
+        )
+    return PredictiveSummary(
+        scores=scores.summaries,
+        reference=scores.reference,
+        dimensions=scores.dimensions,
+        num_sequences=videos.num_sequences,
+        total=scores.one_step_ahead.totals.mean().item(),
+        frames_held_out=number,
+        notes=tuple(notes),
+        seconds=time.monotonic() - start,
+    )
+
+
+def last_frames(seen: Bool[Tensor, "sequences time"]) -> Bool[Tensor, "sequences time"]:
+    """The last quarter of the seen frames of each video, at least one; none of a video with a single one.
+
+    Args:
+        seen: which frames there are.
+    """
+    number = seen.sum(1, keepdim=True)
+    held_out = torch.minimum((number // PART_HELD_OUT).clamp(min=1), number - 1)
+    return seen & (seen.cumsum(1) > number - held_out)

@@ -1,0 +1,76 @@
+"""Runs that took a wrong turn are given up early and begun anew from another seed."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inference.experiments.runs import load_run, train_recipe
+from inference.programs.traces import evaluation_mode
+from inference.recipes import Recipe
+from inference.recipes.recipe import OptionError
+from inference.runs.folder import RunFolder
+from inference.runtime.processes import ALONE, Processes
+from inference.training.train import TrainingResult
+
+SEED_STRIDE = 1000  # between a run and the one that replaces it, so that runs of seeds 0, 1, 2, ... stay apart
+
+
+def train_with_restarts(
+    name: str,
+    recipe: Recipe,
+    path: str | Path,
+    *,
+    restarts: int = 0,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
+    **options: Any,
+) -> TrainingResult:
+    """Train a recipe, look at it after its `check_step`, and begin anew if the recipe complains.
+
+    A run that is given up stays beside the new one, as PATH-abandoned-1 and so on, and the new one has another seed.
+    These folders tell how often it happened: the same call goes on where an interrupted one ended.
+
+    Args:
+        name: the recipe's name.
+        recipe: what is trained.
+        path: folder of the run.
+        restarts: how many runs may be given up; what comes after them is trained to the end whatever it does.
+        device: where model, guide and batches go.
+        processes: which train together; with several there can be no restarts.
+        options: handed on to `train_recipe`.
+
+    Raises:
+        OptionError: if `restarts` is negative, or there shall be some of a recipe that does not know a wrong turn, or
+            of several processes.
+        ValueError: what `train_recipe` raises.
+    """
+    path, step = Path(path), recipe.check_step
+    options |= {"device": device, "processes": processes}
+    if restarts < 0:
+        raise OptionError(f"--restarts: expected at least 0, got {restarts}")
+    if restarts == 0:
+        return train_recipe(name, recipe, path, **options)
+    if step is None or processes.size > 1:
+        why = f"{name} does not know a wrong turn" if step is None else "several processes train together"
+        raise OptionError(f"--restarts: expected 0, as {why}, got {restarts}")
+    while True:
+        abandoned = len(list(path.parent.glob(f"{path.name}-abandoned-*")))
+        current = replace(recipe, seed=recipe.seed + SEED_STRIDE * abandoned)
+        if abandoned < restarts and _steps_taken(path) <= step:
+            train_recipe(name, current, path, last_step=step, **options)
+            run = load_run(path, device, "last")
+            with evaluation_mode(run.model, run.guide):
+                complaint = current.complaint(run.model, run.guide, current.splits().validation.to(device))
+            if complaint is not None:
+                aside = path.with_name(f"{path.name}-abandoned-{abandoned + 1}")
+                path.rename(aside)
+                print(f"step {step}: {complaint}; given up ({aside})")
+                continue
+        return train_recipe(name, current, path, **options)
+
+
+def _steps_taken(path: Path) -> int:
+    checkpoint = RunFolder.open(path).last_checkpoint() if path.is_dir() else None
+    return 0 if checkpoint is None else checkpoint.state["step"]

@@ -1,0 +1,133 @@
+"""Runs of recipes: trained into a folder, read back from it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from inference.recipes import RECIPES, Recipe
+from inference.runs.folder import RunFolder
+from inference.runs.records import with_tuples
+from inference.runtime.processes import ALONE, Processes
+from inference.training.stages import first_steps
+from inference.training.train import TrainingResult, train
+from videos.batch import VideoBatch
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run with its weights loaded.
+
+    Attributes:
+        folder: the run's folder.
+        recipe: what it was trained by.
+        model: with the weights of the best validation bound.
+        guide: likewise.
+        test: test videos.
+        step: the step whose weights these are.
+    """
+
+    folder: RunFolder
+    recipe: Recipe
+    model: nn.Module
+    guide: nn.Module
+    test: VideoBatch
+    step: int
+
+
+def train_recipe(
+    name: str,
+    recipe: Recipe,
+    path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+    processes: Processes = ALONE,
+    last_step: int | None = None,
+    **options: Any,
+) -> TrainingResult:
+    """Train a recipe into a folder, or go on with the run of the same recipe that is there.
+
+    Args:
+        name: the recipe's name in `RECIPES`, for the record.
+        recipe: with its options.
+        path: folder of the run.
+        device: where model, guide and batches go.
+        progress: show a bar.
+        processes: which train together.
+        last_step: stop there, as if the recipe ended; without it the run can go on to the recipe's end.
+        options: handed on to `inference.train`.
+
+    Raises:
+        ValueError: if the folder holds something else, or the run of another configuration.
+    """
+    model, guide = recipe.build()  # first: it refuses wrong options, and videos may take a while
+    model.to(device)
+    guide.to(device)
+    splits, stages = recipe.splits(), recipe.stages()
+    return train(
+        model,
+        guide,
+        recipe.loss(),
+        recipe.training_source(splits.train),
+        stages if last_step is None else first_steps(stages, last_step),
+        learning_rate=recipe.schedule(),
+        optimizer=recipe.optimizer(),
+        run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(name, recipe), seed=recipe.seed)),
+        validation=splits.validation,
+        clip_norm=recipe.clip_norm,
+        precision=recipe.precision,
+        seed=recipe.seed,
+        progress=progress,
+        processes=processes,
+        **options,
+    )
+
+
+def plain_config(name: str, recipe: Recipe) -> dict[str, Any]:
+    """What config.json of a run says: the recipe's name and every field."""
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(recipe).items()}
+    return {"recipe": name, "fields": values}
+
+
+def recipe_of(config: Mapping[str, Any]) -> Recipe:
+    """The recipe that a run was trained by.
+
+    Raises:
+        ValueError: if its recipe or a field is not known to this version.
+    """
+    name = config.get("recipe")
+    if name not in RECIPES:
+        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r} in the run's config.json")
+    kind = type(RECIPES[name])
+    values = dict(config["fields"])
+    unknown = sorted(set(values) - {field.name for field in fields(kind)})
+    if unknown:
+        raise ValueError(f"recipe: {name!r} has no field {', '.join(unknown)}; the run was made by another version")
+    values = with_tuples(values)
+    if values.get("data") is not None:
+        values["data"] = Path(values["data"])
+    return kind(**values)
+
+
+def load_run(path: str | Path, device: torch.device | str = "cpu", which: str = "best") -> TrainedRun:
+    """Rebuild model and guide of a run and load its weights.
+
+    Args:
+        path: the run's folder.
+        device: where model and guide go.
+        which: "best" validation bound, or "last".
+
+    Raises:
+        ValueError: if the folder is no run, has no checkpoint yet, or was made by another version.
+    """
+    folder = RunFolder.open(path)
+    recipe = recipe_of(folder.config)
+    model, guide = recipe.build()
+    step = folder.load_weights(model, guide, which)
+    model.to(device).eval()
+    guide.to(device).eval()
+    return TrainedRun(folder, recipe, model, guide, recipe.splits().test.to(device), step)

@@ -1,0 +1,1 @@
+"""Predictive scores: frames one step ahead, and frames that are held out."""

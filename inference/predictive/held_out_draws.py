@@ -1,0 +1,135 @@
+"""Held-out frames drawn from what model and guide predict, and scored against what they were."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from guides.describe import describe_sites
+from inference.evidence.chunks import chunk_of, device_of
+from inference.metrics.proper_scores import brier_score, crps, energy_score
+from inference.predictive.record import FrameScore
+from inference.programs.decoding import Arguments, draw_frames
+from inference.programs.traces import Program
+from inference.queries.ask import impute
+from inference.queries.imputation import chunks, quietly
+from inference.runtime.generators import child_seed
+
+FRAMES_AT_ONCE = 2048  # decoded at once
+VALUES_AT_ONCE = 2**24  # pixel values of draws kept at once
+GROUPS = 8  # of draws: the spread of their scores is the error of the score of all
+
+CRPS, ENERGY, BRIER = "CRPS", "energy score", "Brier score"
+SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    CRPS: lambda draws, truth: crps(draws, truth).flatten(1).mean(1),
+    ENERGY: lambda draws, truth: energy_score(draws, truth, event_dims=3),
+    BRIER: lambda draws, truth: brier_score(draws, truth).flatten(1).mean(1),
+}
+"""Scores of frames: draws (draws, frames, channels, height, width) and truth -> (frames,)."""
+
+
+def scores_of_draws(
+    model: Program,
+    guide: Program,
+    frames: Tensor,
+    shown: Arguments,
+    held_out: Bool[Tensor, "sequences time"],
+    *,
+    binary: bool,
+    num_samples: int,
+    completion: str | None,
+    seed: int,
+) -> dict[str, FrameScore]:
+    """CRPS and energy score of grey held-out frames, Brier score of binary ones, by name; see `PredictiveScores`.
+
+    Grey frames are drawn from the model's distribution of frames at draws of all latents. For binary frames their
+    probabilities at these latents are enough.
+
+    Args:
+        model: called `(frames, observed, controls)`.
+        guide: completes, or draws what means something where frames are missing.
+        frames: with the truth of the held-out ones.
+        shown: frames, observed and controls as the model is given them.
+        held_out: which frames are scored.
+        binary: whether the model's frames are binary.
+        num_samples: draws, at least 2.
+        completion: how the guide completes; None = its first method.
+        seed: of the draws.
+
+    Raises:
+        ValueError: what `queries.impute` and the scores raise.
+    """
+    names = (BRIER,) if binary else (CRPS, ENERGY)
+    by_frame = {name: torch.full(held_out.shape, torch.nan, dtype=torch.float64) for name in names}
+    errors = {name: torch.zeros(len(held_out), dtype=torch.float64) for name in names}
+    scored = held_out.cpu()
+    all_rows = scored.any(1).nonzero()[:, 0]
+    at_once = max(1, VALUES_AT_ONCE // (num_samples * frames[0].numel()))
+    for number, part in enumerate(chunks(len(all_rows), at_once)):
+        rows = all_rows[part]
+        batch = chunk_of(rows_of(shown, rows), slice(None), device_of(model, guide))
+        chunk_seed = child_seed("draws of held-out frames", seed, number)
+        draws = _draw(model, guide, batch, binary, num_samples, completion, chunk_seed)[:, scored[rows]]
+        truth = frames[rows.to(frames.device)].cpu()[scored[rows]]
+        for name in names:
+            values = by_frame[name][rows]
+            values[scored[rows]] = SCORES[name](draws, truth)
+            by_frame[name][rows] = values
+            errors[name][rows] = _monte_carlo(SCORES[name], draws, truth, scored[rows])
+    totals = {name: values.nan_to_num(0.0).sum(1) for name, values in by_frame.items()}
+    return {name: FrameScore(totals[name], scored.sum(1), errors[name], by_frame[name]) for name in names}
+
+
+def rows_of(args: Arguments, rows: Tensor) -> Arguments:
+    """Some sequences of frames, observed and controls."""
+    frames, observed, controls = (None if value is None else value[rows.to(value.device)] for value in args)
+    assert frames is not None
+    return frames, observed, controls
+
+
+def _draw(
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    binary: bool,
+    num_samples: int,
+    completion: str | None,
+    seed: int,
+) -> Float[Tensor, "draws sequences time channels height width"]:
+    """Draws of grey frames, or probabilities of binary ones given draws of the latents; on the CPU."""
+    answer = impute(
+        model, guide, *args, method=completion, num_samples=num_samples, seed=seed, frames_per_chunk=FRAMES_AT_ONCE
+    )
+    assert answer.samples is not None
+    assert answer.latent_samples is not None
+    if binary:
+        return answer.samples.cpu()
+    latents, parts = answer.latent_samples, []
+    with quietly(model, guide, seed=child_seed("noise of pixels", seed)):
+        nesting = describe_sites(model, *args).plate_nesting
+        if not hasattr(guide, "complete"):
+            nesting = max(nesting, describe_sites(guide, *args).plate_nesting)
+        for part in chunks(num_samples, max(1, FRAMES_AT_ONCE // args[1].numel())):
+            some = {name: values[part] for name, values in latents.items()}
+            parts.append(draw_frames(model, args, some, nesting, len(range(num_samples)[part])).cpu())
+    return torch.cat(parts)
+
+
+def _monte_carlo(
+    score: Callable[[Tensor, Tensor], Tensor], draws: Tensor, truth: Tensor, places: Bool[Tensor, "sequences time"]
+) -> Float[Tensor, " sequences"]:
+    """Standard errors of the sums over each sequence, by the spread of the scores of a few groups of draws.
+
+    Fair scores of few draws have the mean of that of all, and a little more spread; NaN for fewer than four draws.
+    """
+    groups = min(GROUPS, len(draws) // 2)
+    if groups < 2:
+        return torch.full((len(places),), torch.nan, dtype=torch.float64)
+    totals = []
+    for group in draws.tensor_split(groups):
+        values = torch.zeros(places.shape, dtype=torch.float64)
+        values[places] = score(group, truth)
+        totals.append(values.sum(1))
+    return torch.stack(totals).std(0) / groups**0.5

@@ -1,0 +1,141 @@
+"""Does a model integrate missing frames out? Or does it put something in their place, so that a mask changes the model?
+
+Where a frame is marked as missing, some models leave it out of the product of their densities: log p(x_seen) is then
+the marginal of log p(x_seen, x_missing), and their difference the log density of a conditional distribution. Others,
+such as recurrent networks that look at frames, are fed an expectation in place of the frame: with the mask they are
+another model, and the difference is not normalised.
+"""
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from jaxtyping import Bool
+from pyro import poutine
+from pyro.infer.util import validation_enabled
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor
+
+from inference.estimators.particle_filter import STEPS
+from inference.evidence.chunks import chunk_of, device_of
+from inference.programs.decoding import FRAMES, SEQUENCES, TIME, Arguments
+from inference.programs.masked_latents import kept
+from inference.programs.traces import Program, evaluation_mode, local_parameters, sample_sites
+from inference.runtime.generators import seeded
+
+MOST_SEQUENCES = 4
+CLOSE = {"rtol": 1e-5, "atol": 1e-4}  # nats; what single precision leaves
+
+
+def integrates_out(
+    model: Program,
+    guide: Program,
+    args: Arguments,
+    held_out: Bool[Tensor, "sequences time"],
+    *,
+    seed: int = 0,
+) -> bool:
+    """Whether marking frames as missing was shown to give the marginal distribution of the others.
+
+    For each sequence one of two things shows it:
+
+    - The missing frames are all after the last seen one, and the model is made of steps (`StepwiseModel`): what comes
+      later does not change what came before.
+    - Latents and frames whose densities the mask leaves as they are have the same densities without the mask, whatever
+      the values of all else: those that it takes away integrate to one. This is tried at draws of the guide.
+
+    Models that integrate missing latents out themselves, such as an exact Kalman filter, are not recognised: their
+    densities change with the mask, as they should.
+
+    Args:
+        model: called `(frames, observed, controls)`.
+        guide: likewise.
+        args: frames (sequences, time, ...), which are seen (sequences, time), controls or None.
+        held_out: bool (sequences, time), which of the others have values.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if the model scores missing frames.
+    """
+    frames, seen, controls = args
+    if seen is None:
+        raise ValueError("observed: expected bool (sequences, time), False = missing, got None")
+    between = held_out_between(seen, held_out)
+    made_of_steps = all(callable(getattr(model, method, None)) for method in STEPS["model"])
+    doubtful = between if made_of_steps and bool(between.any()) else held_out.any(1)
+    rows = doubtful.nonzero()[:MOST_SEQUENCES, 0]
+    chosen = tuple(None if value is None else value[rows] for value in (frames, seen, controls, held_out))
+    *batch, missing = chunk_of(chosen, slice(None), device_of(model, guide))
+    return _same_densities(model, guide, tuple(batch), missing, seed) or (made_of_steps and not bool(between.any()))
+
+
+def held_out_between(
+    seen: Bool[Tensor, "sequences time"], held_out: Bool[Tensor, "sequences time"]
+) -> Bool[Tensor, " sequences"]:
+    """In which sequences a held-out frame comes before one that is seen."""
+    steps = torch.arange(seen.shape[1], device=seen.device)
+    last = torch.where(seen, steps, -1).amax(1, keepdim=True)
+    return (held_out & (steps < last)).any(1)
+
+
+def _same_densities(
+    model: Program, guide: Program, args: tuple[Any, ...], held_out: Bool[Tensor, "sequences time"], seed: int
+) -> bool:
+    """Whether what a mask leaves depends neither on the mask nor on what it takes away."""
+    frames, seen, controls = args
+    with (
+        torch.no_grad(),
+        evaluation_mode(model, guide),
+        local_parameters(model, guide),
+        seeded("mask marginals", seed),
+        poutine.block(),
+        validation_enabled(False),
+    ):
+        one, other = ({site["name"]: site["value"] for site in _sites(guide, args)} for _ in range(2))
+        masked = _sites(poutine.condition(model, one), args)
+        left = {site["name"]: kept(site["fn"], site["mask"]) for site in masked}
+        _check_frames_are_masked(masked, held_out)
+        values = {
+            name: torch.where(left[name], value, other[name]) if name in left else value for name, value in one.items()
+        }
+        missing = held_out.reshape(*held_out.shape, *[1] * (frames.dim() - 2))
+        frames = torch.where(missing, torch.rand_like(frames).round(), frames)
+        whole = _sites(poutine.condition(model, values), (frames, seen | held_out, controls))
+        return all(_agree(before, after) for before, after in zip(masked, whole, strict=True))
+
+
+def _sites(program: Program, args: tuple[Any, ...]) -> list[Any]:
+    return list(sample_sites(prune_subsample_sites(poutine.trace(program).get_trace(*args))))
+
+
+def _entries(site: Any) -> tuple[Tensor, Tensor]:
+    """Log densities of the parts that a site is a product of, and which of them no mask takes away."""
+    left = torch.as_tensor(True if site["mask"] is None else site["mask"])
+    law = site["fn"]
+    while isinstance(law, dist.Independent | dist.MaskedDistribution):
+        if isinstance(law, dist.MaskedDistribution):
+            left = left & torch.as_tensor(law._mask)
+        else:
+            left = left[(..., *[None] * law.reinterpreted_batch_ndims)]
+        law = law.base_dist
+    log_prob = law.log_prob(site["value"])
+    return log_prob, left.expand(log_prob.shape)
+
+
+def _agree(before: Any, after: Any) -> bool:
+    """Whether a site has the same log densities where the mask left them."""
+    (log_prob, left), (again, _) = _entries(before), _entries(after)
+    return torch.allclose(log_prob[left], again.expand_as(log_prob)[left], **CLOSE, equal_nan=True)
+
+
+def _check_frames_are_masked(sites: list[Any], held_out: Bool[Tensor, "sequences time"]) -> None:
+    site = next(site for site in sites if site["name"] == FRAMES)
+    left = _entries(site)[1]
+    batch = len(site["fn"].batch_shape)
+    places = {frame.name: batch + frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
+    scored = left.movedim((places[SEQUENCES], places[TIME]), (0, 1)).unsqueeze(-1).flatten(2).any(2)
+    if bool((scored & held_out).any()):
+        raise ValueError(
+            f"model: expected site {FRAMES!r} masked where observed is False, got a density of missing frames as well; "
+            "give its distribution .mask(observed.T), as pyro_models.KalmanVAE does"
+        )

@@ -1,0 +1,83 @@
+"""Guide and model run once more at given draws."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from inference.programs.traces import ImportanceTraces, Program, is_reparameterised, run_traces, sample_sites
+
+
+def traces_at(
+    values: Mapping[str, Tensor],
+    traces: ImportanceTraces,
+    model: Program,
+    guide: Program,
+    args: Sequence[Any],
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+) -> ImportanceTraces:
+    """Run guide and model at these values of the guide's latent sites.
+
+    Args:
+        values: by site, of the shape that the site has in `traces`.
+        traces: from `importance_traces`, of the same programs and arguments.
+        model: the model.
+        guide: the guide, which is called again with its sites replayed.
+        args: positional arguments of both.
+        kwargs: keyword arguments of both.
+
+    Raises:
+        ValueError: if a plate is subsampled, which another run would do differently.
+    """
+    if traces.subsampling != 1.0:
+        raise ValueError("model: expected a plate 'sequences' that is not subsampled, since the guide runs again")
+    fixed = traces.guide.copy()
+    nodes: Any = fixed.nodes
+    for name, value in values.items():
+        nodes[name] = {**nodes[name], "value": value}
+    return run_traces(model, guide, args, traces.num_particles, kwargs or {}, traces.particle_dim, fixed)
+
+
+def traces_at_leaves(
+    traces: ImportanceTraces,
+    model: Program,
+    guide: Program,
+    args: Sequence[Any],
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+) -> tuple[ImportanceTraces, dict[str, Tensor]]:
+    """Run guide and model once more at the same draws, cut off from the parameters that made them.
+
+    In the new traces a log probability depends on parameters through laws only; how it depends on the draws is read off
+    the leaves. So the two ways in which a parameter of a guide acts on a weight come apart.
+
+    Args:
+        traces: as in `traces_at`.
+        model: as in `traces_at`.
+        guide: as in `traces_at`.
+        args: as in `traces_at`.
+        kwargs: as in `traces_at`.
+
+    Returns:
+        The new traces, and by site name a leaf with the draw's value, requiring a gradient where it is reparameterised.
+
+    Raises:
+        ValueError: if a site of the guide is a point mass that carries a density of its own, which does not follow its
+            value; and what `traces_at` raises.
+    """
+    leaves = {}
+    for site in sample_sites(traces.guide):
+        if site["is_observed"]:
+            continue
+        base = site["fn"]
+        while hasattr(base, "base_dist"):
+            base = base.base_dist
+        if isinstance(base, dist.Delta) and getattr(base.log_density, "requires_grad", False):
+            raise ValueError(
+                f"site {site['name']!r}: expected a law whose density is known at every value, got a point mass with a "
+                "log density of its own"
+            )
+        leaves[site["name"]] = site["value"].detach().requires_grad_(is_reparameterised(site))
+    return traces_at(leaves, traces, model, guide, args, kwargs=kwargs), leaves

@@ -1,0 +1,102 @@
+"""Videos drawn from a model, with the latents behind them."""
+
+import torch
+from pyro import poutine
+from pyro.poutine import Trace
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor
+
+from inference.programs.site_values import sequences_first
+from inference.programs.traces import Program, evaluation_mode, local_parameters, modules_of, sample_sites
+from inference.runtime.generators import capture_generators, restore_generators, seeded
+
+FRAMES = "frames"
+
+
+@torch.no_grad()
+def simulate(
+    model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None, *, seed: int = 0
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Draw a video from the model for each of some videos that stand in for size, mask and controls.
+
+    Args:
+        model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`.
+        frames: (sequences, time, ...); its values are not used.
+        observed: bool (sequences, time), or None.
+        controls: (sequences, time, control), or None.
+        seed: of the draws.
+
+    Returns:
+        Frames of the shape given, and the value of each latent site, (sequences, *other plates, *event).
+
+    Raises:
+        ValueError: if the model has no observed site called `frames`, or draws it with another shape.
+    """
+    trace = simulated_trace(model, frames, observed, controls, seed=seed)
+    values = {site["name"]: sequences_first(site, None)[0][0] for site in sample_sites(trace)}
+    return values.pop(FRAMES), values
+
+
+@torch.no_grad()
+def simulated_trace(
+    model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None, *, seed: int = 0
+) -> Trace:
+    """The trace behind `simulate`."""
+    device = next((parameter.device for module in modules_of(model) for parameter in module.parameters()), None)
+    args = tuple(None if value is None else value.to(device) for value in (observed, controls))
+    with evaluation_mode(model), local_parameters(model), seeded("simulation", seed):
+        trace = unconditioned_trace(model, frames.to(device), *args)
+    sites = {site["name"]: site for site in sample_sites(trace)}
+    if FRAMES not in sites or not sites[FRAMES]["infer"].get("was_observed"):
+        raise ValueError(f"model: expected an observed site {FRAMES!r}, got sites {', '.join(map(repr, sites))}")
+    drawn = sequences_first(sites[FRAMES], None)[0][0]
+    if drawn.shape != frames.shape:
+        raise ValueError(f"model: expected frames {tuple(frames.shape)}, it draws {tuple(drawn.shape)}")
+    return trace
+
+
+def check_frames_alone(trace: Trace) -> None:
+    """Refuse models that observe more than their frames: latents behind a simulated video are a draw given the rest.
+
+    Args:
+        trace: from `simulated_trace`.
+
+    Raises:
+        ValueError: names the other observed sites.
+    """
+    others = [
+        repr(site["name"])
+        for site in sample_sites(trace)
+        if site["infer"].get("was_observed") and site["name"] != FRAMES
+    ]
+    if others:
+        raise ValueError(
+            f"model: expected {FRAMES!r} as the only observed site, it also observes {', '.join(others)}: the latents "
+            "behind a simulated video are no draw from the posterior given what is observed there. Block those sites "
+            "(pyro.poutine.block), or draw them within `frames`"
+        )
+
+
+def unconditioned_trace(
+    model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
+) -> Trace:
+    """Run a model with its frames drawn as well, from the random state and in the mode that there are.
+
+    The law of a frame or a latent may look at frames before it. So the model runs again, with the same noise, at the
+    video that it drew, until it draws that video again: with each run one frame more is as it should be.
+
+    Args:
+        model: called `(frames, observed, controls)`.
+        frames: (sequences, time, ...); its values are not used.
+        observed: bool (sequences, time), or None.
+        controls: (sequences, time, control), or None.
+    """
+    video, noise = torch.zeros_like(frames), capture_generators()
+    for _ in range(frames.shape[1] if frames.dim() > 1 else 1):
+        restore_generators(noise)
+        trace = prune_subsample_sites(poutine.trace(poutine.uncondition(model)).get_trace(video, observed, controls))
+        drawn = [sequences_first(site, None)[0][0] for site in sample_sites(trace) if site["name"] == FRAMES]
+        if not drawn or drawn[0].shape != video.shape or torch.equal(drawn[0], video):
+            break
+        video = drawn[0]
+    return trace

@@ -1,0 +1,306 @@
+"""From a model and a guide to log weights per particle and sequence: what every multi-sample estimator is made of.
+
+One run draws all particles at once: guide and model are called inside one more plate, to the left of all their own
+(Pyro's `vectorize_particles`). Nothing is assumed about where plates sit: the plate of sequences is found by its name
+in each site's stack of plates, and the place for the particles by looking at all of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from jaxtyping import Float, Shaped
+from pyro import poutine
+from pyro.infer.enum import get_importance_trace
+from pyro.infer.util import is_validation_enabled, validation_enabled
+from pyro.poutine import Trace
+from pyro.poutine.util import prune_subsample_sites
+from pyro.util import check_model_guide_match
+from torch import Tensor, nn
+
+from inference.programs.trace_checks import (
+    PARTICLES,
+    check_latents,
+    check_layout,
+    check_point_masses,
+    sample_sites,
+    sequences_frame,
+)
+from inference.runtime.generators import preserved_generators
+
+Program = Callable[..., Any]
+
+
+def modules_of(*programs: Program) -> Iterator[nn.Module]:
+    """All modules of models and guides, also of those that are wrapped in effect handlers."""
+    for program in programs:
+        program = poutine.unwrap(program)
+        if isinstance(program, nn.Module):
+            yield from program.modules()
+
+
+@contextmanager
+def local_parameters(*programs: Program) -> Iterator[None]:
+    """Inside, the parameters of Pyro modules live in the modules, not in Pyro's global store."""
+    for module in modules_of(*programs):
+        context = module.__dict__.get("_pyro_context")
+        if context is not None and not hasattr(context, "param_state"):
+            context.param_state = {"params": {}, "constraints": {}}  # it was built while the setting was off
+    with pyro.settings.context(module_local_params=True):
+        yield
+
+
+@contextmanager
+def evaluation_mode(*programs: Program) -> Iterator[None]:
+    """Inside, all modules are in evaluation mode (no dropout, no new batch statistics)."""
+    training = [module for module in modules_of(*programs) if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def find_particle_dim(
+    model: Program, guide: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> int:
+    """The plate dim for particles: one to the left of all plates of model and guide, found by running both once.
+
+    Then both are run with a few particles, as many as no plate has places, so that a program which confuses particles
+    with another dim is found out even where the two have one size.
+
+    The runs leave no trace: random streams, batch statistics and parameter stores are as before.
+
+    Raises:
+        ValueError: if a site lies outside the plate `sequences`, if model or guide do not run with particles, and what
+            `inference.programs.trace_checks` raises.
+    """
+    kwargs = kwargs or {}
+    with preserved_generators(), evaluation_mode(model, guide), local_parameters(model, guide), poutine.block():
+        with torch.no_grad():
+            guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+            model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
+            sites = [
+                site for trace in (guide_trace, model_trace) for site in sample_sites(prune_subsample_sites(trace))
+            ]
+            frames = [frame for site in sites for frame in site["cond_indep_stack"] if frame.vectorized]
+            for site in sites:
+                sequences_frame(site)
+            particle_dim = min([frame.dim for frame in frames], default=0) - 1
+            sizes = {frame.size for frame in frames}
+            few = next(number for number in range(2, len(sizes) + 3) if number not in sizes)
+            try:
+                traces = run_traces(model, guide, args, few, kwargs, particle_dim)
+            except (RuntimeError, IndexError) as error:
+                raise ValueError(
+                    f"model, guide: expected programs that run in a plate of particles at dim {particle_dim}, left of "
+                    f"their own plates, got {type(error).__name__} with {few} particles: {error}. Values drawn there "
+                    "have shape (particles, *plates, *event); check_guide looks at each site"
+                ) from error
+            check_point_masses(traces.model, traces.guide)
+    return particle_dim
+
+
+@dataclass(frozen=True, eq=False)
+class ImportanceTraces:
+    """A guide's draws and the model that was run against them, for all particles at once.
+
+    Attributes:
+        model: the model's trace, log probabilities computed, without the sites of subsampling.
+        guide: the guide's trace, log probabilities and score parts computed, without the sites of subsampling.
+        num_particles: size of the particle plate.
+        particle_dim: its dim, negative; None for a single particle drawn without that plate.
+        num_sequences: how many sequences the batch has.
+        subsampling: sequences in the plate's full size per sequence in the batch; 1 without subsampling.
+    """
+
+    model: Trace
+    guide: Trace
+    num_particles: int
+    particle_dim: int | None
+    num_sequences: int
+    subsampling: float
+
+    def per_sequence(
+        self, site: Mapping[str, Any], log_prob: Tensor, *, scaled: bool = True
+    ) -> Float[Tensor, "particles sequences"]:
+        """Sum a term of a site over everything but particles and sequences, free of the scale of subsampling.
+
+        Args:
+            site: the site's record in one of the traces.
+            log_prob: a term with the site's batch shape, such as its log probability in nats.
+            scaled: whether the term carries that scale, as a log probability does and a score function does not.
+
+        Raises:
+            ValueError: if the site has no dim of its own for sequences; names the site.
+        """
+        frame = sequences_frame(site)
+        places = [log_prob.dim() + int(frame.dim)]
+        if places[0] < 0 or log_prob.shape[places[0]] != self.num_sequences:
+            raise ValueError(
+                f"site {site['name']!r}: expected a log probability with {self.num_sequences} sequences at dim "
+                f"{frame.dim}, got shape {tuple(log_prob.shape)}"
+            )
+        if self.particle_dim is not None and log_prob.dim() >= -self.particle_dim:
+            places.append(log_prob.dim() + self.particle_dim)
+        others = [place for place in range(log_prob.dim()) if place not in places]
+        total = log_prob.sum(others) if others else log_prob
+        if scaled and self.subsampling != 1.0:
+            total = total / self.subsampling
+        return total.expand(self.num_particles, self.num_sequences)
+
+    def to_site(self, numbers: Shaped[Tensor, "particles sequences"], site: Mapping[str, Any]) -> Shaped[Tensor, "..."]:
+        """A number for each particle and sequence, shaped to broadcast with the values of a site.
+
+        Args:
+            numbers: of each particle and sequence.
+            site: the site's record in one of the traces.
+        """
+        event_dims = len(site["fn"].event_shape)
+        shape = [1] * site["value"].dim()
+        shape[int(sequences_frame(site).dim) - event_dims] = self.num_sequences
+        if self.particle_dim is not None:
+            shape[self.particle_dim - event_dims] = self.num_particles
+        return numbers.reshape(shape)
+
+    def log_weights(self) -> Float[Tensor, "particles sequences"]:
+        """Log p(x, z) - log q(z | x) of each particle and sequence, in nats, with gradients."""
+        return self.log_joint() - self.log_guide()
+
+    def log_joint(self) -> Float[Tensor, "particles sequences"]:
+        """Log p(x, z), in nats, with gradients."""
+        return torch.stack([self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.model)]).sum(0)
+
+    def log_guide(self) -> Float[Tensor, "particles sequences"]:
+        """Log q(z | x), in nats, with gradients."""
+        drawn = [self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.guide)]
+        return torch.stack(drawn).sum(0) if drawn else torch.zeros_like(self.log_joint())
+
+    def score_sites(self) -> list[str]:
+        """Names of the guide's latent sites whose draws carry no gradient, such as discrete ones."""
+        return [site["name"] for site in sample_sites(self.guide) if not is_reparameterised(site)]
+
+    def log_scores(self) -> Float[Tensor, "particles sequences"]:
+        """Log q of the sites without reparameterised draws, in nats, masked but not scaled.
+
+        Its gradient in the guide's parameters is the score function, along every path: a presence whose law depends on
+        a position that was drawn before passes the gradient on to it.
+        """
+        terms = [
+            self.per_sequence(site, site["score_parts"].score_function, scaled=False)
+            for site in sample_sites(self.guide)
+            if not is_reparameterised(site)
+        ]
+        return torch.stack(terms).sum(0) if terms else torch.zeros_like(self.log_guide())
+
+
+def is_reparameterised(site: Mapping[str, Any]) -> bool:
+    """Whether gradients pass through a site's draw; True for what is observed."""
+    return bool(site["is_observed"] or site["fn"].has_rsample)
+
+
+def importance_traces(
+    model: Program,
+    guide: Program,
+    args: Sequence[Any],
+    num_particles: int,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    particle_dim: int | None = None,
+) -> ImportanceTraces:
+    """Draw all latents from the guide, in a plate of particles, and run the model against them.
+
+    One particle is drawn without a plate, so that a program that cannot broadcast over particles still runs.
+
+    Args:
+        model: a callable with Pyro sites.
+        guide: a callable that draws the model's latent sites.
+        args: positional arguments of both.
+        num_particles: how many particles to draw, at least 1.
+        kwargs: keyword arguments of both.
+        particle_dim: what `find_particle_dim` returned for this pair, if it is known; found by one more run otherwise.
+
+    Raises:
+        ValueError: if `num_particles` is not positive, if a latent site is not drawn by the guide, if a site lies
+            outside the plate `sequences`, or if there is no site at all.
+    """
+    kwargs = kwargs or {}
+    if num_particles < 1:
+        raise ValueError(f"num_particles: expected at least 1, got {num_particles}")
+    if num_particles == 1:
+        particle_dim = None
+    else:
+        particle_dim = find_particle_dim(model, guide, args, kwargs) if particle_dim is None else particle_dim
+    return run_traces(model, guide, args, num_particles, kwargs, particle_dim)
+
+
+def run_traces(
+    model: Program,
+    guide: Program,
+    args: Sequence[Any],
+    num_particles: int,
+    kwargs: Mapping[str, Any],
+    particle_dim: int | None,
+    fixed: Trace | None = None,
+) -> ImportanceTraces:
+    """`importance_traces` where the particle dim is known (None: no plate), at the values in `fixed`, if given."""
+    if particle_dim is not None:
+        model, guide = (pyro.plate(PARTICLES, num_particles, dim=particle_dim)(run) for run in (model, guide))
+    if fixed is not None:
+        guide = poutine.replay(guide, trace=fixed)  # around the plate, which passes over sites that have a value
+    nesting = float("inf") if particle_dim is None else -particle_dim
+    validates = is_validation_enabled()
+    with validation_enabled(False):  # a site of the guide alone would be advised to be marked as auxiliary
+        model_trace, guide_trace = get_importance_trace("flat", nesting, model, guide, args, dict(kwargs))
+    check_latents(model_trace, guide_trace)
+    if validates:
+        check_model_guide_match(model_trace, guide_trace, nesting)
+    for trace in (guide_trace, model_trace):
+        check_layout(trace)
+    frames = [sequences_frame(site) for trace in (guide_trace, model_trace) for site in sample_sites(trace)]
+    if not frames:
+        raise ValueError("model: expected sample sites, it has none")
+    size, full_size = frames[0].size, frames[0].full_size
+    return ImportanceTraces(
+        model=model_trace,
+        guide=guide_trace,
+        num_particles=num_particles,
+        particle_dim=particle_dim,
+        num_sequences=int(size),
+        subsampling=(full_size or size) / size,
+    )
+
+
+def log_weights(
+    model: Program,
+    guide: Program,
+    args: Sequence[Any],
+    num_particles: int,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    particle_dim: int | None = None,
+) -> Float[Tensor, "particles sequences"]:
+    """Log importance weights log p(x, z) - log q(z | x), z drawn from the guide, in nats; gradients are kept.
+
+    Scales and masks of sites and plates are honoured, with one exception: when the plate `sequences` is subsampled, the
+    weights are those of the sequences in the batch, not multiplied by full size / batch size.
+
+    Args:
+        model: a callable with Pyro sites.
+        guide: a callable that draws the model's latent sites.
+        args: positional arguments of both.
+        num_particles: how many particles to draw, at least 1.
+        kwargs: keyword arguments of both.
+        particle_dim: see `importance_traces`.
+
+    Raises:
+        ValueError: see `importance_traces`.
+    """
+    with local_parameters(model, guide):
+        traces = importance_traces(model, guide, args, num_particles, kwargs=kwargs, particle_dim=particle_dim)
+    return traces.log_weights()

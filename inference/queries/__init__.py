@@ -1,0 +1,6 @@
+"""Questions to a model and a guide: reconstruct, complete, predict, generate."""
+
+from inference.queries.ask import Generation, forecast, generate, impute, reconstruct
+from inference.queries.imputation import Imputation
+
+__all__ = ["Generation", "Imputation", "forecast", "generate", "impute", "reconstruct"]

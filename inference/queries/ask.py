@@ -1,0 +1,208 @@
+"""What does a trained model say about frames? Reconstruct them, forecast them, fill in the missing, make new ones.
+
+One mechanism serves every model and guide: the guide gives values for all latents (by its `complete`, which also infers
+the steps without a frame, or by draws), the model is conditioned on them, and the law of its `frames` site is read.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guides.describe import describe_sites
+from guides.site_table import sample_sites
+from inference.programs.decoding import FRAMES, check_frames_site, expected_frames
+from inference.programs.simulation import unconditioned_trace
+from inference.queries.imputation import Imputation, Latents, Parts, Query, check_frames, chunks, quietly
+
+Program = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Videos from the prior.
+
+    Attributes:
+        frames: expected frames given the latents drawn and, of a model that looks at them, the frames drawn before.
+        latents: the draw of each latent, laid out as in the model.
+    """
+
+    frames: Float[Tensor, "sequences time channels height width"]
+    latents: Latents
+
+
+def reconstruct(
+    model: Program,
+    guide: Program,
+    frames: Tensor,
+    observed: Tensor | None = None,
+    controls: Tensor | None = None,
+    *,
+    method: str | None = None,
+    num_samples: int | None = None,
+    coverage: float = 0.9,
+    seed: int = 0,
+    frames_per_chunk: int = 2048,
+    **options: Any,
+) -> Imputation:
+    """What the model makes of the frames given: infer the latents, decode them.
+
+    Args:
+        model: has an observed site `frames` in the plates `sequences` and `time`.
+        guide: a guide for it. If it has `complete`, that gives the latents, else draws of the guide do; where frames
+            are missing, they do so only if guide and model score them there.
+        frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
+        observed: bool (sequences, time), False = missing; None = all seen.
+        controls: (sequences, time, control) or None.
+        method: one of `guide.completion_methods`; None = its first.
+        num_samples: how many draws of the latents to return beside the point estimate; None = none.
+        coverage: probability of the central interval from `lower` to `upper`.
+        seed: of the draws; the random state outside is left alone.
+        frames_per_chunk: most frames decoded at once, which bounds the memory beyond that of the result.
+        options: further keyword arguments of `guide.complete`.
+
+    Raises:
+        ValueError: if a shape is wrong, the method is unknown to the guide, a number is out of range, `complete` leaves
+            out a latent, the guide has no `complete` and its draws at missing frames mean nothing, or the model has no
+            site `frames` in plates `sequences` and `time`.
+        TypeError: for an option that the guide's `complete` does not take.
+    """
+    query = Query(model, guide, method, num_samples, coverage, frames_per_chunk, options)
+    return query.answer(frames, observed, controls, seed)
+
+
+def impute(
+    model: Program,
+    guide: Program,
+    frames: Tensor,
+    observed: Tensor | None = None,
+    controls: Tensor | None = None,
+    *,
+    method: str | None = None,
+    num_samples: int | None = None,
+    **settings: Any,
+) -> Imputation:
+    """What the model expects in the missing frames, given those before and (if the method looks ahead) after them.
+
+    `imputation.fill(frames)` puts the expected frames into the gaps.
+
+    Args:
+        model: as for `reconstruct`.
+        guide: as for `reconstruct`.
+        frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
+        observed: bool (sequences, time), False = missing; it has to be given.
+        controls: (sequences, time, control) or None.
+        method: one of `guide.completion_methods`; None = its first.
+        num_samples: how many draws of the latents to return beside the point estimate; None = none.
+        settings: the other keyword arguments of `reconstruct`.
+
+    Raises:
+        ValueError: as for `reconstruct`, or if `observed` is None.
+        TypeError: as for `reconstruct`.
+    """
+    if observed is None:
+        raise ValueError("observed: expected bool (sequences, time), False = missing, got None; or use reconstruct")
+    return reconstruct(model, guide, frames, observed, controls, method=method, num_samples=num_samples, **settings)
+
+
+def forecast(
+    model: Program,
+    guide: Program,
+    frames: Tensor,
+    observed: Tensor | None = None,
+    controls: Tensor | None = None,
+    *,
+    num_frames: int,
+    method: str | None = None,
+    num_samples: int | None = None,
+    **settings: Any,
+) -> Imputation:
+    """What comes next: the given frames, followed by `num_frames` missing ones that are imputed.
+
+    The result has all steps; the forecast is `.frames[:, -num_frames:]`.
+
+    Args:
+        model: as for `reconstruct`.
+        guide: as for `reconstruct`.
+        frames: (sequences, time, channels, height, width) in [0, 1].
+        observed: bool (sequences, time) for the given frames; None = all seen.
+        controls: (sequences, time + num_frames, control), those of the steps to come included; None if the model takes
+            none.
+        num_frames: how many frames to forecast.
+        method: one of `guide.completion_methods`; None = its first.
+        num_samples: how many draws of the latents to return beside the point estimate; None = none.
+        settings: the other keyword arguments of `reconstruct`.
+
+    Raises:
+        ValueError: as for `reconstruct`, or if `num_frames` is below 1 or the controls end too early.
+        TypeError: as for `reconstruct`.
+    """
+    if num_frames < 1:
+        raise ValueError(f"num_frames: expected at least 1, got {num_frames}")
+    seen = check_frames(frames, observed)
+    steps = (frames.shape[0], frames.shape[1] + num_frames)
+    if controls is not None and controls.shape[:2] != steps:
+        raise ValueError(
+            f"controls: expected (sequences, time + num_frames, control) = ({steps[0]}, {steps[1]}, ...), got "
+            f"{tuple(controls.shape)}; a forecast needs the controls of the steps to come"
+        )
+    frames = torch.cat([frames, frames.new_zeros(steps[0], num_frames, *frames.shape[2:])], 1)
+    seen = torch.cat([seen, seen.new_zeros(steps[0], num_frames)], 1)
+    return reconstruct(model, guide, frames, seen, controls, method=method, num_samples=num_samples, **settings)
+
+
+def generate(
+    model: Program,
+    num_sequences: int,
+    num_frames: int,
+    *,
+    frame_shape: tuple[int, int, int] | None = None,
+    controls: Tensor | None = None,
+    seed: int = 0,
+    frames_per_chunk: int = 2048,
+    device: torch.device | str | None = None,
+) -> Generation:
+    """New videos: draw all latents from the prior and decode them.
+
+    Where a law looks at frames before it, those are drawn as well.
+
+    Args:
+        model: has an observed site `frames` in the plates `sequences` and `time`.
+        num_sequences: how many videos.
+        num_frames: frames in each.
+        frame_shape: (channels, height, width); None = `model.frame_shape`.
+        controls: (sequences, time, control), if the model takes controls.
+        seed: of the draws; the random state outside is left alone.
+        frames_per_chunk: most frames decoded at once.
+        device: where to draw; None = where the model's parameters are.
+
+    Raises:
+        ValueError: if the frame shape is neither given nor known to the model, a number is below 1, or the model has no
+            site `frames` in plates `sequences` and `time`.
+    """
+    shape = frame_shape or getattr(model, "frame_shape", None)
+    if shape is None:
+        raise ValueError("frame_shape: expected (channels, height, width), got None, and the model has no frame_shape")
+    for name, number in (
+        ("num_sequences", num_sequences),
+        ("num_frames", num_frames),
+        ("frames_per_chunk", frames_per_chunk),
+    ):
+        if number < 1:
+            raise ValueError(f"{name}: expected at least 1, got {number}")
+    parameter = next(iter(getattr(model, "parameters", list)()), torch.zeros(()))
+    place = parameter.device if device is None else torch.device(device)
+    parts = Parts()
+    with quietly(model, seed=seed):
+        for rows in chunks(num_sequences, max(1, frames_per_chunk // num_frames)):
+            blank = torch.zeros(rows.stop - rows.start, num_frames, *shape, dtype=parameter.dtype, device=place)
+            arguments = (blank, None, None if controls is None else controls[rows])
+            table = describe_sites(model, *arguments)
+            check_frames_site(table)
+            sites = sample_sites(unconditioned_trace(model, *arguments))
+            latents = {site.name: sites[site.name]["value"] for site in table.latent}
+            parts.add(expected_frames(sites[FRAMES]), latents)
+    return Generation(parts.join_frames(), parts.join_latents(table))

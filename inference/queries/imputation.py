@@ -1,0 +1,245 @@
+"""The record of an imputation, and the one way in which it is made, chunk by chunk."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from pyro import poutine
+from torch import Tensor
+
+from guides.describe import describe_sites
+from guides.site_table import SiteTable, sample_sites
+from inference.programs.decoding import SEQUENCES, Arguments, check_frames_site, decode_latents, plate_of_draws
+from inference.programs.traces import evaluation_mode, local_parameters
+from inference.queries.missing_draws import check_draws_at_missing
+from inference.runtime.generators import seeded
+
+Program = Callable[..., Any]
+Latents = Mapping[str, Tensor]
+
+DRAWS_TO_AVERAGE = 16  # of a guide that has no point estimate
+
+
+@dataclass(frozen=True)
+class Imputation:
+    """Expected frames of every time step, seen or not, and the latents that they were decoded from.
+
+    Attributes:
+        frames: expected frames. With a guide that completes, decoded from its point estimate of the latents; with one
+            that only draws, averaged over draws.
+        observed: which frames were given.
+        latents: each latent site's point estimate, laid out as in the model; averages for a guide that only draws.
+        samples: the expected frames of each draw of the latents, None unless draws were asked for. They spread as the
+            latents do; the noise of single pixels is left out.
+        lower: lower end of the central interval of `samples`, pixel by pixel.
+        upper: its upper end.
+        latent_samples: the draws of each latent: first the draws, then the plates, then the event.
+        method: how the guide completed, None if it only draws.
+    """
+
+    frames: Float[Tensor, "sequences time channels height width"]
+    observed: Bool[Tensor, "sequences time"]
+    latents: Latents
+    samples: Float[Tensor, "samples sequences time channels height width"] | None = None
+    lower: Float[Tensor, "sequences time channels height width"] | None = None
+    upper: Float[Tensor, "sequences time channels height width"] | None = None
+    latent_samples: Latents | None = None
+    method: str | None = None
+
+    def fill(self, frames: Float[Tensor, "sequences given channels height width"]) -> Tensor:
+        """The given frames where they were seen, the expected ones elsewhere, forecast steps included."""
+        steps = frames.shape[1]
+        seen = self.observed[:, :steps, None, None, None]
+        return torch.cat([torch.where(seen, frames, self.frames[:, :steps]), self.frames[:, steps:]], 1)
+
+
+@dataclass
+class Parts:
+    """Answers for one chunk of sequences after another."""
+
+    frames: list[Tensor] = field(default_factory=list)
+    latents: list[Latents] = field(default_factory=list)
+
+    def add(self, frames: Tensor, latents: Latents) -> None:
+        """Put down the next chunk."""
+        self.frames.append(frames)
+        self.latents.append(latents)
+
+    def join_frames(self) -> Tensor:
+        """The frames of all chunks, (*draws, sequences, time, channels, height, width)."""
+        return torch.cat(self.frames, -5)
+
+    def join_latents(self, table: SiteTable) -> Latents:
+        """The latents of all chunks: each is joined along the dimension of its plate of sequences."""
+        joined = {}
+        for name in self.latents[0]:
+            (plate,) = (plate for plate in table[name].plates if plate.name == SEQUENCES)
+            joined[name] = torch.cat([part[name] for part in self.latents], plate.dim - len(table[name].event_shape))
+        return joined
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question to a model and its guide, apart from the frames it is about."""
+
+    model: Program
+    guide: Program
+    method: str | None
+    num_samples: int | None
+    coverage: float
+    frames_per_chunk: int
+    options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.num_samples is not None and self.num_samples < 1:
+            raise ValueError(f"num_samples: expected None or at least 1, got {self.num_samples}")
+        if not 0 < self.coverage < 1:
+            raise ValueError(f"coverage: expected a probability between 0 and 1, got {self.coverage}")
+        if self.frames_per_chunk < 1:
+            raise ValueError(f"frames_per_chunk: expected at least 1, got {self.frames_per_chunk}")
+        kind = type(self.guide).__name__
+        if not self.completes:
+            given = ["method"] * (self.method is not None) + list(self.options)
+            if given:
+                raise ValueError(f"{', '.join(given)}: expected none, since {kind} has no complete(), only draws")
+        elif self.method is not None and self.method not in self.methods:
+            near = get_close_matches(self.method, self.methods, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            known = ", ".join(map(repr, self.methods))
+            raise ValueError(f"method: expected one of {known} for {kind}, got {self.method!r}{hint}")
+
+    @property
+    def completes(self) -> bool:
+        """Whether the guide infers all latents itself."""
+        return hasattr(self.guide, "complete")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The ways in which it can."""
+        return tuple(getattr(self.guide, "completion_methods", ()))
+
+    def answer(self, frames: Tensor, observed: Tensor | None, controls: Tensor | None, seed: int) -> Imputation:
+        """Infer and decode chunk by chunk: over sequences, and over draws within them."""
+        seen = check_frames(frames, observed)
+        draws = self.num_samples or (0 if self.completes else DRAWS_TO_AVERAGE)
+        draws_at_once = max(1, min(draws, self.frames_per_chunk // frames.shape[1]))
+        sequences_at_once = max(1, self.frames_per_chunk // (frames.shape[1] * draws_at_once))
+        points, drawn = Parts(), Parts()
+        with quietly(self.model, self.guide, seed=seed):
+            first = _rows(slice(1), frames, observed, controls)
+            table = describe_sites(self.model, *first)
+            check_frames_site(table)
+            nesting = table.plate_nesting
+            if not self.completes:
+                nesting = max(nesting, describe_sites(self.guide, *first).plate_nesting)
+                everything = (frames, observed, controls)
+                check_draws_at_missing(
+                    self.model, self.guide, everything, table, nesting, seed=seed, most_frames=self.frames_per_chunk
+                )
+            for rows in chunks(frames.shape[0], sequences_at_once):
+                arguments = _rows(rows, frames, observed, controls)
+                if draws:
+                    many, latents = self._draw(arguments, table, nesting, draws, draws_at_once)
+                    if self.num_samples is not None:
+                        drawn.add(many, latents)
+                    if not self.completes:
+                        points.add(many.mean(0), _average(latents, table))
+                if self.completes:
+                    points.add(*self._infer(arguments, table, nesting, None))
+        method = self.method or next(iter(self.methods), None)
+        expected = Imputation(points.join_frames(), seen, points.join_latents(table), method=method)
+        if self.num_samples is None:
+            return expected
+        spread = drawn.join_frames()
+        lower, upper = _interval(spread, self.coverage)
+        return replace(expected, samples=spread, lower=lower, upper=upper, latent_samples=drawn.join_latents(table))
+
+    def _draw(
+        self, arguments: Arguments, table: SiteTable, nesting: int, draws: int, at_once: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Expected frames and latents of all draws, some of them at a time."""
+        parts = [self._infer(arguments, table, nesting, len(range(draws)[part])) for part in chunks(draws, at_once)]
+        names = parts[0][1]
+        latents = {name: torch.cat([values[name] for _, values in parts]) for name in names}
+        return torch.cat([frames for frames, _ in parts]), latents
+
+    def _infer(
+        self, arguments: Arguments, table: SiteTable, nesting: int, draws: int | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Expected frames and the latents that they come from."""
+        latents = self._latents(arguments, table, nesting, draws)
+        return decode_latents(self.model, arguments, latents, nesting, draws), latents
+
+    def _latents(self, arguments: Arguments, table: SiteTable, nesting: int, draws: int | None) -> dict[str, Tensor]:
+        """Values of all latents of the model, by completion or by draws."""
+        if self.completes:
+            method = {} if self.method is None else {"method": self.method}
+            values = self.guide.complete(*arguments, num_samples=draws, **method, **self.options)  # pyright: ignore[reportFunctionMemberAccess]
+        else:
+            with plate_of_draws(draws, nesting):
+                trace = poutine.trace(self.guide).get_trace(*arguments)
+            values = {name: node["value"] for name, node in sample_sites(trace).items()}
+        missing = [site.name for site in table.latent if site.name not in values]
+        if missing:
+            source = f"{type(self.guide).__name__}.complete" if self.completes else "guide"
+            raise ValueError(
+                f"{source}: expected values for all latents of the model, got none for {', '.join(missing)}"
+            )
+        return {site.name: values[site.name] for site in table.latent}
+
+
+def check_frames(frames: Tensor, observed: Tensor | None) -> Tensor:
+    """The mask of seen frames, also where every frame is seen."""
+    if frames.dim() != 5:
+        raise ValueError(f"frames: expected (sequences, time, channels, height, width), got {tuple(frames.shape)}")
+    if observed is None:
+        return torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+    if observed.dtype != torch.bool or observed.shape != frames.shape[:2]:
+        raise ValueError(
+            f"observed: expected bool (sequences, time) = {tuple(frames.shape[:2])}, "
+            f"got {observed.dtype} {tuple(observed.shape)}"
+        )
+    return observed
+
+
+def _average(draws: Latents, table: SiteTable) -> dict[str, Tensor]:
+    """Averages over draws, laid out as the model has the site without draws."""
+    averages = {}
+    for name, value in draws.items():
+        shape = table[name].batch_shape
+        average = value.to(torch.get_default_dtype() if not value.is_floating_point() else value.dtype).mean(0)
+        averages[name] = average.flatten(0, average.dim() - len(shape) - len(table[name].event_shape))
+    return averages
+
+
+def _interval(samples: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
+    """Central interval over the first dimension; torch.quantile refuses tensors of this size."""
+    ordered = samples.sort(0).values
+    ends = []
+    for level in ((1 - coverage) / 2, (1 + coverage) / 2):
+        place = level * (samples.shape[0] - 1)
+        below = int(place)
+        above = min(below + 1, samples.shape[0] - 1)
+        ends.append(torch.lerp(ordered[below], ordered[above], place - below))
+    return ends[0], ends[1]
+
+
+def _rows(rows: slice, frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> Arguments:
+    return frames[rows], None if observed is None else observed[rows], None if controls is None else controls[rows]
+
+
+def chunks(total: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover `total`."""
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))
+
+
+@contextmanager
+def quietly(*programs: Program, seed: int) -> Iterator[None]:
+    """Without gradients, in evaluation mode, with a random state of its own."""
+    with torch.no_grad(), evaluation_mode(*programs), local_parameters(*programs), seeded("queries", seed):
+        yield

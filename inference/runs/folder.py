@@ -1,0 +1,335 @@
+"""The folder of a run: what was asked for, where it ran, what was measured, and the weights."""
+
+import dataclasses
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from inference.runs.checkpoints import (
+    Checkpoint,
+    DamagedCheckpointError,
+    assign_weights,
+    list_checkpoints,
+    read_checkpoint,
+    read_record,
+    read_weights,
+    remove_partial,
+    write_bytes,
+    write_checkpoint,
+    write_weights,
+)
+from inference.runs.provenance import provenance
+
+CONFIG = "config.json"
+PROVENANCE = "provenance.json"
+METRICS = "metrics.jsonl"
+TIMING = "timing.jsonl"
+CHECKPOINTS = "checkpoints"
+BEST = "best.safetensors"
+
+
+class RunFolder:
+    """A folder with one training run; `start` makes or continues one, `open` reads one.
+
+        config.json       what was asked for: a flat or nested record of plain values
+        provenance.json   one entry per process that worked on the run: command, commit, versions, machine, seed
+        metrics.jsonl     one JSON object per line: step, loss, ... ; identical in two runs of one seed on a CPU
+        timing.jsonl      one JSON object per line: step, seconds of training so far
+        checkpoints/      step-00001000/ (weights.safetensors, state.pt), ...; best.safetensors
+
+    Every file is written beside its place and renamed, or appended to line by line: a process may die at any moment.
+
+    Attributes:
+        path: the folder.
+        config: what config.json holds.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config: dict[str, Any] = _read_json(self.path / CONFIG)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """Open the folder of a run.
+
+        Raises:
+            ValueError: if there is no such folder, or if it is no run; says what it holds instead.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise ValueError(f"run: expected a folder, {str(path)!r} is {'a file' if path.exists() else 'not there'}")
+        if not (path / CONFIG).is_file():
+            raise ValueError(f"run: {str(path)!r} is no run: it has no {CONFIG} ({_contents(path)})")
+        return cls(path)
+
+    @classmethod
+    def start(
+        cls, path: str | Path, config: Any, *, seed: int | None = None, may_grow: Iterable[str] = ()
+    ) -> "RunFolder":
+        """Make the folder of a run, or open the one that was started with the same configuration.
+
+        Args:
+            path: where; parents are made.
+            config: a mapping or a dataclass. Values that JSON does not know are stored as their representation.
+            seed: the seed of the run, for the record of its provenance.
+            may_grow: names of numeric fields (`a.b` for a nested one) that may be larger than when the run was
+                started, such as the number of steps; the new value is stored.
+
+        Raises:
+            ValueError: if the folder holds something else, or a run with another configuration; names the fields.
+        """
+        path = Path(path)
+        plain = _plain(config)
+        if not (path / CONFIG).is_file():
+            if path.exists() and not (path.is_dir() and _may_become_run(path)):
+                what = _contents(path) if path.is_dir() else "it is a file"
+                raise ValueError(f"run: {str(path)!r} is neither empty nor a run ({what})")
+            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            write_bytes(path / PROVENANCE, _json([provenance(seed)]))
+            write_bytes(path / CONFIG, _json(plain))  # last: with it, the folder is a run
+            return cls(path)
+        run = cls(path)
+        changes = changed_fields(run.config, plain, may_grow)
+        if changes:
+            raise ValueError(
+                f"run: {str(path)!r} was started with another configuration: {'; '.join(changes)}; "
+                "give it the old values, or another folder"
+            )
+        write_bytes(path / PROVENANCE, _json([*run.provenance, provenance(seed)]))
+        write_bytes(path / CONFIG, _json(plain))
+        return cls(path)
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """One record per process that worked on the run, the first started it."""
+        return _read_json(self.path / PROVENANCE)
+
+    @property
+    def metrics_path(self) -> Path:
+        """The file of metrics."""
+        return self.path / METRICS
+
+    @property
+    def best_path(self) -> Path:
+        """The file of the weights with the highest validation bound."""
+        return self.path / CHECKPOINTS / BEST
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of metrics.jsonl; a last line that was cut off is left out with a warning.
+
+        Raises:
+            ValueError: if another line is not JSON; names it.
+        """
+        return _read_lines(self.path / METRICS)
+
+    def timing(self) -> list[dict[str, Any]]:
+        """The records of timing.jsonl: step and seconds of training so far."""
+        return _read_lines(self.path / TIMING)
+
+    def append_metrics(self, record: Mapping[str, Any], seconds: float) -> None:
+        """Add a record to metrics.jsonl and its time to timing.jsonl; both reach the operating system at once."""
+        _append_line(self.path / METRICS, record)
+        _append_line(self.path / TIMING, {"step": record["step"], "seconds": round(seconds, 3)})
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the files that grow, flushed to the disk: what a checkpoint needs to cut them back."""
+        return {name: _flushed_size(self.path / name) for name in (METRICS, TIMING)}
+
+    def cut_back(self, sizes: Mapping[str, int]) -> None:
+        """Shorten the files that grow to what they were when `sizes` was called."""
+        for name, size in sizes.items():
+            path = self.path / name
+            path.touch()
+            with open(path, "r+b") as file:
+                file.truncate(min(size, path.stat().st_size))
+
+    def checkpoint_path(self, step: int) -> Path:
+        """The folder of the checkpoint of a step, whether it exists or not."""
+        return self.path / CHECKPOINTS / f"step-{step:08d}"
+
+    def write_checkpoint(
+        self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any], keep_last: int
+    ) -> Path:
+        """Write a checkpoint of a step, then delete all but the last few.
+
+        Returns:
+            The folder of the checkpoint.
+        """
+        path = self.checkpoint_path(step)
+        write_checkpoint(path, weights, {**state, "sizes": self.sizes()})
+        for old in list_checkpoints(path.parent)[:-keep_last]:
+            if old != path:
+                _remove(old)
+        return path
+
+    def write_best(self, step: int, bound: float, weights: Mapping[str, Tensor]) -> None:
+        """Write the weights that have the highest validation bound so far."""
+        write_weights(self.best_path, weights, {"step": step, "validation_bound": bound})
+
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that can be read whole, or None if none was written.
+
+        Newer ones that are damaged, or whose metrics are gone, are passed over with a warning that names them.
+
+        Raises:
+            ValueError: if there are checkpoints and none can be used; says why for each.
+        """
+        reasons: list[str] = []
+        for path in reversed(list_checkpoints(self.path / CHECKPOINTS)):
+            try:
+                checkpoint = read_checkpoint(path)
+                self._check_sizes(checkpoint)
+            except DamagedCheckpointError as error:
+                reasons.append(str(error))
+                continue
+            for reason in reasons:
+                warnings.warn(f"{reason}; falling back on {path}", stacklevel=2)
+            return checkpoint
+        if reasons:
+            raise ValueError(f"run: no checkpoint of {str(self.path)!r} can be used: {'; '.join(reasons)}")
+        return None
+
+    def load_weights(self, model: Any, guide: Any, which: str = "best") -> int:
+        """Copy weights of this run into a model and a guide of the same architecture.
+
+        Args:
+            model: as trained; its parameters and buffers are overwritten.
+            guide: as trained; its parameters and buffers are overwritten.
+            which: "best" for those with the highest validation bound (the last ones if none was computed), or "last".
+
+        Returns:
+            The step from which they are.
+
+        Raises:
+            ValueError: if `which` is neither, if no weights were written yet, or if they are of another architecture.
+        """
+        if which not in ("best", "last"):
+            raise ValueError(f"which: expected 'best' or 'last', got {which!r}")
+        if which == "best" and self.best_path.is_file():
+            try:
+                assign_weights(model, guide, read_weights(self.best_path))
+                return int(read_record(self.best_path)["step"])
+            except DamagedCheckpointError as error:
+                warnings.warn(f"{error}; falling back on the last checkpoint", stacklevel=2)
+        checkpoint = self.last_checkpoint()
+        if checkpoint is None:
+            raise ValueError(f"run: {str(self.path)!r} has no weights yet: no checkpoint was written")
+        assign_weights(model, guide, checkpoint.weights)
+        return int(checkpoint.state["step"])
+
+    def remove_after(self, step: int) -> None:
+        """Delete checkpoints of later steps (damaged ones that were passed over) and what unfinished writes left."""
+        for path in list_checkpoints(self.path / CHECKPOINTS):
+            if path.name > f"step-{step:08d}":
+                _remove(path)
+        remove_partial(self.path / CHECKPOINTS)
+        remove_partial(self.path)
+
+    def _check_sizes(self, checkpoint: Checkpoint) -> None:
+        path = self.path / METRICS
+        expected = checkpoint.state["sizes"][METRICS]
+        size = path.stat().st_size if path.exists() else 0
+        if size < expected:
+            raise DamagedCheckpointError(
+                f"{path}: expected at least the {expected} bytes that {checkpoint.path.name} knows of, got {size}"
+            )
+
+
+def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any], may_grow: Iterable[str] = ()) -> list[str]:
+    """What differs between two plain records, `name was ..., is ...`, but for numbers that may grow and did."""
+    flat_old, flat_new = _flat(old), _flat(new)
+    changes = []
+    for name in dict.fromkeys([*flat_old, *flat_new]):
+        before, after = flat_old.get(name, "absent"), flat_new.get(name, "absent")
+        numbers = isinstance(before, int | float) and isinstance(after, int | float)
+        if before != after and not (name in set(may_grow) and numbers and after > before):
+            changes.append(f"{name} was {before!r}, is {after!r}")
+    return changes
+
+
+def describe(value: Any) -> str:
+    """A representation that is the same in the next process: without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _flat(record: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(record, Mapping):
+        items: Iterable[tuple[str, Any]] = ((f"{prefix}.{key}" if prefix else key, record[key]) for key in record)
+    elif isinstance(record, list):
+        items = ((f"{prefix}[{index}]", value) for index, value in enumerate(record))
+    else:
+        return {prefix: record}
+    return {name: value for key, item in items for name, value in _flat(item, key).items()}
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        config = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    if not isinstance(config, Mapping):
+        raise TypeError(f"config: expected a mapping or a dataclass, got {type(config).__name__}")
+    return json.loads(json.dumps(dict(config), default=describe))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: expected JSON ({error})") from error
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    records = []
+    lines = path.read_text().splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            if not line.endswith("\n"):
+                raise ValueError("no end of line")
+            records.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}: line {number} is not JSON ({error})") from error
+            warnings.warn(f"{path}: the last line was cut off ({error}); leaving it out", stacklevel=3)
+    return records
+
+
+def _append_line(path: Path, record: Mapping[str, Any]) -> None:
+    with open(path, "a") as file:
+        file.write(json.dumps(dict(record), allow_nan=False) + "\n")
+
+
+def _flushed_size(path: Path) -> int:
+    with open(path, "ab") as file:
+        os.fsync(file.fileno())
+        return file.tell()
+
+
+def _contents(path: Path) -> str:
+    names = sorted(item.name for item in path.iterdir())
+    return "it is empty" if not names else "it holds " + ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _may_become_run(path: Path) -> bool:
+    """Whether a folder is empty, but for what a process that died while it started a run has left."""
+    return all(item.name in (CHECKPOINTS, PROVENANCE) or item.name.endswith(".partial") for item in path.iterdir())
+
+
+def _remove(path: Path) -> None:
+    """Delete a checkpoint folder; it loses its name first, so that half of one is never taken for one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    os.rename(path, aside)
+    remove_partial(path.parent)

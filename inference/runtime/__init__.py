@@ -1,0 +1,1 @@
+"""What a process has: random streams, its place among several processes, its memory."""

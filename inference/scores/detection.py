@@ -1,0 +1,114 @@
+"""How well a model finds the objects of videos, frame by frame, where they have no names that last."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from inference.metrics.counting import counting_confusion
+from inference.metrics.tracking import score_tracks
+from inference.scores.tracking import found_and_true, score_middles
+from pyro_models.components.scene import Scene
+from videos import VideoBatch
+
+
+@dataclass(frozen=True)
+class DetectionSummary:
+    """Scores of the likeliest objects, by what `reconstruct` gives, each frame for itself.
+
+    Attributes:
+        accuracy: detection accuracy, 1 - (misses + false positives) / objects, an object being found where its middle
+            is within half a true box's mean side.
+        box_accuracy: detection accuracy, an object being found where boxes overlap by half.
+        position_error: mean distance of a found object's middle from the true one, pixels.
+        found: objects that are found in a frame, right or wrong.
+        true: true objects in a frame.
+        guess: share of the frames that have the commonest number of objects: counting accuracy without looking.
+        counted: share of the frames with 0, 1, 2, ... objects that are counted right; None where there is no such
+            frame.
+        discovered: objects in a frame that are found for the first time, and
+        propagated: those that were found before.
+        late_discoveries: objects that are first found after the first frame, in a video; people walk in as well.
+    """
+
+    accuracy: float
+    box_accuracy: float
+    position_error: float
+    found: float
+    true: float
+    guess: float
+    counted: tuple[float | None, ...]
+    discovered: float
+    propagated: float
+    late_discoveries: float
+
+    def __str__(self) -> str:
+        shares = ", ".join("none" if share is None else f"{share:.4f}" for share in self.counted)
+        rows = [
+            ("counting, a guess", self.guess),
+            ("detection accuracy, near", self.accuracy),
+            ("detection accuracy, box", self.box_accuracy),
+            ("error of middles, pixels", self.position_error),
+            ("objects in a frame", self.found),
+            ("true objects in a frame", self.true),
+            ("discovered in a frame", self.discovered),
+            ("propagated in a frame", self.propagated),
+            ("late discoveries", self.late_discoveries),
+        ]
+        lines = [f"{text:24} {value:10.4f}" for text, value in rows]
+        return "\n".join([f"counted right, of 0, 1, ... objects: {shares}", *lines])
+
+
+def summarize_detection(
+    model: nn.Module, guide: nn.Module, videos: VideoBatch, *, seed: int = 0
+) -> DetectionSummary | None:
+    """Find all objects; None for a model that gives no identities, or if the truth is not known.
+
+    Args:
+        model: a trained model.
+        guide: its guide.
+        videos: with `presence`, `positions` and `box_sizes`, of which a slot may hold another object in each frame.
+        seed: of what `reconstruct` draws, if anything.
+    """
+    scenes = found_and_true(model, guide, videos, seed)
+    return None if scenes is None else score_detection(*scenes)
+
+
+def score_detection(found: Scene, true: Scene) -> DetectionSummary:
+    """Compare objects.
+
+    Args:
+        found: presence, positions, box sizes and identities, leading dims (sequences, time).
+        true: presence, positions and box sizes, likewise.
+    """
+    assert found.presence is not None
+    assert true.presence is not None
+    single_found, single_true = _single_frames(found), _single_frames(true)
+    middles = score_middles(single_found, single_true)
+    present, there = found.presence > 0.5, true.presence > 0.5
+    confusion = counting_confusion(present, there)
+    totals = confusion.sum(-1).tolist()
+    right = confusion.diagonal().tolist() + [0] * len(totals)
+    late = score_tracks(found, true).late_discoveries
+    discovered = (late + present[:, 0].sum(-1)).double().mean().item() / present.shape[1]
+    return DetectionSummary(
+        accuracy=middles.mota,
+        box_accuracy=score_tracks(single_found, single_true).mota,
+        position_error=middles.position_error,
+        found=_mean(present.sum(-1)),
+        true=_mean(there.sum(-1)),
+        guess=max(totals) / sum(totals),
+        counted=tuple(one / total if total else None for one, total in zip(right, totals, strict=False)),
+        discovered=discovered,
+        propagated=_mean(present.sum(-1)) - discovered,
+        late_discoveries=_mean(late),
+    )
+
+
+def _single_frames(scene: Scene) -> Scene:
+    """Every frame as a video of its own."""
+    return Scene(**{name: value.flatten(0, 1)[:, None] for name, value in vars(scene).items() if value is not None})
+
+
+def _mean(numbers: Tensor) -> float:
+    return numbers.to(torch.float64).mean().item()

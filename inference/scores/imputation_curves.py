@@ -1,0 +1,114 @@
+"""How well missing frames are imputed as more of them are missing: figures 3a and 3b of Fraccaro et al. (2017)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from inference.queries.ask import impute
+from inference.runtime.processes import ALONE, Processes
+from videos.batch import VideoBatch
+from videos.missing import gap, random_drop
+
+PATTERNS: dict[str, tuple[Callable[..., Tensor], str, tuple[float | int, ...]]] = {
+    "random": (random_drop, "probability", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)),
+    "gap": (gap, "length", (1, 3, 5, 7, 9, 11, 13, 15)),
+}
+"""Pattern of missing frames -> what draws it, which argument grows, its values in the figure (four frames are seen)."""
+
+
+@dataclass(frozen=True)
+class ImputationCurve:
+    """Fraction of incorrect pixels in the missing frames, as more are missing.
+
+    Attributes:
+        pattern: "random" (each frame after the fourth is dropped, figure 3a) or "gap" (a gap from the fifth on, 3b).
+        method: how it was imputed.
+        levels: probability of dropping a frame, or length of the gap in frames.
+        errors: fraction of pixels on the wrong side of 0.5, over all missing frames of all sequences.
+        standard_errors: of each error, over sequences.
+    """
+
+    pattern: str
+    method: str
+    levels: tuple[float | int, ...]
+    errors: tuple[float, ...]
+    standard_errors: tuple[float, ...]
+
+
+def imputation_curve(
+    model: nn.Module,
+    guide: nn.Module,
+    videos: VideoBatch,
+    pattern: str,
+    method: str,
+    *,
+    levels: Sequence[float | int] | None = None,
+    num_masks: int = 4,
+    seed: int = 0,
+    progress: bool = False,
+    processes: Processes = ALONE,
+    **options: int | bool,
+) -> ImputationCurve:
+    """Impute under one pattern at every level, against the true frames.
+
+    The masks depend on the seed and the level only, so every model and method is judged on the same ones. Each sequence
+    has its own mask (the reference code reused one mask of 32 sequences for all batches).
+
+    Args:
+        model: as for `inference.queries.ask.impute`.
+        guide: as for `inference.queries.ask.impute`.
+        videos: videos with every frame known.
+        pattern: "random" or "gap".
+        method: one of `guide.completion_methods`, or "last frame": the last seen frame, copied.
+        levels: None = the figure's.
+        num_masks: masks per sequence and level where they are random.
+        seed: of the masks.
+        progress: show a bar.
+        processes: which share the sequences; all get the whole curve.
+        options: handed on to `guide.complete`.
+
+    Raises:
+        ValueError: if the pattern is unknown.
+    """
+    if pattern not in PATTERNS:
+        raise ValueError(f"pattern: expected one of {', '.join(PATTERNS)}, got {pattern!r}")
+    draw, argument, default_levels = PATTERNS[pattern]
+    levels = default_levels if levels is None else tuple(levels)
+    complete = _copy_last_frame if method == "last frame" else partial(_impute, model, guide, method, options)
+    places = processes.places(videos.num_sequences)
+    mine = videos.select(places)
+    errors, standard_errors = [], []
+    for level in tqdm(levels, desc=f"{pattern}, {method}", disable=not progress, leave=False):
+        generator = torch.Generator().manual_seed(seed + round(1000 * level))
+        wrong = torch.zeros(videos.num_sequences, dtype=torch.float64)
+        counted = torch.zeros_like(wrong)
+        for _ in range(num_masks if draw is random_drop else 1):
+            observed = draw(videos.num_sequences, videos.num_frames, **{argument: level}, generator=generator)
+            completed = complete(mine.with_observed(observed[places].to(videos.frames.device)))
+            incorrect = ((completed > 0.5) != (mine.frames > 0.5)).double().mean((-3, -2, -1)).cpu()
+            wrong[places] += (incorrect * ~observed[places]).sum(-1)
+            counted[places] += (~observed[places]).sum(-1)
+        wrong, counted = processes.total(wrong), processes.total(counted)
+        ratio = wrong.sum() / counted.sum()
+        errors.append(ratio.item())
+        # The error is a ratio of sums over independent sequences: its delta-method standard error.
+        standard_errors.append(((wrong - ratio * counted).square().sum().sqrt() / counted.sum()).item())
+    return ImputationCurve(pattern, method, levels, tuple(errors), tuple(standard_errors))
+
+
+def _impute(
+    model: nn.Module, guide: nn.Module, method: str, options: dict[str, int | bool], videos: VideoBatch
+) -> Tensor:
+    return impute(model, guide, *videos.arguments, method=method, **options).frames
+
+
+def _copy_last_frame(videos: VideoBatch) -> Tensor:
+    observed = videos.observed
+    assert observed is not None
+    steps = torch.arange(videos.num_frames, device=observed.device).expand_as(observed)
+    last = torch.where(observed, steps, 0).cummax(-1).values
+    return videos.frames.gather(1, last[..., None, None, None].expand_as(videos.frames))

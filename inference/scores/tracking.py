@@ -1,0 +1,125 @@
+"""How well a model keeps track of the objects of videos."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from inference.metrics.tracking import TrackingScores, score_tracks
+from inference.programs.traces import evaluation_mode
+from inference.queries.ask import reconstruct
+from pyro_models.components.scene import PlacesObjects, Scene
+from videos import VideoBatch
+
+NEAR = 0.5  # of a true box's mean side: as far as a found object's middle may lie from the true one
+
+
+@dataclass(frozen=True)
+class TrackingSummary:
+    """Scores of the likeliest objects, by what `reconstruct` gives; see `inference.metrics.tracking`.
+
+    Attributes:
+        mota: tracking accuracy, an object being found where its middle is within half a true box's mean side. What is
+            below goes by that as well, but for `box_mota`.
+        idf1: share of objects that the one right identity explains.
+        box_mota: tracking accuracy, an object being found where boxes overlap by half.
+        position_error: mean distance of a found object's middle from the true one, pixels.
+        switches: identity switches in a video.
+        unswitched: share of videos without any.
+        late_discoveries: objects that are first found after the first frame, in a video.
+        discovered: objects in a frame that are found for the first time, and
+        propagated: those that were found before; ideally, of n objects in T frames, n / T and n (T - 1) / T. Records of
+            earlier versions have neither.
+    """
+
+    mota: float
+    idf1: float
+    box_mota: float
+    position_error: float
+    switches: float
+    unswitched: float
+    late_discoveries: float
+    discovered: float | None = None
+    propagated: float | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{text:24} {value:10.4f}"
+            for text, value in (
+                ("tracking accuracy, near", self.mota),
+                ("tracking accuracy, boxes", self.box_mota),
+                ("identity F1", self.idf1),
+                ("error of middles, pixels", self.position_error),
+                ("switches in a video", self.switches),
+                ("videos without switches", self.unswitched),
+                ("late discoveries", self.late_discoveries),
+                ("discovered in a frame", self.discovered),
+                ("propagated in a frame", self.propagated),
+            )
+            if value is not None
+        )
+
+
+def summarize_tracking(
+    model: nn.Module, guide: nn.Module, videos: VideoBatch, *, seed: int = 0
+) -> TrackingSummary | None:
+    """Follow all objects; None for a model that gives no identities, videos of one frame, or if the truth is not known.
+
+    Args:
+        model: a trained model.
+        guide: its guide.
+        videos: with `presence`, `positions` and `box_sizes`; each slot keeps its object.
+        seed: of what `reconstruct` draws, if anything.
+    """
+    scenes = None if videos.num_frames == 1 else found_and_true(model, guide, videos, seed)
+    if scenes is None:
+        return None
+    found, true = scenes
+    assert found.presence is not None
+    tracks, boxes = score_middles(found, true), score_tracks(found, true)
+    present = found.presence > 0.5
+    discovered = (tracks.late_discoveries + present[:, 0].sum(-1)).double().mean().item() / videos.num_frames
+    return TrackingSummary(
+        mota=tracks.mota,
+        idf1=tracks.idf1,
+        box_mota=boxes.mota,
+        position_error=tracks.position_error,
+        switches=tracks.switches.double().mean().item(),
+        unswitched=tracks.unswitched_share,
+        late_discoveries=tracks.late_discoveries.double().mean().item(),
+        discovered=discovered,
+        propagated=present.sum(-1).double().mean().item() - discovered,
+    )
+
+
+def score_middles(found: Scene, true: Scene) -> TrackingScores:
+    """Scores by middles: an object is found where its own is within half a true box's mean side of the true one.
+
+    Args:
+        found: presence, positions and identities, leading dims (sequences, time).
+        true: presence, positions and box sizes, likewise.
+    """
+    assert true.presence is not None
+    assert true.box_sizes is not None
+    return score_tracks(found, true, max_distance=NEAR * true.box_sizes[true.presence > 0].mean().item())
+
+
+def found_and_true(model: nn.Module, guide: nn.Module, videos: VideoBatch, seed: int) -> tuple[Scene, Scene] | None:
+    """The likeliest objects and the true ones, on the CPU; None as in `summarize_tracking`.
+
+    Args:
+        model: a trained model.
+        guide: its guide.
+        videos: with `presence`, `positions` and `box_sizes`.
+        seed: of what `reconstruct` draws, if anything.
+    """
+    truth = videos.to("cpu")
+    if truth.presence is None or truth.positions is None or truth.box_sizes is None:
+        return None
+    if not isinstance(model, PlacesObjects):
+        return None
+    with evaluation_mode(model, guide):
+        scene = model.scene(reconstruct(model, guide, *videos.arguments, seed=seed).latents)
+    if scene.identities is None:
+        return None
+    found = Scene(**{name: value.cpu() for name, value in vars(scene).items() if value is not None})
+    return found, Scene(presence=truth.presence.float(), positions=truth.positions, box_sizes=truth.box_sizes)

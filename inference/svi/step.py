@@ -1,0 +1,273 @@
+"""One step of stochastic variational inference, for parameters that live in modules."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import pyro
+import torch
+from jaxtyping import Float
+from pyro.infer import ELBO, TraceEnum_ELBO, TraceTMC_ELBO
+from pyro.infer.util import is_validation_enabled
+from torch import Tensor, nn
+
+from inference.programs.traces import Program, evaluation_mode, local_parameters, modules_of
+from inference.programs.violations import explain
+from inference.runtime.generators import capture_generators, preserved_generators
+from inference.runtime.processes import ALONE, Processes
+from inference.svi.compiled import CompiledStep, check_mode
+from inference.svi.mixed_precision import check_precision, mixed_precision
+from inference.svi.schedules import Number, Schedule
+from inference.svi.site_weights import SiteWeights
+from inference.svi.unread_values import unread_values
+from inference.svi.update import ParameterUpdate
+
+DECAYING_AVERAGE = "__baseline_avg_downstream_cost_"  # of Pyro's TraceGraph_ELBO, in its global store
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient was not finite.
+
+    Attributes:
+        step: the step at which it was first seen, counted from 0.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class SVI:
+    """Stochastic variational inference for any model, guide, ELBO and torch optimizer.
+
+    A step draws from the guide, runs the model against it, follows the gradient of the negative bound per sequence,
+    and returns that negative bound. Parameters live in the modules, and Pyro's global parameter store is left as it
+    was. Nothing is read back from the device (of Pyro's losses, `RenyiELBO` and `ReweightedWakeSleep` do that), so
+    the check for non-finite values is separate: see `check_finite`.
+
+    Args:
+        model: a callable with Pyro sites, usually a `PyroModule`.
+        guide: a callable that draws the model's latent sites; it may hold its model, as a plain reference.
+        optimizer: a torch optimizer of the parameters that are to change; one without a closure.
+        loss: a `pyro.infer.ELBO`, ours or Pyro's. A copy is kept: what it remembers about a model stays here.
+        site_weights: weights on log probabilities by site name, numbers or functions of the step; see `SiteWeights`.
+        clip_norm: largest norm of the gradient of all parameters together, in nats per sequence; None does not clip.
+        compile: "off" calls model and guide in each step; "trace" calls them once, then repeats the tensor operations
+            that they were made of; "inductor" compiles these operations as well; "cudagraph" replays on a CUDA device
+            what they and the update launched; "auto" chooses among the three. The numbers are the same up to rounding.
+            See `CompiledStep` for what a compiled step does not notice.
+        expected_steps: how many steps will be taken, if that is known: "auto" weighs them against compilation.
+        precision: "bfloat16" lets networks multiply in bfloat16, see `mixed_precision`; densities stay in float32.
+        processes: which take steps together, each on its sequences; loss and gradient are those of all.
+
+    Attributes:
+        num_steps: steps taken so far: the step that schedules are asked about.
+
+    Raises:
+        ValueError: if `clip_norm` is not positive or there is no such way to compile, or precision.
+    """
+
+    def __init__(
+        self,
+        model: Program,
+        guide: Program,
+        optimizer: torch.optim.Optimizer,
+        loss: ELBO,
+        site_weights: Mapping[str, Schedule] | None = None,
+        clip_norm: Number | None = None,
+        *,
+        compile: str = "off",
+        expected_steps: int | None = None,
+        precision: str = "float32",
+        processes: Processes = ALONE,
+    ) -> None:
+        check_mode(compile)
+        check_precision(precision)
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"clip_norm: expected a positive number or None, got {clip_norm}")
+        self.model = model
+        self.guide = guide
+        self.optimizer = optimizer
+        self.loss = copy.copy(loss)
+        self.site_weights = dict(site_weights or {})
+        self.num_steps = 0
+        self._update = ParameterUpdate(optimizer, clip_norm)
+        self.precision = precision
+        self.processes = processes
+        self._mode = compile
+        self._expected_steps = expected_steps
+        self._compiled: CompiledStep | None = None
+        self._weights: dict[str, Tensor] = {}  # what a graph reads; an eager step takes the numbers themselves
+
+    def step(self, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
+        """Take one step on a batch.
+
+        Args:
+            args: positional arguments of model and guide; the first is a tensor whose first dim counts sequences.
+            kwargs: their keyword arguments.
+
+        Returns:
+            The negative bound in nats per sequence, on the device, without gradient.
+
+        Raises:
+            TypeError: if the first argument is not a tensor with a dim of sequences.
+            ValueError: if a site weight names no site, if no parameter reaches the loss, if a parameter was found in
+                Pyro's global store instead of a module, or if a baseline is a decaying average.
+            SupportError: a `ValueError`, under Pyro's validation, which is on unless it is switched off: a value is
+                outside the support of its distribution, or a parameter outside its range; names the site. A compiled
+                step validates when it is traced.
+        """
+        num_sequences = _num_sequences(args)
+        weights = SiteWeights.at_step(self.site_weights, self.num_steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        with local_parameters(self.model, self.guide), pyro.get_param_store().scope():
+            loss = None if self._mode == "off" else self._compiled_step(weights, args, kwargs)
+            if loss is None:
+                loss = self._loss_and_gradients(weights, args, kwargs)
+        loss = self.processes.average(loss, self._update.gradients(), num_sequences)
+        recorded = self._mode != "off" and self._compiled is not None and self._compiled.recorded
+        self._update.take(loss, self.num_steps, fixed_gradients=recorded)
+        self.num_steps += 1
+        return loss
+
+    @property
+    def gradient_norm(self) -> Tensor | None:
+        """Norm of the last step's gradient before clipping, a tensor on the device; None before any."""
+        return self._update.gradient_norm
+
+    @contextmanager
+    def uncompiled(self) -> Iterator[None]:
+        """Inside, steps are taken eagerly: each site of model and guide runs."""
+        mode, self._mode = self._mode, "off"
+        try:
+            yield
+        finally:
+            self._mode = mode
+
+    def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
+        """The negative bound of a batch in nats per sequence: no gradients, no site weights, evaluation mode.
+
+        Args:
+            args: as in `step`.
+            kwargs: as in `step`.
+        """
+        num_sequences = _num_sequences(args)
+
+        def run() -> Any:
+            _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
+            return self.loss.loss(self.model, self.guide, *args, **kwargs)  # pyright: ignore
+
+        with local_parameters(self.model, self.guide), pyro.get_param_store().scope(), torch.no_grad():
+            with evaluation_mode(self.model, self.guide):
+                loss = _explained(run)
+        return float(loss[0] if isinstance(loss, tuple) else loss) / num_sequences
+
+    def _compiled_step(self, weights: SiteWeights, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
+        """Loss of a compiled step, its gradients left in the parameters; None if it cannot be compiled."""
+        if self._compiled is None:
+            modules = list(dict.fromkeys(modules_of(self.model, self.guide)))
+            self._compiled = CompiledStep(self._mode, modules, list(self._parameters()), self._expected_steps)
+            self._weights = {name: torch.zeros((), device=args[0].device) for name in weights.weights}
+        for name, weight in weights.weights.items():
+            self._weights[name].fill_(weight)
+
+        def eager(*args: Any, **kwargs: Any) -> Tensor:
+            return self._loss_and_gradients(SiteWeights(self._weights), args, kwargs)
+
+        return self._compiled.run(eager, args, kwargs)
+
+    def _loss_and_gradients(self, weights: SiteWeights, args: tuple, kwargs: dict[str, Any]) -> Tensor:
+        """The negative bound in nats per sequence; its gradient is left in the parameters."""
+
+        def run() -> Tensor:
+            _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
+            with weights if weights.weights else nullcontext(), mixed_precision(self.precision), unread_values():
+                return self._mean_loss(_num_sequences(args), args, kwargs)
+
+        loss = _explained(run)
+        weights.check_names()
+        self._check_param_store()
+        return loss
+
+    def _mean_loss(self, num_sequences: int, args: tuple, kwargs: dict[str, Any]) -> Tensor:
+        differentiable = getattr(self.loss, "differentiable_loss", None)
+        if differentiable is not None:
+            loss = differentiable(self.model, self.guide, *args, **kwargs) / num_sequences
+            if not loss.requires_grad:
+                raise ValueError("optimizer: expected parameters that reach the loss, none of model and guide does")
+            loss.backward()
+            return loss.detach()
+        loss = self.loss.loss_and_grads(self.model, self.guide, *args, **kwargs)  # pyright: ignore
+        loss = loss[0] if isinstance(loss, tuple) else loss  # wake-sleep: the model's bound, then the guide's objective
+        gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
+        torch._foreach_div_(gradients, float(num_sequences))
+        return torch.as_tensor(loss, dtype=torch.get_default_dtype(), device=args[0].device) / num_sequences
+
+    def _parameters(self) -> Iterator[nn.Parameter]:
+        """Every parameter once: the optimizer's, and those of the modules that it leaves alone."""
+        seen = set()
+        groups = [group["params"] for group in self.optimizer.param_groups]
+        owned = [module.parameters(recurse=False) for module in modules_of(self.model, self.guide)]
+        for parameter in (parameter for parameters in (*groups, *owned) for parameter in parameters):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield parameter
+
+    def _check_param_store(self) -> None:
+        stored = dict(pyro.get_param_store().named_parameters())
+        if stored:
+            known = {id(parameter) for parameter in self._parameters()}
+            foreign = [name for name, parameter in stored.items() if id(parameter) not in known]
+            if any(name.startswith(DECAYING_AVERAGE) for name in foreign):
+                raise ValueError(
+                    "guide: expected baselines without 'use_decaying_avg_baseline', since Pyro averages costs for each "
+                    "place in a batch, and new sequences take that place at each step; give a 'baseline_value' that is "
+                    "computed from them, as GlimpseAttentionGuide(..., baseline=True) does"
+                )
+            if foreign:
+                raise ValueError(
+                    f"model, guide: expected parameters that live in modules, got pyro.param statements for "
+                    f"{', '.join(map(repr, foreign))}; make them nn.Parameter or PyroParam attributes of a PyroModule"
+                )
+
+    def check_finite(self) -> None:
+        """Read back whether any loss or gradient norm so far was not finite; waits for the device.
+
+        Raises:
+            NonFiniteError: if one was; names the first such step.
+        """
+        step = self._update.first_nonfinite()
+        if step is not None:
+            raise NonFiniteError(f"step {step}: loss or gradient is not finite", step)
+
+    def forget_nonfinite(self) -> None:
+        """Start watching anew, after parameters were put back to a state from before it."""
+        self._update.forget_nonfinite()
+
+
+def _explained(run: Callable[[], Any]) -> Any:
+    """What a run returns; of a value that validation refuses, the site is named."""
+    if not is_validation_enabled():
+        return run()
+    generators = capture_generators()
+    try:
+        return run()
+    except ValueError as error:
+        explain(error, run, generators)
+        raise
+
+
+def _num_sequences(args: tuple) -> int:
+    if not args or not isinstance(args[0], Tensor) or args[0].dim() == 0:
+        got = type(args[0]).__name__ if args else "no argument"
+        raise TypeError(f"args: expected a tensor (sequences, ...) as first argument, got {got}")
+    return args[0].shape[0]
+
+
+def _find_plate_nesting(loss: ELBO, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> None:
+    """Let Pyro's vectorised losses look for their plates here, where looking disturbs no random stream."""
+    looks = loss.vectorize_particles or isinstance(loss, TraceEnum_ELBO | TraceTMC_ELBO)
+    if looks and loss.max_plate_nesting == float("inf"):
+        with preserved_generators(), evaluation_mode(model, guide), torch.no_grad():
+            loss._guess_max_plate_nesting(model, guide, args, kwargs)

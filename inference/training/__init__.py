@@ -1,0 +1,1 @@
+"""Training from start to end, in stages, resumable."""

@@ -1,0 +1,1 @@
+"""The fused CPU kernel of the Gaussian marginal, in numba."""
