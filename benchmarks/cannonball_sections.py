@@ -91,8 +91,8 @@ def _claims(settings: dict[str, list[Run]]) -> list[str]:
         *lines,
         "R2: interpolated positions are at most half as far from the truth as forecast ones, frames 6 to 25. R3: R2",
         "of positions is at least .98 for one ball, .95 for more. R4: the acceleration is within 5 % of the true one.",
-        "R5: the learned law of positions is within 10 nats a ball of the exact one, and components are the sides for",
-        "95 % of balls. Each for every number of balls.",
+        "R5: the learned distribution of positions is within 10 nats a ball of the exact one; components are the sides",
+        "for 95 % of balls. Each for every number of balls.",
         "",
     ]
 

@@ -4,7 +4,7 @@
 
 Three objects, 30 frames of 48 x 48 pixels, 20 videos, states of 1024. The double loop computes one cell (frame, object)
 after the other from all its inputs, as the paper writes it. The Kalman part is log p(a) with its gradients alone: by
-the filter at one draw, and its expectation by the whitened law.
+the filter at one draw, and its expectation by the whitened distribution.
 """
 
 import argparse

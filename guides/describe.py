@@ -27,7 +27,7 @@ def describe_sites(
         controls: (sequences, time, control) or None.
 
     Returns:
-        One row per site: its law, event and batch shape, support, plates, whether it is discrete, observed,
+        One row per site: its distribution, event and batch shape, support, plates, whether it is discrete, observed,
         reparameterised. Prints as text, and as HTML in a notebook.
 
     Example:

@@ -29,8 +29,8 @@ class GlimpseAttentionGuide(PyroModule):
         q(z_pres_i) = Bernoulli(z_pres_{i-1} sigmoid(u h_i));   q(z_where_i) = N(m_0 + m(h_i), diag(s(h_i))^2)
         q(z_what_i) = N(encoder(read(x, z_where_i)))                            for the window that was drawn
 
-    m_0 is the prior mean. Frames are read once for all particles. Where a frame is missing, every law is the model's
-    prior.
+    m_0 is the prior mean. Frames are read once for all particles. Where a frame is missing, every distribution is the
+    model's prior.
 
     With a `baseline`, a second LSTM predicts the cost that a presence has to pay, from the same inputs without their
     gradients (Mnih and Gregor 2014): `pyro.infer.TraceGraph_ELBO` then has less variance, and trains it along.
@@ -155,7 +155,7 @@ class GlimpseAttentionGuide(PyroModule):
         controls: Tensor | None,
         sample: Callable[[str, Any, Tensor, Any], Tensor],
     ) -> dict[str, Tensor]:
-        """Go from slot to slot; `sample` turns a name, a law, presence and Pyro's options into a value."""
+        """Go from slot to slot; `sample` turns a name, a distribution, presence and Pyro's options into a value."""
         model = self.model
         frames = check_video(frames, observed, controls, model.frame_shape, 0)
         images = frames[:, :, 0].transpose(0, 1)

@@ -6,15 +6,17 @@ from jaxtyping import Bool
 from torch import Tensor
 
 
-def where_seen(seen: Bool[Tensor, "*steps"] | None, law: dist.Independent, prior: dist.Independent) -> dist.Independent:
-    """The guide's law where a frame is seen, the model's elsewhere; both are diagonal Gaussians.
+def where_seen(
+    seen: Bool[Tensor, "*steps"] | None, distribution: dist.Independent, prior: dist.Independent
+) -> dist.Independent:
+    """The guide's distribution where a frame is seen, the model's elsewhere; both are diagonal Gaussians.
 
     Args:
-        seen: broadcasts against the batch dims of the laws; None = everywhere.
-        law: the guide's, one event dim.
+        seen: broadcasts against the batch dims of the distributions; None = everywhere.
+        distribution: the guide's, one event dim.
         prior: the model's.
     """
     if seen is None:
-        return law
-    mean = torch.where(seen[..., None], law.mean, prior.mean)
-    return dist.Normal(mean, torch.where(seen[..., None], law.stddev, prior.stddev)).to_event(1)
+        return distribution
+    mean = torch.where(seen[..., None], distribution.mean, prior.mean)
+    return dist.Normal(mean, torch.where(seen[..., None], distribution.stddev, prior.stddev)).to_event(1)

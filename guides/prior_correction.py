@@ -24,7 +24,7 @@ class PriorCorrectionGuide(StepwiseGuide):
 
     with m and o_t of the model, and g = softplus(raw + 0.25) + 0.01 (Chung et al. 2015, eq. 9; means as corrections of
     the prior's, as in the code of Maddison et al. 2017). It looks at the past and the present alone, so that particles
-    can be resampled. Where a frame is missing, the law is the prior.
+    can be resampled. Where a frame is missing, the distribution is the prior.
 
     Args:
         model: the model served.
@@ -100,7 +100,7 @@ class PriorCorrectionGuide(StepwiseGuide):
         context: VideoReadings,
         draw: Callable[[str, dist.Independent], Tensor],
     ) -> tuple[Tensor, RecurrentState]:
-        """A step's latent and the state that it leads to; `draw` turns a name and a law into a value."""
+        """A step's latent and the state that it leads to; `draw` turns a name and a distribution into a value."""
         output, memory = self.model.recur(index, state, context)
         prior = self.model.latent_law(output)
         known = concatenate(output, context.features[:, index])

@@ -39,8 +39,8 @@ class RecurrentGuide(StepwiseGuide):
     is s_t, so this is q(z_t | z_{t-1}, x_{t:T}), the form of the true posterior. The backward network runs once per
     sequence, whatever the number of particles.
 
-    Where a frame is missing, the variable has the law of the model's transition, so that a forecast is the model's own;
-    the backward network passes over it.
+    Where a frame is missing, the variable has the distribution of the model's transition, so that a forecast is the
+    model's own; the backward network passes over it.
 
     Args:
         model: the model served, a `MarkovVideo`.
@@ -136,7 +136,7 @@ class RecurrentGuide(StepwiseGuide):
         context: GuideContext,
         draw: Callable[[str, dist.Independent], Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """A step's variable and the state that it leads to; `draw` turns a name and a law into a value."""
+        """A step's variable and the state that it leads to; `draw` turns a name and a distribution into a value."""
         transition = self.model.transition
         before = self.start if state is None else state
         control = None if context.controls is None else context.controls[:, index]

@@ -64,7 +64,7 @@ class RecurrentStatePath(TorchDistribution):
         super().__init__(context.shape[:-2], Size((context.shape[-2], combiner.state_dim)), validate_args=False)
 
     def expand(self, batch_shape: Sequence[int], _instance: "RecurrentStatePath | None" = None) -> "RecurrentStatePath":
-        """The same law for a larger batch."""
+        """The same distribution for a larger batch."""
         return RecurrentStatePath(
             self.combiner, self.initial_state, self.context.expand(*batch_shape, *self.context.shape[-2:])
         )

@@ -26,7 +26,7 @@ class Site:
 
     Attributes:
         name: its name.
-        distribution: the law's class, without the wrappers that only reshape, e.g. `Normal.to_event(2)`.
+        distribution: the distribution's class, without the wrappers that only reshape, e.g. `Normal.to_event(2)`.
         event_shape: shape of one draw.
         batch_shape: shape of the independent draws, plates included.
         support: where draws lie, in words.
@@ -142,7 +142,7 @@ def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
 
 
 def name_distribution(law: Any) -> str:
-    """`Normal.to_event(2).mask()` for a law inside any number of wrappers."""
+    """`Normal.to_event(2).mask()` for a distribution inside any number of wrappers."""
     events, masked = 0, False
     while True:
         kind = type(law).__name__

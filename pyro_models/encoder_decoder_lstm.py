@@ -26,11 +26,13 @@ class EncoderDecoderLSTM(PyroModule):
     but the last of each; weights begin as `normal_by_size`. The one site is the observed `frames`, event (channels,
     height, width), in the plates `sequences` and `time`: there are no latents, the guide is `NoLatentsGuide`, and the
     bound is the log evidence itself, log p(v) = sum_t log p(v_t | v_1, ..., v_{t-1}), exactly normalised. The paper's
-    loss begins with t = 2; ours has t = 1 too, so that it is a law of whole videos and compares with other models.
+    loss begins with t = 2; ours has t = 1 too, so that it is a distribution of whole videos and compares with other
+    models.
 
     A missing frame has no density, and the network is fed what it expected in its place: the probability of each pixel,
-    not a draw. So a forecast is the paper's (true frames while they are seen, its own predictions thereafter). The law
-    of the frames that are seen is normalised then too, but it is not the marginal of the law of whole videos.
+    not a draw. So a forecast is the paper's (true frames while they are seen, its own predictions thereafter). The
+    distribution of the frames that are seen is normalised then too, but it is not the marginal of the distribution of
+    whole videos.
 
     Where every frame is seen, encoder, LSTM and decoder each run once for all time steps; else step by step.
 
@@ -40,7 +42,7 @@ class EncoderDecoderLSTM(PyroModule):
         code_dim: size of enc(v_t).
         hidden: units of the layers between a frame and its code; between state and frame they come in reverse.
         control_dim: size of u_t, 0 = none; for instance which objects there are. Unlike elsewhere the first control is
-            used: it goes into the law of the first frame.
+            used: it goes into the distribution of the first frame.
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.

@@ -25,8 +25,9 @@ class BoxWorld:
     With the default settings and the same initial state, positions equal those of the authors' published generator
     (pymunk 7.3.1) within rounding, and frames are equal pixel for pixel.
 
-    Initial law: angle uniform; speed uniform in `speed`; position N((16, 16), start_std^2 I) clipped to [6, 26] on
-    each axis. `state` holds (x, y, vx, vy): pixels and pixels per time unit, y up, as `videos.drawing.from_y_up` says.
+    Initial distribution: angle uniform; speed uniform in `speed`; position N((16, 16), start_std^2 I) clipped to [6,
+    26] on each axis. `state` holds (x, y, vx, vy): pixels and pixels per time unit, y up, as `videos.drawing.from_y_up`
+    says.
 
     Where gravity or high speed could carry the centre of a ball through a wall within one step of the engine, one
     eighth more sequences (and eight) are drawn than asked for, and the first that stay inside are kept: about 1 in 90

@@ -159,8 +159,8 @@ class EllipticDigits(_SubPixelDigits):
 
     with phi_1 uniform, |omega| uniform and its sign a fair coin: the box always stays inside, and the angular velocity
     is constant. Positive omega is clockwise on the screen. Positions are real: digits are pasted with bilinear weights,
-    which keeps their total intensity. The paper says only that ellipses are random and digits stay inside; these laws
-    are ours.
+    which keeps their total intensity. The paper says only that ellipses are random and digits stay inside; these
+    distributions are ours.
 
     `state` is (c_x, c_y, r_x, r_y, phi_t, omega) of each digit, c for the middle of its box, in pixels, radians (not
     wrapped) and radians per frame; `velocities` is the derivative of the position. What is kept otherwise,

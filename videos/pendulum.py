@@ -23,9 +23,9 @@ class Pendulum:
     (sin phi, cos phi, phi') that the regression table of Karl et al. implies (standard deviation of phi' 3.69), so that
     numbers on these videos compare among themselves and not with the printed ones.
 
-    Initial law: phi uniform in [-pi, pi), phi' uniform in +-max_initial_velocity; each torque uniform in +-max_torque
-    and held from one frame to the next. `controls[:, t]` (one torque) acted between frame t - 1 and frame t;
-    `controls[:, 0]` is zero. `state` is (phi, phi') in radians and radians per time unit; phi is not wrapped.
+    Initial distribution: phi uniform in [-pi, pi), phi' uniform in +-max_initial_velocity; each torque uniform in
+    +-max_torque and held from one frame to the next. `controls[:, t]` (one torque) acted between frame t - 1 and frame
+    t; `controls[:, 0]` is zero. `state` is (phi, phi') in radians and radians per time unit; phi is not wrapped.
     `positions` is the bob's.
 
     Args:

@@ -26,13 +26,13 @@ def compare_values(wanted: SiteTable, offered: SiteTable, prior: Trace, posterio
                     site.name,
                     f"values in the support {wanted[site.name].support}",
                     got,
-                    "restrict the guide's law to it",
+                    "restrict the guide's distribution to it",
                 )
         with torch.no_grad():
             density = node["fn"].log_prob(node["value"])
         if not bool(density.isfinite().all()):
             got = f"{share(~density.isfinite())} of them not finite"
-            mend = "look for a scale of zero or a NaN in the networks that make its law"
+            mend = "look for a scale of zero or a NaN in the networks that make its distribution"
             yield Mismatch(site.name, "finite log densities under the guide", got, mend)
 
 

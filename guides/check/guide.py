@@ -107,9 +107,9 @@ def check_guide(
         ...     def forward(self, frames, observed, controls=None):
         ...         frames = torch.where(observed[:, :, None, None, None], frames, 0)
         ...         mean, log_scale = self.network(frames.flatten(2)).chunk(2, dim=-1)
-        ...         law = dist.Normal(mean, log_scale.exp()).to_event(1).mask(observed).to_event(1)
+        ...         distribution = dist.Normal(mean, log_scale.exp()).to_event(1).mask(observed).to_event(1)
         ...         with pyro.plate("sequences", frames.shape[0], dim=-1):
-        ...             pyro.sample("a", law)
+        ...             pyro.sample("a", distribution)
         >>> model = KalmanVAE(frame_shape=(1, 8, 8), code_dim=2, decoder="mlp")
         >>> frames, observed = torch.rand(5, 7, 1, 8, 8).round(), torch.rand(5, 7) > 0.3
         >>> check = check_guide(model, LinearGuide(), frames, observed)

@@ -48,7 +48,8 @@ def _compare_site(site: Site, drawn: Site) -> Iterator[Mismatch]:
     name = site.name
     if drawn.event_shape != site.event_shape:
         lacking = len(site.event_shape) - len(drawn.event_shape)
-        mend = f"call .to_event({lacking}) on its law" if lacking > 0 else "take its event dimensions from the model"
+        wider = f"call .to_event({lacking}) on its distribution"
+        mend = wider if lacking > 0 else "take its event dimensions from the model"
         yield Mismatch(name, f"event shape {site.event_shape}", f"{drawn.event_shape}", mend)
     wanted, offered = set(site.plates), set(drawn.plates)
     for plate in sorted(wanted - offered, key=lambda plate: -plate.dim):
@@ -73,14 +74,15 @@ def _compare_site(site: Site, drawn: Site) -> Iterator[Mismatch]:
             name,
             f"batch shape {site.batch_shape}",
             got,
-            "reshape its law, or declare the dim by a plate that the model has",
+            "reshape its distribution, or declare the dim by a plate that the model has",
         )
     if drawn.support != site.support and not drawn.distribution.startswith("Delta"):
-        mend = "use a law with this support, or transform one (dist.TransformedDistribution)"
+        mend = "use a distribution with this support, or transform one (dist.TransformedDistribution)"
         yield Mismatch(name, f"support {site.support}", drawn.support, mend)
     if drawn.dtype != site.dtype:
-        yield Mismatch(name, f"dtype {site.dtype}", f"{drawn.dtype}", "make the law from tensors of the frames' dtype")
+        mend = "make the distribution from tensors of the frames' dtype"
+        yield Mismatch(name, f"dtype {site.dtype}", f"{drawn.dtype}", mend)
     if drawn.device != site.device:
         yield Mismatch(
-            name, f"device {site.device}", f"{drawn.device}", "make the law from tensors on the frames' device"
+            name, f"device {site.device}", f"{drawn.device}", "make the distribution from tensors on the frames' device"
         )

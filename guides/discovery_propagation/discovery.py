@@ -80,7 +80,7 @@ class Discovery(nn.Module):
             like: slots with the sizes of those to be found.
             images: the frame.
             draws: gives values to sites.
-            prior: the model's laws where the frame is missing; None = nowhere.
+            prior: the model's distributions where the frame is missing; None = nowhere.
         """
         state, allowed = self.first_state, torch.ones_like(room)
         before = allowed, torch.zeros_like(like.where[..., 0, :]), torch.zeros_like(like.what[..., 0, :])
@@ -115,7 +115,7 @@ class Discovery(nn.Module):
             before: window of the one before.
             images: the frame.
             draws: gives values to sites.
-            prior: the model's laws, where the frame is missing.
+            prior: the model's distributions, where the frame is missing.
         """
         mean, raw = self.where(state).chunk(2, -1)
         scale = scale_of(raw + self.where_offset)
@@ -138,7 +138,7 @@ class Discovery(nn.Module):
 
 
 class MissingDiscoveries:
-    """The model's laws of new objects, where a frame is missing.
+    """The model's distributions of new objects, where a frame is missing.
 
     Args:
         seen: bool (sequences,), False = missing.

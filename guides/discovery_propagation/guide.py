@@ -43,7 +43,7 @@ class DiscoveryPropagationGuide(StepwiseGuide):
         q(z | x) = prod_t prod_i q(z^P_ti | x_t, z_{t-1}, z^P_t1 ... z^P_t,i-1) q(D_t, z^D_t | x_t, z^P_t)
 
     (Kosiorek et al. 2018, eqs. 4 and 11). It looks at the past and the present alone. Where a frame is missing every
-    law is the model's prior, and the guide's memories stay as they are, so that a forecast is the model's own.
+    distribution is the model's prior, and the guide's memories stay as they are, so that a forecast is the model's own.
 
     Args:
         model: the model served.
@@ -152,7 +152,7 @@ class DiscoveryPropagationGuide(StepwiseGuide):
         """One step with any way of drawing."""
         model, step, images = self.model, index + 1, context.images[:, index]
         propagation = self.propagation  # once: Pyro looks at all of a module's parameters whenever it is got
-        # the model's laws are needed where frames may be missing, and nowhere else
+        # the model's distributions are needed where frames may be missing, and nowhere else
         seen = None if context.observed is None else context.observed[:, index]
         first = state is None
         if first:

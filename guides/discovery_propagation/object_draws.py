@@ -71,9 +71,9 @@ def draw_object(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Presence, window and appearance of one object.
 
-    With presence "last" its law may depend on the appearance. Window and appearance are then drawn before it is known
-    whether they count; where the object turns out to be absent their log q is taken back, which extends the model by
-    p(where, what | absent) = q(where, what | absent) and leaves weights valid (specs of SQAIR, section 3.5).
+    With presence "last" its distribution may depend on the appearance. Window and appearance are then drawn before it
+    is known whether they count; where the object turns out to be absent their log q is taken back, which extends the
+    model by p(where, what | absent) = q(where, what | absent) and leaves weights valid (specs of SQAIR, section 3.5).
 
     Args:
         draws: gives values to sites.

@@ -103,7 +103,7 @@ class Propagation(nn.Module):
             memory: of them.
             images: the frame.
             draws: gives values to sites.
-            prior: the model's laws, which hold where the frame is missing; None = nowhere.
+            prior: the model's distributions, which hold where the frame is missing; None = nowhere.
             seen: bool (sequences,), where it is not.
         """
         objects = self._glance(slots, memory, images)
@@ -147,7 +147,7 @@ class Propagation(nn.Module):
             relation: state after that.
             images: the frame.
             draws: gives values to sites.
-            prior: the model's laws, where the frame is missing.
+            prior: the model's distributions, where the frame is missing.
         """
         presence, where, what = neighbour
         known = (one.glance, what, where, presence[..., None], one.what, one.where, one.presence[..., None], one.memory)
@@ -206,7 +206,7 @@ class _Object(NamedTuple):
 
 @dataclass(frozen=True)
 class _PriorOfOne:
-    """The model's laws of one object, for frames that are missing: `seen`, (sequences,), is False there."""
+    """The model's distributions of one object, for frames that are missing: `seen`, (sequences,), is False there."""
 
     seen: Tensor
     logit: Tensor
@@ -220,7 +220,7 @@ class _PriorOfOne:
         return torch.where(self.seen, logit, self.logit)
 
     def where(self, law: Any) -> Any:
-        """Of the window, from the guide's law."""
+        """Of the window, from the guide's distribution."""
         there = self.seen.unsqueeze(-1)
         if isinstance(law, dist.MultivariateNormal):
             factor = torch.where(there.unsqueeze(-1), law.scale_tril, torch.diag_embed(self.where_scale))

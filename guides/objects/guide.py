@@ -89,7 +89,7 @@ class ObjectGuide(PyroModule):
 
     @abstractmethod
     def law(self, mean: Tensor, scale: Tensor, observed: Tensor | None) -> TorchDistribution:
-        """The law of positions, event (time, 2), given what was read: (objects, sequences, time, 2) each."""
+        """The distribution of positions, event (time, 2), given what was read: (objects, sequences, time, 2) each."""
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
         """Draw the positions of all objects.

@@ -12,11 +12,12 @@ class ObjectPotentialsGuide(ObjectGuide):
 
         q(a | v) prop. to p~(a) prod_t N(m_t; a_t, diag r_t)          for each object; m_t, r_t read by the network
 
-    p~ is the model's law with its components collapsed into one, whose first state has the mean and covariance of the
-    mixture under q(k) prop. to w_k p(m | k), p(m | k) with r added to the emission noise (potentials as in Johnson et
-    al. 2016; for one object Pearce, Chiappa and Paquet 2018). Where the readings tell which component it is, as they do
-    after a few frames, this is the posterior given the readings, and otherwise a Gaussian near it, so that draws can be
-    reparameterised. With `reading="tracking"` the dynamics tell as well which light belongs to which object.
+    p~ is the model's distribution with its components collapsed into one, whose first state has the mean and covariance
+    of the mixture under q(k) prop. to w_k p(m | k), p(m | k) with r added to the emission noise (potentials as in
+    Johnson et al. 2016; for one object Pearce, Chiappa and Paquet 2018). Where the readings tell which component it is,
+    as they do after a few frames, this is the posterior given the readings, and otherwise a Gaussian near it, so that
+    draws can be reparameterised. With `reading="tracking"` the dynamics tell as well which light belongs to which
+    object.
 
     log p(a) - log q(a) has little noise here, as p~ is in both: use `pyro.infer.Trace_ELBO`.
 

@@ -31,8 +31,9 @@ class TemperedDensities:
     Continuous latents are given in unbounded coordinates, bits (such as presence) as 0 and 1.
 
     A latent that is masked, such as the place of an object that does not exist, has no density in either program. Here
-    both have the guide's law of it, unmasked: it cancels in p / q, and the space of latents is always the same one,
-    with a proper law on all of it, so that a bit may flip and find a place at hand (Carlin and Chib 1995).
+    both have the guide's distribution of it, unmasked: it cancels in p / q, and the space of latents is always the same
+    one, with a proper distribution on all of it, so that a bit may flip and find a place at hand (Carlin and Chib
+    1995).
 
     Args:
         traces: draws of the guide that the functions start from; their particles are the chains.
@@ -86,7 +87,7 @@ class TemperedDensities:
         }
 
     def exact(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The latents behind simulated videos, as an exact draw: what is masked there is drawn from the guide's law.
+        """An exact draw: the latents behind simulated videos, with what is masked there drawn from the guide.
 
         Args:
             values: by latent site of the model, for one particle or for all.

@@ -23,8 +23,8 @@ class VIMCO(MultiSampleELBO):
         L_-k = log 1/K ( sum_{j != k} w_j + exp( 1/(K-1) sum_{j != k} log w_j ) )
 
     The first term is pathwise where draws are reparameterised, and `b_k` is differentiated along all paths: a presence
-    whose law depends on a drawn position passes gradients on to it. The baseline L_-k of particle k does not depend on
-    particle k, so the gradient is unbiased for every guide, with both kinds of sites.
+    whose distribution depends on a drawn position passes gradients on to it. The baseline L_-k of particle k does not
+    depend on particle k, so the gradient is unbiased for every guide, with both kinds of sites.
 
     With `credit="steps"` the choices of a time step are judged by what comes from that step on. With c_ks what step s
     adds to log w_k, b_kt log q of the choices of step t,

@@ -127,9 +127,9 @@ def calibrate(
 ) -> Calibration:
     """Simulate videos from the model, draw from the guide what is behind them, and rank the truth among the draws.
 
-    Where and what of an object that does not exist are masked and rank at random: the guide's law of them stands in for
-    the truth. Some hundreds of videos tell a good guide from a bad one; the draws may be fewer, but not below 20.
-    `pictures.draw_calibration` shows the result.
+    Where and what of an object that does not exist are masked and rank at random: the guide's distribution of them
+    stands in for the truth. Some hundreds of videos tell a good guide from a bad one; the draws may be fewer, but not
+    below 20. `pictures.draw_calibration` shows the result.
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`.

@@ -1,7 +1,7 @@
 """Latents that have no density where they are masked, such as the place of an object that does not exist.
 
 Their values there mean nothing, and programs may leave anything in them. What has to hold for all latents at once, an
-exact draw from a posterior or a move between two presences, gives them the law that the guide draws them from.
+exact draw from a posterior or a move between two presences, gives them the distribution that the guide draws them from.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class MaskedAnew(Messenger):
-    """Inside, sites have given values where they are not masked, and draws of their own laws where they are.
+    """Inside, sites have given values where they are not masked, and draws of their own distributions where they are.
 
     So a guide that is run inside, at the latents behind a simulated video, completes them to an exact draw in the space
     of all its latents.
@@ -47,7 +47,7 @@ def is_masked(site: Mapping[str, Any]) -> bool:
 
 
 def unmasked(law: Any) -> Any:
-    """The law with nothing masked."""
+    """The distribution with nothing masked."""
     if isinstance(law, dist.MaskedDistribution):
         return unmasked(law.base_dist)
     if isinstance(law, dist.Independent):
@@ -56,7 +56,7 @@ def unmasked(law: Any) -> Any:
 
 
 def kept(law: Any, mask: Tensor | bool | None) -> Tensor:
-    """What a mask outside and masks within a law leave, shaped to meet its values."""
+    """What a mask outside and masks within a distribution leave, shaped to meet its values."""
     event = (..., *[None] * len(law.event_shape))
     outside = torch.as_tensor(True if mask is None else mask)[event]
     if isinstance(law, dist.MaskedDistribution):

@@ -50,8 +50,8 @@ def traces_at_leaves(
 ) -> tuple[ImportanceTraces, dict[str, Tensor]]:
     """Run guide and model once more at the same draws, cut off from the parameters that made them.
 
-    In the new traces a log probability depends on parameters through laws only; how it depends on the draws is read off
-    the leaves. So the two ways in which a parameter of a guide acts on a weight come apart.
+    In the new traces a log probability depends on parameters through distributions only; how it depends on the draws is
+    read off the leaves. So the two ways in which a parameter of a guide acts on a weight come apart.
 
     Args:
         traces: as in `traces_at`.
@@ -76,8 +76,8 @@ def traces_at_leaves(
             base = base.base_dist
         if isinstance(base, dist.Delta) and getattr(base.log_density, "requires_grad", False):
             raise ValueError(
-                f"site {site['name']!r}: expected a law whose density is known at every value, got a point mass with a "
-                "log density of its own"
+                f"site {site['name']!r}: expected a distribution whose density is known at every value, got "
+                "a point mass with a log density of its own"
             )
         leaves[site["name"]] = site["value"].detach().requires_grad_(is_reparameterised(site))
     return traces_at(leaves, traces, model, guide, args, kwargs=kwargs), leaves

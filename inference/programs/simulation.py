@@ -82,8 +82,8 @@ def unconditioned_trace(
 ) -> Trace:
     """Run a model with its frames drawn as well, from the random state and in the mode that there are.
 
-    The law of a frame or a latent may look at frames before it. So the model runs again, with the same noise, at the
-    video that it drew, until it draws that video again: with each run one frame more is as it should be.
+    The distribution of a frame or a latent may look at frames before it. So the model runs again, with the same noise,
+    at the video that it drew, until it draws that video again: with each run one frame more is as it should be.
 
     Args:
         model: called `(frames, observed, controls)`.

@@ -188,8 +188,8 @@ class ImportanceTraces:
     def log_scores(self) -> Float[Tensor, "particles sequences"]:
         """Log q of the sites without reparameterised draws, in nats, masked but not scaled.
 
-        Its gradient in the guide's parameters is the score function, along every path: a presence whose law depends on
-        a position that was drawn before passes the gradient on to it.
+        Its gradient in the guide's parameters is the score function, along every path: a presence whose distribution
+        depends on a position that was drawn before passes the gradient on to it.
         """
         terms = [
             self.per_sequence(site, site["score_parts"].score_function, scaled=False)

@@ -1,7 +1,8 @@
 """What does a trained model say about frames? Reconstruct them, forecast them, fill in the missing, make new ones.
 
 One mechanism serves every model and guide: the guide gives values for all latents (by its `complete`, which also infers
-the steps without a frame, or by draws), the model is conditioned on them, and the law of its `frames` site is read.
+the steps without a frame, or by draws), the model is conditioned on them, and the distribution of its `frames` site is
+read.
 """
 
 from collections.abc import Callable
@@ -167,7 +168,7 @@ def generate(
 ) -> Generation:
     """New videos: draw all latents from the prior and decode them.
 
-    Where a law looks at frames before it, those are drawn as well.
+    Where a distribution looks at frames before it, those are drawn as well.
 
     Args:
         model: has an observed site `frames` in the plates `sequences` and `time`.

@@ -84,7 +84,7 @@ class CannonballsRecipe(BallVideosRecipe):
         bidirectional: whether the guide reads in both directions of time.
         reading: how a mean comes from the guide's state: "linear" (the paper's), "keypoints" or "tracking".
         renderer: "recurrent" (the paper's) or "glyph".
-        dynamics: "mixture" of exact linear-Gaussian laws, or "none": independent positions.
+        dynamics: "mixture" of exact linear-Gaussian distributions, or "none": independent positions.
         num_components: of the mixture.
         full: learn correlations of noises; otherwise covariances are diagonal.
         transition_variance: of the process noise at the start.

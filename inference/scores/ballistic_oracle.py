@@ -1,4 +1,4 @@
-"""The exact law of the simulator's balls: what a model that knew physics and positions would predict."""
+"""The exact distribution of the simulator's balls: what a model that knew physics and positions would predict."""
 
 import torch
 from jaxtyping import Float
@@ -12,9 +12,10 @@ QUADRATURE = 2001
 
 
 def oracle_law(simulator: Cannonballs, observed: Tensor | None = None) -> MixtureLinearGaussianSSM:
-    """The law of drawn places, in the simulator's units: one component for each side, with the exact moments of h_1.
+    """The distribution of drawn places, in the simulator's units: one component a side, with exact moments of h_1.
 
-    The starts of the balls are uniform, so this is the best Gaussian law and no more; what follows the start is exact.
+    The starts of the balls are uniform, so this is the best Gaussian distribution and no more; what follows the start
+    is exact.
 
     Args:
         simulator: of the videos.
@@ -41,7 +42,7 @@ def oracle_law(simulator: Cannonballs, observed: Tensor | None = None) -> Mixtur
 def oracle_positions(
     simulator: Cannonballs, positions: Tensor, observed: Tensor
 ) -> Float[Tensor, "sequences time objects 2"]:
-    """Noise-free places, expected under the exact law given the drawn places of the observed frames, in pixels.
+    """Noise-free places in pixels, expected under the exact distribution given the places in observed frames.
 
     Args:
         simulator: of the videos.

@@ -41,8 +41,8 @@ class Prediction:
     Attributes:
         query: "forecast" (the first five frames are seen) or "interpolation" (the first and last five).
         method: how it was done: one of the guide's methods (expected positions, rendered), the average of frames
-            rendered at draws of positions, a copy of the last frame seen, or the exact law of the simulator's positions
-            given those that were drawn.
+            rendered at draws of positions, a copy of the last frame seen, or the exact distribution of the simulator's
+            positions given those that were drawn.
         balls: number of balls.
         nats: negative log probability of a missing frame under independent pixels; None without frames.
         overlap: intersection over union of white pixels, at probability 1/2; None without frames.
@@ -81,7 +81,8 @@ class TrajectoryScores:
         side_accuracy: share of balls whose component is that of their side; None with fewer than two components.
         acceleration: mean second difference of positions under the dynamics, mapped to pixels; None without dynamics.
         true_acceleration: the simulator's.
-        prior_gap: how much likelier the drawn positions of a ball are under the exact law of the simulator's positions
+        prior_gap: how much likelier the drawn positions of a ball are under the exact distribution of the simulator's
+            positions
             than under the model's dynamics, mapped to pixels: nats per ball, an estimate of a Kullback-Leibler
             divergence. None without positions.
         predictions: forecasts and interpolations.
@@ -120,7 +121,7 @@ class TrajectoryScores:
             found, true = ("({:.4f}, {:.4f})".format(*pair) for pair in (self.acceleration, self.true_acceleration))
             lines.append(f"acceleration          {found} pixels per squared frame, true {true}")
         if self.prior_gap is not None:
-            lines.append(f"exact law over prior  {self.prior_gap:14.4f} nats per ball")
+            lines.append(f"exact distribution over prior  {self.prior_gap:14.4f} nats per ball")
         lines.append(f"{'missing frames':14} {'by':24} balls  nats/frame  overlap  error, pixels  of discs")
         for one in self.predictions:
             numbers = (one.nats, one.overlap, one.position_error, one.disc_error)
@@ -227,7 +228,7 @@ class _Scoring:
         learned = law.log_prob(codes.to(law.log_weights)) - steps * slope.det().abs().log()
         scale = self.simulator.pixels_per_unit.to(device)
         places = (tracks - self.simulator.pixel_offset.to(device)) / scale
-        # the exact law is float64 and lives on the CPU
+        # the exact distribution is float64 and lives on the CPU
         exact = oracle_law(self.simulator).log_prob(places.cpu()) - steps * scale.cpu().abs().log().sum()
         return (exact.mean() - learned.double().cpu().mean()).item()
 

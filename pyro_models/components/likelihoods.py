@@ -1,4 +1,4 @@
-"""Laws of a frame given a decoder's output: modules (*batch, channels, height, width) -> law with three event dims."""
+"""Distributions of a frame given a decoder's output: modules (*batch, channels, height, width) -> three event dims."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ class BernoulliFrames(nn.Module):
     """Binary pixels, x ~ Bernoulli(sigmoid(output)); for frames of zeros and ones."""
 
     def forward(self, output: Float[Tensor, "*batch channels height width"]) -> dist.Independent:
-        """Law of a frame; its mean is the probability of each pixel."""
+        """Distribution of a frame; its mean is the probability of each pixel."""
         return dist.Bernoulli(logits=drop_tiny_gradients(output)).to_event(3)
 
 
@@ -54,7 +54,7 @@ class GaussianFrames(nn.Module):
         return self.minimum_variance + (STRIDE * self.scaled_log_excess).exp()
 
     def forward(self, output: Float[Tensor, "*batch channels height width"]) -> dist.Independent:
-        """Law of a frame; its mean is the decoder's output."""
+        """Distribution of a frame; its mean is the decoder's output."""
         return dist.Normal(output, self.variance.sqrt()).to_event(3)
 
 
@@ -65,14 +65,14 @@ FRAME_LIKELIHOODS: dict[str, Callable[[tuple[int, int, int]], nn.Module]] = {
 
 
 def frame_likelihood(likelihood: str, frame_shape: tuple[int, int, int]) -> nn.Module:
-    """The law of frames by name.
+    """The distribution of frames by name.
 
     Args:
         likelihood: "bernoulli" or "gaussian" (one learned variance per pixel).
         frame_shape: (channels, height, width).
 
     Raises:
-        ValueError: if there is no law of that name.
+        ValueError: if there is no distribution of that name.
     """
     if likelihood not in FRAME_LIKELIHOODS:
         raise ValueError(f"likelihood: expected one of {', '.join(sorted(FRAME_LIKELIHOODS))}, got {likelihood!r}")

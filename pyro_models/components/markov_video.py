@@ -36,7 +36,7 @@ class MarkovVideo(StepwiseModel):
     Args:
         frame_shape: (channels, height, width) of a frame.
         variable: name of the transition's variable.
-        transition: law of the states.
+        transition: distribution of the states.
         decoder: module (*batch, state) -> (*batch, channels, height, width).
         likelihood: "bernoulli" or "gaussian" (one learned variance per pixel).
 

@@ -17,7 +17,8 @@ That is, (*plates, ...) with every plate of the model in front and particles lef
 class StepwiseModel(PyroModule):
     """A model written as three methods, from which `forward` and every particle filter are made.
 
-    The joint law is a product over frames: with s_t the state after step t, v_t the latents that step t draws::
+    The joint distribution is a product over frames: with s_t the state after step t, v_t the latents that step t
+    draws::
 
         v_t ~ p(v_t | s_{t-1});   s_t = g(s_{t-1}, v_t);   x_t ~ p(x_t | s_t)
 

@@ -1,4 +1,4 @@
-"""Laws that move a state from one frame to the next, driven by a control: state in, distribution out."""
+"""Distributions that move a state from one frame to the next, driven by a control: state in, distribution out."""
 
 from abc import ABC, abstractmethod
 
@@ -16,7 +16,8 @@ class Transition(nn.Module, ABC):
     """A Markov chain of states s_t = g(s_{t-1}, u_t, v_t) with one Gaussian variable v_t per step.
 
     The variable is what a model draws and a guide infers; it may be the state itself or the noise that drives it. Four
-    methods say all: the law of the variable and the state that it leads to, at the first step and at later ones.
+    methods say all: the distribution of the variable and the state that it leads to, at the first step and at later
+    ones.
 
     Args:
         state_dim: size of a state.
@@ -32,7 +33,7 @@ class Transition(nn.Module, ABC):
 
     @abstractmethod
     def initial_law(self) -> dist.Independent:
-        """Law of the first step's variable, a diagonal Gaussian, event (variable,)."""
+        """Distribution of the first step's variable, a diagonal Gaussian, event (variable,)."""
 
     @abstractmethod
     def initial_state(self, variable: Float[Tensor, "*batch variable"]) -> Float[Tensor, "*batch state"]:
@@ -42,7 +43,7 @@ class Transition(nn.Module, ABC):
     def law(
         self, state: Float[Tensor, "*batch state"], control: Float[Tensor, "*sequences control"] | None
     ) -> dist.Independent:
-        """Law of the next step's variable, a diagonal Gaussian, event (variable,)."""
+        """Distribution of the next step's variable, a diagonal Gaussian, event (variable,)."""
 
     @abstractmethod
     def next_state(
@@ -93,7 +94,7 @@ class GatedTransition(Transition):
     def law(
         self, state: Float[Tensor, "*batch state"], control: Float[Tensor, "*sequences control"] | None
     ) -> dist.Independent:
-        """Law of the next state."""
+        """Distribution of the next state."""
         inputs = with_control(state, control)
         gate = self.gate(inputs).sigmoid()
         proposal = self.proposal(inputs)

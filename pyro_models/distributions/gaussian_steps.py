@@ -146,7 +146,7 @@ def marginal_log_prob(model: StateSpace, values: Tensor) -> Tensor:
 
 
 def filter_states(model: StateSpace, values: Tensor, batch: torch.Size) -> GaussianPath:
-    """Laws of z_t given a_1 .. a_t."""
+    """Distributions of z_t given a_1 .. a_t."""
     predicted, updates = filter_steps(model, values)
     step_log_prob = _stack([update.log_prob for update in updates], batch, 0)
     return GaussianPath(
@@ -160,7 +160,7 @@ def filter_states(model: StateSpace, values: Tensor, batch: torch.Size) -> Gauss
 
 
 def smooth_states(model: StateSpace, values: Tensor, batch: torch.Size) -> GaussianPath:
-    """Laws of z_t given all of a, and the covariances of neighbours.
+    """Distributions of z_t given all of a, and the covariances of neighbours.
 
     With the adjoint r, N of the filtered state: mean m + P r, covariance P - P N P; with r^-, N^- of the predicted one,
     Cov[z_t, z_{t+1} | a] = P_t A^T (I - N^-_{t+1} P^-_{t+1}).
@@ -194,7 +194,7 @@ def smooth_states(model: StateSpace, values: Tensor, batch: torch.Size) -> Gauss
 
 
 def prior_states(model: StateSpace, batch: torch.Size) -> GaussianPath:
-    """Laws of z_t before any observation."""
+    """Distributions of z_t before any observation."""
     states = [Moments(model.initial_mean, model.initial_covariance)]
     for step in range(model.num_steps - 1):
         states.append(predict(states[-1], *model.transition(step)))

@@ -48,7 +48,7 @@ class WhitenedMarginal(NamedTuple):
 
 
 def whiten(model: StateSpace) -> WhitenedMarginal:
-    """The joint law of all observations, in float64, with the batch dims of the parameters.
+    """The joint distribution of all observations, in float64, with the batch dims of the parameters.
 
     States solve the block-bidiagonal system h_1 = m + e_1, h_t - A_t h_{t-1} = b_t + e_t, whose forward substitution
     is the recursion of the prior; process noise may be zero. Good for vectors of a few hundred coordinates: time and

@@ -33,7 +33,7 @@ from pyro_models.distributions.state_space import EVENT_DIMS, StateSpace, checke
 
 
 class LinearGaussianSSM(TorchDistribution):
-    r"""The law of observations whose hidden state moves linearly with Gaussian noise; the state is integrated out.
+    r"""The distribution of observations of a hidden state with linear-Gaussian dynamics, the state integrated out.
 
     .. math::
 
@@ -243,22 +243,22 @@ class LinearGaussianSSM(TorchDistribution):
         return result.to(dtype).expand(torch.broadcast_shapes(batch, path_batch))
 
     def filter(self, a: Tensor) -> GaussianPath:
-        """Laws of z_t given a_1 .. a_t, with predicted moments and log p(a_t | a_1 .. a_{t-1})."""
+        """Distributions of z_t given a_1 .. a_t, with predicted moments and log p(a_t | a_1 .. a_{t-1})."""
         values, batch = self._values(a)
         path = filter_states(self._model.double(), values.double(), batch)
         return path.to(self._result_dtype(a))
 
     def smooth(self, a: Tensor) -> GaussianPath:
-        """Laws of z_t given all of a, with the covariances of neighbouring states."""
+        """Distributions of z_t given all of a, with the covariances of neighbouring states."""
         values, batch = self._values(a)
         path = smooth_states(self._model.double(), values.double(), batch)
         return path.to(self._result_dtype(a))
 
     def smoothed_marginals(self, a: Tensor) -> Distribution:
-        """Independent laws of z_t given all of a: event (time, state).
+        """Independent distributions of z_t given all of a: event (time, state).
 
-        The product of the marginals, not the joint law: the guide of the reference code of Fraccaro et al. (2017),
-        whose bound is looser than that of `posterior`.
+        The product of the marginals, not the joint distribution: the guide of the reference code of Fraccaro et al.
+        (2017), whose bound is looser than that of `posterior`.
 
         Raises:
             ValueError: with `validate_args`, if a state has a singular covariance given a, so that there is no density;
@@ -283,7 +283,7 @@ class LinearGaussianSSM(TorchDistribution):
         return MultivariateNormal(path.mean.to(dtype), scale_tril=factor, validate_args=self._validate_args).to_event(1)
 
     def posterior(self, a: Tensor) -> StatePathPosterior:
-        """The law of the whole state path given a: event (time, state), joint `rsample` and exact `log_prob`."""
+        """The distribution of the state path given a: event (time, state), joint `rsample`, exact `log_prob`."""
         return StatePathPosterior(self, a)
 
     def emit(self, z: Tensor) -> Tensor:
@@ -292,7 +292,7 @@ class LinearGaussianSSM(TorchDistribution):
         return emitted_mean(self._model, path)
 
     def state_marginals(self) -> GaussianPath:
-        """Laws of z_t before any observation."""
+        """Distributions of z_t before any observation."""
         return prior_states(self._model.double(), self.batch_shape).to(self._model.dtype)
 
     def forecast(
@@ -307,7 +307,7 @@ class LinearGaussianSSM(TorchDistribution):
         transition_offset: Tensor | None = None,
         emission_offset: Tensor | None = None,
     ) -> "LinearGaussianSSM":
-        """The law of the next states and observations given a, itself a state-space model.
+        """The distribution of the next states and observations given a, itself a state-space model.
 
         `state_marginals()`, `mean`, `variance`, `rsample` and `log_prob` of the result speak of steps time + 1 ...
         time + num_steps.

@@ -17,14 +17,14 @@ from pyro_models.distributions.linear_gaussian_ssm import LinearGaussianSSM
 
 
 class MixtureLinearGaussianSSM(TorchDistribution):
-    r"""The law of observations of one of K state-space models, chosen once per sequence.
+    r"""The distribution of observations of one of K state-space models, chosen once per sequence.
 
     .. math::
 
         p(a) = \sum_k w_k \, p(a \mid k)
 
-    as in the prior over trajectories of Chiappa and Paquet (2019, eq. 4), where the components differ in the law of the
-    first state. `log_prob` is in nats per sequence.
+    as in the prior over trajectories of Chiappa and Paquet (2019, eq. 4), where the components differ in the
+    distribution of the first state. `log_prob` is in nats per sequence.
 
     The choice of the component is discrete, so draws are not reparameterised: `sample` only.
 

@@ -1,4 +1,4 @@
-"""The law of observations of which only noisy readings are known, as a Pyro distribution."""
+"""The distribution of observations of which only noisy readings are known, as a Pyro distribution."""
 
 from collections.abc import Sequence
 from dataclasses import replace

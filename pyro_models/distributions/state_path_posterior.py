@@ -1,4 +1,4 @@
-"""The law of a whole state path given the observations, as a Pyro distribution."""
+"""The distribution of a whole state path given the observations, as a Pyro distribution."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -60,7 +60,7 @@ class StatePathPosterior(TorchDistribution):
 
     @cached_property
     def marginals(self) -> GaussianPath:
-        """Laws of single states and the covariances of neighbours: `LinearGaussianSSM.smooth(a)`."""
+        """Distributions of single states and the covariances of neighbours: `LinearGaussianSSM.smooth(a)`."""
         return self.ssm.smooth(self.a)
 
     @property

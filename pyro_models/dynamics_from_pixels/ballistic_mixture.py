@@ -1,4 +1,4 @@
-"""Laws of the positions of one object over time, as mixtures of exact linear-Gaussian marginals."""
+"""Distributions of the positions of one object over time, as mixtures of exact linear-Gaussian marginals."""
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -95,7 +95,7 @@ class BallisticMixture(nn.Module):
         return self.step * self.transition_offset()[COORDINATES:]
 
     def law(self, num_steps: int, observed: Bool[Tensor, "*batch time"] | None = None) -> MixtureLinearGaussianSSM:
-        """The law of positions, event (time, 2).
+        """The distribution of positions, event (time, 2).
 
         Args:
             num_steps: how many there are.
@@ -198,7 +198,7 @@ class IndependentPositions(nn.Module):
         self.register_buffer("identity", torch.eye(COORDINATES))
 
     def law(self, num_steps: int, observed: Bool[Tensor, "*batch time"] | None = None) -> MixtureLinearGaussianSSM:
-        """The law of positions, event (time, 2); see `BallisticMixture.law`."""
+        """The distribution of positions, event (time, 2); see `BallisticMixture.law`."""
         weights = self.get_buffer("identity").new_zeros(1)
         seen = None if observed is None else observed.unsqueeze(-2)
         return MixtureLinearGaussianSSM(weights, self._chain((1,), num_steps, seen))
@@ -209,7 +209,7 @@ class IndependentPositions(nn.Module):
         num_steps: int,
         observed: Bool[Tensor, "*#batch time"] | None = None,
     ) -> LinearGaussianSSM:
-        """The same law as a single component; the weights do not matter."""
+        """The same distribution as a single component; the weights do not matter."""
         return self._chain((), num_steps, observed)
 
     def _chain(self, batch: tuple[int, ...], num_steps: int, observed: Tensor | None) -> LinearGaussianSSM:

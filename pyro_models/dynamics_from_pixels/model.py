@@ -65,7 +65,7 @@ class DynamicsFromPixels(StepwiseModel):
     Args:
         frame_shape: (channels, height, width) of a frame.
         num_objects: N, the largest number of objects.
-        prior: law of the positions of one object; by default `BallisticMixture()`.
+        prior: distribution of the positions of one object; by default `BallisticMixture()`.
         renderer: logits of pixels from positions and presence; by default `RecurrentRenderer(frame_shape)`.
         marginalize: integrate components and states out (no sites `z` and `noise`); without it the prior has to be a
             `BallisticMixture`.
@@ -184,7 +184,7 @@ class DynamicsFromPixels(StepwiseModel):
         return self.renderer(first, there)
 
     def _emission(self, num_frames: int, observed: Tensor | None, presence: Tensor) -> dist.Independent:
-        """The law of positions given components and noises, which are drawn here."""
+        """The distribution of positions given components and noises, which are drawn here."""
         prior = self.prior
         if not isinstance(prior, BallisticMixture):
             raise ValueError(f"prior: expected a BallisticMixture for marginalize=False, got {type(prior).__name__}")

@@ -171,8 +171,8 @@ class MixedLinearDynamics(nn.Module):
 
         With every code seen the weights follow from one pass of the mixture network. With missing steps the network is
         interleaved with the Kalman filter: at a missing step it is fed the prediction C_t m_{t|t-1} of the code, or a
-        draw from its law N(C_t m_{t|t-1}, C_t P_{t|t-1} C_t' + R) (Fraccaro et al. 2017, eqs. 11 and 12; the reference
-        code feeds the mean).
+        draw from its distribution N(C_t m_{t|t-1}, C_t P_{t|t-1} C_t' + R) (Fraccaro et al. 2017, eqs. 11 and 12; the
+        reference code feeds the mean).
 
         Args:
             codes: (*batch, time, code); values at missing steps are never read.

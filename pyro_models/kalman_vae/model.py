@@ -22,14 +22,14 @@ from pyro_models.kalman_vae.mixed_linear_dynamics import CodePrediction, MixedLi
 
 
 class CodePrior(TorchDistribution):
-    """Law of codes whose linear dynamics are chosen by the codes themselves, with the states integrated out::
+    """Distribution of codes whose linear dynamics are chosen by the codes themselves, with the states integrated out::
 
         alpha_t = f(a_0, ..., a_{t-1});   (A_t, B_t, C_t) = sum_k alpha_t[k] (A_k, B_k, C_k)
         p(a | u) = prod_t N(a_t; C_t m_{t|t-1}, C_t P_{t|t-1} C_t' + R)
 
     m and P are the Kalman filter's predictions (Fraccaro et al. 2017, eqs. 3 and 8). Since alpha_t looks back only,
     this is a proper autoregressive density. Missing steps are integrated out; there f is fed the prediction C_t
-    m_{t|t-1}, as in the reference code, so that with missing steps this is the law of the model that does so.
+    m_{t|t-1}, as in the reference code, so that with missing steps this is the distribution of the model that does so.
 
     Args:
         dynamics: the mixture of linear dynamics.

@@ -44,7 +44,7 @@ class CodePredictor(nn.Module, ABC):
         observed: Bool[Tensor, "sequences time"] | None,
         controls: Float[Tensor, "sequences time control"] | None,
     ) -> TorchDistribution:
-        """Law of all codes, batch (sequences,), event (time, code); codes at missing steps have no density."""
+        """Distribution of all codes, batch (sequences,), event (time, code); codes at missing steps have no density."""
 
     @abstractmethod
     def complete(
@@ -140,7 +140,7 @@ class ForwardPredictor(CodePredictor):
 
 
 class AutoregressiveCodes(TorchDistribution):
-    """Law of a sequence of codes, each predicted from those before it; missing ones have no density.
+    """Distribution of a sequence of codes, each predicted from those before it; missing ones have no density.
 
     Args:
         predictor: gives the means and standard deviations.
@@ -168,7 +168,7 @@ class AutoregressiveCodes(TorchDistribution):
     def expand(
         self, batch_shape: Sequence[int], _instance: "AutoregressiveCodes | None" = None
     ) -> "AutoregressiveCodes":
-        """The same law for a larger batch (particles to the left)."""
+        """The same distribution for a larger batch (particles to the left)."""
         return AutoregressiveCodes(self.predictor, Size(batch_shape), self.event_shape[0], self.observed, self.controls)
 
     def log_prob(self, value: Tensor) -> Tensor:

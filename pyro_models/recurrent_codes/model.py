@@ -32,7 +32,8 @@ class RecurrentCodes(PyroModule):
 
     - `"frames"`, only the predictor is frozen: the auto-encoder alone, a_t ~ N(0, I) at each step. For the AE-RNN this
       is a penalty |a_t|^2 / 2; a site weight of 0 on `a` takes it away.
-    - `"codes"`, the decoder is frozen, not the predictor, and the encoder should be: the law of the codes that the
+    - `"codes"`, the decoder is frozen, not the predictor, and the encoder should be: the distribution of the codes
+      that the
       guide gives, without `frames` site or decoding. Maximum likelihood of f is then least squares. Losses that draw
       particles as a plate have to be told `max_plate_nesting=2` if this is the first stage that they see.
     - `"whole"`, otherwise: the model above. In evaluation mode it always is whole.
@@ -44,8 +45,8 @@ class RecurrentCodes(PyroModule):
         code_dim: size of a_t.
         control_dim: size of u_t, 0 = none.
         predictor: "forward" (the LSTM above), "bidirectional" (an imputer that sees the codes on both sides; see
-            `BidirectionalPredictor`. Its law of codes is a pseudo-likelihood that leaves some codes out, so it has no
-            evidence, and a guide that is not a point must be frozen), or a `CodePredictor`.
+            `BidirectionalPredictor`. Its distribution of codes is a pseudo-likelihood that leaves some codes out, so it
+            has no evidence, and a guide that is not a point must be frozen), or a `CodePredictor`.
         decoder: "conv", "mlp", or a module (*batch, code) -> (*batch, channels, height, width).
         likelihood: "bernoulli" or "gaussian" (one learned variance per pixel).
 

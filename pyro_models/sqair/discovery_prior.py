@@ -13,7 +13,7 @@ from pyro_models.sqair.object_slots import hazard_logits
 
 
 class DiscoveryPrior(nn.Module):
-    """The law of new objects (Kosiorek et al. 2018, eqs. 7 and 8, as in their code)::
+    """The distribution of new objects (Kosiorek et al. 2018, eqs. 7 and 8, as in their code)::
 
         log p(n) = log softmax(elu(b + 1[t > 1] c + f(e)))_n,    n = 0 ... N,   cut at the room that is left
         where_i ~ N(mean_i, scale_i^2)

@@ -81,11 +81,12 @@ def take_slots(values: Tensor, order: Int[Tensor, "*batch num_slots"], event_dim
 def hazard_logits(
     log_probs: Float[Tensor, "*batch counts"], room: Float[Tensor, "*batch"] | None = None
 ) -> Float[Tensor, "*batch slots"]:
-    """A law of the number of objects as a chain of presences: logits of P(n >= i | n >= i - 1), i = 1 ... N::
+    """A distribution of the number of objects as a chain of presences: logits of P(n >= i | n >= i - 1), i = 1 ... N::
 
         logit_i = log sum_{n >= i} c_n - log c_{i-1}
 
-    so that sum_i presence_i, each Bernoulli where the one before is 1, has the law c (specs of SQAIR, section 2.6).
+    so that sum_i presence_i, each Bernoulli where the one before is 1, has the distribution c (specs of SQAIR, section
+    2.6).
 
     Args:
         log_probs: log c_0 ... log c_N, up to a constant; minus infinity is allowed.

@@ -12,7 +12,7 @@ from pyro_models.components.scales import scale_of
 
 
 class PropagatedLaws(NamedTuple):
-    """Laws of what becomes of objects, dims (*batch, slots, ...).
+    """Distributions of what becomes of objects, dims (*batch, slots, ...).
 
     Attributes:
         presence: logit of going on.
@@ -25,7 +25,7 @@ class PropagatedLaws(NamedTuple):
     what: tuple[Float[Tensor, "*batch slots what"], Float[Tensor, "*batch slots what"]]
 
     def unbind(self) -> list["PropagatedLaws"]:
-        """The laws of each object by itself."""
+        """The distributions of each object by itself."""
         where, what = (zip(mean.unbind(-2), scale.unbind(-2), strict=True) for mean, scale in (self.where, self.what))
         return [PropagatedLaws(*one) for one in zip(self.presence.unbind(-1), where, what, strict=True)]
 
@@ -68,7 +68,7 @@ class PropagationPrior(nn.Module):
         what: Float[Tensor, "*batch slots what"],
         memory: Float[Tensor, "*batch slots units"],
     ) -> tuple[PropagatedLaws, Float[Tensor, "*batch slots units"]]:
-        """Laws of all objects, and the memory that goes with them.
+        """Distributions of all objects, and the memory that goes with them.
 
         Args:
             where: windows in the frame before.

@@ -42,7 +42,7 @@ class RecurrentState(NamedTuple):
 
 
 class VariationalRecurrentNetwork(StepwiseModel):
-    """Every frame is drawn from a latent whose law a recurrent network makes of all frames and latents before::
+    """A recurrent network makes the distribution of each frame's latent of all frames and latents before::
 
         o_t, c_t = LSTM([psi_x(x_{t-1}), psi_z(z_{t-1})], o_{t-1}, c_{t-1});      all zero before the first frame
         z_t ~ N(m(o_t), diag(s(o_t))^2);   x_t ~ N(d([psi_z(z_t), o_t]), frame_scale^2)
@@ -147,7 +147,7 @@ class VariationalRecurrentNetwork(StepwiseModel):
         return step_lstm(self.recurrence, concatenate(features, state.code), state.output, state.memory)
 
     def latent_law(self, output: Tensor) -> dist.Independent:
-        """The law of a latent, given the cell's output."""
+        """The distribution of a latent, given the cell's output."""
         mean, raw = self.prior(output).chunk(2, -1)
         return dist.Normal(mean, scale_of(raw)).to_event(1)
 

@@ -77,7 +77,7 @@ def test_increments_add_up(name, num_particles, missing):
 def test_an_increment_does_not_read_later_frames_but_through_the_guide(name):
     """Of the model's part at given latents: a change in frame t moves the increment of t, and none before it.
 
-    Later ones move only where the model's own law of what comes next reads frames.
+    Later ones move only where the model's own distribution of what comes next reads frames.
     """
     model, guide, (frames, _, controls) = pair_and_video(name, False)
     traces = importance_traces(model, guide, (frames, None, controls), 2)

@@ -171,7 +171,7 @@ def test_support_and_the_values_outside_it():
     guide = Guide()
     guide.scale_law = lambda mean: dist.Normal(mean.mean((-1, -2)) - 100.0, 1.0)
     found = [str(one) for one in mismatches(guide)]
-    assert found[0].startswith("scale: expected support positive, got real; use a law with this support")
+    assert found[0].startswith("scale: expected support positive, got real; use a distribution with this support")
     assert found[1].startswith("scale: expected values in the support positive, got 5 of 5 of its draws outside")
 
 

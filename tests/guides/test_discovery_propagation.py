@@ -65,7 +65,7 @@ def test_parameter_counts_with_convolutions():
 
 @each_order
 def test_weights_by_hand(order):
-    """Laws of absent objects count neither in model nor guide, in whatever order they were drawn."""
+    """Distributions of absent objects count neither in model nor guide, in whatever order they were drawn."""
     model, guide = (module.double() for module in pair(order))
     traces = importance_traces(model, guide, (torch.rand(6, 5, *SHAPE, dtype=torch.float64),), 4)
     latents = {name: site["value"] for name, site in traces.guide.nodes.items() if name.count("_") == 3}

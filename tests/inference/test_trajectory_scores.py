@@ -1,4 +1,4 @@
-"""The three queries: the exact law's floors, and scores of a model whose answers are known."""
+"""The three queries: the exact distribution's floors, and scores of a model whose answers are known."""
 
 import pytest
 import torch

@@ -105,7 +105,7 @@ def particles(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """All particles of one sequence: log probability of each, log p(x, z) and log q(z | x), each (8 * nodes,).
 
-    The laws have parameters p; draws and their probabilities those of `drawn_from`.
+    The distributions have parameters p; draws and their probabilities those of `drawn_from`.
     """
     grid, weights = (torch.from_numpy(array) for array in np.polynomial.hermite_e.hermegauss(nodes))
     b, noise = PRESENCES[:, None], grid[None, :, None]  # (8, 1, 3), (1, nodes, 1)

@@ -63,7 +63,7 @@ def joint_gaussian(
     emission_offset: Tensor | None,
     time: int,
 ) -> JointGaussian:
-    """The joint law of one sequence; parameters without batch dims."""
+    """The joint distribution of one sequence; parameters without batch dims."""
 
     def at(parameter: Tensor | None, step: int) -> Tensor | None:
         return None if parameter is None else parameter[step if parameter.shape[0] > 1 else 0]

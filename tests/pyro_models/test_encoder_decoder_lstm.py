@@ -1,4 +1,4 @@
-"""The encoder-decoder LSTM: a normalised law of whole videos, teacher forcing, and what it is fed in gaps."""
+"""The encoder-decoder LSTM: a normalised distribution of whole videos, teacher forcing, and what it is fed in gaps."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""The variational recurrent network: its law by hand, its size, and its bounds."""
+"""The variational recurrent network: its distribution by hand, its size, and its bounds."""
 
 import pyro
 import pyro.distributions as dist
@@ -83,7 +83,7 @@ def test_bounds_are_in_order():
 
 
 def test_videos_are_drawn_frame_after_frame():
-    """Every law is the one that the model has at the video that was drawn."""
+    """Every distribution is the one that the model has at the video that was drawn."""
     model, _ = pair()
     blank = torch.zeros(5, 4, *SHAPE)
     drawn = simulated_trace(model, blank)

@@ -85,7 +85,8 @@ def test_initial_law(world, std, slowest, fastest):
     assert position.min() >= 6
     assert position.max() <= 26
     inner = (position > 6).all(-1) & (position < 26).all(-1)
-    # The clipped coordinates are an atom of the authors' law; in the box more than half of the sequences have one.
+    # The clipped coordinates are an atom of the authors' distribution; in the box more than half of the sequences have
+    # one.
     clipped = 1 - math.erf(10 / std / math.sqrt(2)) ** 2
     assert (~inner).double().mean().item() == pytest.approx(clipped, abs=0.03)
     assert speed.min() >= slowest - 1e-9

@@ -97,7 +97,7 @@ def test_wake_sleep_follows_its_own_objective(num_particles, order):
         shares = (log_joint - log_guide).detach().softmax(0)
         return (shares * (log_joint + log_guide)).sum(0)
 
-    # Draws and their probabilities stand still: only the laws are differentiated.
+    # Draws and their probabilities stand still: only the distributions are differentiated.
     p, fixed = parameters(), {name: value.detach() for name, value in parameters().items()}
     expected = flat(gradients(expectation(p, num_particles, order, objective, drawn_from=fixed), p))
     assert_mean_within(draws(WakeSleep(num_particles), order, 300), expected)
@@ -183,7 +183,7 @@ def test_one_choice_by_hand():
 
 
 class Given(dist.Bernoulli):
-    """A Bernoulli law whose draws are known beforehand."""
+    """A Bernoulli distribution whose draws are known beforehand."""
 
     def __init__(self, logits, drawn):
         super().__init__(logits=logits)

@@ -49,7 +49,7 @@ class Walk(StepwiseModel):
 
 
 class WalkGuide(StepwiseGuide):
-    """The prior ("blind"), or the law of z_t given z_{t-1} and x_t ("looking"); its gain can be trained."""
+    """The prior ("blind"), or the distribution of z_t given z_{t-1} and x_t ("looking"); its gain can be trained."""
 
     def __init__(self, looking):
         super().__init__()

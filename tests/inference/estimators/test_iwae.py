@@ -118,7 +118,7 @@ def test_the_gradient_in_the_guide_is_still_at_the_exact_posterior(gradient):
 
 
 def gradients_of_hierarchy(gradient, number, copies):
-    """A guide in which one draw shapes the law of the next, so that noise reaches the weights along two paths."""
+    """A guide in which one draw shapes the distribution of the next, so that noise reaches weights along two paths."""
     p = {name: torch.tensor(0.3, dtype=torch.float64, requires_grad=True) for name in ("shift", "link", "log_scale")}
 
     def model(x):
@@ -162,5 +162,5 @@ def test_a_point_mass_with_a_density_of_its_own_is_refused_where_its_value_is_mo
             value = law.rsample()
             pyro.sample("z", dist.Delta(value, log_density=law.log_prob(value)))
 
-    with pytest.raises(ValueError, match="site 'z': expected a law whose density is known at every value"):
+    with pytest.raises(ValueError, match="site 'z': expected a distribution whose density is known at every value"):
         IWAE(2, gradient="stl").loss_and_grads(model, guide, X[:, 0])

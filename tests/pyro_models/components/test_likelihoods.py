@@ -1,4 +1,4 @@
-"""Frame laws against densities written out."""
+"""Frame distributions against densities written out."""
 
 from math import log, pi
 

@@ -1,4 +1,4 @@
-"""The law of all observations as one whitened vector, against the filter, the dense joint and Monte Carlo."""
+"""The distribution of all observations as one whitened vector, against the filter, the dense joint and Monte Carlo."""
 
 import math
 

@@ -203,7 +203,7 @@ def test_wrong_arguments_are_refused():
 
 
 def test_densities_of_one_step_after_the_other_add_up():
-    """chiappa-paquet sheet 2.3 and O3: the predictive mixture, weights updated by each step's fit, is the whole law."""
+    """The predictive mixture, weights updated by each step's fit, is the whole distribution."""
     given = random_parameters(batch=(3,))
     mix = mixture(torch.randn(3, dtype=F64), num_steps=TIME, **given)
     a = torch.randn(SEQUENCES, TIME, OBS, dtype=F64)

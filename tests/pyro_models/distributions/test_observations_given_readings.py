@@ -1,4 +1,4 @@
-"""The law of observations given noisy readings of them, against the dense conditional Gaussian and Bayes' identity."""
+"""Observations given noisy readings of them, against the dense conditional Gaussian and Bayes' identity."""
 
 import pytest
 import torch

@@ -1,4 +1,5 @@
-"""The law of whole state paths: density against the dense joint and Bayes' identity, draws against exact moments.
+"""The distribution of whole state paths: density against the dense joint and Bayes' identity, draws against exact
+moments.
 
 These tests pin: log p(a, z) - log p(z | a) = log p(a) for every draw; joint moments of draws, also without process
 noise; reparameterisation; that a path without a density is refused.
