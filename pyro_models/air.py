@@ -26,7 +26,7 @@ class Slot(NamedTuple):
     Attributes:
         presence: 1 if the object exists, 0 if not; once 0, it is 0 for all later slots.
         where: its window, as logits; of no meaning without presence.
-        what: its appearance; likewise.
+        what: its appearance; of no meaning without presence.
     """
 
     presence: Float[Tensor, "*batch"]

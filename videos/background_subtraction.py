@@ -179,7 +179,7 @@ class BackgroundSubtraction:
         renumbered = np.zeros(len(boxes), dtype=np.int16)
         renumbered[order] = np.arange(1, len(order) + 1)
         parts = renumbered[labels]
-        # One pixel more than the components: their rims, of less than `coverage`, are theirs as well.
+        # One pixel more than the components: their rims, of less than `coverage`, belong to them as well.
         near = cv2.dilate((parts > 0).astype(np.uint8), np.ones((3, 3), dtype=np.uint8))
         return light * near, parts
 

@@ -216,8 +216,8 @@ class ObjectGuide(PyroModule):
         """Positions of all frames: of seen ones as the guide has them, of others by the smoother given those.
 
         Args:
-            mean: read, (objects, sequences, time, 2).
-            scale: likewise.
+            mean: readings, (objects, sequences, time, 2).
+            scale: their standard deviations, the same shape.
             observed: which frames were seen.
             weights: of components, (objects, sequences, component), None = their posterior.
             num_samples: None for expected positions, else the number of draws.

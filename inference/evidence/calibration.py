@@ -133,7 +133,7 @@ def calibrate(
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`.
-        guide: likewise. Its draws of all latent sites of the model are ranked.
+        guide: called with the same arguments. Its draws of all latent sites of the model are ranked.
         frames: (sequences, time, ...); as many videos of this size are simulated. The values are not used.
         observed: bool (sequences, time), the masks of the simulated videos, or None.
         controls: (sequences, time, control), their controls, or None.

@@ -62,7 +62,7 @@ def log_evidence(
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`; every site inside the plate `sequences`.
-        guide: likewise.
+        guide: called with the same arguments.
         frames: (sequences, time, ...) in [0, 1]. Chunks go to the device of the parameters.
         observed: bool (sequences, time), or None.
         controls: (sequences, time, control), or None.

@@ -53,7 +53,7 @@ class Evidence:
         divergence: 1/K sum_k (log q(z_kn | x_n) - log p(z_kn)), (sequences,): `elbo` is their difference. None if
             particles were annealed or filtered, whose last draws are not kept.
         weighted_reconstruction: the same, but sum_k v_kn in place of 1/K sum_k, with v = w / sum_k w, (sequences,), and
-        weighted_divergence: likewise. Their difference exceeds `log_evidence` by KL(v || uniform), in [0, log K].
+        weighted_divergence: the same. Their difference exceeds `log_evidence` by KL(v || uniform), in [0, log K].
         videos: digest of the frames that were seen and of the controls, and
         mask: of which frames were seen; so that `compare` knows whether two records speak of the same data.
         reference: what the numbers are of: "probability" where all that is observed is discrete, "density" where it is

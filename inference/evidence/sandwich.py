@@ -33,7 +33,7 @@ class Sandwich:
 
     and since the videos are independent, the same holds of products over n of them:
 
-        P(mean lower > mean log p(x) + 1/n log 1/a) <= a,   and likewise for the mean of the upper ends.
+        P(mean lower > mean log p(x) + 1/n log 1/a) <= a,   and the same for the mean of the upper ends.
 
     Attributes:
         lower: (sequences,), from chains that go from the guide to the posterior.
@@ -119,7 +119,7 @@ def sandwich(
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`, with one observed site, `frames`; latents
             continuous or bits.
-        guide: likewise, drawing the latents of the model and no others.
+        guide: called with the same arguments; draws the latents of the model and no others.
         frames: (sequences, time, ...); as many videos of this size are simulated. The values are not used.
         observed: bool (sequences, time), the masks of the simulated videos, or None.
         controls: (sequences, time, control), their controls, or None.

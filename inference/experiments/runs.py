@@ -25,7 +25,7 @@ class TrainedRun:
         folder: the run's folder.
         recipe: what it was trained by.
         model: with the weights of the best validation bound.
-        guide: likewise.
+        guide: with the weights of the same step.
         test: test videos.
         step: the step whose weights these are.
     """

@@ -118,7 +118,8 @@ def score_tracks(
         predicted: presence, (sequences, time, slots), above 0.5 where there is an object; identities, integers of the
             same shape, not negative where there is an object; positions and box sizes, (sequences, time, slots, 2),
             pixels. Identities mean nothing across sequences.
-        truth: presence, positions and box sizes, likewise; the identity of an object is its place among the slots.
+        truth: presence, positions and box sizes, in the same layout; the identity of an object is its place
+            among the slots.
         visible: bool (sequences, time, objects); a true object is not asked for where it is False, and what is
             predicted in its gate without another match is no false positive. None: all are.
         min_overlap: the gate, the least intersection over union of boxes.

@@ -77,7 +77,7 @@ def draw_tracks(
         frames: (sequences, time, 1 or 3, height, width) in [0, 1].
         scene: presence, above 0.5 where there is an object; identities, of which -1 draws nothing; positions and box
             sizes, pixels; leading dims (sequences, time). None for a model without objects.
-        truth: presence, positions and box sizes of the true objects, likewise.
+        truth: presence, positions and box sizes of the true objects, in the same layout.
         observed: bool (sequences, time), None = all seen.
         reconstructions: what the model expects, shaped as the frames: another row under each, with the same boxes.
         every: show every so-manieth frame.
@@ -162,7 +162,7 @@ def animate_tracks(
         path: where to; folders on the way are made.
         frames: (time, 1 or 3, height, width) in [0, 1].
         scene: as in `draw_tracks`, with leading dims (time,).
-        truth: likewise.
+        truth: as in `draw_tracks`, with leading dims (time,).
         observed: bool (time,), None = all seen.
         reconstructions: shaped as the frames.
         scale: screen pixels per pixel.

@@ -61,7 +61,8 @@ def predictive_scores(
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`, whose one observed site is `frames`.
-        guide: likewise. Scores of draws need its `complete`, or draws that mean something at missing frames.
+        guide: called with the same arguments. Scores of draws need its `complete`, or draws that mean something at
+            missing frames.
         frames: (sequences, time, channels, height, width); at least two sequences, over which errors are taken.
         observed: bool (sequences, time), False = missing: neither read nor scored. None = all seen.
         controls: (sequences, time, control) or None; those of held-out steps are given to the model.

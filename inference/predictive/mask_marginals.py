@@ -49,7 +49,7 @@ def integrates_out(
 
     Args:
         model: called `(frames, observed, controls)`.
-        guide: likewise.
+        guide: called with the same arguments.
         args: frames (sequences, time, ...), which are seen (sequences, time), controls or None.
         held_out: bool (sequences, time), which of the others have values.
         seed: of the draws.

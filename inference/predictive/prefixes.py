@@ -38,7 +38,7 @@ def prefix_evidence(
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`.
-        guide: likewise.
+        guide: called with the same arguments.
         args: frames (sequences, time, ...), observed or None, controls or None.
         num_particles: of each repeat.
         num_repeats: how many.

@@ -29,7 +29,7 @@ def check_draws_at_missing(
 
     Args:
         model: called with the arguments.
-        guide: likewise; it has no `complete`.
+        guide: called with the same arguments; it has no `complete`.
         arguments: frames, observed, controls; missing frames are not read.
         table: the model's sites.
         nesting: number of dims that the plates of both lay claim to.

@@ -34,8 +34,8 @@ class PedestriansRecipe(SQAIROptions, GrowingVideosRecipe):
     shadow that was not recognised counts as well. They have no identities.
 
     Attributes:
-        width: of the resized frames of the clip, pixels.
-        height: likewise.
+        width: width of the resized frames of the clip, pixels.
+        height: height of the resized frames, pixels.
         warm_up: frames of the clip from which the background is learnt and nothing else.
         frames_per_second: of the videos, about; of a clip that says its own.
         least_area: of an object, resized pixels.

@@ -131,7 +131,7 @@ class Recipe(ABC):
 
         Args:
             model: after `check_step` steps.
-            guide: likewise.
+            guide: its guide after the same steps.
             videos: for validation.
         """
         return None

@@ -89,8 +89,8 @@ def score_addition(
         model: a trained model, which stays as it is.
         guide: its guide.
         train: of videos with labels and presence.
-        validation: likewise.
-        test: likewise; on the device of the model.
+        validation: videos that say when to stop, with labels and presence.
+        test: videos on which it is scored, with labels and presence; on the device of the model.
         num_frames: how many to learn from, at least: whole batches are taken.
         first_step: of the source; batches from there on are taken.
         seed: of draws and probe.

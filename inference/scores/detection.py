@@ -79,7 +79,7 @@ def score_detection(found: Scene, true: Scene) -> DetectionSummary:
 
     Args:
         found: presence, positions, box sizes and identities, leading dims (sequences, time).
-        true: presence, positions and box sizes, likewise.
+        true: presence, positions and box sizes, leading dims (sequences, time).
     """
     assert found.presence is not None
     assert true.presence is not None

@@ -96,7 +96,7 @@ def score_middles(found: Scene, true: Scene) -> TrackingScores:
 
     Args:
         found: presence, positions and identities, leading dims (sequences, time).
-        true: presence, positions and box sizes, likewise.
+        true: presence, positions and box sizes, leading dims (sequences, time).
     """
     assert true.presence is not None
     assert true.box_sizes is not None

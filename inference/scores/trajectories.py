@@ -47,7 +47,7 @@ class Prediction:
         nats: negative log probability of a missing frame under independent pixels; None without frames.
         overlap: intersection over union of white pixels, at probability 1/2; None without frames.
         position_errors: mean distance to the noise-free place in each missing frame, pixels; None without positions.
-        disc_errors: likewise of the brightest discs in the predicted frame (see `find_discs`), each compared with the
+        disc_errors: the same for the brightest discs in the predicted frame (see `find_discs`), each compared with the
             ball that it is nearest to in all: for models without positions too; None without frames.
     """
 

@@ -61,7 +61,7 @@ def train(
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`.
-        guide: likewise. It holds its model, if it does, as a plain reference.
+        guide: called with the same arguments. It holds its model, if it does, as a plain reference.
         loss: a `pyro.infer.ELBO`.
         source: gives the batch of each step. Batches go to the parameters' device.
         stages: one after the other.

@@ -22,8 +22,8 @@ class GlimpseNetworks:
         kind: "mlp": fully connected; "conv": one stack of convolutions for images and glimpses alike, with a layer of
             its own after it for each, and sub-pixel convolutions back to glimpses.
         units: of every fully connected layer.
-        channels: of the convolutions that read.
-        strides: theirs.
+        channels: numbers of channels of the convolutions that read.
+        strides: strides of the same convolutions.
         decoder_units: of the fully connected layers before the convolutions that draw; the last one's output is taken
             as a small image.
         decoder_channels: of the convolutions that draw.
@@ -101,8 +101,8 @@ class ConvGlimpseEncoder(nn.Module):
     Args:
         size: height and width of an image.
         convolutions: shared with other encoders.
-        channels: of the last of them.
-        strides: theirs.
+        channels: channels of the last convolution.
+        strides: strides of all convolutions.
         units: of the last layer.
     """
 

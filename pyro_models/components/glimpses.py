@@ -5,7 +5,7 @@ its first to that of its last pixel, lies at
 
     i = scale * g + shift
 
-of the image, in [-1, 1] likewise (the spatial transformer of Jaderberg et al. 2015 without rotation, with
+of the image, in [-1, 1] as well (the spatial transformer of Jaderberg et al. 2015 without rotation, with
 `align_corners=True` and zeros outside). So the scale is the share of the image that a window spans, and the shift is
 where its middle lies. Scales and shifts of the two axes are apart, and so is bilinear interpolation: to paste a glimpse
 takes two products with matrices, rows times glimpse times columns, whose gradients are deterministic on a GPU.
@@ -122,8 +122,8 @@ def cover(
     """`paste_and_add` of glimpses that are the same everywhere: for weights of one, how many windows a pixel lies in.
 
     Args:
-        weights: of the objects.
-        windows: theirs.
+        weights: of each object's window.
+        windows: of the objects.
         glimpse_size: height and width of a glimpse, pixels.
         size: height and width of an image, pixels.
     """

@@ -200,7 +200,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
         Args:
             state: after the frame before.
             tracked: what became of its objects.
-            memory: theirs.
+            memory: hidden state of each object.
             found: new objects.
 
         Returns:

@@ -16,7 +16,7 @@ class ObjectSlots(NamedTuple):
     Attributes:
         presence: 1 if a slot holds an object, else 0.
         where: its window, as logits; of no meaning without presence.
-        what: its appearance; likewise.
+        what: its appearance; of no meaning without presence.
     """
 
     presence: Float[Tensor, "*batch slots"]

@@ -16,8 +16,8 @@ class PropagatedLaws(NamedTuple):
 
     Attributes:
         presence: logit of going on.
-        where: mean and standard deviation.
-        what: likewise.
+        where: mean and standard deviation of the window.
+        what: mean and standard deviation of the appearance.
     """
 
     presence: Float[Tensor, "*batch slots"]

@@ -17,8 +17,8 @@ class MirroredConvolutions:
 
     Attributes:
         units: of the fully connected layers between codes and convolutions.
-        channels: of the convolutions that read.
-        strides: theirs.
+        channels: numbers of channels of the convolutions that read.
+        strides: strides of the same convolutions.
     """
 
     units: int = 256
@@ -44,8 +44,8 @@ class MirroredDecoder(nn.Module):
         code_dim: size of a code.
         size: height and width of a frame.
         units: of the first layer.
-        channels: of the encoder's convolutions.
-        strides: theirs.
+        channels: numbers of channels of the encoder's convolutions.
+        strides: strides of the encoder's convolutions.
     """
 
     def __init__(self, code_dim: int, size: Size, units: int, channels: Sequence[int], strides: Sequence[int]) -> None:
