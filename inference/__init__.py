@@ -8,6 +8,7 @@ from inference.evidence import Bracket, Budget, Evidence, Pilot, Verdict, bracke
 from inference.evidence.calibration import Calibration, calibrate
 from inference.evidence.comparison import Comparison, compare
 from inference.evidence.sandwich import Sandwich, sandwich
+from inference.experiments.load import LoadedRun, load
 from inference.predictive.estimate import predictive_scores
 from inference.predictive.record import PredictiveScores
 from inference.programs.simulation import simulate
@@ -33,6 +34,7 @@ __all__ = [
     "Comparison",
     "CompileWarning",
     "Evidence",
+    "LoadedRun",
     "NonFiniteError",
     "Pilot",
     "PredictiveScores",
@@ -47,6 +49,7 @@ __all__ = [
     "calibrate",
     "compare",
     "keep_freed_memory",
+    "load",
     "log_evidence",
     "mixed_precision",
     "predictive_scores",

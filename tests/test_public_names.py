@@ -33,6 +33,7 @@ STAY = {
         "Evidence",
         "Stage",
         "compare",
+        "load",
         "log_evidence",
         "predictive_scores",
         "queries",

@@ -1,0 +1,41 @@
+"""A trained run at hand: `run = load("runs/demo")`, then `run.model`, `run.guide`, `run.evaluate()`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inference.experiments.evaluate import Evaluation, evaluate
+from inference.experiments.runs import TrainedRun, load_run
+
+
+@dataclass(frozen=True)
+class LoadedRun(TrainedRun):
+    """A run with its weights loaded, which can judge itself; see `TrainedRun` for what it has."""
+
+    def evaluate(self, **options: Any) -> Evaluation:
+        """Score the run on its test videos.
+
+        Args:
+            options: of `inference.experiments.evaluate.evaluate`, such as `num_evidence_sequences=8`.
+
+        Raises:
+            ValueError: what `evaluate` raises.
+        """
+        return evaluate(self, **options)
+
+
+def load(path: str | Path, device: torch.device | str = "cpu", which: str = "best") -> LoadedRun:
+    """Rebuild model and guide of a run, with its weights and its test videos.
+
+    Args:
+        path: the run's folder, as made by `kinema train` or `kinema demo`.
+        device: where model, guide and test videos go.
+        which: "best" validation bound, or "last".
+
+    Raises:
+        ValueError: if the folder is no run, has no checkpoint yet, or was made by another version.
+    """
+    run = load_run(path, device, which)
+    return LoadedRun(**vars(run))
