@@ -142,7 +142,7 @@ class Answering(nn.Module):
 def told(monkeypatch):
     """Scenes are told to the model; nothing is inferred."""
     blank = Imputation(torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, dtype=torch.bool), {})
-    for place in ("evaluation", "tracking_summary"):
+    for place in ("experiments.evaluate", "scores.tracking"):
         monkeypatch.setattr(f"inference.{place}.reconstruct", lambda *args, **kwargs: blank)
     return Answering
 

@@ -59,7 +59,7 @@ def test_every_purpose_of_the_library_is_used_at_one_place_and_is_a_literal():
     for path in Path("inference").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             name = getattr(getattr(node, "func", None), "id", None)
-            if name in ("seeded", "seed_generators") and path.name not in ("generators.py", "training_streams.py"):
+            if name in ("seeded", "seed_generators") and path.name not in ("generators.py", "streams.py"):
                 assert isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno}"
                 purposes.append(node.args[0].value)
     assert len(purposes) > 8

@@ -9,9 +9,8 @@ from pyro.infer import Trace_ELBO, TraceGraph_ELBO
 from pyro.poutine.util import prune_subsample_sites
 from torch import nn
 
-from inference import SVI, VIMCO, log_evidence
+from inference import SVI, VIMCO, log_evidence, mixed_precision
 from inference.recipes import RECIPES
-from inference.svi import mixed_precision
 from pyro_models.components.convolutions import ConvDecoder, ConvEncoder
 
 LAYERS = {
