@@ -32,7 +32,18 @@ def test_ways_to_the_evidence_meet_in_a_table(tmp_path):
     kalman = train(tmp_path / "kalman", "kvae-demo", KALMAN)
     pixels = train(tmp_path / "pixels", "ed-lstm-small", f"{PIXELS} --batch-size 10")
     output = tmp_path / "evidence.json"
-    options = ["--num-sequences", 2, "--evidence-particles", 32, "--sweeps", 1, "--output", output]
+    options = [
+        "--num-sequences",
+        2,
+        "--evidence-particles",
+        32,
+        "--sweeps",
+        1,
+        "--bracket-seconds",
+        1e-9,
+        "--output",
+        output,
+    ]
     printed = run("evidence.py", kalman, pixels, *options)
     record = json.loads(output.read_text())
     first, second = record["rows"]

@@ -58,7 +58,7 @@ def test_train_evaluate_render(tmp_path, capsys):
     run = str(tmp_path / "run")
     sizes = "--num-train 64 --batch-size 16 --num-validation 8 --num-test 20 --epochs 2 --annealing-epochs 1".split()
     assert main(["train", "air-small", "--run", run, "--quiet", *sizes]) == 0
-    assert main(["evaluate", run, "--num-particles", "4"]) == 0
+    assert main(["evaluate", run, "--num-particles", "4", "--evidence-particles", "32"]) == 0
     assert "counting accuracy" in capsys.readouterr().out
     assert main(["render", run]) == 0
     pictures = capsys.readouterr().out.split()

@@ -96,7 +96,7 @@ def test_from_training_to_pictures(tmp_path, capsys):
         "--num-train 8 --batch-size 4 --epochs 3 --num-validation 4 --num-test 12"
     )
     assert main(["train", "air-per-frame-small", "--run", run, *words.split(), "--quiet"]) == 0
-    assert main(["evaluate", run, "--num-particles", "3"]) == 0
+    assert main(["evaluate", run, "--num-particles", "3", "--evidence-particles", "32"]) == 0
     assert "counting accuracy" in capsys.readouterr().out
     scores = read_evaluation(RunFolder.open(run))
     assert scores.frames == 1

@@ -76,7 +76,7 @@ def test_other_worlds_and_missing_frames_are_refused(fields, message):
 def test_from_training_to_pictures(tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main(["train", "sqair-pedestrians-small", "--run", run, *TINY, "--quiet"]) == 0
-    assert main(["evaluate", run, "--num-particles", "3"]) == 0
+    assert main(["evaluate", run, "--num-particles", "3", "--evidence-particles", "32"]) == 0
     printed = capsys.readouterr().out
     assert "counting accuracy" in printed
     assert "counting, a guess" in printed
@@ -98,7 +98,7 @@ def test_people_of_a_clip_are_found_more_often_than_not(tmp_path, data_folder):
     words = ["--data", str(data_folder / "video" / "vtest.avi"), "--epochs", "8", "--num-test", "20"]
     words += ["--run", str(path), "--compile", "trace", "--quiet"]
     assert main(["train", "sqair-pedestrians-small", *words]) == 0
-    assert main(["evaluate", str(path), "--num-particles", "5"]) == 0
+    assert main(["evaluate", str(path), "--num-particles", "5", "--evidence-particles", "32"]) == 0
     scores = read_evaluation(RunFolder.open(path))
     assert scores.detection.accuracy > 0
     assert scores.counting > scores.detection.guess

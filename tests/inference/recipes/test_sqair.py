@@ -80,7 +80,7 @@ def trained(tmp_path):
 
 def test_from_training_to_pictures(tmp_path, capsys):
     run = trained(tmp_path)
-    assert main(["evaluate", run, "--num-particles", "3"]) == 0
+    assert main(["evaluate", run, "--num-particles", "3", "--evidence-particles", "32"]) == 0
     printed = capsys.readouterr().out
     assert "counting accuracy" in printed
     assert "videos without switches" in printed

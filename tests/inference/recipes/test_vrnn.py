@@ -72,7 +72,7 @@ def test_from_training_to_pictures(network, tmp_path, capsys):
     )
     options = [*words.split(), "--network", network]
     assert main(["train", "vrnn-small", "--run", run, *options, "--quiet"]) == 0
-    assert main(["evaluate", run, "--num-particles", "3"]) == 0
+    assert main(["evaluate", run, "--num-particles", "3", "--evidence-particles", "32"]) == 0
     assert "counting" not in capsys.readouterr().out
     scores = read_evaluation(RunFolder.open(run))
     assert scores.bounds.elbo < scores.bounds.log_evidence
