@@ -1,5 +1,6 @@
 """Several processes that train one model: who is who, and what they agree on."""
 
+import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -143,8 +144,12 @@ def joined_processes(device: torch.device) -> Iterator[tuple[Processes, torch.de
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    # Its functions take the group of the moment of import as their default. If torch imported it later, that reference
+    # would keep the group and its threads alive to the end of the interpreter, where they abort the process.
+    importlib.import_module("torch.distributed.nn.functional")
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size()), device
+        distributed.barrier()  # torchrun ends the others when one process ends in trouble, whatever they still write
     finally:
         distributed.destroy_process_group()
