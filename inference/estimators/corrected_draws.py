@@ -138,7 +138,11 @@ def choose_corrections(
 def tempered_shares(
     log_shares: Float[Tensor, "particles sequences"], target: float
 ) -> Float[Tensor, "particles sequences"]:
-    """Weights to the largest power in [0, 1] at which `target` particles count, video by video."""
+    """Weights to the largest power in [0, 1] at which `target` particles count, video by video.
+
+    Where every particle is impossible, all weights are the same.
+    """
+    log_shares = torch.where(log_shares.isnan(), 0.0, log_shares)
     low, high = torch.zeros_like(log_shares[0]), torch.ones_like(log_shares[0])
     power = high
     for _ in range(BISECTIONS):

@@ -131,8 +131,14 @@ def _regress(
     targets: Float[Tensor, "particles sequences"],
     shares: Float[Tensor, "particles sequences"],
 ) -> TwistStep:
-    """Weighted kernel ridge regression, with the penalty that predicts particles best that are left out."""
-    weights, values = shares.T, targets.T
+    """Weighted kernel ridge regression, with the penalty that predicts particles best that are left out.
+
+    Particles that came to an impossible frame do not count: psi says nothing of them, and is 1 if all did.
+    """
+    possible = targets.isfinite()
+    shares = torch.where(possible, shares, 0.0)
+    shares = shares / shares.sum(0).clamp_min(torch.finfo(shares.dtype).tiny)
+    weights, values = shares.T, torch.where(possible, targets, 0.0).T
     centre = (shares[..., None] * features).sum(0)
     off = features.transpose(0, 1) - centre[:, None]
     spread = (weights[..., None] * off.square()).sum(1).sqrt()
@@ -143,7 +149,8 @@ def _regress(
     kernel = root[:, :, None] * _kernel(points, points).double() * root[:, None]
     wanted = root * (values - offset[:, None]).double()
     coefficients = (root * _ridge(kernel, wanted)).to(features)
-    return TwistStep(centre, scale, points, coefficients, offset, values.amin(1), values.amax(1))
+    seen = torch.where(possible.T, values, offset[:, None])
+    return TwistStep(centre, scale, points, coefficients, offset, seen.amin(1), seen.amax(1))
 
 
 def _ridge(

@@ -78,11 +78,17 @@ class _Climb:
     rung: int
     change: Float[Tensor, " sequences"]
     settled: Tensor
+    tried_again: Tensor
+
+    @property
+    def impossible(self) -> Tensor:
+        """Which sequences no draw of some repeat could explain."""
+        return ~self.estimates.isfinite().all(0)
 
     @property
     def worth_more(self) -> Tensor:
         """Which sequences another rung may settle."""
-        return ~self.settled & (self.estimates.std(0) <= HOPELESS)
+        return ~self.settled & ((self.estimates.std(0) <= HOPELESS) | self.impossible)
 
 
 def evidence_by_rungs(
@@ -121,11 +127,10 @@ def evidence_by_rungs(
     if some.verdict is not None and some.verdict.kind == "exact":
         return some
     singles = {name: _repeats(record).mean().item() for name, record in records.items()}
-    method = max(singles, key=lambda name: singles[name])
+    method = max(records, key=lambda name: _height(_repeats(records[name])))
     estimates = _repeats(records[method])
-    climb = _Climb(
-        estimates, method, 0, torch.full_like(estimates[0], math.inf), torch.zeros(estimates.shape[1], dtype=torch.bool)
-    )
+    none = torch.zeros(estimates.shape[1], dtype=torch.bool)
+    climb = _Climb(estimates, method, 0, torch.full_like(estimates[0], math.inf), none, none.clone())
     spent = time.monotonic() - began
     for rung, particles in enumerate(RUNGS[1:], 1):
         late = budget.seconds is not None and time.monotonic() - began + 4 * spent > budget.seconds
@@ -215,6 +220,12 @@ def _repeats(record: Evidence) -> Float[Tensor, "repeats sequences"]:
     return grouped.logsumexp(1) - math.log(grouped.shape[1])
 
 
+def _height(estimates: Float[Tensor, "repeats sequences"]) -> tuple[int, float]:
+    """What the better of two methods has more of: repeats that are possible at all, then nats."""
+    possible = estimates[estimates.isfinite()]
+    return len(possible), possible.mean().item() if len(possible) else -math.inf
+
+
 def _go_up(
     climb: _Climb,
     rung: int,
@@ -230,7 +241,7 @@ def _go_up(
     estimates = _repeats(run(RUNGS[rung], chosen, seed, options))
     settled, change = _agreement(climb.estimates[:, rows], estimates, tolerance, len(climb.settled))
     climb.estimates[:, rows] = estimates
-    climb.change[rows], climb.settled[rows] = change, settled
+    climb.change[rows], climb.settled[rows], climb.tried_again[rows] = change, settled, True
     climb.rung = rung
 
 
@@ -267,7 +278,7 @@ def _anneal_rest(
     settled, change = _agreement(first, second, tolerance, len(climb.settled))
     taken = rows[higher]
     climb.estimates[:, taken] = second[:, higher]
-    climb.change[taken], climb.settled[taken] = change[higher], settled[higher]
+    climb.change[taken], climb.settled[taken], climb.tried_again[taken] = change[higher], settled[higher], True
     return f"{int(higher.sum())} of the other {len(rows)} by populations of {SAMPLERS[1].num_particles} annealed chains"
 
 
@@ -306,20 +317,29 @@ def _verdict(climb: _Climb, known: dict[str, Any], singles: dict[str, float], bu
     words = list(_words(climb, singles, count, note))
     if width <= budget.tolerance:
         return Verdict("converged", f"{'; '.join(words)}; the mean is off by at most about {width:.2g} nats", width)
-    if once := int((~climb.change.isfinite()).sum()):
+    if once := int((~climb.tried_again).sum()):
         some = "" if once == count else f" for {once} of {count} videos"
         return Verdict("lower bound", "; ".join([*words, f"one rung only{some}"]))
-    return Verdict("lower bound", "; ".join([*words, f"the mean may still rise by {width:.2g} nats or more"]))
+    if math.isfinite(width):
+        words.append(f"the mean may still rise by {width:.2g} nats or more")
+    return Verdict("lower bound", "; ".join(words))
 
 
 def _words(climb: _Climb, singles: dict[str, float], count: int, note: str) -> Iterator[str]:
     yield f"{climb.method}, {REPEATS} repeats of up to {RUNGS[climb.rung]} particles"
     for name, single in singles.items():
         if name != climb.method:
-            yield f"{name} with {RUNGS[0]} lies {singles[climb.method] - single:.1f} nats lower"
+            lower = singles[climb.method] - single
+            yield f"{name} with {RUNGS[0]} " + (
+                f"lies {lower:.1f} nats lower"
+                if math.isfinite(lower)
+                else "has only draws of probability 0 in some videos"
+            )
     if note:
         yield note
     if hopeless := int((climb.estimates.std(0) > HOPELESS).sum()):
         yield f"in {hopeless} videos repeats differ by more than {HOPELESS:g} nats, which more particles would not mend"
+    if impossible := int(climb.impossible.sum()):
+        yield f"in {impossible} videos some repeats have only draws of probability 0"
     settled = int(climb.settled.sum())
     yield f"estimates of {'all' if settled == count else settled} of {count} videos settled"

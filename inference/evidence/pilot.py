@@ -102,7 +102,7 @@ class Pilot:
                     twist=tried.twist,
                 )
             noise = (self.num_particles / result.effective_sample_size - 1).sum(0) / self.num_particles
-            attempt = torch.stack([result.log_evidence, noise])
+            attempt = torch.stack([result.log_evidence, noise.nan_to_num(torch.inf)])  # nan: no particle was possible
             better = _improves(attempt, best)
             kept = kept.choose(tried, better)
             best = attempt if best is None else torch.where(better, attempt, best)
