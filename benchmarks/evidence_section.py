@@ -69,7 +69,12 @@ def evidence_section(path: Path) -> list[str]:
             )
         ]
     if brackets:
-        lines += ["Brackets: new videos drawn near the test videos, bounded from both sides.", ""]
+        lines += [
+            "Brackets: new videos drawn near the test videos, bounded from both sides; with more particles until the",
+            "mean width is at most a nat or they take too long, so that a width just below a nat may owe something to",
+            "chance. Seconds are those of the last bracket.",
+            "",
+        ]
         lines += table(["run", "particles", "lower", "upper", "width", "largest", "s a video"], brackets)
     reasons = [f"- {row['run']}: {row['reasons']}." for row in record["rows"]]
     return [*lines, "What was done:", "", *reasons, "", origin(record["provenance"]), ""]
