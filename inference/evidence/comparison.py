@@ -68,7 +68,8 @@ def compare(evidences: Mapping[str, Evidence], *, level: float = 0.95) -> Compar
     models = tuple(
         _compared(name, evidences[name], best, paired, place, 1 - level) for place, name in enumerate(ranked)
     )
-    return Comparison(models, best.num_sequences, (*_warnings(models, evidences), *_other_ways(evidences)), level)
+    ways = _other_ways(evidences) if any(model.verdict == LOWER_BOUND for model in models) else ()
+    return Comparison(models, best.num_sequences, (*_warnings(models, evidences), *ways), level)
 
 
 def tabulate_evidence(evidences: Mapping[str, Evidence]) -> str:

@@ -225,10 +225,9 @@ def test_other_videos_and_other_masks_are_refused_and_other_methods_called_out()
         assert isinstance(caught.value, ValueError)
         return str(caught.value)
 
-    def ways(**evidences):
-        return [
-            text for text in compare({name: reliable(e) for name, e in evidences.items()}).warnings if "ways" in text
-        ]
+    def ways(verdict="lower bound", **evidences):
+        records = {name: replace(labelled(e), verdict=Verdict(verdict, "said")) for name, e in evidences.items()}
+        return [text for text in compare(records).warnings if "ways" in text]
 
     plain = log_evidence(model, guide, X, num_particles=50)
     masked = log_evidence(model, guide, noisy, hidden, num_particles=50)
@@ -250,6 +249,7 @@ def test_other_videos_and_other_masks_are_refused_and_other_methods_called_out()
     annealed = log_evidence(model, guide, X, num_particles=50, annealing=Annealing(2, 1))
     (warning,) = ways(a=plain, b=annealed)
     assert warning.startswith("the ways of estimation differ (a guide's draws, b annealed)")
+    assert ways("converged", a=plain, b=annealed) == []
 
 
 def test_densities_beside_probabilities_are_refused():
