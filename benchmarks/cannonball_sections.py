@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from records import EVIDENCE, Run, evidence_cells, origin, table
 
-from inference.recipes.cannonballs import BallVideosRecipe, CannonballsRecipe
+from inference.recipes.ball_videos import BallVideos
+from inference.recipes.cannonballs import PhysicsPair
 from inference.scores.trajectories import NUM_FIRST, Prediction, TrajectoryScores
 
 QUERIES = ("forecast", "interpolation")
@@ -19,21 +19,21 @@ BY_DYNAMICS = "smoothing"  # the query's method that claims are judged by
 
 def cannonballs_section(runs: Sequence[Run]) -> list[str]:
     """Claims by setting, positions by run, then predictions of each setting's first seed."""
-    chosen = [run for run in runs if run.evaluation.trajectories is not None and _is_balls(run)]
+    chosen = [run for run in runs if run.score("trajectories") is not None and _is_balls(run)]
     if not chosen:
         return []
-    settings = _settings([run for run in chosen if isinstance(run.recipe, CannonballsRecipe)])
-    placed = [run for run in chosen if run.evaluation.trajectories.r_squared]
-    counts = sorted({count for run in placed for count in run.evaluation.trajectories.r_squared})
+    settings = _settings([run for run in chosen if isinstance(run.recipe.pair, PhysicsPair)])
+    placed = [run for run in chosen if run.score("trajectories").r_squared]
+    counts = sorted({count for run in placed for count in run.score("trajectories").r_squared})
     header = ["run", "guide", "reading", "ELBO", *EVIDENCE]
     header += [f"R2, N = {count}" for count in counts]
     header += [f"swaps, N = {count}" for count in counts if count > 1]
     rows = []
     for run in placed:
-        scores, bounds, recipe = run.evaluation.trajectories, run.evaluation.bounds, run.recipe
+        scores, bounds, recipe = run.score("trajectories"), run.evaluation.bounds, run.recipe
         guide, reading = ("", "")
-        if isinstance(recipe, CannonballsRecipe):
-            guide, reading = recipe.guide, recipe.reading
+        if isinstance(recipe.pair, PhysicsPair):
+            guide, reading = recipe.pair.guide, recipe.pair.reading
         row = [run.folder.path.name, guide, reading]
         row += [""] * 4 if bounds is None else [f"{bounds.elbo:.1f}", *evidence_cells([bounds], digits=1)]
         row += [_number(scores.r_squared.get(count)) for count in counts]
@@ -50,7 +50,7 @@ def cannonballs_section(runs: Sequence[Run]) -> list[str]:
         + [_number(one.disc_error, 2), _number(_late(one, one.disc_errors), 2)]
         for run in [*(group[0] for group in settings.values()), *(run for run in chosen if run not in placed)]
         for query in QUERIES
-        for one in run.evaluation.trajectories.predictions
+        for one in run.score("trajectories").predictions
         if one.query == query
     ]
     return lines + table(header, rows)
@@ -61,12 +61,17 @@ def _settings(runs: Sequence[Run]) -> dict[str, list[Run]]:
     groups: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.recipe.seed):
         recipe = run.recipe
-        assert isinstance(recipe, CannonballsRecipe)
-        words = [recipe.guide, recipe.reading, recipe.renderer, f"{recipe.frame_size} x {recipe.frame_size}"]
-        words += ["no dynamics"] if recipe.dynamics == "none" else []
-        words += [f"weight from {recipe.first_weight:g}"] if recipe.first_weight != 1 else []
+        assert isinstance(recipe.pair, PhysicsPair)
+        words = [
+            recipe.pair.guide,
+            recipe.pair.reading,
+            recipe.pair.renderer,
+            f"{recipe.videos.frame_size} x {recipe.videos.frame_size}",
+        ]
+        words += ["no dynamics"] if recipe.pair.dynamics == "none" else []
+        words += [f"weight from {recipe.training.first_weight:g}"] if recipe.training.first_weight != 1 else []
         group = groups.setdefault(", ".join([*words, f"{recipe.num_steps} steps"]), [])
-        if group and replace(recipe, seed=0) != replace(group[0].recipe, seed=0):
+        if group and recipe.with_options(seed=0) != group[0].recipe.with_options(seed=0):
             raise SystemExit(f"{run.folder.path.name} and {group[0].folder.path.name} differ in more than their seeds")
         group.append(run)
     return groups
@@ -76,7 +81,7 @@ def _claims(settings: dict[str, list[Run]]) -> list[str]:
     """Claims R2 to R5 of the sheet, each with the seeds that meet it."""
     rows = []
     for name, runs in settings.items():
-        scores = [run.evaluation.trajectories for run in runs]
+        scores = [run.score("trajectories") for run in runs]
         met = {claim: [holds(one) for one in scores if one is not None] for claim, holds in CLAIMS.items()}
         every = [all(values) for values in zip(*met.values(), strict=True)]
         swaps = sorted(value for one in scores if one is not None for value in one.swaps.values())
@@ -135,7 +140,7 @@ def iterations_section(path: Path) -> list[str]:
 
 
 def _is_balls(run: Run) -> bool:
-    return isinstance(run.recipe, BallVideosRecipe)
+    return isinstance(run.recipe.videos, BallVideos)
 
 
 def _late(one: Prediction, errors: tuple[float, ...] | None) -> float | None:

@@ -9,7 +9,7 @@ of two seeds do; what should agree is how good they get. What is there already g
 
 import argparse
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from inference.svi.compiled import COMPILE_MODES
 def trained(name: str, recipe: Recipe, compile: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train one seed in one way, as far as that has not been done; its record."""
     path = options.output / f"{name}-{compile}-{recipe.seed}"
-    result = train_recipe(name, recipe, path, device=options.device, compile=compile)
+    result = train_recipe(recipe, path, device=options.device, compile=compile)
     print(f"{path.name}: {result.best_bound:.2f} nats per sequence in {result.seconds / 60:.1f} minutes", flush=True)
     return asdict(result) | {"compile": compile, "seed": recipe.seed}
 
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = RECIPES[options.recipe].override(dict(field.split("=", 1) for field in options.fields))
     runs = [
-        trained(options.recipe, replace(recipe, seed=seed), compile, options)
+        trained(options.recipe, recipe.with_options(seed=seed), compile, options)
         for seed in options.seeds
         for compile in options.compile
     ]

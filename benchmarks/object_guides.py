@@ -12,7 +12,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +68,15 @@ def measure(recipe: Any, repetitions: int) -> dict[str, float]:
         found[name] = milliseconds(lambda svi=svi: svi.step(*videos.arguments), repetitions)
         print(f"{name:32} {found[name]:8.1f} ms", flush=True)
     model, _ = recipe.build()
-    shape = (recipe.max_balls, recipe.batch_size, recipe.num_frames, 2)
+    shape = (recipe.videos.max_balls, recipe.training.batch_size, recipe.videos.num_frames, 2)
     mean, variance = torch.randn(shape, requires_grad=True), torch.rand(shape, requires_grad=True)
     inputs = [mean, *model.prior.parameters()]
 
     def filtered() -> None:
-        torch.autograd.grad(model.prior.law(recipe.num_frames).log_prob(mean).sum(), inputs)
+        torch.autograd.grad(model.prior.law(recipe.videos.num_frames).log_prob(mean).sum(), inputs)
 
     def expected() -> None:
-        law = model.prior.law(recipe.num_frames)
+        law = model.prior.law(recipe.videos.num_frames)
         torch.autograd.grad(law.expected_log_prob(mean, variance).sum(), [*inputs, variance])
 
     for name, run in (("log p(a), filter", filtered), ("expected log p(a), whitened", expected)):
@@ -97,7 +96,7 @@ def main() -> None:
     rows = {}
     for name in options.recipes:
         print(name)
-        rows[name] = measure(replace(RECIPES[name], num_validation=1, num_test=1), options.repetitions)
+        rows[name] = measure(RECIPES[name].with_options(num_validation=1, num_test=1), options.repetitions)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(options.output, json.dumps({"provenance": provenance(), "milliseconds": rows}, indent=1).encode())
 

@@ -12,7 +12,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,7 +33,7 @@ PARTICLES = (1, 2, 5, 10, 20)
 
 def milliseconds(recipe: str, loss: ELBO, batch_size: int, repetitions: int) -> float:
     """Median time of a step."""
-    small = replace(RECIPES[recipe], batch_size=batch_size, num_train=batch_size, num_validation=1, num_test=1)
+    small = RECIPES[recipe].with_options(batch_size=batch_size, num_train=batch_size, num_validation=1, num_test=1)
     model, guide = small.build()
     svi = SVI(model, guide, torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4), loss)
     batch = small.training_source(small.splits().train).batch(0)

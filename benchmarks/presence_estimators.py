@@ -13,21 +13,23 @@ import argparse
 import json
 import statistics
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inference import SVI
 from inference.evidence import Budget
-from inference.experiments.evaluate import counting, evaluate, read_evaluation, write_evaluation
+from inference.experiments.evaluate import evaluate
+from inference.experiments.evaluation import read_evaluation, write_evaluation
 from inference.experiments.runs import load_run, train_recipe
 from inference.pictures import draw_learning_curves
 from inference.recipes import RECIPES
-from inference.recipes.air import LOSSES, AIRRecipe
+from inference.recipes.air import LOSSES, AIRRecipe, AIRTraining
 from inference.runs.checkpoints import assign_weights, list_checkpoints, read_checkpoint, write_bytes
 from inference.runs.folder import RunFolder
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
+from inference.scores.counting import Counting
+from inference.scores.score import Evaluated
 from inference.svi.compiled import COMPILE_MODES
 from inference.training.train import FUSED_ADAM
 
@@ -40,7 +42,7 @@ def milliseconds(recipe: AIRRecipe, device: str, compile: str, repetitions: int 
     model, guide = recipe.build()
     model.to(device)
     guide.to(device)
-    optimizer = FUSED_ADAM([*model.parameters(), *guide.parameters()], lr=recipe.learning_rate)
+    optimizer = FUSED_ADAM([*model.parameters(), *guide.parameters()], lr=recipe.training.learning_rate)
     svi = SVI(model, guide, optimizer, recipe.loss(), compile=compile)
     source = recipe.training_source(recipe.splits().train)
     times = []
@@ -65,8 +67,8 @@ def planned(recipe: AIRRecipe, folder: Path, minutes: float, device: str, compil
             f"--minutes: {path} was planned for {plan['minutes']:g}, got {minutes:g}; take another --output"
         )
     epochs = plan["epochs"]
-    share = recipe.annealing_epochs / recipe.epochs
-    return replace(recipe, epochs=epochs, annealing_epochs=min(epochs - 1, max(1, round(share * epochs))))
+    share = recipe.training.annealing_epochs / recipe.training.epochs
+    return recipe.with_options(epochs=epochs, annealing_epochs=min(epochs - 1, max(1, round(share * epochs))))
 
 
 def learning_curve(path: Path, device: str) -> list[dict[str, float]]:
@@ -79,7 +81,7 @@ def learning_curve(path: Path, device: str) -> list[dict[str, float]]:
         if checkpoint.state["step"] not in seconds:
             continue  # written when a run was interrupted, between two lines of the log
         assign_weights(run.model, run.guide, checkpoint.weights)
-        accuracy = counting(run.model, run.guide, run.test, seed=0)
+        accuracy = Counting().compute(Evaluated(run.model, run.guide, run.test))
         assert accuracy is not None
         curve.append(
             {
@@ -94,15 +96,15 @@ def learning_curve(path: Path, device: str) -> list[dict[str, float]]:
 def trained(name: str, estimator: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate one estimator, as far as that has not been done; its record."""
     recipe = RECIPES[name]
-    assert isinstance(recipe, AIRRecipe), f"{name} is no recipe of scenes"
-    recipe = replace(recipe, estimator=estimator, data=options.data, seed=options.seed)
+    assert isinstance(recipe.training, AIRTraining), f"{name} is no recipe of scenes"
+    recipe = recipe.with_options(estimator=estimator, data=options.data, seed=options.seed)
     plan = options.output / "plans" / estimator
     recipe = planned(recipe, plan, options.minutes, options.device, options.compile)
     path = options.output / f"{name}-{estimator}-{recipe.seed}"
     every = max(1, recipe.num_steps // POINTS)
     every = max(50, every - every % 50)  # times are known at multiples of the log's interval
     kept = {"checkpoint_every": every, "keep_last": 2 * POINTS}
-    train_recipe(name, recipe, path, device=options.device, compile=options.compile, **kept)
+    train_recipe(recipe, path, device=options.device, compile=options.compile, **kept)
     folder = RunFolder.open(path)
     evaluation = read_evaluation(folder)
     if evaluation is None:

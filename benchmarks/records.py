@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from inference.evidence.record import SMALLEST_TAIL
-from inference.experiments.evaluate import EVALUATION, Bounds, Evaluation, read_evaluation
+from inference.experiments.evaluation import EVALUATION, Bounds, Evaluation, read_evaluation
 from inference.experiments.runs import recipe_of
 from inference.recipes import Recipe
 from inference.runs.checkpoints import write_bytes
@@ -38,9 +39,14 @@ class Run:
         timing = self.folder.timing()
         return timing[-1]["seconds"] / 60 if timing else float("nan")
 
+    def score(self, name: str) -> Any:
+        """One of its scores; None if it has none of that name."""
+        return self.evaluation.scores.get(name)
+
     def curve(self, pattern: str, method: str) -> ImputationCurve | None:
         """One of its imputation curves."""
-        return next((one for one in self.evaluation.curves if (one.pattern, one.method) == (pattern, method)), None)
+        curves = self.score("curves") or ()
+        return next((one for one in curves if (one.pattern, one.method) == (pattern, method)), None)
 
 
 def keep_records(path: Path, kept: Path) -> None:
@@ -71,10 +77,8 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
 
 def best_by_label(runs: Sequence[Run], label: str) -> Run | None:
     """The run of a model that the claims speak of: no frames missing in training, lowest smoothing (or only) curve."""
-    chosen = [run for run in runs if run.recipe.label == label and not run.recipe.missing]
-    scored = [
-        (mean(run.evaluation.curves[0].errors), index) for index, run in enumerate(chosen) if run.evaluation.curves
-    ]
+    chosen = [run for run in runs if run.recipe.label == label and not run.recipe.videos.missing]
+    scored = [(mean(run.score("curves")[0].errors), index) for index, run in enumerate(chosen) if run.score("curves")]
     return chosen[min(scored)[1]] if scored else None
 
 

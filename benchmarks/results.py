@@ -34,7 +34,7 @@ from records import (
 )
 from tracking_sections import clips_section, tracking_section
 
-from inference.experiments.evaluate import Bounds
+from inference.experiments.evaluation import Bounds
 from inference.pictures import draw_imputation_curves, draw_learning_curves
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
 from inference.scores.imputation_curves import PATTERNS
@@ -63,7 +63,7 @@ def imputation_section(world: str, runs: Sequence[Run]) -> list[str]:
             published = [one for one in KALMAN_VAE_IMPUTATION if one.pattern == pattern]
             rows += [(f"paper: {one.method}", *(f"{error:.4f}" for error in one.errors)) for one in published]
         for run in runs:
-            for one in run.evaluation.curves:
+            for one in run.score("curves") or ():
                 last = one.method == "last frame"
                 if one.pattern == pattern and (not last or run is runs[0]):
                     name = "copy of the last frame" if last else f"{run.folder.path.name}: {one.method}"
@@ -82,7 +82,7 @@ def imputation_picture(world: str, runs: Sequence[Run], records: Path, document:
     curves = []
     for label in ("KVAE", "AE-RNN", "VAE-RNN", "BiLSTM"):
         run = best_by_label(runs, label)
-        for one in () if run is None else run.evaluation.curves:
+        for one in () if run is None else run.score("curves") or ():
             if one.method != "last frame":
                 several = label in ("KVAE", "BiLSTM")
                 curves.append(replace(one, method=f"{label} {one.method}" if several else label))
@@ -98,7 +98,7 @@ def training_section(runs: Sequence[Run]) -> list[str]:
     """Bounds and the cost of training."""
     rows = []
     for run in runs:
-        bounds, scores = run.evaluation.bounds, run.evaluation.position_r2
+        bounds, scores = run.evaluation.bounds, run.score("position_r2") or {}
         numbers = ("no bound", "", "", "")
         if bounds is not None:
             numbers = (f"{bounds.elbo:.2f} ± {bounds.elbo_error:.2f}", *evidence_cells([bounds]))
@@ -136,7 +136,7 @@ def scenes_section(runs: Sequence[Run]) -> list[str]:
     """Scenes of a few objects: who counts them right, by which estimator, in what time."""
     rows = []
     for run in runs:
-        bounds, counting = run.evaluation.bounds, run.evaluation.counting
+        bounds, counting = run.evaluation.bounds, run.score("counting")
         if bounds is None or counting is None:
             continue
         fields = run.folder.config["fields"]
@@ -333,7 +333,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         "",
     ]
     for world, title in worlds.items():
-        chosen = [run for run in runs if run.recipe.world == world]
+        chosen = [run for run in runs if run.recipe.videos.world == world]
         if chosen:
             lines += [
                 f"## {title}",
@@ -343,10 +343,10 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
                 *claims_section(world, chosen),
                 *training_section(chosen),
             ]
-    pendulum = [run for run in runs if run.recipe.world == "pendulum"]
+    pendulum = [run for run in runs if run.recipe.videos.world == "pendulum"]
     if pendulum:
         lines += ["## Pendulum (table 1, claim C9)", "", *pendulum_section(pendulum)]
-    scenes = [run for run in runs if run.recipe.world == "multi-mnist"]
+    scenes = [run for run in runs if run.recipe.videos.world == "multi-mnist"]
     if scenes:
         lines += ["## Scenes of digits (AIR)", "", *scenes_section(scenes)]
     for title, section in (

@@ -17,7 +17,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pyro
@@ -36,8 +35,7 @@ VARIANTS = ("off", "trace", "inductor", "cudagraph")
 
 def our_step(compile: str, options: argparse.Namespace) -> tuple[Callable[[], object], Tensor]:
     """A step of ours on one batch, and its frames."""
-    recipe = replace(
-        RECIPES["sqair-mlp"],
+    recipe = RECIPES["sqair-mlp"].with_options(
         data=options.data,
         num_frames=options.frames,
         first_frames=options.frames,

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,11 @@ VARIANTS = ("pyro", "off", "trace", "inductor", "cudagraph")
 
 def prepared(case: Case, variant: str, data: Path | None, device: str) -> Any:
     """A step that can be called again and again on one batch."""
-    recipe: Recipe = replace(RECIPES[case.recipe], **case.options, num_validation=1, num_test=1)
+    recipe: Recipe = RECIPES[case.recipe].with_options(**case.options, num_validation=1, num_test=1)
     if case.recipe.startswith("air"):
-        recipe = replace(recipe, data=data)
+        recipe = recipe.with_options(data=data)
     else:
-        recipe = replace(recipe, num_train=recipe.batch_size)
+        recipe = recipe.with_options(num_train=recipe.training.batch_size)
     model, guide = (module.to(device) for module in recipe.build())
     batch = recipe.training_source(recipe.splits().train).batch(0).to(device).arguments
     if variant == "pyro":

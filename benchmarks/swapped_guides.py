@@ -11,7 +11,7 @@ finds with each, and whether it has converged. Written to `guides.json` in the r
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from tqdm import tqdm, trange
 
 from guides.recurrent_states import RecurrentStateGuide
 from inference.evidence import Budget, log_evidence
-from inference.experiments.evaluate import Bounds, bounds_of
+from inference.experiments.evaluate import bounds_of
+from inference.experiments.evaluation import Bounds
 from inference.experiments.runs import TrainedRun, load_run
-from inference.recipes.kalman_vae import KalmanVAERecipe
+from inference.recipes.kalman_vae import KalmanVAEPair
 from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.svi.step import SVI
@@ -43,8 +44,8 @@ class Score:
 def swapped(run: TrainedRun, posterior: str) -> tuple[torch.nn.Module, torch.nn.Module]:
     """The run's weights in a model and guide with another posterior over states."""
     recipe = run.recipe
-    assert isinstance(recipe, KalmanVAERecipe)
-    model, guide = replace(recipe, posterior=posterior).build()
+    assert isinstance(recipe.pair, KalmanVAEPair)
+    model, guide = recipe.with_options(posterior=posterior).build()
     model.load_state_dict(run.model.state_dict())
     guide.load_state_dict(run.guide.state_dict())
     return model.eval(), guide.eval()

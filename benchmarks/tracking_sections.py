@@ -2,19 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from statistics import median
 
 from records import EVIDENCE, Run, evidence_cells, table
 
-from inference.experiments.evaluate import Evaluation
 from inference.recipes import Recipe
 from inference.scores.tracking import TrackingSummary
 
 
 def tracking_section(runs: Sequence[Run]) -> list[str]:
     """Settings over their seeds, then runs one by one."""
-    chosen = [run for run in runs if run.recipe.world == "moving-mnist"]
+    chosen = [run for run in runs if run.recipe.videos.world == "moving-mnist"]
     if not chosen:
         return []
     return [*_by_setting(chosen), *_by_run(chosen)]
@@ -24,7 +22,7 @@ def clips_section(runs: Sequence[Run]) -> list[str]:
     """Clips of static cameras: whose objects have no names, and are what background subtraction says."""
     rows = []
     for run in runs:
-        scores, counting, bounds = run.evaluation.detection, run.evaluation.counting, run.evaluation.bounds
+        scores, counting, bounds = run.score("detection"), run.score("counting"), run.evaluation.bounds
         if scores is None or counting is None:
             continue
         counted = " / ".join("" if share is None else f"{share:.2f}" for share in scores.counted)
@@ -58,18 +56,18 @@ def _by_setting(runs: Sequence[Run]) -> list[str]:
     """Scores over seeds, for models that follow objects."""
     groups: dict[Recipe, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (run.evaluation.recipe, _estimator(run), run.recipe.seed)):
-        if run.evaluation.tracking is not None:
-            groups.setdefault(replace(run.recipe, seed=0), []).append(run)
+        if run.score("tracking") is not None:
+            groups.setdefault(run.recipe.with_options(seed=0), []).append(run)
     rows = []
     for group in groups.values():
-        summaries = [run.evaluation.tracking for run in group if run.evaluation.tracking is not None]
-        met = [(run.evaluation.counting or 0) > 0.9 and _switches(run.evaluation) < 0.1 for run in group]
+        summaries = [run.score("tracking") for run in group if run.score("tracking") is not None]
+        met = [(run.score("counting") or 0) > 0.9 and _switches(run) < 0.1 for run in group]
         rows.append(
             (
                 f"{group[0].evaluation.recipe}, {_estimator(group[0])}, {group[0].recipe.num_steps} steps",
                 f"{len(group)}",
                 f"{median(run.minutes for run in group):.0f}",
-                _spread([run.evaluation.counting or 0 for run in group]),
+                _spread([run.score("counting") or 0 for run in group]),
                 *(_spread([of(one) for one in summaries]) for of in SCORES.values()),
                 f"{sum(met)}",
             )
@@ -89,7 +87,7 @@ def _by_run(runs: Sequence[Run]) -> list[str]:
     """Bounds and evidence, which models without objects have as well."""
     rows = []
     for run in runs:
-        bounds, counting, addition = run.evaluation.bounds, run.evaluation.counting, run.evaluation.addition
+        bounds, counting, addition = run.evaluation.bounds, run.score("counting"), run.score("addition")
         frames = run.evaluation.frames
         row = [run.folder.path.name, run.recipe.label, _estimator(run), f"{frames}"]
         row.append("" if counting is None else f"{counting:.3f}")
@@ -116,8 +114,9 @@ SCORES: dict[str, Callable[[TrackingSummary], float]] = {
 }
 
 
-def _switches(evaluation: Evaluation) -> float:
-    return 1.0 if evaluation.tracking is None else 1 - evaluation.tracking.unswitched
+def _switches(run: Run) -> float:
+    tracking = run.score("tracking")
+    return 1.0 if tracking is None else 1 - tracking.unswitched
 
 
 def _estimator(run: Run) -> str:

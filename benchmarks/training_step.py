@@ -10,7 +10,6 @@ import argparse
 import json
 import statistics
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,10 +36,10 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 def prepared(recipe: Recipe, device: str):
     """A step that can be called again and again on one batch."""
-    recipe = replace(recipe, num_train=recipe.batch_size, num_validation=1, num_test=1)
+    recipe = recipe.with_options(num_train=recipe.training.batch_size, num_validation=1, num_test=1)
     model, guide = (module.to(device) for module in recipe.build())
     optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4)
-    options = {"clip_norm": recipe.clip_norm, "precision": recipe.precision}
+    options = {"clip_norm": recipe.training.clip_norm, "precision": recipe.training.precision}
     svi = SVI(model, guide, optimizer, recipe.loss(), **options)
     batch = recipe.training_source(recipe.splits().train).batch(0).to(device)
     return lambda: svi.step(*batch.arguments)
@@ -104,7 +103,7 @@ def main() -> None:
     keep_freed_memory()
     rows = {}
     for name, changes in VARIANTS.items():
-        step = prepared(replace(RECIPES["kvae-box"], **changes), options.device)
+        step = prepared(RECIPES["kvae-box"].with_options(**changes), options.device)
         rows[name] = milliseconds(step, options.repetitions, options.device)
         print(f"{name:45} {rows[name]:8.1f} ms", flush=True)
     profile = parts(prepared(RECIPES["kvae-box-cpu"], "cpu"))

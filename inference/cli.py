@@ -4,8 +4,8 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,21 +13,27 @@ import torch
 from inference.evidence import Budget
 from inference.evidence.automatic import RUNGS, USUAL
 from inference.evidence.comparison import IncomparableError, compare, tabulate_evidence
+from inference.experiments.clip import clip_videos, show_clip
 from inference.experiments.demo import run_demo
-from inference.experiments.evaluate import check_has_evidence, evaluate, run_evidence, write_evaluation
+from inference.experiments.evaluate import (
+    check_has_evidence,
+    evaluate,
+    parsed_options,
+    run_evidence,
+    score_options,
+)
+from inference.experiments.evaluation import write_evaluation
 from inference.experiments.evaluation_table import evaluation_table
 from inference.experiments.given_videos import with_test_videos
 from inference.experiments.render import render
 from inference.experiments.restarts import train_with_restarts
 from inference.experiments.runs import load_run
-from inference.pictures import draw_clip, draw_comparison
+from inference.pictures import draw_comparison
 from inference.recipes import RECIPES, OptionError, Recipe
-from inference.recipes.pedestrians import PedestriansRecipe
+from inference.recipes.options import as_text, dashed
 from inference.runtime.processes import joined_processes
-from inference.scores.clips import clip_table, fullest, summarize_clip
 from inference.svi.compiled import COMPILE_MODES
 from inference.svi.step import NonFiniteError
-from videos.digits import SPLITS
 
 PREDICTED = 8  # videos, unless a number is given
 USAGE_ERROR, FAILED, INTERRUPTED = 2, 1, 130
@@ -44,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("train", "clip"):
+    if rest and options.command not in ("train", "clip", "evaluate"):
         known = re.findall(r"--[a-z-]+", options.describe())
         near = difflib.get_close_matches(rest[0], known, n=1, cutoff=0.5)
         parser.error(f"unrecognized arguments: {' '.join(rest)}{f'; did you mean {near[0]}?' if near else ''}")
@@ -99,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--restarts",
         type=int,
         default=0,
-        help="how often to begin anew, from another seed, if training takes a wrong turn (default: 0; for SQAIR)",
+        help="number of restarts, from other seeds, if training takes a wrong turn (default: 0; for SQAIR)",
     )
     training.add_argument("--quiet", action="store_true", help="no progress bar")
     training.epilog = "Every field of the recipe is an option: --epochs 20 --data FOLDER ..."
@@ -109,14 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--num-particles", type=int, default=100, help="draws per sequence for the bounds")
     evaluation.add_argument("--num-sequences", type=int, default=100, help="test sequences for the evidence")
     _add_evidence_options(evaluation)
-    evaluation.add_argument("--num-masks", type=int, default=4, help="random masks per sequence and level")
-    evaluation.add_argument(
-        "--addition",
-        type=int,
-        default=0,
-        metavar="FRAMES",
-        help="let a probe learn from codes of that many frames to add their digits (SQAIR's: 600000; default: none)",
-    )
     evaluation.add_argument(
         "--predictive",
         type=_num_videos,
@@ -130,6 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     test_help = ".npz file of videos to score in place of the run's own test videos"
     evaluation.add_argument("--test", type=Path, metavar="FILE", help=f"{test_help}; nothing is written")
     evaluation.add_argument("--device", default="cpu")
+    evaluation.epilog = (
+        "Scores of a run have options, such as --num-masks 8 or --addition 600000; "
+        "kinema evaluate RUN --help-options lists them with their values."
+    )
 
     comparison = command("compare", _compare, "compare runs by their evidence on the same test videos")
     comparison.add_argument("runs", type=Path, nargs="+", metavar="run")
@@ -153,25 +155,18 @@ def _demo(options: argparse.Namespace, rest: list[str]) -> int:
 def _recipes(options: argparse.Namespace, rest: list[str]) -> int:
     width = max(map(len, RECIPES))
     for name, recipe in RECIPES.items():
-        print(f"{name:{width}}  {recipe.world:12} {recipe.num_steps:6} steps of {recipe.batch_size:3}   {recipe.paper}")
+        steps = f"{recipe.num_steps:6} steps of {recipe.training.batch_size:3}"
+        print(f"{name:{width}}  {recipe.videos.world:12} {steps}   {recipe.paper}")
     print("\nkinema train RECIPE --help-options lists a recipe's options with their values")
     return 0
 
 
 def _clip(options: argparse.Namespace, rest: list[str]) -> int:
     recipe = _recipe_named(options.recipe)
-    if not isinstance(recipe, PedestriansRecipe):
-        raise OptionError(f"--recipe: expected one that learns from clips, got {options.recipe!r}")
+    clip_videos(recipe)  # another kind of recipe is refused before its options are
     recipe = recipe.override({**_pairs(rest), "data": str(options.clip)})
-    assert isinstance(recipe, PedestriansRecipe)
-    sources = {split: recipe.simulator(split) for split in SPLITS}
-    videos = {
-        split: source.simulate(options.num_sequences, torch.Generator().manual_seed(recipe.seed))
-        for split, source in sources.items()
-    }
-    print(clip_table({split: summarize_clip(sources[split], videos[split]) for split in SPLITS}))
     picture = options.picture or Path(options.clip.with_suffix(".png").name)
-    draw_clip(sources["train"], videos["train"], fullest(videos["train"]), title=options.clip.name).savefig(picture)
+    print(show_clip(recipe, options.clip, options.num_sequences, picture))
     print(picture)
     return 0
 
@@ -180,8 +175,7 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     name = options.recipe
     recipe = _recipe_named(name)
     if "--help-options" in rest:
-        for field, value in asdict(recipe).items():
-            print(f"--{field.replace('_', '-')} {_as_text(value)}")
+        _print_options(recipe.options)
         return 0
     recipe = recipe.override(_pairs(rest))
     device = torch.device(options.device)
@@ -192,12 +186,11 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
         say = print if processes.leads else _nothing
         together = "" if processes.size == 1 else f", {processes.size} processes"
         say(
-            f"{name}: {recipe.num_steps} steps of {recipe.batch_size} sequences of "
-            f"{recipe.data or 'the simulator'}{together}; {path}"
+            f"{name}: {recipe.num_steps} steps of {recipe.training.batch_size} sequences of "
+            f"{recipe.videos.data or 'the simulator'}{together}; {path}"
         )
         try:
             result = train_with_restarts(
-                name,
                 recipe,
                 path,
                 restarts=options.restarts,
@@ -222,6 +215,11 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
+def _print_options(options: Mapping[str, object]) -> None:
+    for name, value in options.items():
+        print(f"--{dashed(name)} {as_text(value)}")
+
+
 def _recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
@@ -238,17 +236,20 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     budget = _budget(options)
     with joined_processes(torch.device(options.device)) as (processes, device):
         run = load_run(options.run, device)
+        if "--help-options" in rest:
+            _print_options(score_options(run))
+            return 0
+        chosen = parsed_options(run, _pairs(rest), vars(options))
         run = run if options.test is None else with_test_videos(run, options.test)
         evaluation = evaluate(
             run,
             num_particles=options.num_particles,
             num_evidence_sequences=options.num_sequences,
             budget=budget,
-            num_masks=options.num_masks,
-            num_addition_frames=options.addition,
             num_predictive_sequences=options.predictive,
             progress=sys.stderr.isatty() and processes.leads,
             processes=processes,
+            **chosen,
         )
         if processes.leads:
             print(evaluation_table(evaluation))
@@ -351,12 +352,6 @@ def _pairs(rest: Sequence[str]) -> dict[str, str]:
                 raise OptionError(f"--{name}: expected a value")
         options[name] = value
     return options
-
-
-def _as_text(value: object) -> str:
-    return (
-        ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if value is None else str(value)
-    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ FLOORS = [
     {"estimators"},
     {"annealing", "metrics", "queries", "runs", "svi"},
     {"evidence", "scores", "training"},
-    {"pictures", "predictive", "recipes"},
+    {"pictures", "predictive"},
+    {"gallery"},
+    {"recipes"},
     {"experiments"},
     {"cli"},
 ]

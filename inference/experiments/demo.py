@@ -1,7 +1,6 @@
 """The demonstration: simulate, train, judge and draw in about three minutes on two CPU cores."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from inference.evidence import Budget, log_evidence
@@ -32,14 +31,14 @@ def run_demo(path: Path, *, seed: int = 0, num_train: int | None = None) -> None
         num_train: training videos, and by that the length of the training; None = the recipe's.
     """
     began = time.monotonic()
-    recipe = replace(RECIPES[RECIPE], seed=seed)
+    recipe = RECIPES[RECIPE].with_options(seed=seed)
     if num_train is not None:
-        recipe = replace(recipe, num_train=num_train)
+        recipe = recipe.with_options(num_train=num_train)
     print(
-        f"Training a Kalman VAE on {recipe.num_train} simulated videos of a ball in a box, {recipe.num_steps} steps "
-        f"of {recipe.batch_size} videos (Ctrl-C keeps the run)"
+        f"Training a Kalman VAE on {recipe.videos.num_train} simulated videos of a ball in a box, "
+        f"{recipe.num_steps} steps of {recipe.training.batch_size} videos (Ctrl-C keeps the run)"
     )
-    train_recipe(RECIPE, recipe, path, validate_every=200)
+    train_recipe(recipe, path, validate_every=200)
     trained = load_run(path)
     print("Judging it on videos that it has not seen\n")
     _print_bounds(trained, seed)

@@ -1,6 +1,7 @@
-"""Scores of a run on its test videos, as text."""
+"""An evaluation as text."""
 
-from inference.experiments.evaluate import Evaluation
+from inference.experiments.evaluation import Evaluation
+from inference.recipes import RECIPES
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
@@ -24,25 +25,5 @@ def evaluation_table(evaluation: Evaluation) -> str:
                 ("log q(z) - log p(z)", bounds.divergence, bounds.weighted_divergence),
             )
         ]
-    lines += [
-        f"R2 of positions      {value:10.4f}    {degree} map of codes"
-        for degree, value in evaluation.position_r2.items()
-    ]
-    if evaluation.counting is not None:
-        lines.append(f"counting accuracy    {evaluation.counting:10.4f}")
-    if evaluation.visible_counting is not None:
-        lines.append(f"of visible objects   {evaluation.visible_counting:10.4f}")
-    if evaluation.detection is not None:
-        lines.append(str(evaluation.detection))
-    if evaluation.tracking is not None:
-        lines.append(str(evaluation.tracking))
-    if evaluation.addition is not None:
-        lines.append(str(evaluation.addition))
-    for curve in evaluation.curves:
-        levels = "  ".join(f"{level:g}: {error:.4f}" for level, error in zip(curve.levels, curve.errors, strict=True))
-        lines.append(f"{curve.pattern:6} {curve.method:10}  {levels}")
-    if evaluation.trajectories is not None:
-        lines.append(str(evaluation.trajectories))
-    if evaluation.predictive is not None:
-        lines.append(str(evaluation.predictive))
-    return "\n".join(lines)
+    tables = {score.name: score.table for score in RECIPES[evaluation.recipe].scores()}
+    return "\n".join([*lines, *(tables.get(name, str)(value) for name, value in evaluation.scores.items())])

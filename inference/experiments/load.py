@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from inference.experiments.evaluate import Evaluation, evaluate
+from inference.experiments.evaluate import evaluate
+from inference.experiments.evaluation import Evaluation
 from inference.experiments.runs import TrainedRun, load_run
 
 

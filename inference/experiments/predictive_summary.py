@@ -17,6 +17,7 @@ from inference.predictive.record import ScoreSummary, score_table
 from inference.queries.imputation import check_frames, quietly
 from videos import VideoBatch
 
+PREDICTIVE = "predictive"  # name of these scores in an evaluation
 PART_HELD_OUT = 4  # a quarter of a video's frames is forecast
 
 

@@ -1,4 +1,4 @@
-"""Runs that took a wrong turn are given up early and begun anew from another seed."""
+"""Runs that took a wrong turn are given up early and restarted from another seed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,6 @@ SEED_STRIDE = 1000  # between a run and the one that replaces it, so that runs o
 
 
 def train_with_restarts(
-    name: str,
     recipe: Recipe,
     path: str | Path,
     *,
@@ -27,13 +26,12 @@ def train_with_restarts(
     processes: Processes = ALONE,
     **options: Any,
 ) -> TrainingResult:
-    """Train a recipe, look at it after its `check_step`, and begin anew if the recipe complains.
+    """Train a recipe, look at it after its `check_step`, and restart if the recipe complains.
 
     A run that is given up stays beside the new one, as PATH-abandoned-1 and so on, and the new one has another seed.
     These folders tell how often it happened: the same call goes on where an interrupted one ended.
 
     Args:
-        name: the recipe's name.
         recipe: what is trained.
         path: folder of the run.
         restarts: how many runs may be given up; what comes after them is trained to the end whatever it does.
@@ -42,8 +40,8 @@ def train_with_restarts(
         options: handed on to `train_recipe`.
 
     Raises:
-        OptionError: if `restarts` is negative, or there shall be some of a recipe that does not know a wrong turn, or
-            of several processes.
+        OptionError: if `restarts` is negative, or positive with a recipe that defines no health check or with several
+            processes.
         ValueError: what `train_recipe` raises.
     """
     path, step = Path(path), recipe.check_step
@@ -51,15 +49,15 @@ def train_with_restarts(
     if restarts < 0:
         raise OptionError(f"--restarts: expected at least 0, got {restarts}")
     if restarts == 0:
-        return train_recipe(name, recipe, path, **options)
+        return train_recipe(recipe, path, **options)
     if step is None or processes.size > 1:
-        why = f"{name} does not know a wrong turn" if step is None else "several processes train together"
+        why = f"{recipe.name} defines no health check" if step is None else "several processes train together"
         raise OptionError(f"--restarts: expected 0, as {why}, got {restarts}")
     while True:
         abandoned = len(list(path.parent.glob(f"{path.name}-abandoned-*")))
         current = replace(recipe, seed=recipe.seed + SEED_STRIDE * abandoned)
         if abandoned < restarts and _steps_taken(path) <= step:
-            train_recipe(name, current, path, last_step=step, **options)
+            train_recipe(current, path, last_step=step, **options)
             run = load_run(path, device, "last")
             with evaluation_mode(run.model, run.guide):
                 complaint = current.complaint(run.model, run.guide, current.splits().validation.to(device))
@@ -68,7 +66,7 @@ def train_with_restarts(
                 path.rename(aside)
                 print(f"step {step}: {complaint}; given up ({aside})")
                 continue
-        return train_recipe(name, current, path, **options)
+        return train_recipe(current, path, **options)
 
 
 def _steps_taken(path: Path) -> int:

@@ -1,7 +1,7 @@
 """Runs of recipes: trained into a folder, read back from it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from inference.recipes import RECIPES, Recipe
+from inference.recipes.recipe import PARTS
 from inference.runs.folder import RunFolder
 from inference.runs.records import with_tuples
 from inference.runtime.processes import ALONE, Processes
@@ -39,7 +40,6 @@ class TrainedRun:
 
 
 def train_recipe(
-    name: str,
     recipe: Recipe,
     path: str | Path,
     *,
@@ -52,7 +52,6 @@ def train_recipe(
     """Train a recipe into a folder, or go on with the run of the same recipe that is there.
 
     Args:
-        name: the recipe's name in `RECIPES`, for the record.
         recipe: with its options.
         path: folder of the run.
         device: where model, guide and batches go.
@@ -76,10 +75,10 @@ def train_recipe(
         stages if last_step is None else first_steps(stages, last_step),
         learning_rate=recipe.schedule(),
         optimizer=recipe.optimizer(),
-        run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(name, recipe), seed=recipe.seed)),
+        run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(recipe), seed=recipe.seed)),
         validation=splits.validation,
-        clip_norm=recipe.clip_norm,
-        precision=recipe.precision,
+        clip_norm=recipe.training.clip_norm,
+        precision=recipe.training.precision,
         seed=recipe.seed,
         progress=progress,
         processes=processes,
@@ -87,30 +86,31 @@ def train_recipe(
     )
 
 
-def plain_config(name: str, recipe: Recipe) -> dict[str, Any]:
-    """What config.json of a run says: the recipe's name and every field."""
-    values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(recipe).items()}
-    return {"recipe": name, "fields": values}
+def plain_config(recipe: Recipe) -> dict[str, Any]:
+    """What config.json of a run says: the recipe's name and every option."""
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in recipe.options.items()}
+    return {"recipe": recipe.name, "fields": values}
 
 
 def recipe_of(config: Mapping[str, Any]) -> Recipe:
     """The recipe that a run was trained by.
 
     Raises:
-        ValueError: if its recipe or a field is not known to this version.
+        ValueError: if its recipe or an option is not known to this version.
     """
     name = config.get("recipe")
     if name not in RECIPES:
         raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r} in the run's config.json")
-    kind = type(RECIPES[name])
-    values = dict(config["fields"])
-    unknown = sorted(set(values) - {field.name for field in fields(kind)})
+    recipe = RECIPES[name]
+    # An option that came later had the default of its type, whatever the recipe has now.
+    recipe = replace(recipe, **{part: type(getattr(recipe, part))() for part in PARTS})
+    values = with_tuples(config["fields"])
+    unknown = sorted(set(values) - set(recipe.options))
     if unknown:
         raise ValueError(f"recipe: {name!r} has no field {', '.join(unknown)}; the run was made by another version")
-    values = with_tuples(values)
     if values.get("data") is not None:
         values["data"] = Path(values["data"])
-    return kind(**values)
+    return recipe.with_options(**values)
 
 
 def load_run(path: str | Path, device: torch.device | str = "cpu", which: str = "best") -> TrainedRun:

@@ -1,23 +1,23 @@
 """Attend, infer, repeat on scenes of digits, by one estimator or another."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import pyro
 from pyro.infer import ELBO, RenyiELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from pyro.nn import PyroModule
 
 from guides.glimpse_attention import GlimpseAttentionGuide
 from inference.estimators import VIMCO, WakeSleep
-from inference.recipes.digits import DigitsRecipe
-from inference.recipes.recipe import OptionError, Recipe
+from inference.recipes.digit_videos import StillDigitVideos
+from inference.recipes.options import OptionError
+from inference.recipes.recipe import Pair, Recipe, Training
 from inference.svi.schedules import CosineRamp, GeometricRamp, Schedule
 from inference.training.stages import Stage
 from pyro_models.air import AttendInferRepeat
-from videos import StillDigits
 
-LOSSES: dict[str, Callable[[int], ELBO]] = {
+Estimator = Literal["vimco", "wake-sleep", "graph", "enumeration", "renyi"]
+LOSSES: dict[Estimator, Callable[[int], ELBO]] = {
     "vimco": VIMCO,
     "wake-sleep": WakeSleep,
     "graph": lambda num_particles: TraceGraph_ELBO(),
@@ -27,92 +27,85 @@ LOSSES: dict[str, Callable[[int], ELBO]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AIRRecipe(DigitsRecipe):
-    """Scenes of zero to two digits, new ones at every step; the prior of the count is annealed.
-
-    At first one more object is likely, so that objects are tried and learned; then ever less so, until an object has to
-    pay for itself. An epoch is `num_train` scenes.
-
-    A digit of 20 x 20 pixels is worth hundreds of nats, so that at once every slot is present and takes its part of it:
-    after 9,000 steps of TraceGraph_ELBO on 50 x 50 pixels still all three slots were in use. Frames that weigh a
-    quarter at first leave time to find out that one slot will do.
+class AIRPair(Pair):
+    """AIR and its guide, as the estimator of the training needs it.
 
     Attributes:
-        frame_size: height and width of a scene, pixels.
-        digit_scale: size of digits; 1 = MNIST's 20 pixels.
-        estimator: of the gradient of presence: vimco; wake-sleep; graph (score function with a neural baseline);
-            enumeration (exact, of all presences); renyi (none at all: Pyro's, a known failure).
-        num_particles: of vimco, wake-sleep and renyi.
         num_slots: largest number of objects.
         what_dim: size of an object's appearance.
         glimpse_size: height and width of a glimpse, pixels.
         hidden_dim: units of the guide's layers.
-        first_another: prior probability of one more object at the start.
-        last_another: and at the end.
-        first_frames_weight: weight of the frames' log probability at the start; 1 at the end.
-        annealing_epochs: epochs in which the prior falls and the weight rises, by constant factors a step.
     """
 
-    paper: ClassVar[str] = "Eslami et al. 2016, section 4.1 (multi-MNIST); AIR of Kosiorek et al. 2018, table 1"
+    num_slots: int = 3
+    what_dim: int = 50
+    glimpse_size: int = 20
+    hidden_dim: int = 256
 
     @property
     def label(self) -> str:
         """Name of the model in the paper's figures and tables."""
         return "AIR"
 
-    world: str = "multi-mnist"
-    frame_size: int = 50
-    digit_scale: float = 1.0
-    estimator: str = "vimco"
+    def build(self, recipe: "AIRRecipe") -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised."""
+        size, training = recipe.videos.frame_size, recipe.training
+        model = AttendInferRepeat(
+            (1, size, size),
+            num_slots=self.num_slots,
+            what_dim=self.what_dim,
+            glimpse_size=self.glimpse_size,
+            another=training.last_another,
+        )
+        guide = GlimpseAttentionGuide(
+            model,
+            hidden_dim=self.hidden_dim,
+            baseline=training.estimator == "graph",
+            enumerate_presence=training.estimator == "enumeration",
+        )
+        return model, guide
+
+
+@dataclass(frozen=True, kw_only=True)
+class AIRTraining(Training):
+    """The prior of the number of objects is annealed.
+
+    At first one more object is likely, so that objects are tried and learned; then ever less so, until an object has to
+    pay for itself.
+
+    A digit of 20 x 20 pixels is worth hundreds of nats, so that at once every slot is present and takes its part of it:
+    after 9,000 steps of TraceGraph_ELBO on 50 x 50 pixels still all three slots were in use. Frames that weigh a
+    quarter at first leave time to find out that one slot will do.
+
+    Attributes:
+        estimator: of the gradient of presence: vimco; wake-sleep; graph (score function with a neural baseline);
+            enumeration (exact, of all presences); renyi (none at all: Pyro's, a known failure).
+        num_particles: of vimco, wake-sleep and renyi.
+        first_another: prior probability of one more object at the start.
+        last_another: and at the end.
+        first_frames_weight: weight of the frames' log probability at the start; 1 at the end.
+        annealing_epochs: epochs in which the prior falls and the weight rises, by constant factors a step.
+    """
+
+    estimator: Estimator = "vimco"
     num_particles: int = 5
-    num_slots: int = 3
-    what_dim: int = 50
-    glimpse_size: int = 20
-    hidden_dim: int = 256
     first_another: float = 0.9
     last_another: float = 0.001
     first_frames_weight: float = 0.25
     annealing_epochs: int = 4
-    num_train: int = 64_000
-    num_validation: int = 500
-    num_test: int = 1000
     batch_size: int = 64
     epochs: int = 6
     learning_rate: float = 0.001
     clip_norm: float | None = None
 
-    def simulator(self, split: str) -> StillDigits:
-        """Scenes of the digits of a split."""
-        return StillDigits(size=self.frame_size, digit_scale=self.digit_scale, split=split, folder=self.data)
-
-    def build(self) -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised from the seed."""
-        if self.estimator not in LOSSES:
-            raise OptionError(f"--estimator: expected one of {', '.join(LOSSES)}, got {self.estimator!r}")
-        pyro.set_rng_seed(self.seed)
-        model = AttendInferRepeat(
-            (1, self.frame_size, self.frame_size),
-            num_slots=self.num_slots,
-            what_dim=self.what_dim,
-            glimpse_size=self.glimpse_size,
-            another=self.last_another,
-        )
-        guide = GlimpseAttentionGuide(
-            model,
-            hidden_dim=self.hidden_dim,
-            baseline=self.estimator == "graph",
-            enumerate_presence=self.estimator == "enumeration",
-        )
-        return model, guide
-
-    def loss(self) -> ELBO:
+    def loss(self, recipe: Recipe[Any, Any, Any]) -> ELBO:
         """The bound and its gradient."""
         return LOSSES[self.estimator](self.num_particles)
 
-    def stages(self) -> list[Stage]:
+    def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
         """The prior of the count falls and the weight of frames rises, then both stand."""
-        falling = self.annealing_epochs * self.steps_per_epoch
-        if not 0 < falling < self.num_steps:
+        falling = self.annealing_epochs * recipe.steps_per_epoch
+        if not 0 < falling < recipe.num_steps:
             raise OptionError(
                 f"--annealing-epochs: expected 1 to epochs - 1 = {self.epochs - 1}, got {self.annealing_epochs}"
             )
@@ -122,19 +115,26 @@ class AIRRecipe(DigitsRecipe):
         weight = GeometricRamp(self.first_frames_weight, 1.0, falling)
         return [
             Stage(falling, buffers={"model.another": another}, site_weights={"frames": weight}),
-            Stage(self.num_steps - falling, buffers={"model.another": self.last_another}, fresh_optimizer=False),
+            Stage(recipe.num_steps - falling, buffers={"model.another": self.last_another}, fresh_optimizer=False),
         ]
 
-    def schedule(self) -> Schedule:
+    def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
         """Half a cosine down to zero."""
-        return CosineRamp(self.learning_rate, 0.0, self.num_steps)
+        return CosineRamp(self.learning_rate, 0.0, recipe.num_steps)
 
 
-_AIR = AIRRecipe()
-RECIPES: dict[str, Recipe] = {
-    "air": _AIR,
-    "air-small": replace(
-        _AIR,
+AIRRecipe = Recipe[StillDigitVideos, AIRPair, AIRTraining]
+AIR = Recipe(
+    name="air",
+    paper="Eslami et al. 2016, section 4.1 (multi-MNIST); AIR of Kosiorek et al. 2018, table 1",
+    videos=StillDigitVideos(),
+    pair=AIRPair(),
+    training=AIRTraining(),
+)
+RECIPES = (
+    AIR,
+    AIR.named(
+        "air-small",
         frame_size=28,
         digit_scale=0.5,
         what_dim=20,
@@ -145,4 +145,4 @@ RECIPES: dict[str, Recipe] = {
         epochs=40,
         annealing_epochs=30,
     ),
-}
+)

@@ -1,21 +1,19 @@
 """AIR as SQAIR is compared with: SQAIR's discovery and decoder, on frames that know nothing of one another."""
 
-from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from dataclasses import dataclass
 
-from pyro.nn import PyroModule
-
-from inference.recipes.recipe import Recipe, Splits
-from inference.recipes.sqair import SMALL_OBJECTS, DiscoveryRecipe, SQAIRRecipe
-from videos import SingleFrames, VideoBatch, VideoSource
+from inference.recipes.digit_videos import DigitFrames
+from inference.recipes.recipe import Recipe
+from inference.recipes.sqair import SMALL_OBJECTS
+from inference.recipes.sqair_parts import DiscoveryPair, SQAIRTraining
+from pyro_models.components.glimpse_networks import GlimpseNetworks
 
 
 @dataclass(frozen=True, kw_only=True)
-class AIRPerFrameRecipe(DiscoveryRecipe):
-    """Every frame of moving digits is a video of its own, in training and in tests.
+class AIRPerFramePair(DiscoveryPair):
+    """SQAIR's model and guide, which propagate nothing before the second frame.
 
-    A step sees all frames of `batch_size` videos. Model and guide are SQAIR's, which propagates nothing before the
-    second frame: what later frames would need, half of all parameters, is never reached.
+    What later frames would need, half of all parameters, is never reached.
 
     All numbers are of single frames: nats per frame, and counting per frame, where a digit that is out of sight counts
     as well. Tests go through all frames of the first video, then the second: with ten frames in a video
@@ -23,36 +21,30 @@ class AIRPerFrameRecipe(DiscoveryRecipe):
     video. Two digits that overlap look like one to a model of single frames; that is what the paper reports.
 
     Attributes:
-        first_frames: as in `MovingDigitsRecipe`, but ten: frames of whole videos from the start.
+        glimpse_size: height and width of a glimpse, pixels.
     """
 
-    paper: ClassVar[str] = "Kosiorek et al. 2018, table 1 (AIR on single frames of moving multi-MNIST)"
+    glimpse_size: int = 20
 
     @property
     def label(self) -> str:
         """Name of the model in the paper's figures and tables."""
         return {"mlp": "MLP-AIR", "conv": "CONV-AIR"}[self.network]
 
-    first_frames: int = 10
-
-    def splits(self) -> Splits:
-        """As for other digits, frame by frame."""
-        whole = super().splits()
-        parts = {name: getattr(whole, name).single_frames() for name in ("train", "validation", "test")}
-        return replace(whole, **parts)
-
-    def training_source(self, train: VideoBatch) -> VideoSource:
-        """All frames of new videos at every step."""
-        return SingleFrames(super().training_source(train))
-
-    def build(self) -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised from the seed."""
-        return SQAIRRecipe(**{field.name: getattr(self, field.name) for field in fields(self)}).build()
+    def looks(self) -> tuple[tuple[int, int], GlimpseNetworks]:
+        """See `DiscoveryPair.looks`."""
+        return (self.glimpse_size, self.glimpse_size), GlimpseNetworks(self.network, self.units)
 
 
-_AIR = AIRPerFrameRecipe()
-RECIPES: dict[str, Recipe] = {
-    "air-per-frame": _AIR,
+AIR = Recipe(
+    name="air-per-frame",
+    paper="Kosiorek et al. 2018, table 1 (AIR on single frames of moving multi-MNIST)",
+    videos=DigitFrames(),
+    pair=AIRPerFramePair(),
+    training=SQAIRTraining(),
+)
+RECIPES = (
+    AIR,
     # 170, 176 and 177 nats after 400 steps at rates of 0.0005, 0.001 and 0.002
-    "air-per-frame-small": replace(_AIR, **{**SMALL_OBJECTS, "learning_rate": 0.001}),
-}
+    AIR.named("air-per-frame-small", **{**SMALL_OBJECTS, "learning_rate": 0.001}),
+)

@@ -1,15 +1,22 @@
 """Recipes of what the Kalman VAE is compared with: recurrent networks on frozen codes, deep Markov models, DVBF."""
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import pyro
 from pyro.nn import PyroModule
 
 from guides.encoders import FrameEncoder
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.recurrent import RecurrentGuide
-from inference.recipes.recipe import OptionError, Recipe
+from inference.gallery.codes import CodePictures
+from inference.gallery.picture import Picture
+from inference.recipes.options import OptionError
+from inference.recipes.published_curves import error_curves
+from inference.recipes.recipe import Pair, Recipe, Training
+from inference.recipes.simulated_videos import SimulatedVideos
+from inference.scores.imputation_curves import ImputationCurves
+from inference.scores.position_r2 import PositionR2
+from inference.scores.score import Score
 from inference.svi.schedules import CosineRamp, GeometricRamp, LinearRamp, Piecewise, Schedule
 from inference.training.train import Stage
 from pyro_models.components.frame_networks import frame_decoder
@@ -19,8 +26,8 @@ from pyro_models.recurrent_codes.model import RecurrentCodes
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecurrentCodesRecipe(Recipe):
-    """A frame auto-encoder, pre-trained; then a recurrent network that predicts its frozen codes.
+class RecurrentCodesPair(Pair):
+    """A frame auto-encoder, and a recurrent network that predicts its codes.
 
     Attributes:
         frame_shape: channels, height, width.
@@ -28,24 +35,13 @@ class RecurrentCodesRecipe(Recipe):
         variational: a VAE instead of a plain auto-encoder.
         predictor: forward (the paper's) or bidirectional (an imputer that sees both sides).
         channels: width of the convolutions.
-        pretraining_epochs: epochs in which the auto-encoder is trained; the rest trains the recurrent network.
-        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of the pre-training.
-        prior_weight: weight at first on what pulls the codes to their prior; it grows to 1 in a quarter of the
-            pre-training, by a constant factor a step. In pong variational codes collapse into the prior if it is 1 from
-            the start (seeds 0 and 1); from 0.01 those of seed 1 do not, those of seed 0 still do.
     """
-
-    paper: ClassVar[str] = "Fraccaro et al. 2017, figures 3a and 3b, AE-RNN and VAE-RNN"
 
     frame_shape: tuple[int, int, int] = (1, 32, 32)
     code_dim: int = 2
     variational: bool = False
-    predictor: str = "forward"
+    predictor: Literal["forward", "bidirectional"] = "forward"
     channels: int = 32
-    pretraining_epochs: int = 40
-    code_noise: float = 2.0
-    prior_weight: float = 1.0
-    epochs: int = 120
 
     @property
     def label(self) -> str:
@@ -54,9 +50,8 @@ class RecurrentCodesRecipe(Recipe):
             return "BiLSTM"
         return "VAE-RNN" if self.variational else "AE-RNN"
 
-    def build(self) -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised from the seed."""
-        pyro.set_rng_seed(self.seed)
+    def build(self, recipe: Recipe[Any, Any, Any]) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised."""
         frame_shape = self.frame_shape
         options = {"channels": self.channels}
         model = RecurrentCodes(
@@ -69,11 +64,37 @@ class RecurrentCodesRecipe(Recipe):
         encoder = FrameEncoder(frame_shape, self.code_dim, "conv", variance_limit=limit, **options)
         return model, FrameGaussianGuide(model, point=not self.variational, encoder=encoder)
 
-    def stages(self) -> list[Stage]:
+    def scores(self, recipe: Recipe[Any, Any, Any]) -> tuple[Score, ...]:
+        """Positions from codes; imputation errors."""
+        return PositionR2(), ImputationCurves()
+
+    def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
+        """Codes; imputation errors."""
+        return CodePictures(), error_curves(recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentCodesTraining(Training):
+    """The auto-encoder is pre-trained; then the recurrent network learns to predict its frozen codes.
+
+    Attributes:
+        pretraining_epochs: epochs in which the auto-encoder is trained; the rest trains the recurrent network.
+        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of the pre-training.
+        prior_weight: weight at first on what pulls the codes to their prior; it grows to 1 in a quarter of the
+            pre-training, by a constant factor a step. In pong variational codes collapse into the prior if it is 1 from
+            the start (seeds 0 and 1); from 0.01 those of seed 1 do not, those of seed 0 still do.
+    """
+
+    pretraining_epochs: int = 40
+    code_noise: float = 2.0
+    prior_weight: float = 1.0
+    epochs: int = 120
+
+    def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
         """Frames first, then codes with the auto-encoder frozen.
 
         The plain auto-encoder keeps the prior N(0, I) of its codes, without the entropy; without the prior they grow
-        and twist. It begins with noise on them: in the polygon (seed 0) an affine map of the codes then explains .96 of
+        and twist. It starts with noise on them: in the polygon (seed 0) an affine map of the codes then explains .96 of
         the variance of positions, and .49 without.
         """
         if not 0 < self.pretraining_epochs < self.epochs:
@@ -84,7 +105,7 @@ class RecurrentCodesRecipe(Recipe):
             raise OptionError(f"--code-noise: expected a standard deviation, not negative, got {self.code_noise}")
         if not 0 < self.prior_weight <= 1:
             raise OptionError(f"--prior-weight: expected more than 0 and at most 1, got {self.prior_weight}")
-        pretraining = self.pretraining_epochs * self.steps_per_epoch
+        pretraining = self.pretraining_epochs * recipe.steps_per_epoch
         return [
             Stage(
                 pretraining,
@@ -92,13 +113,13 @@ class RecurrentCodesRecipe(Recipe):
                 site_weights={"a": GeometricRamp(self.prior_weight, 1.0, max(1, pretraining // 4))},
                 buffers={"guide.encoder.noise": LinearRamp(self.code_noise, 0.0, max(1, pretraining // 2))},
             ),
-            Stage(self.num_steps - pretraining, frozen=("guide.encoder.*", "model.decoder.*")),
+            Stage(recipe.num_steps - pretraining, frozen=("guide.encoder.*", "model.decoder.*")),
         ]
 
-    def schedule(self) -> Schedule:
+    def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
         """Half a cosine down to zero in each stage: a recurrent network needs a slow end more than anything else."""
-        first = self.pretraining_epochs * self.steps_per_epoch
-        rest = max(1, self.num_steps - first)
+        first = self.pretraining_epochs * recipe.steps_per_epoch
+        rest = max(1, recipe.num_steps - first)
         return Piecewise(
             {
                 0: CosineRamp(self.learning_rate, 0.0, max(1, first)),
@@ -108,8 +129,8 @@ class RecurrentCodesRecipe(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarkovRecipe(Recipe):
-    """A deep Markov model or a deep variational Bayes filter on the pendulum, with its annealed reconstruction.
+class MarkovPair(Pair):
+    """A deep Markov model or a deep variational Bayes filter, with a recurrent guide.
 
     Attributes:
         frame_shape: channels, height, width.
@@ -118,35 +139,22 @@ class MarkovRecipe(Recipe):
         control_dim: size of a control.
         hidden_dim: units of each hidden layer.
         likelihood: of frames: bernoulli or gaussian.
-        initial_weight: weight on log p(x | z) at the start.
-        annealing_epochs: epochs in which that weight grows to 1.
     """
 
-    paper: ClassVar[str] = "Fraccaro et al. 2017, table 1, DMM and DVBF (Krishnan et al. 2017; Karl et al. 2017)"
-
-    world: str = "pendulum"
     frame_shape: tuple[int, int, int] = (1, 16, 16)
-    model: str = "dmm"
+    model: Literal["dmm", "dvbf"] = "dmm"
     state_dim: int = 3
     control_dim: int = 1
     hidden_dim: int = 128
-    likelihood: str = "gaussian"
-    initial_weight: float = 0.01
-    annealing_epochs: int = 130
-    num_train: int = 500
-    num_validation: int = 500
-    num_test: int = 500
-    epochs: int = 400
-    learning_rate: float = 0.001
+    likelihood: Literal["bernoulli", "gaussian"] = "gaussian"
 
     @property
     def label(self) -> str:
         """Name of the model in the paper's figures and tables."""
         return self.model.upper()
 
-    def build(self) -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised from the seed."""
-        pyro.set_rng_seed(self.seed)
+    def build(self, recipe: Recipe[Any, Any, Any]) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised."""
         kind = {"dmm": DeepMarkovModel, "dvbf": DeepVariationalBayesFilter}[self.model]
         model = kind(
             self.frame_shape,
@@ -157,25 +165,63 @@ class MarkovRecipe(Recipe):
         )
         return model, RecurrentGuide(model, hidden_dim=self.hidden_dim)
 
-    def stages(self) -> list[Stage]:
+    def scores(self, recipe: Recipe[Any, Any, Any]) -> tuple[Score, ...]:
+        """Imputation errors of binary frames."""
+        return (ImputationCurves(),) if self.likelihood == "bernoulli" else ()
+
+    def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
+        """Imputation errors."""
+        return (error_curves(recipe),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkovTraining(Training):
+    """Training with an annealed reconstruction.
+
+    Attributes:
+        initial_weight: weight on log p(x | z) at the start.
+        annealing_epochs: epochs in which that weight grows to 1.
+    """
+
+    initial_weight: float = 0.01
+    annealing_epochs: int = 130
+    epochs: int = 400
+    learning_rate: float = 0.001
+
+    def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
         """One stage; the weight of the frames grows linearly (Karl et al. 2017)."""
-        ramp = LinearRamp(self.initial_weight, 1.0, max(1, self.annealing_epochs * self.steps_per_epoch))
-        return [Stage(self.num_steps, site_weights={"frames": ramp})]
+        ramp = LinearRamp(self.initial_weight, 1.0, max(1, self.annealing_epochs * recipe.steps_per_epoch))
+        return [Stage(recipe.num_steps, site_weights={"frames": ramp})]
 
-    def schedule(self) -> Schedule:
+    def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
         """Half a cosine down to zero."""
-        return CosineRamp(self.learning_rate, 0.0, self.num_steps)
+        return CosineRamp(self.learning_rate, 0.0, recipe.num_steps)
 
 
-_CPU = {"channels": 16, "epochs": 100, "pretraining_epochs": 20}  # epochs of codes alone take seconds
-_BOX = {
-    "ae-rnn": RecurrentCodesRecipe(),
-    "vae-rnn": RecurrentCodesRecipe(variational=True, code_noise=0.0),  # its draws are noisy as they are
-    "bilstm": RecurrentCodesRecipe(predictor="bidirectional"),
-}
-RECIPES: dict[str, Recipe] = {
-    **{f"{name}-box": recipe for name, recipe in _BOX.items()},
-    **{f"{name}-box-cpu": replace(recipe, **_CPU) for name, recipe in _BOX.items()},
-    "dmm-pendulum": MarkovRecipe(),
-    "dvbf-pendulum": MarkovRecipe(model="dvbf", learning_rate=0.002),  # at which the deep Markov model collapses
-}
+AE_RNN = Recipe(
+    name="ae-rnn-box",
+    paper="Fraccaro et al. 2017, figures 3a and 3b, AE-RNN and VAE-RNN",
+    videos=SimulatedVideos(),
+    pair=RecurrentCodesPair(),
+    training=RecurrentCodesTraining(),
+)
+VAE_RNN = AE_RNN.with_options(variational=True, code_noise=0.0)  # its draws are noisy as they are
+BILSTM = AE_RNN.with_options(predictor="bidirectional")
+FAST: dict[str, Any] = {"channels": 16, "epochs": 100, "pretraining_epochs": 20}  # epochs of codes alone take seconds
+DMM = Recipe(
+    name="dmm-pendulum",
+    paper="Fraccaro et al. 2017, table 1, DMM and DVBF (Krishnan et al. 2017; Karl et al. 2017)",
+    videos=SimulatedVideos(world="pendulum", num_train=500, num_validation=500, num_test=500),
+    pair=MarkovPair(),
+    training=MarkovTraining(),
+)
+RECIPES = (
+    AE_RNN,
+    VAE_RNN.named("vae-rnn-box"),
+    BILSTM.named("bilstm-box"),
+    AE_RNN.named("ae-rnn-box-cpu", **FAST),
+    VAE_RNN.named("vae-rnn-box-cpu", **FAST),
+    BILSTM.named("bilstm-box-cpu", **FAST),
+    DMM,
+    DMM.named("dvbf-pendulum", model="dvbf", learning_rate=0.002),  # at which the deep Markov model collapses
+)

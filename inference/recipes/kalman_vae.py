@@ -1,14 +1,21 @@
 """The Kalman VAE's recipes: the paper's own for each world, and one that two CPU cores train within the hour."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, Literal
 
-import pyro
 from pyro.nn import PyroModule
 
 from guides.encoders import FrameEncoder
 from guides.kalman import KalmanGuide
-from inference.recipes.recipe import OptionError, Recipe
+from inference.gallery.codes import CodePictures
+from inference.gallery.picture import Picture
+from inference.recipes.options import OptionError
+from inference.recipes.published_curves import error_curves
+from inference.recipes.recipe import Pair, Recipe, Training
+from inference.recipes.simulated_videos import SimulatedVideos
+from inference.scores.imputation_curves import ImputationCurves
+from inference.scores.position_r2 import PositionR2
+from inference.scores.score import Score
 from inference.svi.schedules import CosineRamp, LinearRamp, Schedule, StaircaseDecay
 from inference.training.train import Stage
 from pyro_models.components.frame_networks import frame_decoder
@@ -17,8 +24,8 @@ from pyro_models.kalman_vae.model import KalmanVAE
 
 
 @dataclass(frozen=True, kw_only=True)
-class KalmanVAERecipe(Recipe):
-    """The Kalman VAE as in the reference code of Fraccaro et al. 2017, trained on the collapsed bound.
+class KalmanVAEPair(Pair):
+    """The Kalman VAE and its guide as in the reference code of Fraccaro et al. 2017.
 
     Attributes:
         frame_shape: channels, height, width.
@@ -34,45 +41,31 @@ class KalmanVAERecipe(Recipe):
         transition_variance: diagonal of Q.
         emission_variance: diagonal of R; also the limit of the recognition variance.
         learn_noise: train the diagonals of Q and R.
-        reconstruction_weight: weight on log p(x | a) in training; the reference code's 0.3. Evidence never sees it.
-        frozen_epochs: epochs at the start in which the mixture network stays as initialised.
-        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of those epochs. With 60 %
-            of the frames missing from training (box, seed 0) an affine map of the codes explains .55 of the variance
-            of positions without it and .997 with 1. With every frame seen it gains nothing, and short runs lose by it.
-        decay: of the learning rate: staircase (the reference code's) or cosine, down to zero. On the box 40 epochs of
-            the cosine come within 17 % of the smoothing errors of 80 epochs of the staircase, in half the time.
         posterior: collapsed, joint or marginals.
     """
-
-    paper: ClassVar[str] = "Fraccaro et al. 2017, figures 3a and 3b, KVAE"
 
     frame_shape: tuple[int, int, int] = (1, 32, 32)
     code_dim: int = 2
     state_dim: int = 4
     num_components: int = 3
     control_dim: int = 0
-    mixture: str = "lstm"
-    network: str = "conv"
+    mixture: Literal["lstm", "mlp", "fifo"] = "lstm"
+    network: Literal["conv", "mlp"] = "conv"
     channels: int = 32
     hidden: tuple[int, ...] = (50, 50)
-    likelihood: str = "bernoulli"
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
     transition_variance: float = 0.08
     emission_variance: float = 0.03
     learn_noise: bool = False
-    reconstruction_weight: float = 0.3
-    frozen_epochs: int = 10
-    code_noise: float = 0.0
-    decay: str = "staircase"
-    posterior: str = "collapsed"
+    posterior: Literal["collapsed", "joint", "marginals"] = "collapsed"
 
     @property
     def label(self) -> str:
         """Name of the model in the paper's figures and tables."""
         return "KVAE"
 
-    def build(self) -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised from the seed."""
-        pyro.set_rng_seed(self.seed)
+    def build(self, recipe: Recipe[Any, Any, Any]) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised."""
         frame_shape = self.frame_shape
         options = {"channels": self.channels} if self.network == "conv" else {"hidden": self.hidden}
         model = KalmanVAE(
@@ -96,13 +89,41 @@ class KalmanVAERecipe(Recipe):
         )
         return model, KalmanGuide(model, self.posterior, encoder=encoder)
 
-    def stages(self) -> list[Stage]:
-        """The mixture network frozen first, then everything; each stage begins with a new optimizer."""
+    def scores(self, recipe: Recipe[Any, Any, Any]) -> tuple[Score, ...]:
+        """Positions from codes; imputation errors of binary frames."""
+        return (PositionR2(), *((ImputationCurves(),) if self.likelihood == "bernoulli" else ()))
+
+    def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
+        """Codes and the mixture; imputation errors."""
+        return CodePictures(), error_curves(recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KalmanVAETraining(Training):
+    """Training on the collapsed bound, as in the reference code of Fraccaro et al. 2017.
+
+    Attributes:
+        reconstruction_weight: weight on log p(x | a) in training; the reference code's 0.3. Evidence never sees it.
+        frozen_epochs: epochs at the start in which the mixture network stays as initialised.
+        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of those epochs. With 60 %
+            of the frames missing from training (box, seed 0) an affine map of the codes explains .55 of the variance
+            of positions without it and .997 with 1. With every frame seen it gains nothing, and short runs lose by it.
+        decay: of the learning rate: staircase (the reference code's) or cosine, down to zero. On the box 40 epochs of
+            the cosine come within 17 % of the smoothing errors of 80 epochs of the staircase, in half the time.
+    """
+
+    reconstruction_weight: float = 0.3
+    frozen_epochs: int = 10
+    code_noise: float = 0.0
+    decay: Literal["staircase", "cosine"] = "staircase"
+
+    def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
+        """The mixture network frozen first, then everything; each stage starts with a new optimizer."""
         if self.code_noise < 0:
             raise OptionError(f"--code-noise: expected a standard deviation, not negative, got {self.code_noise}")
         weights = {"frames": self.reconstruction_weight}
-        frozen = min(self.frozen_epochs, self.epochs) * self.steps_per_epoch
-        parts = [(frozen, ("model.dynamics.mixture.*",)), (self.num_steps - frozen, ())]
+        frozen = min(self.frozen_epochs, self.epochs) * recipe.steps_per_epoch
+        parts = [(frozen, ("model.dynamics.mixture.*",)), (recipe.num_steps - frozen, ())]
         if self.code_noise and frozen < 2:
             raise OptionError(
                 "--code-noise: it falls to 0 in half of the frozen epochs, so --frozen-epochs must not be 0"
@@ -111,16 +132,21 @@ class KalmanVAERecipe(Recipe):
         stages = [Stage(steps, frozen=patterns, site_weights=weights) for steps, patterns in parts if steps]
         return [replace(stages[0], buffers=noise), *stages[1:]]
 
-    def schedule(self) -> Schedule:
+    def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
         """Times 0.85 at each quarter of the run (every 20 epochs of 80), or half a cosine down to zero."""
-        if self.decay not in ("staircase", "cosine"):
-            raise OptionError(f"--decay: expected staircase or cosine, got {self.decay!r}")
         if self.decay == "cosine":
-            return CosineRamp(self.learning_rate, 0.0, self.num_steps)
-        return StaircaseDecay(self.learning_rate, 0.85, max(1, self.num_steps // 4))
+            return CosineRamp(self.learning_rate, 0.0, recipe.num_steps)
+        return StaircaseDecay(self.learning_rate, 0.85, max(1, recipe.num_steps // 4))
 
 
-_PENDULUM = KalmanVAERecipe(
+BOX = Recipe(
+    name="kvae-box",
+    paper="Fraccaro et al. 2017, figures 3a and 3b, KVAE",
+    videos=SimulatedVideos(),
+    pair=KalmanVAEPair(),
+    training=KalmanVAETraining(),
+)
+PENDULUM = BOX.with_options(
     world="pendulum",
     frame_shape=(1, 16, 16),
     state_dim=3,
@@ -135,23 +161,31 @@ _PENDULUM = KalmanVAERecipe(
     reconstruction_weight=1.0,
     decay="cosine",
 )
-
 # Seven dynamics in a polygon are the paper's; with gravity and in pong it gives no number. On the codes of a model
 # trained with gravity, seven in place of three bring the errors of 16 generated frames down by a fifth.
-_BALLS = {
-    "kvae-box": KalmanVAERecipe(),
-    "kvae-gravity": KalmanVAERecipe(world="box-gravity", state_dim=5, num_components=7),
-    "kvae-polygon": KalmanVAERecipe(world="polygon", num_components=7),
-    "kvae-pong": KalmanVAERecipe(world="pong", code_dim=3, state_dim=6, num_components=7),
-}
-
-RECIPES: dict[str, Recipe] = {
-    **_BALLS,
-    **{f"{name}-cpu": replace(recipe, channels=16, epochs=40, decay="cosine") for name, recipe in _BALLS.items()},
-    "kvae-box-cpu": KalmanVAERecipe(channels=16),
-    "kvae-demo": KalmanVAERecipe(
-        channels=8, num_train=3200, num_validation=64, num_test=200, epochs=12, frozen_epochs=2, decay="cosine"
+GRAVITY = BOX.with_options(world="box-gravity", state_dim=5, num_components=7)
+POLYGON = BOX.with_options(world="polygon", num_components=7)
+PONG = BOX.with_options(world="pong", code_dim=3, state_dim=6, num_components=7)
+FAST: dict[str, Any] = {"channels": 16, "epochs": 40, "decay": "cosine"}
+RECIPES = (
+    BOX,
+    GRAVITY.named("kvae-gravity"),
+    POLYGON.named("kvae-polygon"),
+    PONG.named("kvae-pong"),
+    BOX.named("kvae-box-cpu", channels=16),
+    GRAVITY.named("kvae-gravity-cpu", **FAST),
+    POLYGON.named("kvae-polygon-cpu", **FAST),
+    PONG.named("kvae-pong-cpu", **FAST),
+    BOX.named(
+        "kvae-demo",
+        channels=8,
+        num_train=3200,
+        num_validation=64,
+        num_test=200,
+        epochs=12,
+        frozen_epochs=2,
+        decay="cosine",
     ),
-    "kvae-pendulum": _PENDULUM,
-    "kvae-pendulum-mlp": replace(_PENDULUM, network="mlp"),
-}
+    PENDULUM.named("kvae-pendulum"),
+    PENDULUM.named("kvae-pendulum-mlp", network="mlp"),
+)

@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any
 
-import pyro
 import torch
-from pyro.infer import ELBO
-from pyro.nn import PyroModule
 
-from guides.discovery_propagation.object_draws import ORDERS
-from inference.recipes.growing_videos import GrowingVideosRecipe
-from inference.recipes.recipe import OptionError, Recipe, Splits
-from inference.recipes.sqair_options import LOSSES, SQAIROptions
-from pyro_models.components.glimpse_networks import KINDS, GlimpseNetworks
+from inference.gallery.objects import TrackPictures
+from inference.gallery.picture import Picture
+from inference.recipes.growing_videos import LengtheningVideos
+from inference.recipes.recipe import Recipe, Splits
+from inference.recipes.sqair_parts import SQAIRPair, SQAIRTraining
+from inference.scores.counting import Counting
+from inference.scores.detection import Detection
+from inference.scores.score import Score
+from pyro_models.components.glimpse_networks import GlimpseNetworks
 from videos import BackgroundSubtraction, Surveillance, synthetic_clip
 from videos.clips import Clip
 from videos.digits import SPLITS
@@ -23,7 +24,7 @@ SYNTHETIC_OBJECTS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class PedestriansRecipe(SQAIROptions, GrowingVideosRecipe):
+class ClipVideos(LengtheningVideos):
     """Whatever moves in a clip of a static camera, seen through windows, on black; see `Surveillance`.
 
     `data` is the clip, a video file; None = a synthetic one. The first part of its time is for training, later ones are
@@ -41,11 +42,7 @@ class PedestriansRecipe(SQAIROptions, GrowingVideosRecipe):
         least_area: of an object, resized pixels.
         max_objects: largest number of objects in a frame.
         shares: of the clip's time, for training, validation and test.
-        glimpse_size: height and width of a glimpse, pixels.
     """
-
-    paper: ClassVar[str] = "Kosiorek et al. 2018, section 4.2 (pedestrians)"
-    names_objects: ClassVar[bool] = False
 
     world: str = "surveillance"
     frame_size: int = 64
@@ -57,48 +54,33 @@ class PedestriansRecipe(SQAIROptions, GrowingVideosRecipe):
     least_area: int = 30
     max_objects: int = 3
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    glimpse_size: tuple[int, int] = (28, 12)
     num_test: int = 500
 
     def simulator(self, split: str) -> Surveillance:
         """Windows on the block of a split."""
         return self._sources[split]
 
-    def splits(self) -> Splits:
+    def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """Validation and test videos of later parts of the clip, and one batch of training videos.
 
         Raises:
-            OptionError: if the world is another one, or frames shall be missing.
+            OptionError: if the world is another one, or frames are to be missing.
             FileNotFoundError: if there is no such clip.
             ValueError: if it cannot be read, is too short, or shows too few objects.
             ImportError: without OpenCV, which the extra `video` installs.
         """
-        if self.world != "surveillance":
-            raise OptionError(f"--world: expected surveillance, got {self.world!r}")
-        if self.missing:
-            raise OptionError(f"--missing: expected 0, got {self.missing}")
-        return self.drawn_splits(self.simulator, f"clip: {self.data or 'synthetic'}")
+        self.check_world("surveillance")
+        num_train = min(recipe.training.batch_size, self.num_train)
+        source = f"clip: {self.data or 'synthetic'}"
+        return self.simulated(self.simulator, source, seed=recipe.seed, num_train=num_train)
 
-    def build(self) -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised from the seed."""
-        self.check(estimator=LOSSES, network=KINDS, order=ORDERS)
-        pyro.set_rng_seed(self.seed)
-        videos = self.simulator("train").simulate(200, torch.Generator().manual_seed(4_000_000))
-        # Appendix D of the paper; with its strides of 2, 2, 2, 1 there would be half as many parameters as it reports.
-        networks = GlimpseNetworks(
-            self.network,
-            self.units,
-            channels=(16, 32, 64, 64),
-            strides=(2, 2, 1, 1),
-            decoder_units=128,
-            decoder_channels=(64, 64, 64),
-            decoder_strides=(2, 2),
-        )
-        return self.pair(videos.frames, self.glimpse_size, networks)
+    def scores(self, recipe: Recipe[Any, Any, Any]) -> tuple[Score, ...]:
+        """Counting and detection: true objects have no identities."""
+        return Counting(), Detection()
 
-    def loss(self) -> ELBO:
-        """The bound and its gradient."""
-        return LOSSES[self.estimator](self.num_particles)
+    def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
+        """Objects that are followed."""
+        return (TrackPictures(switches=False),)
 
     @cached_property
     def _sources(self) -> dict[str, Surveillance]:
@@ -132,12 +114,45 @@ class PedestriansRecipe(SQAIROptions, GrowingVideosRecipe):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PedestrianPair(SQAIRPair):
+    """SQAIR with glimpses as tall as people.
+
+    Attributes:
+        glimpse_size: height and width of a glimpse, pixels.
+    """
+
+    glimpse_size: tuple[int, int] = (28, 12)
+
+    def looks(self) -> tuple[tuple[int, int], GlimpseNetworks]:
+        """The networks of the paper's appendix D.
+
+        With its strides of 2, 2, 2, 1 there would be half as many parameters as it reports.
+        """
+        networks = GlimpseNetworks(
+            self.network,
+            self.units,
+            channels=(16, 32, 64, 64),
+            strides=(2, 2, 1, 1),
+            decoder_units=128,
+            decoder_channels=(64, 64, 64),
+            decoder_strides=(2, 2),
+        )
+        return self.glimpse_size, networks
+
+
 # The rate is that of the first 400,000 steps of the other recipes; the paper stops before.
-_PEDESTRIANS = PedestriansRecipe(network="conv", units=128, epochs=158, decay="constant")
-RECIPES: dict[str, Recipe] = {
-    "sqair-pedestrians": _PEDESTRIANS,
-    "sqair-pedestrians-small": replace(
-        _PEDESTRIANS,
+PEDESTRIANS = Recipe(
+    name="sqair-pedestrians",
+    paper="Kosiorek et al. 2018, section 4.2 (pedestrians)",
+    videos=ClipVideos(),
+    pair=PedestrianPair(network="conv", units=128),
+    training=SQAIRTraining(epochs=158, decay="constant"),
+)
+RECIPES = (
+    PEDESTRIANS,
+    PEDESTRIANS.named(
+        "sqair-pedestrians-small",
         frame_size=40,
         width=160,
         height=117,
@@ -158,4 +173,4 @@ RECIPES: dict[str, Recipe] = {
         optimization="adam",
         clip_norm=1000.0,
     ),
-}
+)

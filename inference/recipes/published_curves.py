@@ -1,8 +1,18 @@
 """Curves that papers print, digitised from their figures, to be drawn beside ours."""
 
 from math import nan
+from typing import Any
 
+from inference.gallery.imputations import ErrorCurvePictures
+from inference.recipes.recipe import Recipe
 from inference.scores.imputation_curves import PATTERNS, ImputationCurve
+
+
+def error_curves(recipe: Recipe[Any, Any, Any]) -> ErrorCurvePictures:
+    """Imputation errors of a recipe's model, beside the paper's where its videos are those of the paper."""
+    return ErrorCurvePictures(
+        label=recipe.label, published=KALMAN_VAE_IMPUTATION if recipe.videos.world == "box" else ()
+    )
 
 
 def _published(pattern: str, errors_in_ten_thousandths: dict[str, tuple[int, ...]]) -> tuple[ImputationCurve, ...]:

@@ -1,27 +1,24 @@
-"""A recipe: a typed configuration that reproduces one row of one paper, and what is built from it."""
+"""A recipe: videos, a pair of model and guide, and a training, which together reproduce one row of one paper."""
 
-import difflib
-import types
-import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Generic, Literal, TypeVar
 
+import pyro
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.nn import PyroModule
 from torch import nn
 
+from inference.gallery.picture import Picture
+from inference.recipes.options import OptionError, check_names, check_words, hints_of, parse
+from inference.scores.score import Score
 from inference.svi.schedules import Schedule
 from inference.training.train import FUSED_ADAM, Stage
-from videos import SIMULATORS, FixedVideos, Simulator, VideoBatch, VideoSource, load_videos
+from videos import Simulator, VideoBatch, VideoSource
 from videos.loaders import simulate_in_pieces
-from videos.missing import random_drop
-
-DATA_FILES = {"box": "box", "box-gravity": "box_gravity", "polygon": "polygon", "pong": "pong", "pendulum": "pendulum"}
 
 # How many test videos of a world are simulated at a time, whatever `num_test` is: two runs then have the same ones, as
 # far as both go. The numbers are those with which the results were made.
@@ -29,10 +26,7 @@ TEST_PIECES = {"cannonballs": 400, "pendulum": 500, "surveillance": 500}
 OTHER_TEST_PIECE = 1000
 TRAINING_SEED = 1_000_000  # plus the seed of the run
 VALIDATION_SEED, TEST_SEED = 2_000_000, 3_000_000  # whatever the seed of the run: runs can be compared on these videos
-
-
-class OptionError(ValueError):
-    """An option that a recipe does not have, or a value that it cannot take."""
+PARTS = ("videos", "pair", "training")
 
 
 @dataclass(frozen=True)
@@ -46,70 +40,141 @@ class Splits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(ABC):
-    """What every recipe says: which videos, how long, how fast, from which seed.
+class Part:
+    """A part of a recipe; its fields are options, and those whose type is a `Literal` take its words alone."""
 
-    A recipe is complete: the same recipe on the same machine gives the same run. Options of the command line override
-    its fields.
+    def __post_init__(self) -> None:
+        """Refuse words that an option does not know."""
+        check_words(type(self), {field.name: getattr(self, field.name) for field in fields(self)})
+
+    def check(self, recipe: "Recipe[Any, Any, Any]") -> None:
+        """Refuse values that cannot be, before anything is built.
+
+        Raises:
+            OptionError: names the option.
+        """
+
+    def scores(self, recipe: "Recipe[Any, Any, Any]") -> tuple[Score, ...]:
+        """What `kinema evaluate` computes beside bounds and evidence."""
+        return ()
+
+    def pictures(self, recipe: "Recipe[Any, Any, Any]") -> tuple[Picture, ...]:
+        """What `kinema render` draws."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Videos(Part, ABC):
+    """Where videos come from.
 
     Attributes:
         world: name of a simulator, see `videos.SIMULATORS`; or "surveillance", for videos from clips.
-        data: folder with `<world>.npz` and `<world>_test.npz` of the KVAE authors' simulator; None = simulate.
-        num_train: training sequences.
-        num_validation: validation sequences, held out from the training file or simulated.
+        data: file or folder with real data; None = simulate.
+        num_train: training sequences; where there are new ones at every step, those of an epoch.
+        num_validation: validation sequences.
         num_test: test sequences; those of a smaller number are the first ones of a larger.
         missing: probability with which each frame after the third is missing from training.
         redraw_missing: draw new masks in each epoch, so that every frame is seen in some; otherwise each sequence keeps
             its mask and a missing frame is never seen at all.
-        batch_size: sequences in a step.
-        epochs: passes over the training sequences.
-        learning_rate: of Adam, at the start.
-        clip_norm: largest norm of the gradient, nats per sequence.
-        precision: of networks in training: float32, or bfloat16 (see `mixed_precision`; made for GPUs).
-        seed: of everything random; below a million, since validation and test videos have the seeds from there on.
     """
 
-    paper: ClassVar[str]
-    """What is reproduced: paper, figure or table, row."""
-    names_objects: ClassVar[bool] = True
-    """Whether each slot of true objects keeps its object from frame to frame, where there are objects."""
-
-    @property
-    def label(self) -> str:
-        """Name of the model in the paper's figures and tables."""
-        return ""
-
-    world: str = "box"
+    world: str
     data: Path | None = None
     num_train: int = 4800
     num_validation: int = 200
     num_test: int = 1000
     missing: float = 0.0
     redraw_missing: bool = False
+
+    @abstractmethod
+    def splits(self, recipe: "Recipe[Any, Any, Any]") -> Splits:
+        """Training, validation and test videos."""
+
+    @abstractmethod
+    def source(self, recipe: "Recipe[Any, Any, Any]", train: VideoBatch) -> VideoSource:
+        """Batches to train on.
+
+        Args:
+            recipe: whose videos these are.
+            train: the training videos of `splits`.
+        """
+
+    def simulated(
+        self, simulator: Callable[[str], Simulator], source: str, *, seed: int, num_train: int | None = None
+    ) -> Splits:
+        """Training videos by a run's seed; validation and test videos that do not depend on it.
+
+        Args:
+            simulator: what makes the videos of a split.
+            source: where they come from, in words.
+            seed: of the run.
+            num_train: training videos; None = all.
+        """
+        sizes = {
+            "train": (self.num_train if num_train is None else num_train, TRAINING_SEED + seed),
+            "validation": (self.num_validation, VALIDATION_SEED),
+        }
+        train, validation = (
+            simulator(split).simulate(size, torch.Generator().manual_seed(number))
+            for split, (size, number) in sizes.items()
+        )
+        piece = TEST_PIECES.get(self.world, OTHER_TEST_PIECE)
+        test = simulate_in_pieces(simulator("test"), self.num_test, piece, TEST_SEED)
+        return Splits(train, validation, test, source=source)
+
+    def check_world(self, world: str, why_no_missing: str = "") -> None:
+        """Refuse another world, or missing frames, where videos are of one world and complete.
+
+        Args:
+            world: the one that there is.
+            why_no_missing: in words, if there is more to say.
+
+        Raises:
+            OptionError: names the option.
+        """
+        if self.world != world:
+            raise OptionError(f"--world: expected {world}, got {self.world!r}")
+        if self.missing:
+            raise OptionError(f"--missing: expected 0{why_no_missing}, got {self.missing}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair(Part, ABC):
+    """A model and its guide."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Name of the model in the paper's figures and tables."""
+
+    @abstractmethod
+    def build(self, recipe: "Recipe[Any, Any, Any]") -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised; all random generators have been seeded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Part):
+    """How a pair is trained.
+
+    Attributes:
+        batch_size: sequences in a step.
+        epochs: passes over the training sequences.
+        learning_rate: at the start.
+        clip_norm: largest norm of the gradient, nats per sequence.
+        precision: of networks in training: float32, or bfloat16 (see `mixed_precision`; made for GPUs).
+    """
+
     batch_size: int = 32
     epochs: int = 80
     learning_rate: float = 0.007
     clip_norm: float | None = 3000.0
-    precision: str = "float32"
-    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
 
-    def __post_init__(self) -> None:
-        """Refuse seeds with which training videos would be those of validation or test."""
-        if not 0 <= self.seed < VALIDATION_SEED - TRAINING_SEED:
-            raise OptionError(
-                f"--seed: expected one from 0 to {VALIDATION_SEED - TRAINING_SEED - 1}, got {self.seed}; beyond, "
-                "training videos would be those of validation or test, or of other seeds"
-            )
-
-    @abstractmethod
-    def build(self) -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised from the seed."""
-
-    @abstractmethod
-    def stages(self) -> list[Stage]:
+    def stages(self, recipe: "Recipe[Any, Any, Any]") -> list[Stage]:
         """What is trained when, and with which weights on the sites."""
+        return [Stage(recipe.num_steps)]
 
-    def schedule(self) -> Schedule:
+    def schedule(self, recipe: "Recipe[Any, Any, Any]") -> Schedule:
         """Learning rate as a function of the step."""
         return self.learning_rate
 
@@ -117,12 +182,11 @@ class Recipe(ABC):
         """Called as `optimizer(parameters, lr=...)`."""
         return FUSED_ADAM
 
-    def loss(self) -> ELBO:
+    def loss(self, recipe: "Recipe[Any, Any, Any]") -> ELBO:
         """The bound that is maximised: one draw of the guide."""
         return Trace_ELBO()
 
-    @property
-    def check_step(self) -> int | None:
+    def check_step(self, recipe: "Recipe[Any, Any, Any]") -> int | None:
         """The step after which `complaint` can tell whether training took a wrong turn; None = it never can."""
         return None
 
@@ -136,122 +200,165 @@ class Recipe(ABC):
         """
         return None
 
+
+V = TypeVar("V", bound=Videos)
+P = TypeVar("P", bound=Pair)
+T = TypeVar("T", bound=Training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Generic[V, P, T]):
+    """Videos, a pair and a training. The same recipe on the same machine gives the same run.
+
+    The fields of the three parts are the recipe's options, each by its own name: `kinema train NAME --epochs 20`, or
+    `recipe.with_options(epochs=20)`.
+
+    Attributes:
+        name: on the command line.
+        paper: what is reproduced: paper, figure or table, row.
+        videos: where videos come from.
+        pair: model and guide.
+        training: how they are trained.
+        seed: of everything random; below a million, since validation and test videos have the seeds from there on.
+    """
+
+    name: str
+    paper: str
+    videos: V
+    pair: P
+    training: T
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse seeds with which training videos would be those of validation or test, and ambiguous options."""
+        if not 0 <= self.seed < VALIDATION_SEED - TRAINING_SEED:
+            raise OptionError(
+                f"--seed: expected one from 0 to {VALIDATION_SEED - TRAINING_SEED - 1}, got {self.seed}; beyond, "
+                "training videos would be those of validation or test, or of other seeds"
+            )
+        names = ["seed", *(field.name for part in self._parts.values() for field in fields(part))]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise TypeError(
+                f"{self.name}: expected options with different names in videos, pair and training, got "
+                f"{', '.join(twice)} twice; rename one of each"
+            )
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in PARTS}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options with their values, by name."""
+        values = {field.name: getattr(part, field.name) for part in self._parts.values() for field in fields(part)}
+        return values | {"seed": self.seed}
+
+    def with_options(self, **options: Any) -> "Recipe[V, P, T]":
+        """The same recipe with some options replaced.
+
+        Raises:
+            OptionError: if there is no such option (the nearest is suggested), or it does not know a word.
+        """
+        check_names(options, self.options)
+        parts = {}
+        for name, part in self._parts.items():
+            own = {field.name: options[field.name] for field in fields(part) if field.name in options}
+            check_words(type(part), own)
+            parts[name] = replace(part, **own)
+        return replace(self, **parts, seed=options.get("seed", self.seed))
+
+    def named(self, name: str, **options: Any) -> "Recipe[V, P, T]":
+        """The same recipe under another name, with some options replaced."""
+        return replace(self.with_options(**options), name=name)
+
+    def override(self, options: Mapping[str, str]) -> "Recipe[V, P, T]":
+        """The same recipe with some options replaced, given as text.
+
+        Args:
+            options: option (dashes or underscores) -> value.
+
+        Raises:
+            OptionError: if there is no such option (the nearest is suggested) or the value has the wrong type.
+        """
+        given = {option.replace("-", "_"): (option, text) for option, text in options.items()}
+        check_names(given, self.options)
+        hints: dict[str, Any] = {"seed": int}
+        for part in self._parts.values():
+            hints |= hints_of(type(part))
+        return self.with_options(**{name: parse(option, text, hints[name]) for name, (option, text) in given.items()})
+
+    @property
+    def label(self) -> str:
+        """Name of the model in the paper's figures and tables."""
+        return self.pair.label
+
     @property
     def steps_per_epoch(self) -> int:
         """Updates in one pass over the training sequences; the last short batch is dropped."""
-        return max(1, self.num_train // self.batch_size)
+        return max(1, self.videos.num_train // self.training.batch_size)
 
     @property
     def num_steps(self) -> int:
         """Updates in all."""
-        return self.steps_per_epoch * self.epochs
+        return self.steps_per_epoch * self.training.epochs
 
-    def override(self, options: Mapping[str, str]) -> "Recipe":
-        """The same recipe with some fields replaced, given as text.
-
-        Args:
-            options: field name (dashes or underscores) -> value.
+    def build(self) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised from the seed.
 
         Raises:
-            OptionError: if there is no such field (the nearest name is suggested) or the value has the wrong type.
+            OptionError: if an option has a value that cannot be.
         """
-        hints = typing.get_type_hints(type(self))
-        names = [field.name for field in fields(self)]
-        values: dict[str, Any] = {}
-        for option, text in options.items():
-            name = option.replace("-", "_")
-            if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
-                hint = f"; did you mean --{near[0].replace('_', '-')}?" if near else ""
-                known = ", ".join("--" + known.replace("_", "-") for known in names)
-                raise OptionError(f"--{option}: no such option{hint} Options of this recipe: {known}")
-            values[name] = _parse(option, text, hints[name])
-        return replace(self, **values)
+        for part in self._parts.values():
+            part.check(self)
+        pyro.set_rng_seed(self.seed)
+        return self.pair.build(self)
 
     def splits(self) -> Splits:
         """Training, validation and test videos.
 
         Raises:
             FileNotFoundError: if `data` lacks a file.
-            OptionError: if the world is unknown or not one that comes in files, or a file holds too few sequences.
+            OptionError: if an option of the videos cannot be.
         """
-        if self.world not in SIMULATORS:
-            near = difflib.get_close_matches(self.world, SIMULATORS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise OptionError(f"--world: expected one of {', '.join(sorted(SIMULATORS))}, got {self.world!r}{hint}")
-        if self.data is None:
-            simulator = SIMULATORS[self.world]()
-            return self._simulated(lambda split: simulator, self.num_train, f"simulated: {simulator}")
-        if self.world not in DATA_FILES:
-            raise OptionError(
-                f"--data: there are files of {', '.join(DATA_FILES)}, not of {self.world!r}; leave it out"
-            )
-        stem = Path(self.data) / DATA_FILES[self.world]
-        train, test = load_videos(stem.with_suffix(".npz")), load_videos(stem.with_name(f"{stem.name}_test.npz"))
-        num_kept = min(self.num_train, train.num_sequences - self.num_validation)
-        if num_kept < self.batch_size:
-            raise OptionError(
-                f"--data: expected at least {self.batch_size + self.num_validation} sequences in {stem}.npz, "
-                f"got {train.num_sequences}"
-            )
-        return Splits(
-            train=train.select(slice(0, num_kept)),
-            validation=train.select(slice(train.num_sequences - self.num_validation, train.num_sequences)),
-            test=test.select(slice(0, self.num_test)),
-            source=f"{stem}.npz",
-        )
-
-    def drawn_splits(self, simulator: Callable[[str], Simulator], source: str) -> Splits:
-        """Validation and test videos that do not depend on the seed of the run, and one batch of training videos.
-
-        Args:
-            simulator: what makes the videos of a split.
-            source: where they come from, in words.
-        """
-        return self._simulated(simulator, min(self.batch_size, self.num_train), source)
-
-    def _simulated(self, simulator: Callable[[str], Simulator], num_train: int, source: str) -> Splits:
-        sizes = {"train": (num_train, TRAINING_SEED + self.seed), "validation": (self.num_validation, VALIDATION_SEED)}
-        train, validation = (
-            simulator(split).simulate(size, torch.Generator().manual_seed(seed))
-            for split, (size, seed) in sizes.items()
-        )
-        piece = TEST_PIECES.get(self.world, OTHER_TEST_PIECE)
-        test = simulate_in_pieces(simulator("test"), self.num_test, piece, TEST_SEED)
-        return Splits(train, validation, test, source=source)
+        return self.videos.splits(self)
 
     def training_source(self, train: VideoBatch) -> VideoSource:
-        """Shuffled batches of the training videos, with missing frames if the recipe says so."""
-        pattern = partial(random_drop, probability=self.missing, keep_first=3) if self.missing else None
-        return FixedVideos(train, self.batch_size, self.seed, missing=pattern, redraw_missing=self.redraw_missing)
+        """Batches to train on.
 
+        Args:
+            train: the training videos of `splits`.
+        """
+        return self.videos.source(self, train)
 
-def _parse(option: str, text: str, hint: Any) -> Any:
-    """A value of a field's type from its text on the command line."""
-    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if type(None) in choices and text.lower() == "none":
-        return None
-    for choice in choices:
-        if choice is bool and text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        if choice in (int, float, str, Path):
-            try:
-                return choice(text)
-            except ValueError:
-                continue
-        if typing.get_origin(choice) is tuple:
-            items = typing.get_args(choice)
-            try:
-                values = tuple(items[0](part) for part in text.split(",") if part)
-            except ValueError:
-                continue
-            if Ellipsis in items or len(values) == len(items):
-                return values
-    raise OptionError(f"--{option}: expected {_describe(choices)}, got {text!r}")
+    def stages(self) -> list[Stage]:
+        """What is trained when, and with which weights on the sites."""
+        return self.training.stages(self)
 
+    def schedule(self) -> Schedule:
+        """Learning rate as a function of the step."""
+        return self.training.schedule(self)
 
-def _describe(choices: tuple[Any, ...]) -> str:
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", Path: "a path"}
-    return " or ".join(
-        "none" if choice is type(None) else words.get(choice, "numbers with commas") for choice in choices
-    )
+    def optimizer(self) -> Callable[..., torch.optim.Optimizer]:
+        """Called as `optimizer(parameters, lr=...)`."""
+        return self.training.optimizer()
+
+    def loss(self) -> ELBO:
+        """The bound that is maximised."""
+        return self.training.loss(self)
+
+    @property
+    def check_step(self) -> int | None:
+        """The step after which `complaint` can tell whether training took a wrong turn; None = it never can."""
+        return self.training.check_step(self)
+
+    def complaint(self, model: nn.Module, guide: nn.Module, videos: VideoBatch) -> str | None:
+        """What is wrong with a model in training, if it is not worth going on with; see `Training.complaint`."""
+        return self.training.complaint(model, guide, videos)
+
+    def scores(self) -> tuple[Score, ...]:
+        """What `kinema evaluate` computes beside bounds and evidence: the scores of the three parts."""
+        return tuple(score for part in self._parts.values() for score in part.scores(self))
+
+    def pictures(self) -> tuple[Picture, ...]:
+        """What `kinema render` draws: the pictures of the three parts."""
+        return tuple(picture for part in self._parts.values() for picture in part.pictures(self))

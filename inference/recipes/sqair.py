@@ -1,20 +1,16 @@
 """SQAIR on moving digits: objects that appear, move, overlap and leave."""
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
-import pyro
-import torch
-from pyro.infer import ELBO
-from pyro.nn import PyroModule
 from torch import nn
 
-from guides.discovery_propagation.object_draws import ORDERS
-from inference.recipes.moving_digits import SMALL, MovingDigitsRecipe
+from inference.recipes.digit_videos import SMALL, MovingDigitVideos
 from inference.recipes.recipe import Recipe
-from inference.recipes.sqair_options import LOSSES, DiscoveryOptions, SQAIROptions
-from inference.scores.tracking import summarize_tracking
-from pyro_models.components.glimpse_networks import KINDS, GlimpseNetworks
+from inference.recipes.sqair_parts import SQAIRPair, SQAIRTraining
+from inference.scores.score import Evaluated
+from inference.scores.tracking import Tracking
+from pyro_models.components.glimpse_networks import GlimpseNetworks
 from videos import VideoBatch
 
 LEAST_FOUND = 0.1  # identity F1 of a run that goes on
@@ -22,8 +18,8 @@ MOST_LATE = 0.5  # objects that it finds after the first frame, a video; videos 
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscoveryRecipe(DiscoveryOptions, MovingDigitsRecipe):
-    """What SQAIR shares with its part that looks at single frames.
+class DigitSQAIRPair(SQAIRPair):
+    """SQAIR with square glimpses.
 
     Attributes:
         glimpse_size: height and width of a glimpse, pixels.
@@ -31,45 +27,34 @@ class DiscoveryRecipe(DiscoveryOptions, MovingDigitsRecipe):
 
     glimpse_size: int = 20
 
-    def loss(self) -> ELBO:
-        """The bound and its gradient."""
-        return LOSSES[self.estimator](self.num_particles)
+    def looks(self) -> tuple[tuple[int, int], GlimpseNetworks]:
+        """See `DiscoveryPair.looks`."""
+        return (self.glimpse_size, self.glimpse_size), GlimpseNetworks(self.network, self.units)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SQAIRRecipe(SQAIROptions, DiscoveryRecipe):
-    """Moving digits that are found and followed.
+class CheckedSQAIRTraining(SQAIRTraining):
+    """Training that can be given up early.
 
     Attributes:
         check_epochs: epochs after which it shows whether objects are followed, see `complaint`.
     """
 
-    paper: ClassVar[str] = "Kosiorek et al. 2018, table 1 (moving multi-MNIST)"
-
     check_epochs: int = 25
 
-    @property
-    def check_step(self) -> int | None:
-        """See `Recipe.check_step`."""
-        return self.check_epochs * self.steps_per_epoch
+    def check_step(self, recipe: Recipe[Any, Any, Any]) -> int | None:
+        """See `Training.check_step`."""
+        return self.check_epochs * recipe.steps_per_epoch
 
     def complaint(self, model: nn.Module, guide: nn.Module, videos: VideoBatch) -> str | None:
-        """Two wrong turns that seldom lead back: nothing is found, or all is found anew in later frames."""
-        scores = summarize_tracking(model, guide, videos)
+        """Two wrong turns that seldom lead back: nothing is found, or all is found again in later frames."""
+        scores = Tracking().compute(Evaluated(model, guide, videos))
         assert scores is not None
         if scores.idf1 < LEAST_FOUND:
             return f"objects are not found (identity F1 {scores.idf1:.2f})"
         if scores.late_discoveries > MOST_LATE:
             return f"objects are not followed ({scores.late_discoveries:.1f} late discoveries a video)"
         return None
-
-    def build(self) -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised from the seed."""
-        self.check(estimator=LOSSES, network=KINDS, order=ORDERS)
-        pyro.set_rng_seed(self.seed)
-        videos = self.simulator("train").simulate(200, torch.Generator().manual_seed(4_000_000))
-        glimpse_size = (self.glimpse_size, self.glimpse_size)
-        return self.pair(videos.frames, glimpse_size, GlimpseNetworks(self.network, self.units))
 
 
 SMALL_OBJECTS: dict[str, Any] = {
@@ -80,9 +65,15 @@ SMALL_OBJECTS: dict[str, Any] = {
     "units": 96,
     "where_scale_mean": -0.5,
 }
-_SQAIR = SQAIRRecipe()
-RECIPES: dict[str, Recipe] = {
-    "sqair-mlp": _SQAIR,
-    "sqair-conv": replace(_SQAIR, network="conv", units=128),
-    "sqair-small": replace(_SQAIR, **SMALL_OBJECTS, residual=True, check_epochs=10),
-}
+SQAIR = Recipe(
+    name="sqair-mlp",
+    paper="Kosiorek et al. 2018, table 1 (moving multi-MNIST)",
+    videos=MovingDigitVideos(),
+    pair=DigitSQAIRPair(),
+    training=CheckedSQAIRTraining(),
+)
+RECIPES = (
+    SQAIR,
+    SQAIR.named("sqair-conv", network="conv", units=128),
+    SQAIR.named("sqair-small", **SMALL_OBJECTS, residual=True, check_epochs=10),
+)

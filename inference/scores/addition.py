@@ -1,9 +1,9 @@
 """Digit addition: do a model's codes of a frame tell the sum of its digits? (Kosiorek et al. 2018, section 4.1)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,11 +15,13 @@ from inference.programs.traces import Program
 from inference.queries.frame_codes import frame_codes
 from inference.queries.imputation import chunks
 from inference.runtime.generators import seeded
+from inference.scores.score import Evaluated, Score
 from pyro_models.components.frame_networks import mlp
 from videos import VideoBatch, VideoSource
 
 UNITS = (256, 256)
 BATCH_SIZE = 256
+VIDEOS_AT_ONCE = 100  # whose codes a probe learns from
 PATIENCE = 10  # epochs without a better validation accuracy, after which the probe is trained
 FRAMES_AT_ONCE = 10_000
 TRAIN, VALIDATION, TEST = range(3)  # streams of one seed
@@ -65,6 +67,41 @@ class AdditionScores:
                 f"{'frames with digits':24} {self.nonempty_accuracy:10.4f}",
             )
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addition(Score):
+    """Digits added up by a probe of the codes, which learns from new videos of full length.
+
+    Attributes:
+        addition: frames from which the probe learns (600000 for SQAIR in the paper); 0 = no probe.
+    """
+
+    name: ClassVar[str] = "addition"
+    addition: int = 0
+
+    def compute(self, evaluated: Evaluated) -> AdditionScores | None:
+        """The shares; None without a probe."""
+        if self.addition == 0:
+            return None
+        if evaluated.fresh_videos is None:
+            raise ValueError("addition: expected videos that the probe can learn from, got none; leave it out")
+        fresh = evaluated.fresh_videos(VIDEOS_AT_ONCE)
+        return score_addition(
+            evaluated.model,
+            evaluated.guide,
+            fresh.source,
+            fresh.validation,
+            evaluated.test,
+            num_frames=self.addition,
+            first_step=fresh.first_step,
+            seed=evaluated.seed,
+            progress=evaluated.progress,
+        )
+
+    def read(self, written: Mapping[str, Any]) -> AdditionScores:
+        """The shares from what JSON made of them."""
+        return AdditionScores(**written)
 
 
 def score_addition(

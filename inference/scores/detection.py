@@ -1,15 +1,18 @@
 """How well a model finds the objects of videos, frame by frame, where they have no names that last."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.metrics.counting import counting_confusion
 from inference.metrics.tracking import score_tracks
+from inference.runs.records import with_tuples
+from inference.scores.score import Evaluated, Score
 from inference.scores.tracking import found_and_true, score_middles
 from pyro_models.components.scene import Scene
-from videos import VideoBatch
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,20 @@ class DetectionSummary:
         return "\n".join([f"counted right, of 0, 1, ... objects: {shares}", *lines])
 
 
-def summarize_detection(
-    model: nn.Module, guide: nn.Module, videos: VideoBatch, *, seed: int = 0
-) -> DetectionSummary | None:
-    """Find all objects; None for a model that gives no identities, or if the truth is not known.
+@dataclass(frozen=True, kw_only=True)
+class Detection(Score):
+    """How well all objects are found where a slot of the true ones may hold another object in each frame."""
 
-    Args:
-        model: a trained model.
-        guide: its guide.
-        videos: with `presence`, `positions` and `box_sizes`, of which a slot may hold another object in each frame.
-        seed: of what `reconstruct` draws, if anything.
-    """
-    scenes = found_and_true(model, guide, videos, seed)
-    return None if scenes is None else score_detection(*scenes)
+    name: ClassVar[str] = "detection"
+
+    def compute(self, evaluated: Evaluated) -> DetectionSummary | None:
+        """The summary; None for a model that gives no identities, or if the truth is not known."""
+        scenes = found_and_true(evaluated)
+        return None if scenes is None else score_detection(*scenes)
+
+    def read(self, written: Mapping[str, Any]) -> DetectionSummary:
+        """The summary from what JSON made of it."""
+        return DetectionSummary(**with_tuples(written))
 
 
 def score_detection(found: Scene, true: Scene) -> DetectionSummary:

@@ -1,18 +1,22 @@
 """How well missing frames are imputed as more of them are missing: figures 3a and 3b of Fraccaro et al. (2017)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from inference.queries.ask import impute
+from inference.runs.records import with_tuples
 from inference.runtime.processes import ALONE, Processes
+from inference.scores.score import Evaluated, Score
 from videos.batch import VideoBatch
 from videos.missing import gap, random_drop
 
+LAST_FRAME = "last frame"  # the method that copies it
 PATTERNS: dict[str, tuple[Callable[..., Tensor], str, tuple[float | int, ...]]] = {
     "random": (random_drop, "probability", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)),
     "gap": (gap, "length", (1, 3, 5, 7, 9, 11, 13, 15)),
@@ -78,7 +82,7 @@ def imputation_curve(
         raise ValueError(f"pattern: expected one of {', '.join(PATTERNS)}, got {pattern!r}")
     draw, argument, default_levels = PATTERNS[pattern]
     levels = default_levels if levels is None else tuple(levels)
-    complete = _copy_last_frame if method == "last frame" else partial(_impute, model, guide, method, options)
+    complete = _copy_last_frame if method == LAST_FRAME else partial(_impute, model, guide, method, options)
     places = processes.places(videos.num_sequences)
     mine = videos.select(places)
     errors, standard_errors = [], []
@@ -98,6 +102,52 @@ def imputation_curve(
         # The error is a ratio of sums over independent sequences: its delta-method standard error.
         standard_errors.append(((wrong - ratio * counted).square().sum().sqrt() / counted.sum()).item())
     return ImputationCurve(pattern, method, levels, tuple(errors), tuple(standard_errors))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImputationCurves(Score):
+    """Wrong pixels in missing frames under both patterns, by each of the guide's methods and a copy; binary frames.
+
+    Attributes:
+        num_masks: random masks per sequence and level.
+    """
+
+    name: ClassVar[str] = "curves"
+    num_masks: int = 4
+
+    def compute(self, evaluated: Evaluated) -> tuple[ImputationCurve, ...] | None:
+        """The curves; None for videos of one frame."""
+        if evaluated.test.num_frames == 1:
+            return None
+        return tuple(
+            imputation_curve(
+                evaluated.model,
+                evaluated.guide,
+                evaluated.test,
+                pattern,
+                method,
+                num_masks=self.num_masks,
+                seed=evaluated.seed,
+                progress=evaluated.progress,
+                processes=evaluated.processes,
+            )
+            for pattern in PATTERNS
+            for method in (*getattr(evaluated.guide, "completion_methods", ()), LAST_FRAME)
+        )
+
+    def read(self, written: Sequence[Mapping[str, Any]]) -> tuple[ImputationCurve, ...]:
+        """The curves from what JSON made of them."""
+        return tuple(ImputationCurve(**with_tuples(curve)) for curve in written)
+
+    def table(self, score: tuple[ImputationCurve, ...]) -> str:
+        """A line for each curve."""
+        lines = []
+        for curve in score:
+            levels = "  ".join(
+                f"{level:g}: {error:.4f}" for level, error in zip(curve.levels, curve.errors, strict=True)
+            )
+            lines.append(f"{curve.pattern:6} {curve.method:10}  {levels}")
+        return "\n".join(lines)
 
 
 def _impute(

@@ -1,34 +1,38 @@
 """How well the codes of a trained model tell where objects are."""
 
-from torch import nn
+from dataclasses import dataclass
+from typing import ClassVar
 
 from inference.metrics.positions import fit_position_map
-from inference.programs.traces import evaluation_mode
-from inference.queries.ask import reconstruct
-from videos import VideoBatch
+from inference.scores.score import Evaluated, Score
 
 
-def position_r2(model: nn.Module, guide: nn.Module, videos: VideoBatch) -> dict[str, float]:
+@dataclass(frozen=True, kw_only=True)
+class PositionR2(Score):
     """R2 of true positions by maps of the codes that are fit on one half of the videos and judged on the other.
 
-    Args:
-        model: a trained model, whose codes are the latents "a".
-        guide: its guide.
-        videos: with positions.
-
-    Returns:
-        "affine" and "quadratic"; nothing if positions are not known or the model has no codes.
+    Attributes:
+        codes: name of the latent site with the codes, (sequences, time, code).
     """
-    if videos.positions is None:
-        return {}
-    with evaluation_mode(model, guide):
-        codes = reconstruct(model, guide, *videos.arguments).latents.get("a")
-    if codes is None:
-        return {}
-    positions = videos.positions.flatten(-2)  # the coordinates of all objects
-    half = codes.shape[0] // 2
-    result = {}
-    for degree in ("affine", "quadratic"):
-        fitted = fit_position_map(codes[:half], positions[:half], degree)
-        result[degree] = fitted.r_squared(codes[half:], positions[half:]).mean().item()
-    return result
+
+    name: ClassVar[str] = "position_r2"
+    codes: str = "a"
+
+    def compute(self, evaluated: Evaluated) -> dict[str, float] | None:
+        """R2 of an "affine" and a "quadratic" map; None if positions are not known or the model has no such codes."""
+        positions = evaluated.test.positions
+        codes = None if positions is None else evaluated.reconstruction.latents.get(self.codes)
+        if positions is None or codes is None:
+            return None
+        positions = positions.flatten(-2)  # the coordinates of all objects
+        half = codes.shape[0] // 2
+        result = {}
+        for degree in ("affine", "quadratic"):
+            fitted = fit_position_map(codes[:half], positions[:half], degree)
+            result[degree] = fitted.r_squared(codes[half:], positions[half:]).mean().item()
+        return result
+
+    def table(self, score: dict[str, float]) -> str:
+        """A line for each map."""
+        lines = (f"R2 of positions      {value:10.4f}    {degree} map of codes" for degree, value in score.items())
+        return "\n".join(lines)

@@ -1,14 +1,12 @@
 """How well a model keeps track of the objects of videos."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from torch import nn
+from typing import Any, ClassVar
 
 from inference.metrics.tracking import TrackingScores, score_tracks
-from inference.programs.traces import evaluation_mode
-from inference.queries.ask import reconstruct
-from pyro_models.components.scene import PlacesObjects, Scene
-from videos import VideoBatch
+from inference.scores.score import Evaluated, Score
+from pyro_models.components.scene import Scene
 
 NEAR = 0.5  # of a true box's mean side: as far as a found object's middle may lie from the true one
 
@@ -59,36 +57,38 @@ class TrackingSummary:
         )
 
 
-def summarize_tracking(
-    model: nn.Module, guide: nn.Module, videos: VideoBatch, *, seed: int = 0
-) -> TrackingSummary | None:
-    """Follow all objects; None for a model that gives no identities, videos of one frame, or if the truth is not known.
+@dataclass(frozen=True, kw_only=True)
+class Tracking(Score):
+    """How well all objects are followed; each slot of the true ones keeps its object."""
 
-    Args:
-        model: a trained model.
-        guide: its guide.
-        videos: with `presence`, `positions` and `box_sizes`; each slot keeps its object.
-        seed: of what `reconstruct` draws, if anything.
-    """
-    scenes = None if videos.num_frames == 1 else found_and_true(model, guide, videos, seed)
-    if scenes is None:
-        return None
-    found, true = scenes
-    assert found.presence is not None
-    tracks, boxes = score_middles(found, true), score_tracks(found, true)
-    present = found.presence > 0.5
-    discovered = (tracks.late_discoveries + present[:, 0].sum(-1)).double().mean().item() / videos.num_frames
-    return TrackingSummary(
-        mota=tracks.mota,
-        idf1=tracks.idf1,
-        box_mota=boxes.mota,
-        position_error=tracks.position_error,
-        switches=tracks.switches.double().mean().item(),
-        unswitched=tracks.unswitched_share,
-        late_discoveries=tracks.late_discoveries.double().mean().item(),
-        discovered=discovered,
-        propagated=present.sum(-1).double().mean().item() - discovered,
-    )
+    name: ClassVar[str] = "tracking"
+
+    def compute(self, evaluated: Evaluated) -> TrackingSummary | None:
+        """The summary; None without identities, for videos of one frame, or if the truth is not known."""
+        scenes = None if evaluated.test.num_frames == 1 else found_and_true(evaluated)
+        if scenes is None:
+            return None
+        found, true = scenes
+        assert found.presence is not None
+        tracks, boxes = score_middles(found, true), score_tracks(found, true)
+        present = found.presence > 0.5
+        num_frames = evaluated.test.num_frames
+        discovered = (tracks.late_discoveries + present[:, 0].sum(-1)).double().mean().item() / num_frames
+        return TrackingSummary(
+            mota=tracks.mota,
+            idf1=tracks.idf1,
+            box_mota=boxes.mota,
+            position_error=tracks.position_error,
+            switches=tracks.switches.double().mean().item(),
+            unswitched=tracks.unswitched_share,
+            late_discoveries=tracks.late_discoveries.double().mean().item(),
+            discovered=discovered,
+            propagated=present.sum(-1).double().mean().item() - discovered,
+        )
+
+    def read(self, written: Mapping[str, Any]) -> TrackingSummary:
+        """The summary from what JSON made of it."""
+        return TrackingSummary(**written)
 
 
 def score_middles(found: Scene, true: Scene) -> TrackingScores:
@@ -103,23 +103,16 @@ def score_middles(found: Scene, true: Scene) -> TrackingScores:
     return score_tracks(found, true, max_distance=NEAR * true.box_sizes[true.presence > 0].mean().item())
 
 
-def found_and_true(model: nn.Module, guide: nn.Module, videos: VideoBatch, seed: int) -> tuple[Scene, Scene] | None:
-    """The likeliest objects and the true ones, on the CPU; None as in `summarize_tracking`.
+def found_and_true(evaluated: Evaluated) -> tuple[Scene, Scene] | None:
+    """The likeliest objects and the true ones, on the CPU; None without identities, or if the truth is not known.
 
     Args:
-        model: a trained model.
-        guide: its guide.
-        videos: with `presence`, `positions` and `box_sizes`.
-        seed: of what `reconstruct` draws, if anything.
+        evaluated: test videos with `presence`, `positions` and `box_sizes`.
     """
-    truth = videos.to("cpu")
+    truth = evaluated.test.to("cpu")
     if truth.presence is None or truth.positions is None or truth.box_sizes is None:
         return None
-    if not isinstance(model, PlacesObjects):
+    found = evaluated.scene
+    if found is None or found.identities is None:
         return None
-    with evaluation_mode(model, guide):
-        scene = model.scene(reconstruct(model, guide, *videos.arguments, seed=seed).latents)
-    if scene.identities is None:
-        return None
-    found = Scene(**{name: value.cpu() for name, value in vars(scene).items() if value is not None})
     return found, Scene(presence=truth.presence.float(), positions=truth.positions, box_sizes=truth.box_sizes)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.metrics.discs import find_discs
 from inference.metrics.positions import PositionMap
@@ -19,14 +19,16 @@ from inference.metrics.trajectories import (
     swap_rate,
 )
 from inference.programs.traces import evaluation_mode
-from inference.queries.ask import impute, reconstruct
+from inference.queries.ask import impute
 from inference.queries.imputation import Imputation
 from inference.runs.records import with_tuples
 from inference.scores.ballistic_oracle import oracle_law, oracle_positions
+from inference.scores.score import Evaluated, Score
 from videos import Cannonballs, VideoBatch
 from videos.missing import gap, tail
 
 NUM_FIRST, NUM_LAST = 5, 5  # frames from which the paper forecasts, and interpolates
+POSITIONS = "a"  # as the paper calls them
 NUM_DRAWS = 64  # behind frames that are averages of draws
 SEQUENCES_AT_ONCE = 20
 LEAST_PROBABILITY = 1e-6  # of either value of a pixel in a score
@@ -131,20 +133,39 @@ class TrajectoryScores:
         return "\n".join(lines)
 
 
-def score_trajectories(
-    model: nn.Module, guide: nn.Module, videos: VideoBatch, simulator: Cannonballs, *, seed: int = 0
-) -> TrajectoryScores:
-    """Put the paper's three queries to a model.
+@dataclass(frozen=True, kw_only=True)
+class Trajectories(Score):
+    """The paper's three queries: inference, forecast and interpolation.
 
-    Args:
-        model: a trained model of these videos; with positions if it has a latent `a` (objects, sequences, time, 2).
-        guide: its guide.
-        videos: test videos, some with one ball.
-        simulator: what made them.
-        seed: of what queries draw, if anything.
+    Attributes:
+        simulator: what made the videos.
+        site: name of the latent with positions, (objects, sequences, time, 2), if the model has any.
+    """
+
+    name: ClassVar[str] = "trajectories"
+    simulator: Cannonballs
+    site: str = POSITIONS
+
+    def compute(self, evaluated: Evaluated) -> TrajectoryScores:
+        """The scores.
+
+        Raises:
+            ValueError: if videos are too short for a gap between the frames that are seen, or the truth is not known.
+        """
+        check_videos(evaluated.test)
+        with evaluation_mode(evaluated.model, evaluated.guide):
+            return _Scoring(evaluated, self.simulator, self.site).scores()
+
+    def read(self, written: Mapping[str, Any]) -> TrajectoryScores:
+        """The scores from what JSON made of them."""
+        return TrajectoryScores.from_record(written)
+
+
+def check_videos(videos: VideoBatch) -> None:
+    """Refuse videos that cannot be interpolated or judged.
 
     Raises:
-        ValueError: if videos are too short for a gap between the frames that are seen, or what is true is not known.
+        ValueError: if they are too short for a gap between the frames that are seen, or the truth is not known.
     """
     if videos.presence is None or videos.positions is None:
         raise ValueError("videos: expected presence and positions, by which a model is judged; simulate them")
@@ -153,17 +174,15 @@ def score_trajectories(
             f"videos: expected more than {NUM_FIRST + NUM_LAST} frames, {NUM_FIRST} seen at the beginning and "
             f"{NUM_LAST} at the end, got {videos.num_frames}"
         )
-    with evaluation_mode(model, guide):
-        return _Scoring(model, guide, videos, simulator, seed).scores()
 
 
 class _Scoring:
-    def __init__(
-        self, model: nn.Module, guide: nn.Module, videos: VideoBatch, simulator: Cannonballs, seed: int
-    ) -> None:
+    def __init__(self, evaluated: Evaluated, simulator: Cannonballs, site: str) -> None:
+        videos = evaluated.test
         assert videos.presence is not None
         assert videos.positions is not None
-        self.model, self.guide, self.videos, self.seed = model, guide, videos, seed
+        self.evaluated, self.site = evaluated, site
+        self.model, self.guide, self.videos, self.seed = evaluated.model, evaluated.guide, videos, evaluated.seed
         self.presence, self.positions = videos.presence[:, 0], videos.positions
         self.clean = simulator.clean_positions(videos)
         self.counts = self.presence.sum(-1)
@@ -171,7 +190,7 @@ class _Scoring:
 
     def scores(self) -> TrajectoryScores:
         """All of them."""
-        inferred = positions_of(reconstruct(self.model, self.guide, *self.videos.arguments, seed=self.seed))
+        inferred = positions_of(self.evaluated.reconstruction, self.site)
         world = None if inferred is None else fit_single_object_map(inferred, self.positions, self.presence)
         by_count: dict[str, dict[int, float]] = {name: {} for name in BY_COUNT}
         sides = acceleration = prior_gap = None
@@ -246,7 +265,7 @@ class _Scoring:
             missing = ~observed[0]
             for method in methods:
                 answer = impute(self.model, self.guide, *videos.arguments, method=method, seed=self.seed)
-                inferred = positions_of(answer)
+                inferred = positions_of(answer, self.site)
                 places = None if inferred is None or world is None else world.predict(inferred)
                 found += self._prediction(query, method or "draws", missing, answer.frames, places)
             if world is not None:
@@ -297,7 +316,7 @@ class _Scoring:
         return found
 
     def _disc_errors(self, frames: Tensor, places: Tensor) -> tuple[float, ...]:
-        """Which disc is which ball is asked of every frame by itself."""
+        """Discs and balls are matched independently per frame."""
         seen = find_discs(frames.sum(-3), places.shape[-2], self.simulator.radius).flatten(0, 1).unsqueeze(1)
         flat = places.flatten(0, 1).unsqueeze(1)
         there = torch.ones(len(flat), flat.shape[2], dtype=torch.bool, device=flat.device)
@@ -305,7 +324,12 @@ class _Scoring:
         return tuple(apart.mean((0, 2)).tolist())
 
 
-def positions_of(answer: Imputation) -> Tensor | None:
-    """Inferred positions (sequences, time, objects, 2), if the model has them."""
-    positions = answer.latents.get("a")
+def positions_of(answer: Imputation, site: str = POSITIONS) -> Tensor | None:
+    """Inferred positions (sequences, time, objects, 2), if the model has them.
+
+    Args:
+        answer: of a query.
+        site: name of the latent with positions.
+    """
+    positions = answer.latents.get(site)
     return None if positions is None or positions.dim() != 4 else positions.permute(1, 2, 0, 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.experiments.evaluate import Bounds, Evaluation, write_evaluation
+from inference.experiments.evaluation import Bounds, Evaluation, write_evaluation
 from inference.experiments.runs import plain_config
 from inference.recipes import RECIPES
 from inference.runs.folder import RunFolder
@@ -29,7 +29,7 @@ CONVERGED, LOWER = (
 
 def evaluated_run(path, recipe, errors, bounds=OLD, **scores):
     """A run folder whose imputation curves start from given errors."""
-    run = RunFolder.start(path, plain_config(recipe, RECIPES[recipe]), seed=0)
+    run = RunFolder.start(path, plain_config(RECIPES[recipe]), seed=0)
     for step in (1, 2):
         run.append_metrics({"step": step, "loss": 0.0}, seconds=60.0 * step)
     curves = []
@@ -39,7 +39,8 @@ def evaluated_run(path, recipe, errors, bounds=OLD, **scores):
             values = tuple(error + 0.001 * place for place in range(len(levels)))
             curves.append(ImputationCurve(pattern, method, levels, values, (0.0001,) * len(levels)))
     fits = {"affine": 0.99, "quadratic": 0.99}
-    write_evaluation(run, Evaluation(recipe, 2, bounds, 20, fits, tuple(curves), **scores))
+    scores |= {"position_r2": fits, "curves": tuple(curves)}
+    write_evaluation(run, Evaluation(recipe, 2, bounds, 20, scores))
     (run.path / "checkpoints" / "best.safetensors").write_bytes(b"heavy")
     return run.path
 
@@ -161,7 +162,7 @@ def test_guides_that_version_0_1_0_scored_have_no_evidence(tmp_path, write_resul
 
 
 def test_a_run_that_was_not_evaluated_is_left_out(tmp_path, write_results):
-    run = RunFolder.start(tmp_path / "run", plain_config("kvae-box-cpu", RECIPES["kvae-box-cpu"]), seed=0)
+    run = RunFolder.start(tmp_path / "run", plain_config(RECIPES["kvae-box-cpu"]), seed=0)
     (tmp_path / "results").mkdir()
     assert "| run |" in write_results(run.path)
     assert not list((tmp_path / "results").iterdir())

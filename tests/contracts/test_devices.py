@@ -4,8 +4,6 @@ On the meta device tensors have shapes and no values: one that was made on the C
 them, and one that a branch wants to read is refused.
 """
 
-from dataclasses import replace
-
 import pyro
 import pytest
 import torch
@@ -14,7 +12,7 @@ from pyro.infer import Trace_ELBO
 from guides.stepwise import StepwiseGuide
 from inference import FIVO, SVI, VIMCO
 from inference.recipes import RECIPES
-from inference.recipes.growing_videos import GrowingVideosRecipe
+from inference.recipes.growing_videos import LengtheningVideos
 from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 from tests.contracts.test_guides import completing
 
@@ -57,10 +55,10 @@ def test_completion(name):
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in RECIPES])
 def test_steps_of_recipes_at_full_size(name):
-    recipe = replace(RECIPES[name], num_validation=1, num_test=1)
-    recipe = replace(recipe, num_train=recipe.batch_size)
-    if isinstance(recipe, GrowingVideosRecipe):
-        recipe = replace(recipe, first_frames=recipe.num_frames)
+    recipe = RECIPES[name].with_options(num_validation=1, num_test=1)
+    recipe = recipe.with_options(num_train=recipe.training.batch_size)
+    if isinstance(recipe.videos, LengtheningVideos):
+        recipe = recipe.with_options(first_frames=recipe.videos.num_frames)
     model, guide = (module.to("meta") for module in recipe.build())
     batch = recipe.training_source(recipe.splits().train).batch(0).to("meta")
-    step_on_meta(model, guide, recipe.loss(), batch.arguments, recipe.clip_norm)
+    step_on_meta(model, guide, recipe.loss(), batch.arguments, recipe.training.clip_norm)

@@ -1,7 +1,6 @@
 """Every recipe: builds a pair that fits, plans its steps, survives a run folder, and takes options as text."""
 
 import json
-from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +35,7 @@ def parameter_names(recipe):
 
 def test_model_and_guide_fit_each_other_and_the_videos(named):
     name, recipe = named
-    recipe = replace(recipe, num_train=2, num_validation=1, num_test=1)
+    recipe = recipe.with_options(num_train=2, num_validation=1, num_test=1)
     videos = recipe.splits().train
     model, guide = recipe.build()
     if name not in IDLE:
@@ -65,7 +64,7 @@ def test_the_rate_starts_as_told_and_never_grows_for_parameters_in_training(name
     _, recipe = named
     names = parameter_names(recipe)
     trained_before: set[str] = set()
-    begin, last_rate = 0, recipe.learning_rate
+    begin, last_rate = 0, recipe.training.learning_rate
     for stage in recipe.stages():
         trained = {name for name in names if not any(fnmatchcase(name, pattern) for pattern in stage.frozen)}
         steps = sorted({*range(0, stage.steps, max(1, stage.steps // 1000)), stage.steps - 1})
@@ -74,7 +73,7 @@ def test_the_rate_starts_as_told_and_never_grows_for_parameters_in_training(name
         if trained_before & trained:
             assert rates[0] <= last_rate
         else:
-            assert rates[0] == recipe.learning_rate
+            assert rates[0] == recipe.training.learning_rate
         last_rate = rates[-1]
         trained_before |= trained
         begin += stage.steps
@@ -89,14 +88,14 @@ def test_frozen_patterns_name_parameters(named):
 
 
 def test_config_of_a_run_gives_the_recipe_back(named):
-    name, recipe = named
-    recipe = replace(recipe, data=Path("some") / "where")
-    assert recipe_of(json.loads(json.dumps(plain_config(name, recipe)))) == recipe
+    _, recipe = named
+    recipe = recipe.with_options(data=Path("some") / "where")
+    assert recipe_of(json.loads(json.dumps(plain_config(recipe)))) == recipe
 
 
 def test_every_field_is_an_option(named):
     _, recipe = named
-    for field, value in asdict(recipe).items():
+    for field, value in recipe.options.items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         assert recipe.override({field.replace("_", "-"): text}) == recipe
 
@@ -105,4 +104,4 @@ def test_names_its_paper_and_a_known_world(named):
     _, recipe = named
     assert recipe.paper
     assert recipe.label
-    assert recipe.world in {*SIMULATORS, "surveillance"}
+    assert recipe.videos.world in {*SIMULATORS, "surveillance"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inference.cli import main
-from inference.experiments.evaluate import read_evaluation, write_evaluation
+from inference.experiments.evaluation import read_evaluation, write_evaluation
 from inference.recipes import RECIPES
 from inference.runs.folder import RunFolder
 
@@ -112,11 +112,16 @@ def test_evaluate_then_render(run, capsys):
     assert [float(number) for number in found.groups()] == pytest.approx(stored, rel=0.05)
     assert bounds["seconds"] > 0
     assert "log evidence" not in printed
-    assert {(curve["pattern"], curve["method"]) for curve in evaluation["curves"]} == {
+    curves = {(curve["pattern"], curve["method"]): curve for curve in evaluation["scores"]["curves"]}
+    assert set(curves) == {
         (pattern, method) for pattern in ("random", "gap") for method in ("smoothing", "filtering", "last frame")
     }
     smoothing, filtering = (
-        next(curve for curve in evaluation["curves"] if (curve["pattern"], curve["method"]) == ("random", method))
+        next(
+            curve
+            for curve in evaluation["scores"]["curves"]
+            if (curve["pattern"], curve["method"]) == ("random", method)
+        )
         for method in ("smoothing", "filtering")
     )
     assert smoothing["errors"][-1] == pytest.approx(filtering["errors"][-1])  # nothing is seen after a gap without end
@@ -238,7 +243,7 @@ def test_cannonballs_from_training_to_pictures(recipe, options, method, picture,
     assert ("R2 of positions" in printed) == (recipe == "cannonballs-small")
     folder = RunFolder.open(path)
     evaluation = read_evaluation(folder)
-    assert evaluation.trajectories.predictions[0].query == "forecast"
+    assert evaluation.scores.get("trajectories").predictions[0].query == "forecast"
     bounds = evaluation.bounds
     assert bounds.verdict == verdict
     if verdict == "exact":

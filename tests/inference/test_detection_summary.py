@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from guides import GlimpseAttentionGuide
-from inference.scores.detection import score_detection, summarize_detection
+from inference.scores.detection import Detection, score_detection
+from inference.scores.score import Evaluated
 from pyro_models import AttendInferRepeat
 from pyro_models.components.scene import Scene
 from videos import VideoBatch
@@ -45,7 +46,7 @@ def test_there_is_nothing_to_score_without_truth_or_identities():
     frames = torch.rand(2, 1, 1, 16, 16)
     model = AttendInferRepeat((1, 16, 16), what_dim=3, glimpse_size=4, hidden=(5,))
     guide = GlimpseAttentionGuide(model, hidden_dim=5)
-    assert summarize_detection(model, guide, VideoBatch(frames)) is None
+    assert Detection().compute(Evaluated(model, guide, VideoBatch(frames))) is None
     true = scene([[(5.0, 5.0)]])
     known = VideoBatch(frames[:1], presence=true.presence > 0, positions=true.positions, box_sizes=true.box_sizes)
-    assert summarize_detection(model, guide, known) is None
+    assert Detection().compute(Evaluated(model, guide, known)) is None

@@ -11,12 +11,16 @@ from torch import nn
 
 from inference import Budget, log_evidence
 from inference.cli import main
-from inference.experiments.evaluate import Bounds, counting, evaluate, read_evaluation, write_evaluation
+from inference.experiments.evaluate import evaluate
+from inference.experiments.evaluation import Bounds, Evaluation, read_evaluation, write_evaluation
 from inference.experiments.runs import load_run, plain_config
+from inference.queries import ask
 from inference.queries.imputation import Imputation
 from inference.recipes import RECIPES
 from inference.runs.folder import RunFolder
-from inference.scores.tracking import summarize_tracking
+from inference.scores.counting import Counting, VisibleCounting
+from inference.scores.score import Evaluated
+from inference.scores.tracking import Tracking
 from pyro_models.components.scene import Scene
 from videos import VideoBatch
 
@@ -50,12 +54,13 @@ def test_everything_that_is_asked_for_is_printed_stored_and_read(run, capsys):
     assert 1 < bounds.effective_sample_size < 3
     assert (bounds.num_particles, bounds.num_sequences) == (3, 12)
     assert f"{bounds.verdict}: {bounds.reasons}" in printed.splitlines()
-    assert f"of visible objects   {found.visible_counting:10.4f}" in printed
-    assert found.tracking.discovered + found.tracking.propagated > 0
-    assert f"discovered in a frame    {found.tracking.discovered:10.4f}" in printed
-    assert f"propagated in a frame    {found.tracking.propagated:10.4f}" in printed
-    assert found.addition.num_frames == 1200  # batches of a hundred videos of four frames
-    assert str(found.addition) in printed
+    assert f"of visible objects   {found.scores['visible_counting']:10.4f}" in printed
+    tracking, addition = found.scores["tracking"], found.scores["addition"]
+    assert tracking.discovered + tracking.propagated > 0
+    assert f"discovered in a frame    {tracking.discovered:10.4f}" in printed
+    assert f"propagated in a frame    {tracking.propagated:10.4f}" in printed
+    assert addition.num_frames == 1200  # batches of a hundred videos of four frames
+    assert str(addition) in printed
     write_evaluation(RunFolder.open(run), found)
     assert read_evaluation(RunFolder.open(run)) == found
 
@@ -64,7 +69,7 @@ def test_bounds_are_means_of_the_two_records(run):
     """What is written is of `log_evidence(method="auto")`, and of the guide's draws beside it."""
     loaded = load_run(run)
     kept = {"budget": Budget(particles=32), "seed": 3}
-    found = evaluate(loaded, num_particles=30, num_evidence_sequences=5, num_masks=1, **kept).bounds
+    found = evaluate(loaded, num_particles=30, num_evidence_sequences=5, **kept).bounds
     videos = loaded.test.select(slice(0, 5)).arguments
     auto = log_evidence(loaded.model, loaded.guide, *videos, method="auto", **kept)
     sizes = {"particles_per_chunk": 25, "sequences_per_chunk": 4}
@@ -97,11 +102,46 @@ def test_what_may_be_called_evidence(fields, is_lower_bound):
     assert bounds.is_lower_bound is is_lower_bound
 
 
+def test_the_test_set_is_reconstructed_once(run, monkeypatch):
+    """Counting, tracking and what else looks at objects share it."""
+    asked = []
+
+    def reconstruct(*args, **options):
+        asked.append(args[2].shape[0])
+        return ask.reconstruct(*args, **options)
+
+    monkeypatch.setattr("inference.scores.score.reconstruct", reconstruct)
+    loaded = load_run(run)
+    few = {"num_particles": 3, "num_evidence_sequences": 2, "budget": Budget(particles=32)}
+    assert set(evaluate(loaded, **few).scores) == {"counting", "visible_counting", "tracking"}
+    assert asked == [loaded.test.num_sequences]
+
+
+def test_scores_that_a_recipe_does_not_know_stay_as_they_were_written(run):
+    folder = RunFolder.open(run)
+    kept = Evaluation("sqair-small", 3, None, 4, {"counting": 0.5, "of another version": {"error": [1.0, 2.0]}})
+    write_evaluation(folder, kept)
+    assert read_evaluation(folder) == kept
+
+
+def test_options_of_scores_are_listed_and_misspelt_ones_refused(run, capsys):
+    assert main(["evaluate", str(run), "--help-options"]) == 0
+    assert capsys.readouterr().out == "--addition 0\n"
+    for words, message in (
+        ("--additoin 5", "--additoin: no such option; did you mean --addition? Options of this command: "),
+        ("--num-sequence 5 --seed 3", "--seed: no such option"),
+        ("--addition some", "--addition: expected a whole number, got 'some'"),
+        ("--num-masks 3", "--num-masks: no such option"),
+    ):
+        assert main(["evaluate", str(run), *words.split()]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_without_digits_there_is_nothing_to_add(run):
     loaded = load_run(run)
     other = replace(loaded, recipe=RECIPES["kvae-demo"])
-    with pytest.raises(ValueError, match="num_addition_frames: expected 0, as videos of 'sqair-small' have no digits"):
-        evaluate(other, num_addition_frames=5)
+    with pytest.raises(TypeError, match=r"options of the scores of 'kvae-demo' \(codes, num_masks\), got addition"):
+        evaluate(other, addition=5)
 
 
 def test_records_of_earlier_versions_are_read(tmp_path):
@@ -111,9 +151,13 @@ def test_records_of_earlier_versions_are_read(tmp_path):
     for path in kept:
         found, record = read_evaluation(RunFolder.open(path.parent)), json.loads(path.read_text())
         assert found.step == record["step"]
-        assert (None if found.addition is None else asdict(found.addition)) == record.get("addition")
-        assert found.visible_counting == record.get("visible_counting")
-    run = RunFolder.start(tmp_path / "run", plain_config("sqair-small", RECIPES["sqair-small"]), seed=0)
+        old = {name: value for name, value in record.items() if value not in (None, [], {})}
+        assert set(found.scores) == set(old) - {"recipe", "step", "bounds", "frames"}
+        assert found.scores.get("visible_counting") == record.get("visible_counting")
+        addition = found.scores.get("addition")
+        assert (None if addition is None else asdict(addition)) == record.get("addition")
+        assert not any(isinstance(value, list) for value in found.scores.values())  # all have been read
+    run = RunFolder.start(tmp_path / "run", plain_config(RECIPES["sqair-small"]), seed=0)
     bounds = dict.fromkeys(("elbo", "elbo_error", "log_evidence", "log_evidence_error", "pareto_k_above"), 1.0)
     bounds |= {"num_particles": 5, "num_sequences": 3}
     names = ("mota", "idf1", "box_mota", "position_error", "switches", "unswitched", "late_discoveries")
@@ -121,10 +165,11 @@ def test_records_of_earlier_versions_are_read(tmp_path):
     record |= {"counting": 0.9, "tracking": dict.fromkeys(names, 0.25), "trajectories": None}
     (run.path / "evaluation.json").write_text(json.dumps(record))
     found = read_evaluation(run)
-    assert found.bounds.reconstruction is found.tracking.discovered is None
-    assert found.tracking.late_discoveries == 0.25
-    assert "late discoveries" in str(found.tracking)
-    assert "discovered in" not in str(found.tracking)
+    tracking = found.scores["tracking"]
+    assert found.bounds.reconstruction is tracking.discovered is None
+    assert tracking.late_discoveries == 0.25
+    assert "late discoveries" in str(tracking)
+    assert "discovered in" not in str(tracking)
 
 
 class Answering(nn.Module):
@@ -142,8 +187,7 @@ class Answering(nn.Module):
 def told(monkeypatch):
     """Scenes are told to the model; nothing is inferred."""
     blank = Imputation(torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, dtype=torch.bool), {})
-    for place in ("experiments.evaluate", "scores.tracking"):
-        monkeypatch.setattr(f"inference.{place}.reconstruct", lambda *args, **kwargs: blank)
+    monkeypatch.setattr("inference.scores.score.reconstruct", lambda *args, **kwargs: blank)
     return Answering
 
 
@@ -152,12 +196,16 @@ def test_only_frames_in_which_all_objects_are_visible_count(told):
     truth = torch.tensor([[[1, 0], [1, 1], [1, 1], [0, 0]]], dtype=torch.bool)
     found = torch.tensor([[[0, 1], [1, 0], [0, 0], [0, 0]]]).float()
     visible = torch.tensor([[[1, 0], [1, 0], [1, 1], [0, 0]]], dtype=torch.bool)
-    videos = VideoBatch(torch.zeros(1, 4, 1, 2, 2), presence=truth)
+    places = torch.zeros(1, 4, 2, 2)
+    videos = VideoBatch(torch.zeros(1, 4, 1, 2, 2), presence=truth, positions=places, box_sizes=places)
     model = told(Scene(found))
-    assert counting(model, model, videos) == pytest.approx(2 / 4)
-    assert counting(model, model, videos, visible) == pytest.approx(2 / 3)
-    assert counting(model, model, videos, torch.ones_like(visible)) == pytest.approx(2 / 4)
-    assert counting(told(Scene()), model, videos, visible) is None
+    evaluated = Evaluated(model, model, videos)
+    share = VisibleCounting(visibility=lambda videos: torch.where(visible, 0.5, 0.49))
+    assert Counting().compute(evaluated) == pytest.approx(2 / 4)
+    assert share.compute(evaluated) == pytest.approx(2 / 3)
+    assert VisibleCounting(visibility=lambda videos: torch.ones(1, 4, 2)).compute(evaluated) == pytest.approx(2 / 4)
+    assert share.compute(Evaluated(told(Scene()), model, videos)) is None
+    assert share.compute(Evaluated(model, model, VideoBatch(videos.frames, presence=truth))) is None
 
 
 def test_discoveries_and_propagations_in_a_frame(told):
@@ -169,7 +217,7 @@ def test_discoveries_and_propagations_in_a_frame(told):
     sizes = torch.full((2, 4, 3, 2), 2.0)
     videos = VideoBatch(torch.zeros(2, 4, 1, 9, 9), presence=presence, positions=positions, box_sizes=sizes)
     scene = Scene((identities >= 0).float(), positions, sizes, identities=identities)
-    summary = summarize_tracking(told(scene), nn.Module(), videos)
+    summary = Tracking().compute(Evaluated(told(scene), nn.Module(), videos))
     assert summary.discovered == pytest.approx(4 / 8)
     assert summary.propagated == pytest.approx(4 / 8)  # eight objects in all frames, four of them new
     assert summary.late_discoveries == pytest.approx(2 / 2)

@@ -23,7 +23,7 @@ def test_a_run_is_at_hand_and_judges_itself(tmp_path):
     few = {"num_evidence_sequences": 2, "num_particles": 4, "num_masks": 1, "budget": Budget(particles=32)}
     found, wanted = run.evaluate(**few), evaluate(known, **few)
     assert found.bounds.log_evidence == wanted.bounds.log_evidence
-    assert found.curves == wanted.curves
+    assert found.scores["curves"] == wanted.scores["curves"]
     with pytest.raises(TypeError, match="num_particle"):
         run.evaluate(num_particle=4)
     with pytest.raises(ValueError, match="best.*last"):

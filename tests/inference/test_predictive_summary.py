@@ -1,6 +1,5 @@
 """Predictive scores of trained runs: what `kinema evaluate --predictive` prints and stores, and what it refuses."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +7,8 @@ import torch
 
 from inference import Budget
 from inference.cli import main
-from inference.experiments.evaluate import evaluate, read_evaluation
+from inference.experiments.evaluate import evaluate
+from inference.experiments.evaluation import read_evaluation
 from inference.experiments.predictive_summary import last_frames, predict_run, summarize_predictive
 from inference.experiments.runs import load_run
 from inference.runs.folder import RunFolder
@@ -38,7 +38,7 @@ def test_scores_are_printed_stored_and_read(run, capsys):
     assert main(["evaluate", str(run), "--predictive", "3", *CHEAP]) == 0
     printed = capsys.readouterr().out
     found = read_evaluation(RunFolder.open(run))
-    scores = found.predictive
+    scores = found.scores["predictive"]
     assert str(scores) in printed
     assert (scores.reference, scores.dimensions, scores.num_sequences) == ("probability", 1024, 3)
     assert scores.frames_held_out == 5  # a quarter of twenty
@@ -56,17 +56,13 @@ def test_scores_are_printed_stored_and_read(run, capsys):
 
 def test_without_the_option_nothing_is_predicted(run):
     assert main(["evaluate", str(run), *CHEAP]) == 0
-    record = json.loads((run / "evaluation.json").read_text())
-    assert record["predictive"] is None
-    del record["predictive"]  # as earlier versions wrote it
-    (run / "evaluation.json").write_text(json.dumps(record))
-    assert read_evaluation(RunFolder.open(run)).predictive is None
+    assert "predictive" not in read_evaluation(RunFolder.open(run)).scores
 
 
 def test_evidence_of_fewer_videos_is_not_put_beside(run):
     loaded = load_run(run)
     few = {"num_particles": 4, "num_masks": 1, "budget": Budget(particles=32)}
-    found = evaluate(loaded, num_evidence_sequences=2, num_predictive_sequences=3, **few).predictive
+    found = evaluate(loaded, num_evidence_sequences=2, num_predictive_sequences=3, **few).scores["predictive"]
     assert found.log_evidence is None
     assert "log evidence of the same" not in str(found)
 

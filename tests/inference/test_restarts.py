@@ -1,4 +1,4 @@
-"""Runs that are given up: what is kept, what is begun anew, and that looking in between changes nothing."""
+"""Runs that are given up: what is kept, what is restarted, and that looking in between changes nothing."""
 
 from dataclasses import replace
 
@@ -7,12 +7,12 @@ import pytest
 from inference.cli import main
 from inference.experiments.restarts import train_with_restarts
 from inference.experiments.runs import train_recipe
-from inference.recipes import RECIPES, sqair
+from inference.recipes import RECIPES, Recipe
 from inference.runs.folder import RunFolder
-from inference.scores.tracking import summarize_tracking
+from inference.scores.score import Evaluated
+from inference.scores.tracking import Tracking
 
-TINY = replace(
-    RECIPES["sqair-small"],
+TINY = RECIPES["sqair-small"].with_options(
     frame_size=16,
     digit_scale=0.3,
     num_frames=3,
@@ -38,37 +38,37 @@ def complaints(monkeypatch):
         asked.append((self.seed, videos.num_sequences))
         return "objects are lost" if self.seed < 1000 else None
 
-    monkeypatch.setattr(sqair.SQAIRRecipe, "complaint", complaint)
+    monkeypatch.setattr(Recipe, "complaint", complaint)
     return asked
 
 
 def test_a_run_is_given_up_and_another_seed_goes_on(tmp_path, complaints, capsys):
     path = tmp_path / "run"
-    result = train_with_restarts("sqair-small", TINY, path, restarts=3, progress=False)
+    result = train_with_restarts(TINY, path, restarts=3, progress=False)
     assert result.steps == 8
     assert complaints == [(0, 2), (1000, 2)]
     assert f"step 4: objects are lost; given up ({path}-abandoned-1)" in capsys.readouterr().out
     assert RunFolder.open(f"{path}-abandoned-1").config["fields"]["seed"] == 0
     assert RunFolder.open(path).config["fields"]["seed"] == 1000
-    train_recipe("sqair-small", replace(TINY, seed=1000), tmp_path / "whole", progress=False)
+    train_recipe(TINY.with_options(seed=1000), tmp_path / "whole", progress=False)
     for name, weights in RunFolder.open(path).last_checkpoint().weights.items():
         assert (weights == RunFolder.open(tmp_path / "whole").last_checkpoint().weights[name]).all()
 
 
 def test_the_same_call_goes_on(tmp_path, complaints):
     path = tmp_path / "run"
-    train_recipe("sqair-small", TINY, path, last_step=4, progress=False)  # as if interrupted before the look
-    train_with_restarts("sqair-small", TINY, path, restarts=1, progress=False)
+    train_recipe(TINY, path, last_step=4, progress=False)  # as if interrupted before the look
+    train_with_restarts(TINY, path, restarts=1, progress=False)
     assert complaints == [(0, 2)]  # no restart is left for the second run, so nobody looks
     assert RunFolder.open(path).config["fields"]["seed"] == 1000
-    train_with_restarts("sqair-small", TINY, path, restarts=1, progress=False)
+    train_with_restarts(TINY, path, restarts=1, progress=False)
     assert len(complaints) == 1
 
 
 def test_what_cannot_be_restarted(tmp_path, capsys):
     words = ["train", "kvae-demo", "--restarts", "1", "--run", str(tmp_path / "run"), "--num-train", "32"]
     assert main([*words, "--quiet"]) == 2
-    assert "--restarts: expected 0, as kvae-demo does not know a wrong turn, got 1" in capsys.readouterr().err
+    assert "--restarts: expected 0, as kvae-demo defines no health check, got 1" in capsys.readouterr().err
     assert main([*words[:3], "-1", *words[4:], "--quiet"]) == 2
     assert "--restarts: expected at least 0, got -1" in capsys.readouterr().err
 
@@ -84,6 +84,6 @@ def test_what_cannot_be_restarted(tmp_path, capsys):
 def test_wrong_turns(monkeypatch, idf1, late, said):
     model, guide = TINY.build()
     videos = TINY.splits().validation
-    scores = replace(summarize_tracking(model, guide, videos), idf1=idf1, late_discoveries=late)
-    monkeypatch.setattr(sqair, "summarize_tracking", lambda *args: scores)
+    scores = replace(Tracking().compute(Evaluated(model, guide, videos)), idf1=idf1, late_discoveries=late)
+    monkeypatch.setattr(Tracking, "compute", lambda *args: scores)
     assert TINY.complaint(model, guide, videos) == said

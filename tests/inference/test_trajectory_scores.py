@@ -5,7 +5,8 @@ import torch
 
 from guides import NoLatentsGuide, ObjectFilterGuide, ObjectPotentialsGuide
 from inference.scores.ballistic_oracle import oracle_law, oracle_positions
-from inference.scores.trajectories import score_trajectories
+from inference.scores.score import Evaluated
+from inference.scores.trajectories import Trajectories
 from pyro_models import DynamicsFromPixels, EncoderDecoderLSTM
 from pyro_models.dynamics_from_pixels.covariances import STRIDE
 from pyro_models.dynamics_from_pixels.object_renderers import LOGIT_UNIT, GlyphRenderer
@@ -92,7 +93,7 @@ def test_a_model_that_knows_the_world_scores_as_it_should(pasted, build):
     with torch.no_grad():
         guide.mean.attention.weight.zero_()
     videos = simulator.simulate(60, torch.Generator().manual_seed(0))
-    scores = score_trajectories(model, guide, videos, simulator)
+    scores = Trajectories(simulator=simulator).compute(Evaluated(model, guide, videos))
     assert scores.r_squared[1] > 0.99
     assert scores.error[1] < 0.6
     assert scores.swaps == {}
@@ -118,7 +119,7 @@ def test_a_model_without_positions_is_scored_by_its_frames():
     simulator = Cannonballs(size=32, max_balls=2)
     model = EncoderDecoderLSTM((1, 32, 32), state_dim=5, code_dim=4, hidden=(), control_dim=2)
     videos = simulator.simulate(8, torch.Generator().manual_seed(0))
-    scores = score_trajectories(model, NoLatentsGuide(model), videos, simulator)
+    scores = Trajectories(simulator=simulator).compute(Evaluated(model, NoLatentsGuide(model), videos))
     assert scores.r_squared == scores.error == scores.swaps == {}
     assert scores.side_accuracy is None
     assert scores.acceleration is None
@@ -134,6 +135,6 @@ def test_videos_that_cannot_be_scored_are_refused():
     short = Cannonballs(num_frames=10, size=32, max_balls=1)
     videos = short.simulate(2, torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="videos: expected more than 10 frames, 5 seen at the beginning"):
-        score_trajectories(model, NoLatentsGuide(model), videos, short)
+        Trajectories(simulator=short).compute(Evaluated(model, NoLatentsGuide(model), videos))
     with pytest.raises(ValueError, match="videos: expected presence and positions"):
-        score_trajectories(model, NoLatentsGuide(model), VideoBatch(videos.frames), short)
+        Trajectories(simulator=short).compute(Evaluated(model, NoLatentsGuide(model), VideoBatch(videos.frames)))

@@ -1,6 +1,5 @@
 """AIR from its recipe: one option chooses the estimator; Pyro's own multi-sample bound never teaches presence."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,12 @@ from inference.recipes import RECIPES, OptionError
 from inference.recipes.air import LOSSES
 from inference.svi.schedules import value_at
 
-SMALL = replace(RECIPES["air-small"], num_train=64, batch_size=16, num_validation=8, num_test=20, hidden_dim=12)
+SMALL = RECIPES["air-small"].with_options(num_train=64, batch_size=16, num_validation=8, num_test=20, hidden_dim=12)
 
 
 @pytest.mark.parametrize("estimator", sorted(LOSSES))
 def test_every_estimator_but_renyis_moves_presence(estimator):
-    recipe = replace(SMALL, estimator=estimator, num_particles=3)
+    recipe = SMALL.with_options(estimator=estimator, num_particles=3)
     model, guide = recipe.build()
     model.another.fill_(0.5)
     before = guide.presence.weight.detach().clone()
@@ -29,7 +28,7 @@ def test_every_estimator_but_renyis_moves_presence(estimator):
 
 
 def test_the_prior_falls_the_frames_gain_weight_and_then_both_stand():
-    recipe = replace(SMALL, epochs=8, annealing_epochs=6, first_another=0.5, last_another=0.001)
+    recipe = SMALL.with_options(epochs=8, annealing_epochs=6, first_another=0.5, last_another=0.001)
     falling, standing = recipe.stages()
     assert (falling.steps, standing.steps) == (24, 8)
     values = [value_at(falling.buffers["model.another"], step) for step in range(25)]
@@ -38,20 +37,20 @@ def test_the_prior_falls_the_frames_gain_weight_and_then_both_stand():
     assert values[24] == pytest.approx(0.001)
     assert standing.buffers == {"model.another": 0.001}
     weights = [
-        value_at(replace(recipe, first_frames_weight=0.25).stages()[0].site_weights["frames"], s) for s in (0, 24)
+        value_at(recipe.with_options(first_frames_weight=0.25).stages()[0].site_weights["frames"], s) for s in (0, 24)
     ]
     assert weights == pytest.approx([0.25, 1.0])
     assert standing.site_weights == {}
     with pytest.raises(OptionError, match="--first-frames-weight: expected above 0 and at most 1, got 0"):
-        replace(recipe, first_frames_weight=0.0).stages()
+        recipe.with_options(first_frames_weight=0.0).stages()
     with pytest.raises(OptionError, match="--annealing-epochs: expected 1 to epochs - 1 = 7, got 8"):
-        replace(recipe, annealing_epochs=8).stages()
+        recipe.with_options(annealing_epochs=8).stages()
     with pytest.raises(OptionError, match="--estimator: expected one of vimco, wake-sleep, graph, enumeration, renyi"):
-        replace(recipe, estimator="vimcoo").build()
+        recipe.with_options(estimator="vimcoo").build()
     with pytest.raises(OptionError, match="--world: expected multi-mnist"):
-        replace(recipe, world="box").splits()
+        recipe.with_options(world="box").splits()
     with pytest.raises(OptionError, match=r"--missing: expected 0, as a scene is one frame, got 0\.2"):
-        replace(recipe, missing=0.2).splits()
+        recipe.with_options(missing=0.2).splits()
 
 
 def test_train_evaluate_render(tmp_path, capsys):

@@ -1,7 +1,5 @@
 """The recurrent networks on codes: noise on the codes at first, none when the networks are trained."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -10,8 +8,7 @@ from inference.recipes import RECIPES, OptionError
 from inference.runs.folder import RunFolder
 from inference.svi.schedules import value_at
 
-SMALL = replace(
-    RECIPES["ae-rnn-box-cpu"],
+SMALL = RECIPES["ae-rnn-box-cpu"].with_options(
     channels=2,
     num_train=8,
     num_validation=2,
@@ -29,15 +26,15 @@ def test_noise_falls_to_nothing_in_half_of_the_pretraining():
     assert codes.buffers == {}
     assert value_at(RECIPES["vae-rnn-box-cpu"].stages()[0].buffers["guide.encoder.noise"], 0) == 0
     with pytest.raises(OptionError, match="--code-noise: expected a standard deviation, not negative, got -1"):
-        replace(SMALL, code_noise=-1.0).stages()
+        SMALL.with_options(code_noise=-1.0).stages()
 
 
 def test_the_prior_gains_its_weight_in_a_quarter_of_the_pretraining():
-    weights = replace(SMALL, prior_weight=0.04).stages()[0].site_weights
+    weights = SMALL.with_options(prior_weight=0.04).stages()[0].site_weights
     assert [value_at(weights["a"], step) for step in range(4)] == pytest.approx([0.04, 0.2, 1, 1])
     assert value_at(SMALL.stages()[0].site_weights["a"], 0) == 1
     with pytest.raises(OptionError, match=r"--prior-weight: expected more than 0 and at most 1, got 1\.5"):
-        replace(SMALL, prior_weight=1.5).stages()
+        SMALL.with_options(prior_weight=1.5).stages()
 
 
 def test_a_run_ends_without_noise(tmp_path):

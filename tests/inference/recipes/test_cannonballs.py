@@ -1,7 +1,5 @@
 """The curriculum of dynamics from pixels (chiappa-paquet sheet O15): what is frozen stays, weights end as said."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
@@ -15,8 +13,8 @@ from inference.training.train import train
 def tiny(**fields):
     """Two steps an epoch, at 32 x 32."""
     sizes = {"frame_size": 32, "max_balls": 2, "num_train": 8, "batch_size": 4, "num_validation": 2, "num_test": 3}
-    small = replace(RECIPES["cannonballs"], state_dim=4, hidden_dim=4, **sizes)
-    return replace(small, **({"epochs": 5, "frozen_epochs": 2, "annealing_epochs": 2} | fields))
+    small = RECIPES["cannonballs"].with_options(state_dim=4, hidden_dim=4, **sizes)
+    return small.with_options(**({"epochs": 5, "frozen_epochs": 2, "annealing_epochs": 2} | fields))
 
 
 def test_the_dynamics_stay_while_they_are_frozen(tmp_path):
@@ -68,7 +66,8 @@ def test_the_objective_fits_the_guide(fields, loss):
 def test_variants_build_and_plan(fields):
     recipe = tiny(**fields)
     model, _ = recipe.build()
-    assert hasattr(model.prior, "acceleration") == (recipe.dynamics == "mixture")
+    assert hasattr(model.prior, "acceleration") == (recipe.pair.dynamics == "mixture")
     assert sum(stage.steps for stage in recipe.stages()) == recipe.num_steps
-    assert recipe.stages()[0].frozen == (("model.prior.*",) if recipe.dynamics == "mixture" else ())
-    assert value_at(recipe.schedule(), recipe.num_steps) == (0 if recipe.decay == "cosine" else recipe.learning_rate)
+    assert recipe.stages()[0].frozen == (("model.prior.*",) if recipe.pair.dynamics == "mixture" else ())
+    last = 0 if recipe.training.decay == "cosine" else recipe.training.learning_rate
+    assert value_at(recipe.schedule(), recipe.num_steps) == last

@@ -1,13 +1,11 @@
 """These tests pin: noise on the codes of a Kalman VAE begins a run and is gone when the mixture starts to learn."""
 
-from dataclasses import replace
-
 import pytest
 
 from inference.recipes import RECIPES, OptionError
 from inference.svi.schedules import value_at
 
-NOISY = replace(RECIPES["kvae-box-cpu"], code_noise=1.5, epochs=20, num_train=320)
+NOISY = RECIPES["kvae-box-cpu"].with_options(code_noise=1.5, epochs=20, num_train=320)
 
 
 def test_noise_falls_to_nothing_in_half_of_the_frozen_epochs():
@@ -21,7 +19,7 @@ def test_noise_falls_to_nothing_in_half_of_the_frozen_epochs():
 
 
 def test_without_noise_nothing_is_set():
-    assert all(stage.buffers == {} for stage in replace(NOISY, code_noise=0.0).stages())
+    assert all(stage.buffers == {} for stage in NOISY.with_options(code_noise=0.0).stages())
 
 
 @pytest.mark.parametrize(
@@ -29,4 +27,4 @@ def test_without_noise_nothing_is_set():
 )
 def test_what_it_refuses(changes, words):
     with pytest.raises(OptionError, match=words):
-        replace(NOISY, **changes).stages()
+        NOISY.with_options(**changes).stages()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inference.cli import main
-from inference.experiments.evaluate import read_evaluation
+from inference.experiments.evaluation import read_evaluation
 from inference.experiments.runs import load_run
 from inference.recipes import RECIPES, OptionError
 from inference.runs.folder import RunFolder
@@ -28,7 +28,7 @@ def count(*modules):
 
 def test_parameter_counts():
     """sqair sheet, section 6.2: 3.42 million with these strides, 1.74 with those that the paper prints."""
-    recipe = replace(PAPER, warm_up=20, width=80, height=64)  # of the clip, which the networks do not see
+    recipe = PAPER.with_options(warm_up=20, width=80, height=64)  # of the clip, which the networks do not see
     model, guide = recipe.build()
     assert round(count(model, guide) / 1e6, 2) == 3.42
     assert guide.image_encoder.features[0].in_features == 64 * 16 * 16
@@ -40,12 +40,12 @@ def test_parameter_counts():
 
 
 def test_the_curriculum_is_from_three_to_five_frames():
-    recipe = replace(PAPER.override(TINY_OPTIONS), num_frames=5, growth_epochs=PAPER.growth_epochs)
+    recipe = PAPER.override(TINY_OPTIONS).with_options(num_frames=5, growth_epochs=PAPER.videos.growth_epochs)
     source = recipe.training_source(recipe.splits().train)
-    each = recipe.growth_epochs * recipe.steps_per_epoch
+    each = recipe.videos.growth_epochs * recipe.steps_per_epoch
     lengths = [source.batch(step).num_frames for step in (0, each - 1, each, 2 * each, 10 * each)]
     assert lengths == [3, 3, 4, 5, 5]
-    assert PAPER.growth_epochs * PAPER.steps_per_epoch == 100_000
+    assert PAPER.videos.growth_epochs * PAPER.steps_per_epoch == 100_000
     assert PAPER.num_steps == pytest.approx(315_000, rel=0.01)
 
 
@@ -56,7 +56,7 @@ def test_splits_are_blocks_of_time_of_one_clip():
     assert numbers[0].max() < numbers[1].min()
     assert numbers[1].max() < numbers[2].min()
     assert splits.source == "clip: synthetic"
-    later = replace(recipe, seed=1).splits()
+    later = recipe.with_options(seed=1).splits()
     assert torch.equal(later.test.frames, splits.test.frames)
     assert not torch.equal(later.train.frames, splits.train.frames)
 
@@ -70,7 +70,7 @@ def test_splits_are_blocks_of_time_of_one_clip():
 )
 def test_other_worlds_and_missing_frames_are_refused(fields, message):
     with pytest.raises(OptionError, match=message):
-        replace(SMALL, **fields).splits()
+        SMALL.with_options(**fields).splits()
 
 
 def test_from_training_to_pictures(tmp_path, capsys):
@@ -81,11 +81,12 @@ def test_from_training_to_pictures(tmp_path, capsys):
     assert "counting accuracy" in printed
     assert "counting, a guess" in printed
     assert "switches" not in printed  # true objects have no names
-    scores = read_evaluation(RunFolder.open(run))
-    assert scores.tracking is None
-    assert scores.detection.found == pytest.approx(scores.detection.discovered + scores.detection.propagated)
-    assert len(scores.detection.counted) == 3
-    assert not math.isnan(scores.bounds.elbo)
+    evaluation = read_evaluation(RunFolder.open(run))
+    assert set(evaluation.scores) == {"counting", "detection"}
+    detection = evaluation.scores["detection"]
+    assert detection.found == pytest.approx(detection.discovered + detection.propagated)
+    assert len(detection.counted) == 3
+    assert not math.isnan(evaluation.bounds.elbo)
     assert main(["render", run]) == 0
     drawn = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
     assert {"tracks.png", "forecast.png", "generated.png", "tracks-0.gif", "forecast-3.gif"} <= drawn
@@ -99,12 +100,13 @@ def test_people_of_a_clip_are_found_more_often_than_not(tmp_path, data_folder):
     words += ["--run", str(path), "--compile", "trace", "--quiet"]
     assert main(["train", "sqair-pedestrians-small", *words]) == 0
     assert main(["evaluate", str(path), "--num-particles", "5", "--evidence-particles", "32"]) == 0
-    scores = read_evaluation(RunFolder.open(path))
-    assert scores.detection.accuracy > 0
-    assert scores.counting > scores.detection.guess
-    assert scores.detection.propagated > scores.detection.discovered
-    assert scores.detection.position_error < 3
+    evaluation = read_evaluation(RunFolder.open(path))
+    detection = evaluation.scores["detection"]
+    assert detection.accuracy > 0
+    assert evaluation.scores["counting"] > detection.guess
+    assert detection.propagated > detection.discovered
+    assert detection.position_error < 3
     run = load_run(path)
     black = torch.distributions.Normal(0.0, run.model.frame_scale).log_prob(run.test.frames).flatten(1).sum(-1).mean()
     best = torch.distributions.Normal(0.0, run.model.frame_scale).log_prob(0 * run.test.frames[0]).sum()
-    assert scores.bounds.elbo > black + 0.25 * (best - black)
+    assert evaluation.bounds.elbo > black + 0.25 * (best - black)

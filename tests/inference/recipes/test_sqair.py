@@ -8,14 +8,16 @@ import torch
 
 from guides import GlimpseAttentionGuide
 from inference.cli import main
-from inference.experiments import render
-from inference.experiments.evaluate import read_evaluation
+from inference.experiments.evaluation import read_evaluation
+from inference.experiments.render import render
 from inference.experiments.runs import load_run
+from inference.gallery import objects
 from inference.pictures import draw_tracks
 from inference.recipes import RECIPES, OptionError
-from inference.recipes.sqair_options import LOSSES
+from inference.recipes.sqair_parts import LOSSES
 from inference.runs.folder import RunFolder
-from inference.scores.tracking import score_middles, summarize_tracking
+from inference.scores.score import Evaluated
+from inference.scores.tracking import Tracking, score_middles
 from inference.svi.schedules import value_at
 from inference.training.rmsprop import TensorFlowRMSprop
 from pyro_models import AttendInferRepeat
@@ -37,29 +39,29 @@ SMALL = RECIPES["sqair-small"]
 )
 def test_options_that_cannot_be(fields, message):
     with pytest.raises(OptionError, match=message):
-        replace(SMALL, **fields).build()
+        SMALL.with_options(**fields).build()
 
 
 def test_other_worlds_and_missing_frames_are_refused():
     with pytest.raises(OptionError, match="--world: expected moving-mnist, got 'box'"):
-        replace(SMALL, world="box").splits()
+        SMALL.with_options(world="box").splits()
     with pytest.raises(OptionError, match="--missing: expected 0, got 0.5"):
-        replace(SMALL, missing=0.5).splits()
+        SMALL.with_options(missing=0.5).splits()
 
 
 def test_videos_grow_and_rates_fall_as_in_the_paper():
     """sqair sheet, oracle 19, in the recipe's own steps."""
     recipe = RECIPES["sqair-mlp"]
     assert recipe.num_steps == 2_000_000
-    recipe = replace(recipe, batch_size=2, num_train=2 * recipe.steps_per_epoch)
-    source = recipe.training_source(recipe.simulator("train").simulate(2, torch.Generator().manual_seed(0)))
+    recipe = recipe.with_options(batch_size=2, num_train=2 * recipe.steps_per_epoch)
+    source = recipe.training_source(recipe.videos.simulator("train").simulate(2, torch.Generator().manual_seed(0)))
     lengths = {step: source.batch(step).num_frames for step in (0, 99_999, 100_000, 700_000, 1_999_999)}
     assert lengths == {0: 3, 99_999: 3, 100_000: 4, 700_000: 10, 1_999_999: 10}
     rates = [value_at(recipe.schedule(), step) for step in (399_999, 400_001, 1_000_001)]
     assert rates == pytest.approx([1e-5, 3.33e-6, 1.11e-6], rel=0.01)
     assert recipe.optimizer() is TensorFlowRMSprop
     assert RECIPES["sqair-small"].optimizer() is not TensorFlowRMSprop
-    assert [type(replace(SMALL, estimator=name).loss()).__name__ for name in LOSSES] == [
+    assert [type(SMALL.with_options(estimator=name).loss()).__name__ for name in LOSSES] == [
         "VIMCO",
         "VIMCO",
         "OwnWeightVIMCO",
@@ -84,12 +86,11 @@ def test_from_training_to_pictures(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "counting accuracy" in printed
     assert "videos without switches" in printed
-    scores = read_evaluation(RunFolder.open(run))
-    assert scores.tracking is not None
-    assert 0 <= scores.tracking.unswitched <= 1
-    assert scores.tracking.switches >= 0
-    assert not math.isnan(scores.tracking.mota)
-    assert scores.curves == ()
+    scores = read_evaluation(RunFolder.open(run)).scores
+    assert set(scores) == {"counting", "visible_counting", "tracking"}
+    assert 0 <= scores["tracking"].unswitched <= 1
+    assert scores["tracking"].switches >= 0
+    assert not math.isnan(scores["tracking"].mota)
     assert main(["render", run]) == 0
     drawn = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
     assert {"tracks.png", "forecast.png", "generated.png", "tracks-0.gif", "forecast-3.gif"} <= drawn
@@ -104,7 +105,7 @@ def test_a_picture_of_exchanged_identities(tmp_path, monkeypatch):
         shown.append(frames)
         return draw_tracks(frames, *args)
 
-    monkeypatch.setattr(render, "draw_tracks", draw)
+    monkeypatch.setattr(objects, "draw_tracks", draw)
     for switched in ([2, 5], []):
 
         def scores_of(found, true, switched=switched):
@@ -113,8 +114,8 @@ def test_a_picture_of_exchanged_identities(tmp_path, monkeypatch):
             switches[switched] = 1
             return replace(scores, switches=switches)
 
-        monkeypatch.setattr(render, "score_middles", scores_of)
-        written = render.render(run, tmp_path / str(len(switched)))
+        monkeypatch.setattr(objects, "score_middles", scores_of)
+        written = render(run, tmp_path / str(len(switched)))
         assert ("switches.png" in {path.name for path in written}) == bool(switched)
         if switched:
             assert torch.equal(shown[-1], run.test.frames[switched])
@@ -129,4 +130,4 @@ def test_a_wrong_estimator_is_refused_before_videos_are_made(monkeypatch, tmp_pa
 def test_models_without_identities_are_not_tracked():
     videos = MovingDigits(num_frames=2, size=16, digit_scale=0.3).simulate(3, torch.Generator().manual_seed(0))
     model = AttendInferRepeat((1, 16, 16), what_dim=3, glimpse_size=4, hidden=(5,))
-    assert summarize_tracking(model, GlimpseAttentionGuide(model, hidden_dim=5), videos) is None
+    assert Tracking().compute(Evaluated(model, GlimpseAttentionGuide(model, hidden_dim=5), videos)) is None

@@ -1,13 +1,12 @@
 """The variational recurrent network from its recipe: the paper's sizes, options, a run from training to pictures."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from inference import SVI
 from inference.cli import main
-from inference.experiments.evaluate import read_evaluation
+from inference.experiments.evaluation import read_evaluation
 from inference.recipes import RECIPES, OptionError
 from inference.recipes.vrnn import LOSSES
 from inference.runs.folder import RunFolder
@@ -29,10 +28,10 @@ def test_sizes_and_rates_of_the_paper(name, label, number):
 
 
 def test_videos_are_those_of_sqair():
-    sqair, recipe = (replace(RECIPES[name], batch_size=2) for name in ("sqair-small", "vrnn-small"))
-    assert recipe.simulator("test") == sqair.simulator("test")
+    sqair, recipe = (RECIPES[name].with_options(batch_size=2) for name in ("sqair-small", "vrnn-small"))
+    assert recipe.videos.simulator("test") == sqair.videos.simulator("test")
     sources = [one.training_source(one.splits().train) for one in (sqair, recipe)]
-    growth = recipe.growth_epochs * recipe.steps_per_epoch
+    growth = recipe.videos.growth_epochs * recipe.steps_per_epoch
     for step, length in ((0, 3), (growth, 4), (2 * growth, 5)):
         first, second = (source.batch(step).frames for source in sources)
         assert second.shape == (2, length, 1, 28, 28)
@@ -49,12 +48,12 @@ def test_videos_are_those_of_sqair():
 )
 def test_options_that_cannot_be(fields, message):
     with pytest.raises(OptionError, match=message):
-        replace(SMALL, **fields).build()
+        SMALL.with_options(**fields).build()
 
 
 @pytest.mark.parametrize("estimator", LOSSES)
 def test_every_estimator_trains_every_parameter(estimator):
-    recipe = replace(SMALL, units=6, latent_dim=3, batch_size=4, num_particles=3, estimator=estimator)
+    recipe = SMALL.with_options(units=6, latent_dim=3, batch_size=4, num_particles=3, estimator=estimator)
     model, guide = recipe.build()
     named = dict([*model.named_parameters(prefix="model"), *guide.named_parameters(prefix="guide")])
     before = {name: parameter.detach().clone() for name, parameter in named.items()}
@@ -74,12 +73,10 @@ def test_from_training_to_pictures(network, tmp_path, capsys):
     assert main(["train", "vrnn-small", "--run", run, *options, "--quiet"]) == 0
     assert main(["evaluate", run, "--num-particles", "3", "--evidence-particles", "32"]) == 0
     assert "counting" not in capsys.readouterr().out
-    scores = read_evaluation(RunFolder.open(run))
-    assert scores.bounds.elbo < scores.bounds.log_evidence
-    assert scores.frames == 4
-    assert scores.counting is None
-    assert scores.tracking is None
-    assert scores.curves == ()
+    evaluation = read_evaluation(RunFolder.open(run))
+    assert evaluation.bounds.elbo < evaluation.bounds.log_evidence
+    assert evaluation.frames == 4
+    assert evaluation.scores == {}  # nothing is said of objects
     assert main(["render", run]) == 0
     drawn = {Path(line).name for line in capsys.readouterr().out.split()}
     films = {f"{kind}-{index}.gif" for kind in ("reconstruction", "forecast") for index in range(4)}

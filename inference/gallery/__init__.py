@@ -1,0 +1,1 @@
+"""Pictures of trained models on their test videos, which recipes choose from."""

@@ -1,0 +1,48 @@
+"""Codes in the plane, and the dynamics that are mixed in it: figures 3c and 4 of Fraccaro et al. (2017)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from inference.gallery.imputations import shown_answers
+from inference.gallery.picture import Picture, save
+from inference.pictures import code_grid, draw_code_trajectories, draw_weight_maps, draw_weights_at_codes
+from inference.scores.score import Evaluated
+from pyro_models.kalman_vae.dynamics_mixture import WindowDynamicsMixture
+from pyro_models.kalman_vae.mixed_linear_dynamics import MixedLinearDynamics
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodePictures(Picture):
+    """Paths of the codes, and weights of the dynamics, if codes have two dimensions.
+
+    Attributes:
+        site: name of the latent with codes, (sequences, time, code).
+    """
+
+    site: str = "a"
+
+    def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
+        """See `Picture.draw`."""
+        codes = evaluated.reconstruction.latents.get(self.site)
+        if codes is None or codes.shape[-1] != 2:
+            return []
+        videos, answers = evaluated.once(shown_answers)
+        paths = {"encoded": codes[: videos.num_sequences]}
+        paths |= {name: answer.latents[self.site] for name, answer in answers.items()}
+        seen = {name: answer.observed for name, answer in answers.items()}
+        written = [save(draw_code_trajectories(paths, seen), folder / "codes.png")]
+        dynamics = getattr(evaluated.model, "dynamics", None)
+        if isinstance(dynamics, MixedLinearDynamics):
+            corner = 1.1 * codes.abs().amax().item()
+            extent = (-corner, corner, -corner, corner)
+            with torch.no_grad():
+                if isinstance(dynamics.mixture, WindowDynamicsMixture) and dynamics.mixture.window == 1:
+                    weights = dynamics.mixture(code_grid(extent).to(codes))
+                    figure = draw_weight_maps(weights, extent, codes)
+                else:
+                    weights = dynamics.weights(codes)
+                    figure = draw_weights_at_codes(weights[:, 1:], codes[:, :-1])
+            written.append(save(figure, folder / "mixture.png"))
+        return written

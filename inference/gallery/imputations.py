@@ -1,0 +1,76 @@
+"""Videos with frames that are missing, as a model fills them in; and videos from the prior."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from inference.gallery.picture import Picture, save
+from inference.pictures import draw_imputation_curves, draw_shaded_videos, draw_strips, write_film
+from inference.queries.ask import generate, impute
+from inference.queries.imputation import Imputation
+from inference.scores.imputation_curves import LAST_FRAME, ImputationCurve, ImputationCurves
+from inference.scores.score import Evaluated
+from videos import VideoBatch
+from videos.missing import gap, tail
+
+NUM_SHOWN = 4  # sequences in a picture
+NUM_FIRST = 4  # frames seen before the gap, and by the generation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImputationPictures(Picture):
+    """Test videos with a gap, filled in by each of the guide's methods, as strips and films; videos from the prior."""
+
+    def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
+        """See `Picture.draw`."""
+        videos, answers = evaluated.once(shown_answers)
+        observed = next(iter(answers.values())).observed
+        written = []
+        for index in range(videos.num_sequences):
+            panels = {"truth": videos.frames[index]} | {name: answer.frames[index] for name, answer in answers.items()}
+            written.append(save(draw_strips(panels, observed[index]), folder / f"imputation-{index}.png"))
+            written.append(write_film(folder / f"imputation-{index}.gif", panels, observed[index]))
+        draws = generate(evaluated.model, NUM_SHOWN, videos.num_frames, controls=videos.controls, seed=0).frames
+        shown = {f"truth {index + 1}": video for index, video in enumerate(videos.frames)}
+        shown |= {f"prior draw {index + 1}": video for index, video in enumerate(draws)}
+        return [*written, save(draw_shaded_videos(shown), folder / "generated.png")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorCurvePictures(Picture):
+    """Imputation errors, if the run has been evaluated, beside published ones of the same videos.
+
+    Attributes:
+        label: name of the model; curves of one name have one colour.
+        published: curves that a paper prints.
+    """
+
+    label: str
+    published: tuple[ImputationCurve, ...] = ()
+
+    def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
+        """See `Picture.draw`."""
+        curves = evaluated.found.get(ImputationCurves.name)
+        if not curves:
+            return []
+        names = {LAST_FRAME: "copy of the last frame"}
+        ours = [replace(curve, method=names.get(curve.method, f"{self.label} {curve.method}")) for curve in curves]
+        return [save(draw_imputation_curves(ours, self.published), folder / "imputation-errors.png")]
+
+
+def shown_answers(evaluated: Evaluated) -> tuple[VideoBatch, dict[str, Imputation]]:
+    """The first test videos, and what they become in a gap, by method, and after their first frames ("generated").
+
+    Args:
+        evaluated: model, guide and test videos.
+    """
+    videos = evaluated.test.select(slice(0, NUM_SHOWN))
+    size = (videos.num_sequences, videos.num_frames)
+    observed = gap(*size, length=max(1, videos.num_frames - 2 * NUM_FIRST), start=NUM_FIRST).to(videos.frames.device)
+    start = tail(*size, num_seen=NUM_FIRST).to(videos.frames.device)
+    model, guide = evaluated.model, evaluated.guide
+    answers = {
+        method or "imputed": impute(model, guide, *videos.with_observed(observed).arguments, method=method)
+        for method in getattr(guide, "completion_methods", (None,))
+    }
+    answers["generated"] = impute(model, guide, *videos.with_observed(start).arguments)
+    return videos, answers

@@ -1,0 +1,115 @@
+"""Objects as models place them: in still scenes, and in videos in which they are followed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inference.gallery.picture import Picture, save
+from inference.pictures import animate_tracks, draw_scenes, draw_tracks
+from inference.queries.ask import generate, impute, reconstruct
+from inference.scores.score import Evaluated
+from inference.scores.tracking import found_and_true, score_middles
+from pyro_models.components.scene import PlacesObjects, Scene
+from videos.missing import tail
+
+NUM_SCENES = 16  # in a picture of still scenes
+NUM_FILMS = 4
+NUM_TRACKED = 8  # sequences in a picture of objects that are followed
+NUM_FOLLOWED = 3  # frames seen before their forecast
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenePictures(Picture):
+    """Still scenes with the objects that were found in them, and scenes from the prior."""
+
+    def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
+        """See `Picture.draw`."""
+        model = evaluated.model
+        if not isinstance(model, PlacesObjects):
+            return []
+        # From all of the test set: scenes that are frames of videos are much like their neighbours.
+        last = evaluated.test.num_sequences - 1
+        videos = evaluated.test.select(torch.linspace(0, last, min(NUM_SCENES, last + 1)).round().long())
+        answer = reconstruct(model, evaluated.guide, *videos.arguments, seed=0)
+        drawn = generate(model, NUM_SCENES, 1, seed=0)
+        written = []
+        for name, frames, expected, latents, presence in (
+            ("scenes", videos.frames, answer.frames, answer.latents, videos.presence),
+            ("generated", drawn.frames, drawn.frames, drawn.latents, None),
+        ):
+            scene = model.scene(latents)
+            fields = {key: value[:, 0] for key, value in vars(scene).items() if value is not None}
+            truth = None if presence is None else presence[:, 0].sum(-1)
+            figure = draw_scenes(frames[:, 0, 0], expected[:, 0, 0], Scene(**fields), truth)
+            written.append(save(figure, folder / f"{name}.png"))
+        return written
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackPictures(Picture):
+    """Objects that are followed through videos, forecasts from the first frames, and videos from the prior.
+
+    For a model without objects the same videos without boxes.
+
+    Attributes:
+        switches: whether to show test videos in which objects change their identities, as far as there are any.
+    """
+
+    switches: bool = True
+
+    def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
+        """See `Picture.draw`."""
+        model, guide, test = evaluated.model, evaluated.guide, evaluated.test
+        places = model if isinstance(model, PlacesObjects) else None
+        peopled = slice(None) if test.presence is None else test.presence.flatten(1).any(-1)
+        videos = test.select(peopled).select(slice(0, NUM_TRACKED))
+        num_seen = max(1, min(NUM_FOLLOWED, videos.num_frames - 2))
+        start = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
+        drawn = generate(model, NUM_FILMS, videos.num_frames, seed=0)
+        whole = "reconstruction" if places is None else "tracks"
+        answers = {
+            whole: (None, reconstruct(model, guide, *videos.arguments, seed=0)),
+            "forecast": (start, impute(model, guide, *videos.with_observed(start).arguments, seed=0)),
+        }
+        presence = None if videos.presence is None else videos.presence.float()
+        truth = None if places is None or presence is None else Scene(presence, videos.positions, videos.box_sizes)
+        written = []
+        for name, (observed, answer) in answers.items():
+            scene = None if places is None else places.scene(answer.latents)
+            figure = draw_tracks(videos.frames, scene, truth, observed, answer.frames)
+            written.append(save(figure, folder / f"{name}.png"))
+            for index in range(min(NUM_FILMS, videos.num_sequences)):
+                film = animate_tracks(
+                    folder / f"{name}-{index}.gif",
+                    videos.frames[index],
+                    _select(index, scene),
+                    _select(index, truth),
+                    None if observed is None else observed[index],
+                    answer.frames[index],
+                )
+                written.append(film)
+        scene = None if places is None else places.scene(drawn.latents)
+        written.append(save(draw_tracks(drawn.frames, scene), folder / "generated.png"))
+        return written + (_draw_switches(evaluated, folder) if self.switches else [])
+
+
+def _draw_switches(evaluated: Evaluated, folder: Path) -> list[Path]:
+    scenes = found_and_true(evaluated)
+    if scenes is None:
+        return []
+    switched = (score_middles(*scenes).switches > 0).nonzero()[:NUM_TRACKED, 0]
+    if len(switched) == 0:
+        return []
+    videos = evaluated.test.select(switched.to(evaluated.test.frames.device))
+    expected = reconstruct(evaluated.model, evaluated.guide, *videos.arguments, seed=0).frames
+    found, true = (_select(switched, scene) for scene in scenes)
+    return [save(draw_tracks(videos.frames, found, true, None, expected), folder / "switches.png")]
+
+
+def _select(index: int | Tensor, scene: Scene | None) -> Scene | None:
+    """One sequence of a scene, or some."""
+    if scene is None:
+        return None
+    return Scene(**{name: value[index] for name, value in vars(scene).items() if value is not None})

@@ -1,0 +1,65 @@
+"""New videos of one to a few cannonballs at every step."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from inference.gallery.balls import BallPictures
+from inference.gallery.imputations import ImputationPictures
+from inference.gallery.picture import Picture
+from inference.recipes.options import OptionError
+from inference.recipes.recipe import Recipe, Splits, Videos
+from inference.scores.score import Score
+from inference.scores.trajectories import NUM_FIRST, NUM_LAST, Trajectories
+from videos import Cannonballs, EndlessVideos, VideoBatch, VideoSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class BallVideos(Videos):
+    """New videos of one to a few balls at every step; an epoch is `num_train` of them.
+
+    Attributes:
+        frame_size: height and width of a frame, pixels.
+        num_frames: frames of a video.
+        max_balls: largest number of balls; all numbers from one on are in every batch.
+    """
+
+    world: str = "cannonballs"
+    frame_size: int = 48
+    num_frames: int = 30
+    max_balls: int = 3
+    num_train: int = 10_000
+    num_validation: int = 600
+    num_test: int = 900
+
+    def simulator(self) -> Cannonballs:
+        """What makes the videos."""
+        return Cannonballs(num_frames=self.num_frames, size=self.frame_size, max_balls=self.max_balls)
+
+    def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
+        """Validation and test videos, the same for all seeds, and one batch of training videos.
+
+        Raises:
+            OptionError: if the world is another one, a folder of data is named, frames are to be missing, or videos are
+                too short to be interpolated.
+        """
+        if self.data is not None:
+            raise OptionError("--data: there are no files of cannonballs, they are simulated; leave it out")
+        self.check_world("cannonballs")
+        seen = NUM_FIRST + NUM_LAST
+        if self.num_frames <= seen:
+            raise OptionError(f"--num-frames: expected more than {seen}, as many are seen, got {self.num_frames}")
+        simulator = self.simulator()
+        num_train = min(recipe.training.batch_size, self.num_train)
+        return self.simulated(lambda split: simulator, f"simulated: {simulator}", seed=recipe.seed, num_train=num_train)
+
+    def source(self, recipe: Recipe[Any, Any, Any], train: VideoBatch) -> VideoSource:
+        """New videos at every step."""
+        return EndlessVideos(self.simulator(), recipe.training.batch_size, recipe.seed)
+
+    def scores(self, recipe: Recipe[Any, Any, Any]) -> tuple[Score, ...]:
+        """The paper's three queries."""
+        return (Trajectories(simulator=self.simulator()),)
+
+    def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
+        """Videos with a gap, and paths."""
+        return ImputationPictures(), BallPictures(simulator=self.simulator())

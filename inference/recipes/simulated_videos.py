@@ -1,0 +1,67 @@
+"""Videos of one world, simulated once for a run or read from the files of the Kalman VAE's authors."""
+
+import difflib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from inference.gallery.imputations import ImputationPictures
+from inference.gallery.picture import Picture
+from inference.recipes.options import OptionError
+from inference.recipes.recipe import Recipe, Splits, Videos
+from videos import SIMULATORS, FixedVideos, VideoBatch, VideoSource, load_videos
+from videos.missing import random_drop
+
+DATA_FILES = {"box": "box", "box-gravity": "box_gravity", "polygon": "polygon", "pong": "pong", "pendulum": "pendulum"}
+KEPT = 3  # first frames that are never missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedVideos(Videos):
+    """The same training videos in every epoch; with `data`, of `<world>.npz` and `<world>_test.npz` in that folder."""
+
+    world: str = "box"
+
+    def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
+        """Training, validation and test videos; those for validation are held out from the end of the training file.
+
+        Raises:
+            FileNotFoundError: if `data` lacks a file.
+            OptionError: if the world is unknown or not one that comes in files, or a file holds too few sequences.
+        """
+        if self.world not in SIMULATORS:
+            near = difflib.get_close_matches(self.world, SIMULATORS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise OptionError(f"--world: expected one of {', '.join(sorted(SIMULATORS))}, got {self.world!r}{hint}")
+        if self.data is None:
+            simulator = SIMULATORS[self.world]()
+            return self.simulated(lambda split: simulator, f"simulated: {simulator}", seed=recipe.seed)
+        if self.world not in DATA_FILES:
+            raise OptionError(
+                f"--data: there are files of {', '.join(DATA_FILES)}, not of {self.world!r}; leave it out"
+            )
+        stem = Path(self.data) / DATA_FILES[self.world]
+        train, test = load_videos(stem.with_suffix(".npz")), load_videos(stem.with_name(f"{stem.name}_test.npz"))
+        num_kept = min(self.num_train, train.num_sequences - self.num_validation)
+        if num_kept < recipe.training.batch_size:
+            raise OptionError(
+                f"--data: expected at least {recipe.training.batch_size + self.num_validation} sequences in "
+                f"{stem}.npz, got {train.num_sequences}"
+            )
+        return Splits(
+            train=train.select(slice(0, num_kept)),
+            validation=train.select(slice(train.num_sequences - self.num_validation, train.num_sequences)),
+            test=test.select(slice(0, self.num_test)),
+            source=f"{stem}.npz",
+        )
+
+    def source(self, recipe: Recipe[Any, Any, Any], train: VideoBatch) -> VideoSource:
+        """Shuffled batches of the training videos, with missing frames if the recipe says so."""
+        pattern = partial(random_drop, probability=self.missing, keep_first=KEPT) if self.missing else None
+        batch_size = recipe.training.batch_size
+        return FixedVideos(train, batch_size, recipe.seed, missing=pattern, redraw_missing=self.redraw_missing)
+
+    def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
+        """Videos with a gap."""
+        return (ImputationPictures(),)

@@ -1,0 +1,146 @@
+"""SQAIR's pair and training, whatever the videos are."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from pyro.infer import ELBO
+from pyro.nn import PyroModule
+
+from guides.discovery_propagation.guide import DiscoveryPropagationGuide
+from inference.estimators import FIVO, VIMCO, OwnWeightVIMCO, WakeSleep
+from inference.recipes.growing_videos import LengtheningVideos
+from inference.recipes.object_training import ObjectTraining
+from inference.recipes.recipe import Pair, Recipe
+from pyro_models.components.glimpse_networks import GlimpseNetworks
+from pyro_models.sqair.model import SequentialAttendInferRepeat
+
+Estimator = Literal["vimco", "vimco-steps", "own-weight", "wake-sleep", "fivo"]
+LOSSES: dict[Estimator, Callable[[int], ELBO]] = {
+    "vimco": VIMCO,
+    "vimco-steps": partial(VIMCO, credit="steps"),
+    "own-weight": OwnWeightVIMCO,
+    "wake-sleep": WakeSleep,
+    "fivo": FIVO,
+}
+START_SEED, NUM_START = 4_000_000, 200  # of the videos whose mean the model starts from
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoveryPair(Pair):
+    """What SQAIR shares with its part that looks at single frames.
+
+    Attributes:
+        num_slots: largest number of objects.
+        what_dim: size of an object's appearance.
+        network: "mlp" or "conv".
+        units: of all networks.
+        where_scale_mean: prior mean of the logit of a new window's scale.
+        chained: let new windows depend on one another.
+        mean_image: whether there is one.
+        order: whether presence is drawn "first" or "last".
+        discovery_bias: of the guide's logit of a new object, at the start.
+    """
+
+    num_slots: int = 3
+    what_dim: int = 50
+    network: Literal["mlp", "conv"] = "mlp"
+    units: int = 256
+    where_scale_mean: float = -2.0
+    chained: bool = True
+    mean_image: bool = True
+    order: Literal["first", "last"] = "last"
+    discovery_bias: float = 1.0
+
+    @abstractmethod
+    def looks(self) -> tuple[tuple[int, int], GlimpseNetworks]:
+        """Height and width of a glimpse, pixels; and the networks that look at pixels."""
+
+    def build(self, recipe: Recipe[LengtheningVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised; the mean image is that of some training videos."""
+        generator = torch.Generator().manual_seed(START_SEED)
+        frames = recipe.videos.simulator("train").simulate(NUM_START, generator).frames
+        glimpse_size, networks = self.looks()
+        _, height, width = frames.shape[-3:]
+        model = SequentialAttendInferRepeat(
+            (1, height, width),
+            num_slots=self.num_slots,
+            what_dim=self.what_dim,
+            glimpse_size=glimpse_size,
+            networks=networks,
+            units=self.units,
+            where_mean=(self.where_scale_mean, self.where_scale_mean, 0.0, 0.0),
+            chained=self.chained,
+            mean_image=self.mean_image,
+            **self.propagation(),
+        )
+        model.start_from(frames)
+        guide = DiscoveryPropagationGuide(
+            model, order=self.order, discovery_bias=self.discovery_bias, **self.guide_propagation()
+        )
+        return model, guide
+
+    def propagation(self) -> dict[str, Any]:
+        """How the model follows objects; nothing of it is reached where videos are single frames."""
+        return {}
+
+    def guide_propagation(self) -> dict[str, Any]:
+        """How the guide follows objects; nothing of it is reached where videos are single frames."""
+        return {"correlated": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SQAIRPair(DiscoveryPair):
+    """SQAIR and its guide: how objects are found and followed.
+
+    Attributes:
+        residual: propagated means are changes.
+        masked: let propagation mask its glimpses.
+        correlated: let the numbers of a followed window be correlated.
+        propagation_bias: of the guide's logit of going on, at the start.
+        propagation_offset: of the prior logit of going on.
+        later_offset: of the prior logit of no discovery after the first frame.
+    """
+
+    residual: bool = False
+    masked: bool = True
+    correlated: bool = True
+    propagation_bias: float = 5.0
+    propagation_offset: float = 10.0
+    later_offset: float = 10.0
+
+    @property
+    def label(self) -> str:
+        """Name of the model in the paper's figures and tables."""
+        return {"mlp": "MLP-SQAIR", "conv": "CONV-SQAIR"}[self.network]
+
+    def propagation(self) -> dict[str, Any]:
+        """How the model follows objects."""
+        return {
+            "residual": self.residual,
+            "propagation_offset": self.propagation_offset,
+            "later_offset": self.later_offset,
+        }
+
+    def guide_propagation(self) -> dict[str, Any]:
+        """How the guide follows objects."""
+        return {"masked": self.masked, "correlated": self.correlated, "propagation_bias": self.propagation_bias}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SQAIRTraining(ObjectTraining):
+    """Training by an estimator for discrete presence.
+
+    Attributes:
+        estimator: of the gradient: vimco; vimco-steps (credit by time step); own-weight (what the authors' code does);
+            wake-sleep; fivo (particles are resampled between frames).
+    """
+
+    estimator: Estimator = "vimco"
+
+    def loss(self, recipe: Recipe[Any, Any, Any]) -> ELBO:
+        """The bound and its gradient."""
+        return LOSSES[self.estimator](self.num_particles)

@@ -1,0 +1,62 @@
+"""How often a model counts objects right."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from inference.metrics.counting import counting_accuracy
+from inference.scores.score import Evaluated, Score
+from videos import VideoBatch
+
+HALF = 0.5  # of an object's box, which makes it visible
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting(Score):
+    """Share of frames whose number of likeliest objects is right."""
+
+    name: ClassVar[str] = "counting"
+
+    def compute(self, evaluated: Evaluated) -> float | None:
+        """The share; None for a model without objects, or if the truth is not known."""
+        return _share(evaluated, None)
+
+    def table(self, score: float) -> str:
+        """One line."""
+        return f"counting accuracy    {score:10.4f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisibleCounting(Score):
+    """The same over frames in which at least half of each object lies.
+
+    Attributes:
+        visibility: share of each object that lies inside the frame, (sequences, time, objects), of given videos.
+    """
+
+    name: ClassVar[str] = "visible_counting"
+    visibility: Callable[[VideoBatch], Tensor]
+
+    def compute(self, evaluated: Evaluated) -> float | None:
+        """The share; None for a model without objects, or if the truth is not known."""
+        test = evaluated.test
+        if test.presence is None or test.positions is None or test.box_sizes is None:
+            return None
+        return _share(evaluated, self.visibility(test) >= HALF)
+
+    def table(self, score: float) -> str:
+        """One line."""
+        return f"of visible objects   {score:10.4f}"
+
+
+def _share(evaluated: Evaluated, visible: Tensor | None) -> float | None:
+    truth, scene = evaluated.test.presence, evaluated.scene
+    if truth is None or scene is None or scene.presence is None:
+        return None
+    found, truth = scene.presence > 0.5, truth.cpu()
+    if visible is not None:
+        frames = (visible.cpu() | ~truth).all(-1)
+        found, truth = found[frames], truth[frames]
+    return counting_accuracy(found, truth).item()
