@@ -171,7 +171,7 @@ class DigitScenes(ABC):
 
     def _film(self, tiles: Tensor, corner: Tensor, presence: Tensor) -> Tensor:
         """Frames (sequences, time, 1, size, size), the brighter pixel on top."""
-        return (self._layers(tiles, corner, presence).amax(2) / 255.0)[:, :, None]
+        return _draw(tiles, self._drawn_at(corner), presence, self.size)
 
 
 @dataclass(frozen=True)
@@ -286,6 +286,11 @@ def _without_replacement(num_sequences: int, num_chosen: int, total: int, genera
             index = index + (index >= earlier)
         chosen = torch.cat([chosen, index[:, None]], 1)
     return chosen
+
+
+def _draw(tiles: Tensor, corner: Tensor, presence: Tensor, size: int) -> Tensor:
+    """Frames (sequences, time, 1, size, size): tiles pasted at whole places, the brighter pixel on top."""
+    return (_pasted(tiles, corner, presence, size).amax(2) / 255.0)[:, :, None]
 
 
 def _pasted(tiles: Tensor, corner: Tensor, presence: Tensor, size: int) -> Tensor:
