@@ -1,7 +1,6 @@
 """Objects that a model found, as boxes on frames and as masks."""
 
 import torch
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -15,8 +14,8 @@ _SLOTS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2")
 
 
 def draw_scenes(
-    frames: Float[Tensor, "scenes *channels height width"],
-    reconstructions: Float[Tensor, "scenes *channels height width"],
+    frames: Tensor,
+    reconstructions: Tensor,
     scene: Scene,
     truth: Tensor | None = None,
     true_masks: Tensor | None = None,
