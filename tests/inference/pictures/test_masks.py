@@ -113,6 +113,11 @@ def test_matching_ignores_masks_that_are_left_out_and_objects_that_do_not_exist(
     torch.testing.assert_close(painted.video[0, 0, :, 0, 0], colour(IDENTITIES[1]))
     assert painted.video[..., 4:].sum() == 0
     assert painted.labels == {}
+    # a mask that has no pixel of an object does not stand for it
+    beside = Scene(masks=blocks((4, 0), (0, 4)))
+    _, painted = mask_videos(beside, Scene(masks=blocks((0, 0), (2, 4))), (1, 2), (HEIGHT, WIDTH))
+    assert painted.labels == {"true object without a mask": UNMATCHED}
+    assert len(painted.video[0, 0].flatten(1).unique(dim=1).T) == 2  # that colour, and black
     # nothing at all
     nobody = Scene(masks=torch.zeros(1, 2, 2, HEIGHT, WIDTH))
     masks, painted = mask_videos(nobody, Scene(masks=blocks((0, 0))), (1, 2), (HEIGHT, WIDTH))
@@ -212,11 +217,17 @@ def test_scenes_have_rows_of_masks():
     figure = draw_scenes(frames, frames, with_boxes, torch.tensor([2, 3]), columns=2)
     assert [len(axes.patches) for axes in figure.axes] == [2, 3, 2, 3, 0, 0]
     assert [axes.get_title() for axes in figure.axes][:2] == ["2", "3"]
+    # after the last colour they repeat, also where there are no masks of a model
     many = torch.zeros(1, 8, HEIGHT, WIDTH)
     many[0, 6, 0, 0] = 1
-    blank = torch.zeros(1, HEIGHT, WIDTH)
-    alone = draw_scenes(blank, blank, Scene(masks=many), None, None, columns=1).axes[2]
-    torch.testing.assert_close(torch.as_tensor(np.asarray(alone.images[0].get_array()))[0, 0], colour(_SLOTS[0]))
+    blank, nobody = torch.zeros(1, HEIGHT, WIDTH), torch.zeros(1, 1)
+    boxes = Scene(nobody, nobody.unsqueeze(-1).expand(1, 1, 2), nobody.unsqueeze(-1).expand(1, 1, 2))
+    for figure in (
+        draw_scenes(blank, blank, Scene(masks=many), columns=1),
+        draw_scenes(blank, blank, boxes, None, many > 0, columns=1),
+    ):
+        shown = torch.as_tensor(np.asarray(figure.axes[2].images[0].get_array()))
+        torch.testing.assert_close(shown[0, 0], colour(_SLOTS[0]))
 
 
 def test_strips_show_painted_masks_beside_grey_frames():
