@@ -59,6 +59,19 @@ def test_a_pixel_belongs_to_the_brightest_then_to_the_first_and_to_none_behind_t
     assert torch.equal(visible_masks(whole), visible_masks(layers).expand(2, 4, -1, -1, -1))
 
 
+def test_layers_of_wrong_shapes_are_refused():
+    with pytest.raises(
+        ValueError, match=r"layers: expected \(\*batch, objects, height, width\) .*, got \(4, 5\); give a"
+    ):
+        visible_masks(torch.rand(4, 5))
+    with pytest.raises(ValueError, match=r"layers: .* with at least one object, got \(2, 0, 4, 5\)"):
+        visible_masks(torch.rand(2, 0, 4, 5))
+    with pytest.raises(
+        ValueError, match=r"background: expected height and width of layers, \(4, 5\), got \(5, 4\); draw"
+    ):
+        visible_masks(torch.rand(2, 4, 5), torch.rand(5, 4))
+
+
 @pytest.mark.parametrize("name", sorted(SIMULATORS))
 def test_masks_change_nothing_else(name):
     kind = SIMULATORS[name]
