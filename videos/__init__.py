@@ -21,6 +21,7 @@ from videos.missing import MissingPattern, gap, random_drop, tail
 from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
 from videos.surveillance import Surveillance
+from videos.visible import visible_masks
 
 #: Every simulator by name; each is a frozen dataclass with `simulate(num_sequences, generator, device)`.
 SIMULATORS: dict[str, type[Simulator]] = {
@@ -70,4 +71,5 @@ __all__ = [
     "split_videos",
     "synthetic_clip",
     "tail",
+    "visible_masks",
 ]

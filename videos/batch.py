@@ -20,14 +20,19 @@ _LAYOUT: dict[str, tuple[str | int, ...]] = {
     "presence": ("sequences", "time", "objects"),
     "box_sizes": ("sequences", "time", "objects", 2),
     "labels": ("sequences", "time", "objects"),
+    "masks": ("sequences", "time", "objects", "height", "width"),
 }
-_BOOLEAN = ("observed", "hits", "presence")
+_BOOLEAN = ("observed", "hits", "presence", "masks")
 _WHOLE = ("labels",)
+_REMEDIES = {
+    "frames": "grey videos have channels = 1",
+    "masks": "give one mask per object, of the size of a frame and without channels",
+}
 
 
 @dataclass(frozen=True)
 class VideoBatch:
-    """Videos of equal length with masks, controls and ground truth, every field aligned with the frames.
+    """Videos of equal length with missing frames, controls and ground truth, every field aligned with the frames.
 
     Args:
         frames: (sequences, time, channels, height, width), floating point in [0, 1].
@@ -42,6 +47,9 @@ class VideoBatch:
         presence: bool (sequences, time, objects), False = there is no such object; what else is said of it is zero.
         box_sizes: (sequences, time, objects, 2), width and height of an object's box, pixels.
         labels: int64 (sequences, time, objects), class of an object.
+        masks: bool (sequences, time, objects, height, width), which pixels show an object. Only what is visible counts:
+            where objects hide one another, a pixel belongs to the one in front, so that the masks of a frame never
+            overlap. Pixels in no mask are background.
 
     Raises:
         TypeError: if a field is not a tensor.
@@ -58,6 +66,7 @@ class VideoBatch:
     presence: Tensor | None = None
     box_sizes: Tensor | None = None
     labels: Tensor | None = None
+    masks: Tensor | None = None
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}
@@ -124,9 +133,7 @@ def _check_field(name: str, value: object, layout: tuple[str | int, ...], sizes:
     )
     if not fits:
         expected = "(" + ", ".join("..." if size is None else str(size) for size in known) + ")"
-        remedy = (
-            "every field has one entry per sequence and frame" if name != "frames" else "grey videos have channels = 1"
-        )
+        remedy = _REMEDIES.get(name, "every field has one entry per sequence and frame")
         raise ValueError(f"{name}: expected {words} = {expected}, got {tuple(value.shape)}; {remedy}")
     if name in _BOOLEAN and value.dtype != torch.bool:
         raise ValueError(f"{name}: expected dtype torch.bool, got {value.dtype}; compare or convert with .bool()")

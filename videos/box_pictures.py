@@ -2,7 +2,7 @@
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +17,7 @@ from videos.drawing import (
     line_pixels,
     segment_coverage,
 )
+from videos.visible import visible_masks
 
 Segment = tuple[tuple[float, float], tuple[float, float]]
 
@@ -93,16 +94,43 @@ def soft_pictures(
     path: Path, outline: tuple[Segment, ...], paddles: Paddles, size: int, radius: float
 ) -> Float[Tensor, "sequences time height width"]:
     """Antialiased, with sub-pixel positions and no marks; the arguments are those of `lit_pictures`."""
+    return torch.maximum(_soft_ball(path, size, radius), _soft_surroundings(path, outline, paddles, size))
+
+
+def ball_masks(
+    path: Path,
+    outline: tuple[Segment, ...],
+    paddles: Paddles,
+    size: int,
+    radius: float,
+    rendering: Literal["authors", "antialiased"],
+) -> Bool[Tensor, "sequences time 1 height width"]:
+    """Which pixels show the ball, in the pictures of either rendering; the other arguments are those of `lit_pictures`.
+
+    Whole lit pixels are all equally bright, and the ball is in front of what it touches; contact marks are not part of
+    it. An antialiased ball has every pixel to which it gives some light, and no less than walls and paddles do.
+    """
+    if rendering == "antialiased":
+        surroundings = _soft_surroundings(path, outline, paddles, size)
+        return visible_masks(_soft_ball(path, size, radius).unsqueeze(2), surroundings)
+    black = torch.zeros(size, size, device=path.positions.device)
+    return visible_masks(light(black, *disc_pixels(from_y_up(path.positions, size), int(radius))).unsqueeze(2))
+
+
+def _soft_ball(path: Path, size: int, radius: float) -> Float[Tensor, "sequences time height width"]:
+    return disc_coverage(from_y_up(path.positions.float(), size), radius, size, size)
+
+
+def _soft_surroundings(path: Path, outline: tuple[Segment, ...], paddles: Paddles, size: int) -> Tensor:
+    """Walls and paddles, (height, width) where nothing moves, else (sequences, time, height, width)."""
     walls = from_y_up(
         torch.tensor(outline, dtype=torch.float32, device=path.positions.device), size
     )  # (walls, 2 ends, 2)
-    background = segment_coverage(walls[:, 0], walls[:, 1], _WALL_THICKNESS, size, size).amax(0)
-    pictures = torch.maximum(disc_coverage(from_y_up(path.positions.float(), size), radius, size, size), background)
-    if paddles.lines:
-        upper, lower = (from_y_up(end.float(), size) for end in paddles.ends(path.paddles))
-        bars = segment_coverage(upper, lower, 2.0 * paddles.radius, size, size)
-        pictures = torch.maximum(pictures, bars.amax(2))
-    return pictures
+    still = segment_coverage(walls[:, 0], walls[:, 1], _WALL_THICKNESS, size, size).amax(0)
+    if not paddles.lines:
+        return still
+    upper, lower = (from_y_up(end.float(), size) for end in paddles.ends(path.paddles))
+    return torch.maximum(still, segment_coverage(upper, lower, 2.0 * paddles.radius, size, size).amax(2))
 
 
 @lru_cache(maxsize=32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videos.batch import VideoBatch
-from videos.box_pictures import Paddles, Path, Segment, lit_pictures, soft_pictures
+from videos.box_pictures import Paddles, Path, Segment, ball_masks, lit_pictures, soft_pictures
 from videos.contacts import Disc, HalfPlanes, Walls, engine_step, ideal_step
 from videos.drawing import from_y_up
 
@@ -47,6 +47,9 @@ class BoxWorld:
             bounce.
         rendering: "authors" = whole lit pixels, with the line on the ball and the contact marks that the authors' tools
             draw; "antialiased" = sub-pixel positions, no marks.
+        masks: whether to keep the mask of the ball, a byte per pixel: the whole ball with the line on it, without
+            contact marks, in front of walls and paddles that are not brighter. The videos are the same with and
+            without.
 
     Raises:
         ValueError: if a setting is not as above.
@@ -62,6 +65,7 @@ class BoxWorld:
     restitution: float = 1.0
     physics: Literal["engine", "ideal"] = "engine"
     rendering: Literal["authors", "antialiased"] = "authors"
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
 
     _first_frame_moved: ClassVar[bool] = False  # whether one step is made before the first frame is drawn
 
@@ -197,6 +201,9 @@ class BoxWorld:
     def _film(self, path: Path) -> VideoBatch:
         draw = lit_pictures if self.rendering == "authors" else soft_pictures
         pictures = draw(path, self._outline(), self._paddles(), self.size, self.radius)
+        masks = None
+        if self.masks:
+            masks = ball_masks(path, self._outline(), self._paddles(), self.size, self.radius, self.rendering)
         per_frame = path.velocities.new_tensor((self.time_step, -self.time_step))
         return VideoBatch(
             frames=pictures.unsqueeze(2),
@@ -204,6 +211,7 @@ class BoxWorld:
             velocities=(path.velocities * per_frame).unsqueeze(2).float(),
             state=torch.cat([path.positions, path.velocities, path.paddles], -1).float(),
             hits=path.bounced,
+            masks=masks,
         )
 
 

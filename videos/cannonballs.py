@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from videos.batch import VideoBatch
 from videos.drawing import light
+from videos.visible import visible_masks
 
 TIME_STEP = 0.015  # time units from frame to frame, the paper's delta
 GRAVITY = 9.81
@@ -55,6 +56,8 @@ class Cannonballs:
             as they are.
         radius: of a disc, a whole number of pixels.
         jitter: variance of the noise of a drawn place per axis, squared units; 0 = none. `bounds` leave room for 0.001.
+        masks: whether to keep the masks of balls, a byte per pixel and ball. Balls are equally bright, so a pixel of
+            several belongs to the first, see `visible_masks`; the videos are the same with and without.
 
     Raises:
         ValueError: if a number is not positive, `jitter` is negative, there are more balls at least than at most, or a
@@ -68,6 +71,7 @@ class Cannonballs:
     opposite: bool = False
     radius: int = 2
     jitter: float = 0.001
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "max_balls", "min_balls", "radius"):
@@ -181,6 +185,7 @@ class Cannonballs:
             presence=presence,
             box_sizes=of_balls(torch.full_like(place, 2 * self.radius + 1)),
             labels=torch.where(exists, side, 0)[:, None].expand(presence.shape).contiguous().to(device),
+            masks=visible_masks(self._layers(positions, presence)) if self.masks else None,
         )
 
     @property
@@ -233,14 +238,24 @@ class Cannonballs:
 
     def _draw(self, positions: Tensor, presence: Tensor) -> Tensor:
         """Frames (sequences, time, 1, size, size): whole discs around the nearest pixels."""
+        rows, columns, visible = self._discs(positions, presence)
+        return light(self._night(positions), rows.flatten(2), columns.flatten(2), visible.flatten(2)).unsqueeze(2)
+
+    def _layers(self, positions: Tensor, presence: Tensor) -> Tensor:
+        """Light of each ball alone, (sequences, time, balls, size, size)."""
+        return light(self._night(positions), *self._discs(positions, presence))
+
+    def _night(self, positions: Tensor) -> Tensor:
+        return torch.zeros(self.size, self.size, device=positions.device)
+
+    def _discs(self, positions: Tensor, presence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows and columns of the pixels of each ball, and whether it is there, (sequences, time, balls, pixels)."""
         span = torch.arange(-self.radius, self.radius + 1)
         pattern = torch.cartesian_prod(span, span)
         pattern = pattern[pattern.square().sum(-1) <= self.radius**2].to(positions.device)
         middle = positions.clamp(self.radius, self.size - 1 - self.radius).round().long()
         pixels = middle[..., None, :] + pattern  # (sequences, time, balls, pixels, 2), x then y
-        visible = presence[..., None].expand(pixels.shape[:-1])
-        background = torch.zeros(self.size, self.size, device=positions.device)
-        return light(background, pixels[..., 1].flatten(2), pixels[..., 0].flatten(2), visible.flatten(2)).unsqueeze(2)
+        return pixels[..., 1], pixels[..., 0], presence[..., None].expand(pixels.shape[:-1])
 
 
 def _height(speed: float, time: float) -> float:

@@ -79,8 +79,11 @@ class _SubPixelDigits(DigitScenes):
     def _drawn_at(self, corner: Tensor) -> Tensor:
         return corner
 
+    def _layers(self, tiles: Tensor, corner: Tensor, presence: Tensor) -> Tensor:
+        return _pasted(tiles, corner, presence, self.size)
+
     def _film(self, tiles: Tensor, corner: Tensor, presence: Tensor) -> Tensor:
-        layers = _pasted(tiles, corner, presence, self.size)
+        layers = self._layers(tiles, corner, presence)
         merged = layers.amax(2) if self.blend == "max" else layers.sum(2)
         return merged.clamp(max=1.0)[:, :, None]
 
@@ -100,7 +103,7 @@ class LinearDigits(_SubPixelDigits):
     where they meet; both are settings.
 
     `state` is (x, y, v_x, v_y) of each digit: the middle of its tight box in pixels, and pixels per frame. What is kept
-    otherwise, `min_digits`, `split`, `folder` and errors are those of `DigitScenes`.
+    otherwise, `min_digits`, `split`, `folder`, `masks` and errors are those of `DigitScenes`.
 
     Args:
         num_frames: frames of a sequence.
@@ -164,7 +167,7 @@ class EllipticDigits(_SubPixelDigits):
 
     `state` is (c_x, c_y, r_x, r_y, phi_t, omega) of each digit, c for the middle of its box, in pixels, radians (not
     wrapped) and radians per frame; `velocities` is the derivative of the position. What is kept otherwise,
-    `min_digits`, `split`, `folder` and errors are those of `DigitScenes`.
+    `min_digits`, `split`, `folder`, `masks` and errors are those of `DigitScenes`.
 
     Args:
         num_frames: frames of a sequence.
@@ -230,7 +233,7 @@ class DDPAEDigits(DigitScenes):
 
     `positions` is the middle of the tight box as drawn, at truncated places; it differs by 1.6 pixels on average from
     the tile's. `velocities` is that of q after the move, in pixels per frame. `state` is (q_x, q_y, u_x, u_y) of each
-    digit. What is kept otherwise, `split`, `folder` and errors are those of `DigitScenes`.
+    digit. What is kept otherwise, `split`, `folder`, `masks` and errors are those of `DigitScenes`.
 
     The script takes digits of MNIST's training file for its test sets too, may draw one twice, and does not stretch
     contrasts (a tenth of the digits have a maximum of 254). MNIST's own rule, centre of mass in [13.5, 14.5) of the

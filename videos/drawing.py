@@ -48,7 +48,7 @@ def light(
     canvas = background.new_empty(spare + 1)
     pictures = canvas[:-1].view(*batch, height, width)
     pictures.copy_(background)
-    canvas.scatter_(0, index.view(-1), 1.0)
+    canvas.scatter_(0, index.reshape(-1), 1.0)
     return pictures
 
 

@@ -65,7 +65,7 @@ def load_videos(path: str | os.PathLike[str]) -> VideoBatch:
 
 
 def save_videos(path: str | os.PathLike[str], videos: VideoBatch) -> None:
-    """Write videos with all their masks, controls and truth to an .npz file that `load_videos` reads back unchanged.
+    """Write videos, and all that is known about them, to an .npz file that `load_videos` reads back unchanged.
 
     Frames that hold nothing but 0 and 1 are stored as bits. The file appears whole or not at all.
 

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from videos.batch import VideoBatch
 from videos.digits import SPLITS, TILE, Digits, cropped_to_ink, load_digits
+from videos.visible import visible_masks
 
 CANDIDATES = (
     128  # placements tried for each scene; with two digits of 20 x 20 in 50 x 50 one in five is free of overlap
@@ -54,6 +55,8 @@ class DigitScenes(ABC):
         min_digits: smallest number of digits, at least 0.
         split: whose digits: "train", "validation" or "test"; see `load_digits`.
         folder: where MNIST is; None = where `load_digits` finds it.
+        masks: whether to keep the masks of digits, a byte per pixel and digit. A pixel with ink of several belongs to
+            the one that is brightest there, see `visible_masks`; the videos are the same with and without.
 
     Raises:
         ValueError: if a number is not positive, there are more digits at least than at most, a digit does not fit into
@@ -67,6 +70,7 @@ class DigitScenes(ABC):
     min_digits: int = field(default=0, kw_only=True)
     split: str = field(default="train", kw_only=True)
     folder: Path | None = field(default=None, kw_only=True)
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "max_digits", "digit_scale"):
@@ -108,14 +112,16 @@ class DigitScenes(ABC):
             return torch.where(exists, values, 0.0).float().to(device)
 
         over_time = (num_sequences, self.num_frames, self.max_digits)
+        drawn = (tiles.to(device), corner.float().to(device), presence.to(device))
         return VideoBatch(
-            frames=self._film(tiles.to(device), corner.float().to(device), presence.to(device)),
+            frames=self._film(*drawn),
             positions=of_digits(corner + 0.5 * (boxes[:, None] - 1)),
             velocities=of_digits(velocity),
             state=of_digits(state).flatten(2),
             presence=presence[:, None].expand(over_time).contiguous().to(device),
             box_sizes=of_digits(boxes[:, None].expand(*over_time, 2)),
             labels=torch.where(presence, digits.labels[chosen], 0)[:, None].expand(over_time).contiguous().to(device),
+            masks=visible_masks(self._layers(*drawn)) if self.masks else None,
         )
 
     def visibility(self, batch: VideoBatch) -> Float[Tensor, "sequences time digits"]:
@@ -159,6 +165,10 @@ class DigitScenes(ABC):
         """Where a digit at `corner` is drawn: whole pixels, unless a motion says otherwise."""
         return corner.round()
 
+    def _layers(self, tiles: Tensor, corner: Tensor, presence: Tensor) -> Tensor:
+        """Light of each digit alone, (sequences, time, digits, size, size)."""
+        return _pasted(tiles, self._drawn_at(corner), presence, self.size)
+
     def _film(self, tiles: Tensor, corner: Tensor, presence: Tensor) -> Tensor:
         """Frames (sequences, time, 1, size, size), the brighter pixel on top."""
         return _draw(tiles, self._drawn_at(corner), presence, self.size)
@@ -181,8 +191,8 @@ class MovingDigits(DigitScenes):
     Variants: max_acceleration=0 and jitter=0 give the motion at constant velocity of Akhundov et al. 2019. SQAIR's
     authors report that it generalises to 100 frames, and that training breaks on digits 30 % smaller (digit_scale=0.7).
 
-    `state` is (p, v, a) of each digit, x before y. What is kept otherwise, `min_digits`, `split`, `folder` and errors
-    are those of `DigitScenes`.
+    `state` is (p, v, a) of each digit, x before y. What is kept otherwise, `min_digits`, `split`, `folder`, `masks` and
+    errors are those of `DigitScenes`.
 
     Args:
         num_frames: frames of a sequence; 1 is a still scene.
@@ -280,6 +290,11 @@ def _without_replacement(num_sequences: int, num_chosen: int, total: int, genera
 
 def _draw(tiles: Tensor, corner: Tensor, presence: Tensor, size: int) -> Tensor:
     """Frames (sequences, time, 1, size, size): tiles pasted at whole places, the brighter pixel on top."""
+    return (_pasted(tiles, corner, presence, size).amax(2) / 255.0)[:, :, None]
+
+
+def _pasted(tiles: Tensor, corner: Tensor, presence: Tensor, size: int) -> Tensor:
+    """Each digit on its own canvas, uint8 (sequences, time, digits, size, size), at whole places."""
     side = tiles.shape[-1]
     pixel = torch.arange(size, device=tiles.device)
     place = pixel - corner[..., None].long()  # (sequences, time, digits, 2, size): pixel of the tile, x then y
@@ -289,4 +304,4 @@ def _draw(tiles: Tensor, corner: Tensor, presence: Tensor, size: int) -> Tensor:
     shape = index.shape
     values = tiles.flatten(2)[:, None].expand(*shape[:3], -1).gather(-1, index.flatten(3)).reshape(shape)
     shown = inside[..., 1, :, None] & inside[..., 0, None, :] & presence[:, None, :, None, None]
-    return (torch.where(shown, values, 0).amax(2) / 255.0)[:, :, None]
+    return torch.where(shown, values, 0)

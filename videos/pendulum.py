@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from videos.batch import VideoBatch
 from videos.drawing import disc_coverage
+from videos.visible import visible_masks
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Pendulum:
         max_torque: per unit of inertia, radians per squared time unit.
         arm: distance of the bob from the pivot in the middle of the frame, pixels.
         bob_radius: pixels.
+        masks: whether to keep the mask of the bob, every pixel that is not black; a byte per pixel. The videos are the
+            same with and without.
 
     Raises:
         ValueError: if a size, a step or a number of frames is not positive.
@@ -54,6 +57,7 @@ class Pendulum:
     max_torque: float = 2.0
     arm: float = 5.0
     bob_radius: float = 2.0
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "time_step", "num_substeps", "bob_radius"):
@@ -115,12 +119,14 @@ class Pendulum:
         direction = torch.stack([angle.sin(), -angle.cos()], -1)  # y down: upright is up
         turning = torch.stack([angle.cos(), angle.sin()], -1) * velocity.unsqueeze(-1)
         positions = (0.5 * (self.size - 1) + self.arm * direction).float()
+        pictures = disc_coverage(positions, self.bob_radius, self.size, self.size).unsqueeze(2)
         return VideoBatch(
-            frames=disc_coverage(positions, self.bob_radius, self.size, self.size).unsqueeze(2),
+            frames=pictures,
             controls=controls.float(),
             positions=positions.unsqueeze(2),
             velocities=(self.arm * self.time_step * turning).unsqueeze(2).float(),
             state=state.float(),
+            masks=visible_masks(pictures) if self.masks else None,
         )
 
     def _swing(

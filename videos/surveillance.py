@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -15,7 +15,7 @@ from videos.background_subtraction import BackgroundSubtraction, Foreground, loa
 from videos.batch import VideoBatch
 from videos.clips import Clip
 from videos.digits import SPLITS
-from videos.windows import Boxes, Choice, Components, Objects, choose_from, in_slots
+from videos.windows import Boxes, Choice, Components, Objects, choose_from, in_slots, left_to_right
 
 _BOX_COLUMNS = 5  # of a table of boxes: frame, left, top, width, height
 
@@ -53,9 +53,12 @@ class Surveillance:
         least_inside: share of a box's area that is in the window, for it to count.
         least_windows: number of windows to choose from below which a clip is refused.
         cache: folder in which the foreground is kept between processes; None = it is not.
+        masks: whether to keep the masks of components, in the slots of `presence`, a byte per pixel and slot. Light
+            reaches up to one pixel beyond a component, and what does not count as an object has no mask. The videos
+            are the same with and without.
 
     Raises:
-        ValueError: if a setting is out of its range.
+        ValueError: if a setting is out of its range, or masks are wanted of annotated boxes.
     """
 
     clips: Clip | tuple[Clip, ...]
@@ -70,6 +73,7 @@ class Surveillance:
     least_inside: float = 0.5
     least_windows: int = 100
     cache: str | os.PathLike[str] | None = None
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "max_objects", "least_windows"):
@@ -94,6 +98,11 @@ class Surveillance:
                     f"boxes: expected (boxes, {_BOX_COLUMNS}) of frame, left, top, width, height, "
                     f"got {tuple(table.shape)}"
                 )
+        if self.masks and self.boxes is not None:
+            raise ValueError(
+                "masks: expected False with annotated boxes, which do not say which pixels show an object, got True; "
+                "leave out boxes, or masks"
+            )
         if self.boxes is not None and len(self._tables) != len(self._clips):
             raise ValueError(f"boxes: expected one table for each of {len(self._clips)} clips, got {len(self._tables)}")
 
@@ -156,7 +165,13 @@ class Surveillance:
                 f"num_sequences: expected a positive number, got {num_sequences}; ask for at least one video"
             )
         windows = self._choice.draw(num_sequences, self.num_frames, self.size, generator)
-        presence, positions, box_sizes = in_slots(*self._objects.seen_through(windows), self.max_objects)
+        edges, counts = self._objects.seen_through(windows)
+        presence, positions, box_sizes = in_slots(edges, counts, self.max_objects)
+        masks = None
+        if self.masks:
+            number = left_to_right(edges, counts, self.max_objects) + 1
+            labels = windows.of(self._block.components).unsqueeze(2)
+            masks = (labels == number[..., None, None]) & presence[..., None, None]
         corner = torch.stack([windows.left, windows.top], -1)[:, None].expand(-1, self.num_frames, -1)
         return VideoBatch(
             frames=(windows.of(self._block.light).float() / 255).unsqueeze(2).to(device),
@@ -164,6 +179,7 @@ class Surveillance:
             state=torch.cat([self._block.places[windows.frames], corner], -1).float().to(device),
             presence=presence.to(device),
             box_sizes=box_sizes.to(device),
+            masks=None if masks is None else masks.to(device),
         )
 
     def clip(self, index: int) -> Clip:

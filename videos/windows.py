@@ -192,10 +192,9 @@ def in_slots(
         counts: which of them count; at most `num_slots` in a frame.
         num_slots: number of slots.
     """
-    spare = max(0, num_slots - counts.shape[-1])
-    edges, counts = pad(edges, (0, 0, 0, spare)), pad(counts, (0, spare))
-    middle = 0.5 * (edges[..., :2] + edges[..., 2:]) - 0.5  # the middle of the top left pixel is the origin
-    order = torch.where(counts, middle[..., 0], torch.inf).argsort(dim=-1, stable=True)[..., :num_slots]
+    order = left_to_right(edges, counts, num_slots)
+    edges, counts = _with_spare(edges, counts, num_slots)
+    middle = _middles(edges)
     presence = counts.gather(-1, order)
 
     def sorted_values(value: Tensor) -> Tensor:
@@ -203,3 +202,23 @@ def in_slots(
         return torch.where(presence[..., None], chosen, 0.0).float()
 
     return presence, sorted_values(middle), sorted_values(edges[..., 2:] - edges[..., :2])
+
+
+def left_to_right(
+    edges: Float64[Tensor, "sequences time objects 4"], counts: Bool[Tensor, "sequences time objects"], num_slots: int
+) -> Int64[Tensor, "sequences time slots"]:
+    """Which object is in which slot of `in_slots`; the index in an empty slot means nothing."""
+    edges, counts = _with_spare(edges, counts, num_slots)
+    across = torch.where(counts, _middles(edges)[..., 0], torch.inf)
+    return across.argsort(dim=-1, stable=True)[..., :num_slots]
+
+
+def _with_spare(edges: Tensor, counts: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
+    """Objects that do not count behind the others, so that every slot has one."""
+    spare = max(0, num_slots - counts.shape[-1])
+    return pad(edges, (0, 0, 0, spare)), pad(counts, (0, spare))
+
+
+def _middles(edges: Tensor) -> Tensor:
+    """(x, y) of the middle of each box; the middle of the top left pixel is the origin."""
+    return 0.5 * (edges[..., :2] + edges[..., 2:]) - 0.5

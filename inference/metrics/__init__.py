@@ -11,6 +11,7 @@ from inference.metrics.frames import (
 )
 from inference.metrics.positions import PositionMap, fit_position_map
 from inference.metrics.proper_scores import brier_score, crps, energy_score
+from inference.metrics.segmentation import adjusted_rand_index
 from inference.metrics.tracking import TrackingScores, score_tracks
 from inference.metrics.trajectories import (
     coefficient_of_determination,
@@ -26,6 +27,7 @@ __all__ = [
     "PixelErrors",
     "PositionMap",
     "TrackingScores",
+    "adjusted_rand_index",
     "brier_score",
     "coefficient_of_determination",
     "count_incorrect_pixels",

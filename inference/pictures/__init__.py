@@ -8,6 +8,7 @@ from inference.pictures.comparisons import draw_comparison
 from inference.pictures.error_curves import draw_errors_per_frame, draw_imputation_curves
 from inference.pictures.films import write_film
 from inference.pictures.learning_curves import draw_learning_curves
+from inference.pictures.masks import paint_masks
 from inference.pictures.scenes import draw_scenes
 from inference.pictures.strips import draw_shaded_videos, draw_strips
 from inference.pictures.tracks import animate_tracks, draw_tracks
@@ -31,5 +32,6 @@ __all__ = [
     "draw_trajectories",
     "draw_weight_maps",
     "draw_weights_at_codes",
+    "paint_masks",
     "write_film",
 ]

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from inference.pictures.theme import LARGE, MISSING, NORMAL, QUIET, SMALL, new_figure
+from inference.pictures.theme import LARGE, MISSING, NORMAL, QUIET, SMALL, new_figure, show_frame
 from videos.batch import VideoBatch
 from videos.clips import frames_at
 from videos.surveillance import Surveillance
@@ -68,7 +68,7 @@ def draw_clip(source: Surveillance, videos: VideoBatch, index: int = 0, *, title
             _outline(resized, left, top, float(places.max()) + 0.5 - left, float(rows.max()) + 0.5 - top, _BOX)
         _, _, left, top = place[column]
         _outline(resized, left - 0.5, top - 0.5, float(size), float(size), _WINDOW)
-        window.imshow(videos.frames[index, column, 0].cpu().numpy(), cmap="gray", vmin=0, vmax=1)
+        show_frame(window, videos.frames[index, column])
         present = presence[index, column].nonzero()[:, 0].tolist()
         for slot in present:
             (x, y), (wide, tall) = positions[index, column, slot].tolist(), box_sizes[index, column, slot].tolist()

@@ -28,7 +28,8 @@ def write_film(
 
     Args:
         path: where to; folders on the way are made.
-        videos: name of a panel -> (time, channels, height, width) in [0, 1], the truth first.
+        videos: name of a panel -> (time, 1 or 3, height, width) in [0, 1], the truth first; grey ones and coloured
+            ones may be mixed.
         observed: bool (time,), None = all seen.
         scale: screen pixels per pixel.
         frames_per_second: speed; GIF players take at most 50.

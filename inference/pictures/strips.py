@@ -20,6 +20,7 @@ from inference.pictures.theme import (
     check_observed,
     check_videos,
     colours_of,
+    light_of,
     new_figure,
 )
 
@@ -34,9 +35,10 @@ def draw_strips(
     Frames that were missing are outlined in orange in the first strip; in the others, those are the imputed ones.
 
     Args:
-        videos: name of a strip -> (time, channels, height, width) in [0, 1], the truth first.
+        videos: name of a strip -> (time, 1 or 3, height, width) in [0, 1], the truth first; grey ones and coloured
+            ones may be mixed.
         observed: bool (time,), None = all seen.
-        every: show every so-manieth frame.
+        every: show every n-th frame.
         title: above all.
 
     Raises:
@@ -84,10 +86,12 @@ def draw_strips(
 def draw_shaded_videos(videos: Mapping[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
     """Each video as one panel, all its frames in one place, early frames light and late frames dark.
 
-    As in figures 4d and 5 of Fraccaro et al. (2017). What is in every frame (walls) is grey.
+    As in figures 4d and 5 of Fraccaro et al. (2017). What is in every frame (walls) is grey. Colour means time here, so
+    that of videos in colour only this is left: how far a frame is from the median of all frames, in the channel where
+    it is furthest.
 
     Args:
-        videos: name of a panel -> (time, 1, height, width) in [0, 1].
+        videos: name of a panel -> (time, 1 or 3, height, width) in [0, 1].
         columns: panels in a row.
         title: above all.
 
@@ -120,14 +124,18 @@ def draw_shaded_videos(videos: Mapping[str, Tensor], *, columns: int = 4, title:
 
 
 def shade(video: Tensor) -> Tensor:
-    """A video (time, channels, height, width) as one image (height, width, 3): later frames lie over earlier ones."""
-    bright = video.mean(1)
-    still = bright.amin(0)
-    image = torch.ones(*still.shape, 3)
+    """A video (time, 1 or 3, height, width) as one image (height, width, 3): later frames lie over earlier ones."""
+    coloured = video.shape[1] == 3
+    # In grey things are brighter than what stays. In colour they may be darker in one channel and brighter in another.
+    still = video.median(0).values if coloured else video.amin(0)
+    image = torch.ones(*still.shape[1:], 3)
+    grey, ground = torch.full_like(image, 0.6), light_of(still)[..., None]
+    if coloured:  # under what moves, which a bright background would hide
+        image = torch.lerp(image, grey, ground)
     shades = torch.tensor(_shades()(torch.linspace(0, 1, len(video)).numpy())[:, :3], dtype=image.dtype)
-    for moving, colour in zip(bright - still, shades, strict=True):
+    for moving, colour in zip(light_of((video - still).abs()), shades, strict=True):
         image = torch.lerp(image, colour.expand_as(image), moving[..., None])
-    return torch.lerp(image, torch.full_like(image, 0.6), still[..., None])
+    return image if coloured else torch.lerp(image, grey, ground)
 
 
 def _shades() -> Colormap:

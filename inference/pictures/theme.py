@@ -27,6 +27,20 @@ _NAMED = {
 }
 _OTHERS = ("#56B4E9", "#D55E00", "#6A3D9A", "#B2A100", "#1B6B4A", "#7F7F7F")
 
+# Of objects: bright enough for black frames, and none of them the orange of missing frames
+IDENTITIES = (
+    "#56B4E9",
+    "#F0E442",
+    "#FF6FB5",
+    "#2EDC96",
+    "#B79BFF",
+    "#FFB07C",
+    "#00C8C8",
+    "#B5E61D",
+    "#7F9BFF",
+    "#D9B36C",
+)
+
 SMALL, NORMAL, LARGE = 8.5, 10.0, 11.5
 
 
@@ -62,7 +76,7 @@ def tidy(axes: Axes) -> None:
 
 
 def check_videos(name: str, videos: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Videos of one shape (time, channels, height, width), on the CPU, clipped to [0, 1].
+    """Videos of one shape (time, channels, height, width), grey or in colour, on the CPU, clipped to [0, 1].
 
     Raises:
         ValueError: if there are none, or a shape differs.
@@ -71,7 +85,8 @@ def check_videos(name: str, videos: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise ValueError(f"{name}: expected at least one video, got none")
     shape = next(iter(videos.values())).shape
     for key, video in videos.items():
-        if video.dim() != 4 or video.shape != shape or video.shape[1] not in (1, 3):
+        same = video.dim() == len(shape) == 4 and (len(video), *video.shape[2:]) == (shape[0], *shape[2:])
+        if not same or video.shape[1] not in (1, 3):
             raise ValueError(
                 f"{name}: expected one shape (time, channels, height, width) with 1 or 3 channels, "
                 f"got {tuple(video.shape)} for {key!r} beside {tuple(shape)}"
@@ -97,3 +112,30 @@ def check_observed(observed: Tensor | None, num_frames: int) -> list[bool]:
 def as_rgb(frames: Tensor) -> Tensor:
     """(time, 1 or 3, height, width) -> (time, height, width, 3)."""
     return frames.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+
+
+def check_channels(name: str, frames: Tensor) -> None:
+    """Refuse frames (..., channels, height, width) that are neither grey nor red-green-blue.
+
+    Raises:
+        ValueError: if there are other than 1 or 3 channels.
+    """
+    if frames.shape[-3] not in (1, 3):
+        raise ValueError(
+            f"{name}: expected 1 channel (grey) or 3 (red, green, blue), got {frames.shape[-3]} in a shape of "
+            f"{tuple(frames.shape)}; channels come before height and width"
+        )
+
+
+def light_of(frames: Tensor) -> Tensor:
+    """Brightness of each pixel, its largest channel: (..., 1 or 3, height, width) -> (..., height, width)."""
+    return frames.amax(-3)
+
+
+def show_frame(axes: Axes, frame: Tensor) -> None:
+    """Draw one frame (1 or 3, height, width) in [0, 1], in grey or in its colours."""
+    picture = frame.detach().cpu()
+    if len(picture) == 1:
+        axes.imshow(picture[0].numpy(), cmap="gray", vmin=0, vmax=1)
+    else:
+        axes.imshow(picture.clamp(0, 1).movedim(0, -1).numpy())

@@ -1,4 +1,4 @@
-"""Objects that a model follows, as boxes whose colour is their identity: frame by frame, and as a film."""
+"""Objects that a model follows, as boxes and masks in the colour of their identity: by frames, and as a film."""
 
 import math
 from collections.abc import Iterator
@@ -10,38 +10,28 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from inference.pictures.films import write_film
+from inference.pictures.masks import MaskVideo, mask_videos
 from inference.pictures.strips import GAP
 from inference.pictures.theme import (
+    IDENTITIES,
     LARGE,
     MISSING,
     NORMAL,
     QUIET,
     SMALL,
     as_rgb,
+    check_channels,
     check_observed,
     check_videos,
     new_figure,
 )
 from pyro_models.components.scene import Scene
 
-# bright enough for black frames, and none of them the orange of missing frames
-IDENTITIES = (
-    "#56B4E9",
-    "#F0E442",
-    "#FF6FB5",
-    "#2EDC96",
-    "#B79BFF",
-    "#FFB07C",
-    "#00C8C8",
-    "#B5E61D",
-    "#7F9BFF",
-    "#D9B36C",
-)
 TRUE_BOX = "#E0E0E0"
 DASHED = (0, (3, 2))  # points, of a figure
 DASH = 4  # screen pixels, of a film
@@ -71,16 +61,18 @@ def draw_tracks(
     """A row of frames for each video, with a box around each object that a model follows.
 
     An identity has one colour in all frames, videos and pictures; after ten, colours repeat. True boxes are dashed.
-    Frames that were missing are outlined in orange.
+    Frames that were missing are outlined in orange. Masks of either scene are a row of their own below the frames, see
+    `mask_videos` for their colours; a scene with masks may do without boxes.
 
     Args:
         frames: (sequences, time, 1 or 3, height, width) in [0, 1].
         scene: presence, above 0.5 where there is an object; identities, of which -1 draws nothing; positions and box
-            sizes, pixels; leading dims (sequences, time). None for a model without objects.
-        truth: presence, positions and box sizes of the true objects, in the same layout.
+            sizes, pixels; leading dims (sequences, time). Or masks, (sequences, time, slots, height, width), with or
+            without all that. None for a model without objects.
+        truth: presence, positions and box sizes of the true objects, or masks, or both, in the same layout.
         observed: bool (sequences, time), None = all seen.
         reconstructions: what the model expects, shaped as the frames: another row under each, with the same boxes.
-        every: show every so-manieth frame.
+        every: show every n-th frame.
         title: above all.
 
     Raises:
@@ -94,19 +86,22 @@ def draw_tracks(
         )
     if every < 1:
         raise ValueError(f"every: expected at least 1, got {every}")
+    check_channels("frames", frames)
     sequences, time, _, height, width = frames.shape
     objects = _check_scenes(scene, truth, (sequences, time))
+    masks = mask_videos(scene, truth, (sequences, time), (height, width))
     if observed is not None and tuple(observed.shape) != (sequences, time):
         raise ValueError(f"observed: expected (sequences, time) = {(sequences, time)}, got {tuple(observed.shape)}")
     seen = [check_observed(None if observed is None else observed[index], time) for index in range(sequences)]
-    rows: list[tuple[str, int, Tensor]] = []
+    rows: list[tuple[str, int, Tensor, list[_Objects]]] = []
     for index in range(sequences):
-        rows.append((f"video {index + 1}", index, frames[index]))
+        rows.append((f"video {index + 1}", index, frames[index], objects))
         if reconstructions is not None:
-            rows.append(("expected", index, reconstructions[index]))
+            rows.append(("expected", index, reconstructions[index], objects))
+        rows += [(mask.name, index, mask.video[index], []) for mask in masks]
 
     times, gap = range(0, time, every), GAP * width
-    handles = _legend(objects, [(index, moment) for index in range(sequences) for moment in times])
+    handles = _legend(objects, masks, [(index, moment) for index in range(sequences) for moment in times])
     across, down = width + gap, height + 2 * gap
     cell = min(1.0, 9.0 / len(times)) / width
     wide = 1.4 + cell * across * len(times)
@@ -117,7 +112,7 @@ def draw_tracks(
     axes.set_xlim(-0.5 - gap, across * len(times) - 0.5)
     axes.set_ylim(down * len(rows) - 0.5 - gap, -0.5 - gap)
     axes.set_aspect("equal")
-    for row, (name, index, video) in enumerate(rows):
+    for row, (name, index, video, boxed) in enumerate(rows):
         pictures = as_rgb(check_videos(name, {name: video})[name])
         for column, moment in enumerate(times):
             left, top = column * across, row * down
@@ -126,7 +121,7 @@ def draw_tracks(
             colour, line = (QUIET, 0.5) if seen[index][moment] else (MISSING, 2.0)
             edge = Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=line)
             axes.add_patch(edge)
-            for (x, y, *size), colour, identity in _boxes(objects, (index, moment)):
+            for (x, y, *size), colour, identity in _boxes(boxed, (index, moment)):
                 box = Rectangle((left + x, top + y), *size, fill=False, edgecolor=colour, linewidth=1.4)
                 if identity is None:
                     box.set(linestyle=DASHED, linewidth=0.7)
@@ -156,7 +151,7 @@ def animate_tracks(
     scale: int = 5,
     frames_per_second: float = 6.0,
 ) -> Path:
-    """Write one video with the boxes of `draw_tracks` as a GIF, beside it what the model expects.
+    """Write one video with the boxes of `draw_tracks` as a GIF, beside it what the model expects, and masks.
 
     Args:
         path: where to; folders on the way are made.
@@ -179,17 +174,24 @@ def animate_tracks(
     videos = {"frames": frames} if reconstructions is None else {"frames": frames, "expected": reconstructions}
     checked = check_videos("frames, reconstructions", videos)
     objects = _check_scenes(scene, truth, (len(frames),))
+    masks = mask_videos(scene, truth, (len(frames),), (frames.shape[-2], frames.shape[-1]))
     drawn = {name: _with_boxes(video, objects, scale) for name, video in checked.items()}
+    drawn |= {mask.name: _with_boxes(mask.video, [], scale) for mask in masks}
     return write_film(path, drawn, observed, scale=1, frames_per_second=frames_per_second)
 
 
-def _legend(objects: list[_Objects], frames: list[tuple[int, int]]) -> list[Line2D]:
-    """What the colours of the boxes in these frames mean."""
+def _legend(objects: list[_Objects], masks: list[MaskVideo], frames: list[tuple[int, int]]) -> list[Line2D | Patch]:
+    """What the colours of the boxes in these frames, and those of masks, mean."""
     colours = {identity: colour for frame in frames for _, colour, identity in _boxes(objects, frame)}
     dashed = [Line2D([], [], color=QUIET, linewidth=1, linestyle=DASHED, label="true box")] if None in colours else []
     named = sorted(identity for identity in colours if identity is not None)
-    lines = [Line2D([], [], color=colours[name], linewidth=3, label=f"identity {name}") for name in named]
-    return lines + dashed
+    lines = {f"identity {name}": colours[name] for name in named}
+    painted = {label: colour for mask in masks for label, colour in mask.labels.items() if label not in lines}
+    return [
+        *(Line2D([], [], color=colour, linewidth=3, label=label) for label, colour in lines.items()),
+        *dashed,
+        *(Patch(color=colour, label=label) for label, colour in painted.items()),
+    ]
 
 
 def _with_boxes(video: Tensor, objects: list[_Objects], scale: int) -> Tensor:
@@ -242,6 +244,8 @@ def _check_scenes(scene: Scene | None, truth: Scene | None, leading: tuple[int, 
     for name, source, wanted in (("scene", scene, fields | {"identities": ()}), ("truth", truth, fields)):
         if source is None:
             continue
+        if source.masks is not None and source.positions is None and source.box_sizes is None:
+            continue  # masks alone
         values = {field: getattr(source, field) for field in wanted}
         if any(value is None for value in values.values()):
             raise ValueError(f"{name}: expected a scene with {', '.join(wanted)}, one of them is None")

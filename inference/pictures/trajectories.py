@@ -7,7 +7,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from inference.pictures.theme import LARGE, NORMAL, QUIET, SMALL, TRUTH, colours_of, new_figure
+from inference.pictures.theme import (
+    LARGE,
+    NORMAL,
+    QUIET,
+    SMALL,
+    TRUTH,
+    check_channels,
+    colours_of,
+    light_of,
+    new_figure,
+)
 
 LEAST_LIGHT = 0.12  # of the true frames behind the paths
 
@@ -27,7 +37,8 @@ def draw_trajectories(
     dot in each frame, a ring where the frame was missing, and a square where they begin.
 
     Args:
-        frames: (sequences, time, 1, height, width) in [0, 1].
+        frames: (sequences, time, 1 or 3, height, width) in [0, 1]; of colours the brightness is shown, as colours are
+            those of paths.
         paths: name -> positions (sequences, time, objects, 2), pixels, the truth first.
         presence: bool (sequences, objects).
         observed: bool (sequences, time), None = all seen.
@@ -37,6 +48,9 @@ def draw_trajectories(
     Raises:
         ValueError: if a shape is wrong.
     """
+    if frames.dim() != 5:
+        raise ValueError(f"frames: expected (sequences, time, channels, height, width), got {tuple(frames.shape)}")
+    check_channels("frames", frames)
     sequences, time, _, height, width = frames.shape
     objects = presence.shape[-1]
     for name, path in paths.items():
@@ -58,7 +72,7 @@ def draw_trajectories(
         if sequence >= sequences:
             axes.set_axis_off()
             continue
-        trace = frames[sequence, :, 0].amax(0).cpu()
+        trace = light_of(frames[sequence]).amax(0).cpu()
         axes.imshow((1 - LEAST_LIGHT * trace).numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_xlim(-0.5, width - 0.5)
         axes.set_ylim(height - 0.5, -0.5)
@@ -85,15 +99,20 @@ def draw_trajectories(
 def draw_overlays(truth: Tensor, predicted: Mapping[str, Tensor], observed: Tensor, *, every: int = 3) -> Figure:
     """Predicted frames in red over true ones in blue-green, so that what agrees is white; one row per prediction.
 
+    Of frames in colour the brightness is compared, the largest channel: the picture is about where things are.
+
     Args:
-        truth: (time, 1, height, width) in [0, 1].
-        predicted: name -> (time, 1, height, width) in [0, 1].
+        truth: (time, 1 or 3, height, width) in [0, 1].
+        predicted: name -> frames of the same shape, in [0, 1].
         observed: bool (time,): frames that were seen are outlined in grey, the others in the colour of the method.
         every: which frames are shown.
 
     Raises:
         ValueError: if a shape is wrong.
     """
+    if truth.dim() != 4:
+        raise ValueError(f"truth: expected (time, channels, height, width), got {tuple(truth.shape)}")
+    check_channels("truth", truth)
     for name, frames in predicted.items():
         if frames.shape != truth.shape:
             raise ValueError(f"predicted: expected {tuple(truth.shape)}, got {tuple(frames.shape)} for {name!r}")
@@ -104,7 +123,7 @@ def draw_overlays(truth: Tensor, predicted: Mapping[str, Tensor], observed: Tens
     for row, (name, frames) in enumerate(predicted.items()):
         for column, time in enumerate(times):
             axes = panels[row][column]
-            real, ours = truth[time, 0].cpu(), frames[time, 0].detach().cpu()
+            real, ours = light_of(truth[time]).cpu(), light_of(frames[time]).detach().cpu()
             axes.imshow(torch.stack([ours, real, real], -1).clamp(0, 1).numpy())
             axes.set_xticks([])
             axes.set_yticks([])

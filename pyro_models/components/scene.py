@@ -15,7 +15,9 @@ class Scene:
         presence: (..., objects), 1 where an object exists, else 0, or a probability.
         positions: (..., objects, 2), middles, pixels (x, y) from the middle of the top left pixel.
         box_sizes: (..., objects, 2), width and height of the objects' boxes, pixels.
-        masks: (..., objects, height, width), how far a pixel belongs to an object.
+        masks: (..., objects, height, width), in [0, 1], how far a pixel belongs to an object; of a mixture of K
+            components the K weights, background included. They may add up to less than 1 over objects, where the rest
+            is background.
         appearance: (..., objects, feature), codes of what objects look like.
         identities: (..., objects), whole numbers that stay with an object from frame to frame; -1 without one. None if
             objects are told apart by their place among the slots, or not at all.

@@ -16,10 +16,11 @@ def make_batch() -> VideoBatch:
         velocities=torch.rand(5, 7, 6, 2),
         state=torch.rand(5, 7, 8),
         hits=torch.rand(5, 7) > 0.5,
+        masks=torch.rand(5, 7, 6, 4, 3) > 0.8,
     )
 
 
-FIELDS = ("frames", "observed", "controls", "positions", "velocities", "state", "hits")
+FIELDS = ("frames", "observed", "controls", "positions", "velocities", "state", "hits", "masks")
 
 
 def test_sizes_and_arguments():
@@ -58,6 +59,15 @@ def test_clone_shares_nothing():
         assert torch.equal(getattr(copy, name), getattr(batch, name))
 
 
+def test_beginnings_and_single_frames_take_every_field_along():
+    batch = make_batch()
+    beginnings, frames = batch.first_frames(3), batch.single_frames()
+    for name in FIELDS:
+        value = getattr(batch, name)
+        assert torch.equal(getattr(beginnings, name), value[:, :3]), name
+        assert torch.equal(getattr(frames, name), value.reshape(35, 1, *value.shape[2:])), name
+
+
 def test_with_observed_replaces_the_mask_only():
     batch = make_batch()
     seen = torch.ones(5, 7, dtype=torch.bool)
@@ -94,6 +104,19 @@ def test_with_observed_replaces_the_mask_only():
         ("velocities", torch.rand(5, 7, 4, 2), r"velocities: .* = \(5, 7, 6, 2\), got \(5, 7, 4, 2\)"),
         ("state", torch.rand(4, 7, 8), r"state: .* = \(5, 7, ...\), got \(4, 7, 8\)"),
         ("hits", torch.zeros(5, 7, dtype=torch.long), r"hits: expected dtype torch.bool, got torch.int64"),
+        (
+            "masks",
+            torch.rand(5, 7, 6, 4, 3),
+            r"masks: expected dtype torch.bool, got torch.float32; compare or convert with .bool\(\)",
+        ),
+        (
+            "masks",
+            torch.ones(5, 7, 6, 1, 4, 3).bool(),
+            r"masks: expected \(sequences, time, objects, height, width\) = \(5, 7, 6, 4, 3\), "
+            r"got \(5, 7, 6, 1, 4, 3\); give one mask per object, of the size of a frame and without channels",
+        ),
+        ("masks", torch.ones(5, 7, 4, 4, 3).bool(), r"masks: .* = \(5, 7, 6, 4, 3\), got \(5, 7, 4, 4, 3\)"),
+        ("masks", torch.ones(5, 7, 6, 3, 4).bool(), r"masks: .* = \(5, 7, 6, 4, 3\), got \(5, 7, 6, 3, 4\)"),
     ],
 )
 def test_wrong_fields_are_named(name, value, message):

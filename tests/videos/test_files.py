@@ -8,7 +8,7 @@ import torch
 
 from videos import BoxWorld, GravityWorld, Pendulum, PolygonWorld, VideoBatch, load_videos, save_videos
 
-FIELDS = ("frames", "observed", "controls", "positions", "velocities", "state", "hits")
+FIELDS = ("frames", "observed", "controls", "positions", "velocities", "state", "hits", "masks")
 
 
 def write_as_the_authors_do(path, videos: VideoBatch) -> None:
@@ -82,11 +82,16 @@ def test_grey_values_are_read_as_the_authors_read_them(tmp_path):
     assert videos.state is None
 
 
-@pytest.mark.parametrize("simulator", [BoxWorld(num_frames=7), Pendulum(num_frames=7)], ids=["binary", "grey"])
+@pytest.mark.parametrize(
+    "simulator",
+    [BoxWorld(num_frames=7), Pendulum(num_frames=7), BoxWorld(num_frames=7, masks=True)],
+    ids=["binary", "grey", "masks"],
+)
 def test_our_own_files_come_back_unchanged(tmp_path, simulator):
     videos = simulator.simulate(5, torch.Generator().manual_seed(0)).with_observed(torch.rand(5, 7) > 0.5)
     save_videos(tmp_path / "videos.npz", videos)
     loaded = load_videos(tmp_path / "videos.npz")
+    assert (loaded.masks is not None) == simulator.masks
     for name in FIELDS:
         first, second = getattr(videos, name), getattr(loaded, name)
         assert (first is None) == (second is None)

@@ -1,0 +1,135 @@
+"""Which pixels belong together: the adjusted Rand index of masks.
+
+index = adjusted_rand_index(scene.masks, videos.masks)     # (sequences,)
+index.nanmean()                                            # videos without objects have nothing to score
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def adjusted_rand_index(
+    predicted: Tensor,
+    truth: Tensor,
+    *,
+    foreground_only: bool = True,
+    over: Literal["video", "frame"] = "video",
+) -> Tensor:
+    """Agreement of two partitions of pixels, corrected for chance (Hubert and Arabie 1985).
+
+    With n_ij pixels that belong to true object i and to predicted component j, a_i = sum_j n_ij, b_j = sum_i n_ij,
+    n = sum_i a_i, and C(k) = k (k - 1) / 2 the number of pairs among k,
+
+        (sum_ij C(n_ij) - E) / ((sum_i C(a_i) + sum_j C(b_j)) / 2 - E),     E = sum_i C(a_i) sum_j C(b_j) / C(n)
+
+    is 1 where the partitions are the same, whatever their parts are called, 0 on average for random ones with the same
+    sizes of parts, and may be negative.
+
+    A pixel belongs to the component with the largest mask, to the first of several; pixels where all masks are 0 form a
+    part of their own. True background, the pixels in no true mask, is a part like an object, unless `foreground_only`
+    leaves it out: then, as is the custom for models of objects (Greff et al. 2019; often called ARI-FG), only pixels of
+    true objects count, and a component may cover background at no cost.
+
+    Over videos the pixels of all frames are one set, so that a component has to stay with its object, and a true mask
+    has to stay in its slot (those of `Surveillance` do not: score them by frames). Over frames each one is a set of its
+    own.
+
+    Special cases: NaN where no pixel counts; take means over videos with `.nanmean()`, which leaves these out, and is
+    NaN if there are no others. Where both partitions have one part, or every pixel is a part of its own in both, the
+    ratio is 0 / 0 and the index is 1, since they are the same. So of a single true object, with `foreground_only`, it
+    is 1 if one component covers it, and 0 however else it is divided: such videos say little. One predicted component
+    for several objects scores 0.
+
+    Args:
+        predicted: (sequences, time, components, height, width), masks in [0, 1], soft or bool; a background that is no
+            component of the model has to be added as one, such as 1 - sum of the others.
+        truth: bool (sequences, time, objects, height, width), without overlap, as in `VideoBatch.masks`.
+        foreground_only: whether true background is left out.
+        over: "video" or "frame".
+
+    Returns:
+        float64 (sequences,), or (sequences, time) over frames.
+
+    Raises:
+        ValueError: if a shape or dtype is not as above, true masks overlap, predicted ones are not in [0, 1], or `over`
+            is unknown.
+    """
+    _check(predicted, truth, over)
+    objects, components = truth.shape[2], predicted.shape[2]
+    true_part = _parts(truth)
+    predicted_part = _parts(predicted)
+    counted = true_part < objects if foreground_only else torch.ones_like(true_part, dtype=torch.bool)
+    kept = 1 if over == "video" else 2
+    counts = _contingency(
+        true_part.flatten(kept), predicted_part.flatten(kept), counted.flatten(kept), (objects + 1, components + 1)
+    )
+    return _adjusted(counts)
+
+
+def _parts(masks: Tensor) -> Int64[Tensor, "sequences time height width"]:
+    """Number of the mask that each pixel belongs to; that of none is one more than the last."""
+    largest, part = masks.to(torch.uint8 if masks.dtype == torch.bool else masks.dtype).max(2)
+    return torch.where(largest > 0, part, masks.shape[2])
+
+
+def _contingency(
+    rows: Tensor, columns: Tensor, counted: Tensor, size: tuple[int, int]
+) -> Int64[Tensor, "*groups rows columns"]:
+    """How many counted pixels (the last dim) are in each row and column."""
+    groups = rows.shape[:-1]
+    number = torch.arange(groups.numel(), device=rows.device).reshape(*groups, 1)
+    cells = (number * size[0] + rows) * size[1] + columns
+    return cells[counted].bincount(minlength=groups.numel() * size[0] * size[1]).reshape(*groups, *size)
+
+
+def _adjusted(counts: Int64[Tensor, "*groups rows columns"]) -> Float[Tensor, " *groups"]:
+    """The index of each table of counts, float64."""
+    together, in_rows, in_columns = (
+        _pairs(part).flatten(start).sum(-1)
+        for part, start in ((counts, counts.dim() - 2), (counts.sum(-1), -1), (counts.sum(-2), -1))
+    )
+    total = counts.sum((-2, -1))
+    pairs = _pairs(total)
+    # Numbers of pairs are whole, so that these comparisons are exact.
+    same = (in_rows == in_columns) & ((in_rows == pairs) | (in_rows == 0))
+    expected = in_rows.double() * in_columns.double() / pairs.clamp(min=1)
+    largest = 0.5 * (in_rows + in_columns).double()
+    index = (together - expected) / torch.where(same, 1.0, largest - expected)
+    return torch.where(total == 0, torch.nan, torch.where(same, 1.0, index))
+
+
+def _pairs(count: Tensor) -> Tensor:
+    return count * (count - 1) // 2
+
+
+def _check(predicted: Tensor, truth: Tensor, over: str) -> None:
+    if over not in ("video", "frame"):
+        raise ValueError(f"over: expected 'video' or 'frame', got {over!r}; leave it out for videos")
+    for name, masks, word in (("predicted", predicted, "components"), ("truth", truth, "objects")):
+        if masks.dim() != 5 or masks.shape[2] == 0:
+            raise ValueError(
+                f"{name}: expected masks (sequences, time, {word}, height, width) with at least one of the {word}, "
+                f"got {tuple(masks.shape)}; give one mask for each of them, without channels or particles"
+            )
+    if truth.dtype != torch.bool:
+        raise ValueError(
+            f"truth: expected dtype torch.bool, got {truth.dtype}; true masks come second, as in VideoBatch.masks"
+        )
+    ours, true = ((*masks.shape[:2], *masks.shape[3:]) for masks in (predicted, truth))
+    if ours != true:
+        raise ValueError(
+            f"predicted: expected sequences, time, height, width of truth = {true}, got {ours}; "
+            "score the videos that the model was shown"
+        )
+    if bool((truth.sum(2) > 1).any()):
+        raise ValueError(
+            "truth: expected masks that do not overlap, got pixels in several; keep what is visible of each object"
+        )
+    if predicted.dtype != torch.bool and not bool(((predicted >= 0) & (predicted <= 1)).all()):
+        raise ValueError(
+            f"predicted: expected finite masks in [0, 1], got values from {float(predicted.min()):.4g} to "
+            f"{float(predicted.max()):.4g}; take the softmax of logits over components"
+        )
