@@ -35,14 +35,15 @@ class ScenePictures(Picture):
         answer = reconstruct(model, evaluated.guide, *videos.arguments, seed=0)
         drawn = generate(model, NUM_SCENES, 1, seed=0)
         written = []
-        for name, frames, expected, latents, presence in (
-            ("scenes", videos.frames, answer.frames, answer.latents, videos.presence),
-            ("generated", drawn.frames, drawn.frames, drawn.latents, None),
+        for name, frames, expected, latents, presence, masks in (
+            ("scenes", videos.frames, answer.frames, answer.latents, videos.presence, videos.masks),
+            ("generated", drawn.frames, drawn.frames, drawn.latents, None, None),
         ):
             scene = model.scene(latents)
             fields = {key: value[:, 0] for key, value in vars(scene).items() if value is not None}
             truth = None if presence is None else presence[:, 0].sum(-1)
-            figure = draw_scenes(frames[:, 0, 0], expected[:, 0, 0], Scene(**fields), truth)
+            shown = None if masks is None else masks[:, 0]
+            figure = draw_scenes(frames[:, 0], expected[:, 0], Scene(**fields), truth, shown)
             written.append(save(figure, folder / f"{name}.png"))
         return written
 
@@ -74,7 +75,8 @@ class TrackPictures(Picture):
             "forecast": (start, impute(model, guide, *videos.with_observed(start).arguments, seed=0)),
         }
         presence = None if videos.presence is None else videos.presence.float()
-        truth = None if places is None or presence is None else Scene(presence, videos.positions, videos.box_sizes)
+        truth = Scene(presence, videos.positions, videos.box_sizes, videos.masks)
+        truth = None if places is None or presence is None else truth
         written = []
         for name, (observed, answer) in answers.items():
             scene = None if places is None else places.scene(answer.latents)

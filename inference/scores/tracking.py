@@ -115,4 +115,5 @@ def found_and_true(evaluated: Evaluated) -> tuple[Scene, Scene] | None:
     found = evaluated.scene
     if found is None or found.identities is None:
         return None
-    return found, Scene(presence=truth.presence.float(), positions=truth.positions, box_sizes=truth.box_sizes)
+    true = Scene(truth.presence.float(), truth.positions, truth.box_sizes, truth.masks)
+    return found, true
