@@ -1,11 +1,10 @@
-"""Every model and guide that the packages export, as tiny builders: what is listed here has to keep the contracts.
+"""Every model and guide that has a contract case, found in the files `case_*.py` beside their tests.
 
-`test_models.py` and `test_guides.py` fail when a class is exported and not listed.
+`test_models.py` and `test_guides.py` fail when a class is exported and has no case.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+import importlib
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,191 +13,28 @@ from torch import Tensor
 
 import guides
 import pyro_models
-from guides import (
-    DiscoveryPropagationGuide,
-    FrameGaussianGuide,
-    GlimpseAttentionGuide,
-    KalmanGuide,
-    NoLatentsGuide,
-    ObjectFilterGuide,
-    ObjectPotentialsGuide,
-    ObjectStatesGuide,
-    PriorCorrectionGuide,
-    RecurrentGuide,
-    RecurrentStateGuide,
-)
-from pyro_models import (
-    AttendInferRepeat,
-    DeepMarkovModel,
-    DeepVariationalBayesFilter,
-    DynamicsFromPixels,
-    EncoderDecoderLSTM,
-    KalmanVAE,
-    RecurrentCodes,
-    SequentialAttendInferRepeat,
-    VariationalRecurrentNetwork,
-)
-from pyro_models.components.glimpse_networks import GlimpseNetworks
-from pyro_models.dynamics_from_pixels.ballistic_mixture import IndependentPositions
-from pyro_models.dynamics_from_pixels.object_renderers import GlyphRenderer, RecurrentRenderer
-from pyro_models.recurrent_codes.code_predictors import BidirectionalPredictor
-from pyro_models.vrnn.mirrored_convolutions import MirroredConvolutions
+from tests.contracts.cases import FRAME_SHAPE, SEQUENCES, TIME, GuideCase, ModelCase
 
-FRAME_SHAPE = (1, 8, 8)
-SEQUENCES, TIME, CONTROL = 5, 7, 3
+TESTS = Path(__file__).parents[1]
 
 
-@dataclass(frozen=True)
-class ModelCase:
-    """A model to test.
+def found(kind: str) -> dict[str, Any]:
+    """The cases of all files, of models or guides.
 
-    Attributes:
-        build: makes it, its weights drawn from the global generator.
-        control_dim: size of its controls.
-        idle: parameters that get no gradient, and why.
-        has_latents: whether it has latent sites.
+    Args:
+        kind: "MODELS" or "GUIDES".
     """
-
-    build: Callable[[], PyroModule]
-    control_dim: int = 0
-    idle: dict[str, str] = field(default_factory=dict)
-    has_latents: bool = True
-
-
-@dataclass(frozen=True)
-class GuideCase:
-    """A guide to test.
-
-    Attributes:
-        model: name in `MODELS` of the model it serves.
-        build: makes it for a model.
-        idle: parameters that get no gradient, and why.
-    """
-
-    model: str
-    build: Callable[[PyroModule], PyroModule]
-    idle: dict[str, str] = field(default_factory=dict)
+    cases: dict[str, Any] = {}
+    for path in sorted(TESTS.rglob("case_*.py")):
+        name = ".".join(("tests", *path.relative_to(TESTS).with_suffix("").parts))
+        more = getattr(importlib.import_module(name), kind, {})
+        assert not (twice := cases.keys() & more.keys()), f"{path} has cases of a name that is taken: {twice}"
+        cases |= more
+    return cases
 
 
-_PIXELS = partial(EncoderDecoderLSTM, FRAME_SHAPE, state_dim=11, code_dim=6, hidden=(9,))
-_KALMAN = partial(KalmanVAE, FRAME_SHAPE, code_dim=2, state_dim=4, num_components=3, decoder="mlp")
-
-
-_CONVOLUTIONS = MirroredConvolutions(9, (2, 3), (2, 2))
-_FOLLOWED = partial(
-    SequentialAttendInferRepeat,
-    FRAME_SHAPE,
-    num_slots=2,
-    what_dim=3,
-    glimpse_size=(4, 4),
-    networks=GlimpseNetworks(units=7),
-    units=8,
-    context_units=5,
-    where_mean=(-0.5, -0.5, 0.0, 0.0),
-    propagation_offset=1.0,  # so that objects come and go within a few frames
-    later_offset=0.0,
-)
-
-
-def _bidirectional() -> RecurrentCodes:
-    """Hides any code but the first, so that a short video trains every weight."""
-    return RecurrentCodes(FRAME_SHAPE, decoder="mlp", predictor=BidirectionalPredictor(2, hidden_dim=11, keep_first=1))
-
-
-def _balls(**options: Any) -> DynamicsFromPixels:
-    """Presence of objects is its control."""
-    renderer = options.pop("renderer", None) or RecurrentRenderer(FRAME_SHAPE, 11)
-    return DynamicsFromPixels(FRAME_SHAPE, CONTROL, renderer=renderer, **options)
-
-
-def _pasted_balls() -> DynamicsFromPixels:
-    renderer = GlyphRenderer(FRAME_SHAPE, 3)
-    torch.nn.init.normal_(renderer.scaled_glyph, std=0.1)  # it starts from zeros, and no two models would differ
-    return _balls(renderer=renderer, prior=IndependentPositions())
-
-
-MODELS: dict[str, ModelCase] = {
-    "AttendInferRepeat": ModelCase(
-        partial(AttendInferRepeat, FRAME_SHAPE, what_dim=3, glimpse_size=4, hidden=(11,), another=0.6)
-    ),
-    "KalmanVAE": ModelCase(_KALMAN),
-    "KalmanVAE, states drawn": ModelCase(partial(_KALMAN, marginalize_state=False)),
-    "KalmanVAE, controls": ModelCase(partial(_KALMAN, control_dim=CONTROL, likelihood="gaussian"), CONTROL),
-    "KalmanVAE, MLP weights": ModelCase(partial(_KALMAN, mixture="mlp")),
-    "KalmanVAE, convolutions": ModelCase(partial(_KALMAN, mixture="fifo", decoder="conv")),
-    "RecurrentCodes": ModelCase(partial(RecurrentCodes, FRAME_SHAPE, decoder="mlp")),
-    "RecurrentCodes, controls": ModelCase(partial(RecurrentCodes, FRAME_SHAPE, control_dim=CONTROL), CONTROL),
-    "RecurrentCodes, bidirectional": ModelCase(_bidirectional),
-    "DeepMarkovModel": ModelCase(partial(DeepMarkovModel, FRAME_SHAPE, hidden_dim=11, likelihood="bernoulli")),
-    "DeepMarkovModel, controls": ModelCase(
-        partial(DeepMarkovModel, FRAME_SHAPE, hidden_dim=11, control_dim=CONTROL), CONTROL
-    ),
-    "DeepVariationalBayesFilter": ModelCase(
-        partial(DeepVariationalBayesFilter, FRAME_SHAPE, hidden_dim=11, num_matrices=6)
-    ),
-    "DeepVariationalBayesFilter, controls": ModelCase(
-        partial(DeepVariationalBayesFilter, FRAME_SHAPE, hidden_dim=11, noise_dim=2, control_dim=CONTROL), CONTROL
-    ),
-    "DynamicsFromPixels": ModelCase(_balls, CONTROL),
-    "DynamicsFromPixels, states drawn": ModelCase(partial(_balls, marginalize=False), CONTROL),
-    "DynamicsFromPixels, glyphs without dynamics": ModelCase(_pasted_balls, CONTROL),
-    "SequentialAttendInferRepeat": ModelCase(_FOLLOWED),
-    "SequentialAttendInferRepeat, plain": ModelCase(partial(_FOLLOWED, chained=False, residual=True, mean_image=False)),
-    "VariationalRecurrentNetwork": ModelCase(partial(VariationalRecurrentNetwork, FRAME_SHAPE, latent_dim=3, units=7)),
-    "VariationalRecurrentNetwork, convolutions": ModelCase(
-        partial(VariationalRecurrentNetwork, FRAME_SHAPE, latent_dim=3, units=7, layers=1, networks=_CONVOLUTIONS)
-    ),
-    "EncoderDecoderLSTM": ModelCase(_PIXELS, has_latents=False),
-    "EncoderDecoderLSTM, controls": ModelCase(partial(_PIXELS, control_dim=CONTROL), CONTROL, has_latents=False),
-}
-
-GUIDES: dict[str, GuideCase] = {
-    "GlimpseAttentionGuide": GuideCase("AttendInferRepeat", partial(GlimpseAttentionGuide, hidden_dim=11)),
-    "KalmanGuide, collapsed": GuideCase("KalmanVAE", KalmanGuide),
-    "KalmanGuide, collapsed, controls": GuideCase("KalmanVAE, controls", KalmanGuide),
-    "KalmanGuide, joint": GuideCase("KalmanVAE, states drawn", partial(KalmanGuide, posterior="joint")),
-    "KalmanGuide, marginals": GuideCase("KalmanVAE, states drawn", partial(KalmanGuide, posterior="marginals")),
-    "KalmanGuide, MLP weights": GuideCase("KalmanVAE, MLP weights", KalmanGuide),
-    "KalmanGuide, convolutions": GuideCase("KalmanVAE, convolutions", KalmanGuide),
-    "RecurrentStateGuide": GuideCase("KalmanVAE, states drawn", partial(RecurrentStateGuide, hidden_dim=11)),
-    "FrameGaussianGuide": GuideCase("RecurrentCodes", FrameGaussianGuide),
-    "FrameGaussianGuide, controls": GuideCase("RecurrentCodes, controls", FrameGaussianGuide),
-    "FrameGaussianGuide, bidirectional": GuideCase("RecurrentCodes, bidirectional", FrameGaussianGuide),
-    "FrameGaussianGuide, point": GuideCase("RecurrentCodes", partial(FrameGaussianGuide, point=True)),
-    "RecurrentGuide": GuideCase("DeepMarkovModel", partial(RecurrentGuide, hidden_dim=11)),
-    "RecurrentGuide, controls": GuideCase("DeepMarkovModel, controls", partial(RecurrentGuide, hidden_dim=11)),
-    "RecurrentGuide of DVBF": GuideCase("DeepVariationalBayesFilter", partial(RecurrentGuide, hidden_dim=11)),
-    "RecurrentGuide of DVBF, controls": GuideCase(
-        "DeepVariationalBayesFilter, controls", partial(RecurrentGuide, hidden_dim=11)
-    ),
-    "ObjectFilterGuide": GuideCase("DynamicsFromPixels", partial(ObjectFilterGuide, state_dim=7)),
-    "ObjectFilterGuide, bidirectional": GuideCase(
-        "DynamicsFromPixels, glyphs without dynamics", partial(ObjectFilterGuide, state_dim=7, bidirectional=True)
-    ),
-    "ObjectPotentialsGuide": GuideCase("DynamicsFromPixels", partial(ObjectPotentialsGuide, state_dim=7)),
-    "ObjectPotentialsGuide, keypoints": GuideCase(
-        "DynamicsFromPixels, glyphs without dynamics",
-        partial(ObjectPotentialsGuide, state_dim=7, reading="keypoints"),
-    ),
-    "ObjectPotentialsGuide, tracking": GuideCase(
-        "DynamicsFromPixels", partial(ObjectPotentialsGuide, state_dim=7, reading="tracking")
-    ),
-    "ObjectStatesGuide": GuideCase("DynamicsFromPixels, states drawn", partial(ObjectStatesGuide, state_dim=7)),
-    "ObjectStatesGuide, learned": GuideCase(
-        "DynamicsFromPixels, states drawn", partial(ObjectStatesGuide, state_dim=7, posterior="learned")
-    ),
-    "DiscoveryPropagationGuide": GuideCase(
-        "SequentialAttendInferRepeat", partial(DiscoveryPropagationGuide, correlated=True, propagation_bias=1.0)
-    ),
-    "DiscoveryPropagationGuide, presence first": GuideCase(
-        "SequentialAttendInferRepeat, plain",
-        partial(DiscoveryPropagationGuide, order="first", masked=False, propagation_bias=1.0),
-    ),
-    "PriorCorrectionGuide": GuideCase("VariationalRecurrentNetwork", PriorCorrectionGuide),
-    "PriorCorrectionGuide, convolutions": GuideCase("VariationalRecurrentNetwork, convolutions", PriorCorrectionGuide),
-    "NoLatentsGuide": GuideCase("EncoderDecoderLSTM", NoLatentsGuide),
-    "NoLatentsGuide, controls": GuideCase("EncoderDecoderLSTM, controls", NoLatentsGuide),
-}
+MODELS: dict[str, ModelCase] = found("MODELS")
+GUIDES: dict[str, GuideCase] = found("GUIDES")
 
 
 def exported_programs(package: object) -> set[type]:

@@ -15,17 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from guides import check_guide, describe_sites
 from inference import queries
-from tests.contracts.registry import (
-    FRAME_SHAPE,
-    GUIDES,
-    MODELS,
-    SEQUENCES,
-    TIME,
-    build_guide,
-    exported_guides,
-    make_video,
-    unsettle,
-)
+from tests.contracts.cases import FRAME_SHAPE, SEQUENCES, TIME
+from tests.contracts.registry import GUIDES, MODELS, build_guide, exported_guides, make_video, unsettle
 from tests.contracts.scores import draw, score, single
 
 members = pytest.mark.parametrize("name", GUIDES)

@@ -16,18 +16,8 @@ from torch import nn
 
 from guides import describe_sites
 from inference import queries
-from tests.contracts.registry import (
-    CONTROL,
-    FRAME_SHAPE,
-    MODELS,
-    SEQUENCES,
-    TIME,
-    build_guide,
-    exported_models,
-    guide_of,
-    make_video,
-    unsettle,
-)
+from tests.contracts.cases import CONTROL, FRAME_SHAPE, SEQUENCES, TIME
+from tests.contracts.registry import MODELS, build_guide, exported_models, guide_of, make_video, unsettle
 from tests.contracts.scores import draw, score, single
 
 members = pytest.mark.parametrize("name", MODELS)

@@ -15,7 +15,8 @@ from inference.programs.replays import traces_at
 from inference.programs.traces import importance_traces
 from pyro_models import VariationalRecurrentNetwork
 from pyro_models.components.stepwise import StepwiseModel
-from tests.contracts.registry import GUIDES, MODELS, TIME, build_guide, make_video, unsettle
+from tests.contracts.cases import TIME
+from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 
 STEPWISE = [name for name in GUIDES if isinstance(build_guide(name)[1], StepwiseGuide)]
 

@@ -7,7 +7,8 @@ import torch
 from pyro.nn import PyroModule
 
 from inference.predictive.mask_marginals import integrates_out
-from tests.contracts.registry import CONTROL, GUIDES, MODELS, SEQUENCES, TIME, build_guide, make_video, unsettle
+from tests.contracts.cases import CONTROL, SEQUENCES, TIME
+from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 
 EXACT = ("AttendInferRepeat", "DeepMarkovModel", "DeepVariationalBayesFilter", "SequentialAttendInferRepeat")
 

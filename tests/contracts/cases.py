@@ -1,0 +1,45 @@
+"""What a contract case says: how a tiny model or guide is built, and what is not expected of it.
+
+Cases live beside the tests of their model or guide, in files `case_*.py` with a mapping `MODELS` or `GUIDES` from names
+to cases; `registry.py` finds them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pyro.nn import PyroModule
+
+FRAME_SHAPE = (1, 8, 8)
+SEQUENCES, TIME, CONTROL = 5, 7, 3
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """A model to test.
+
+    Attributes:
+        build: makes it, its weights drawn from the global generator.
+        control_dim: size of its controls.
+        idle: parameters that get no gradient, and why.
+        has_latents: whether it has latent sites.
+    """
+
+    build: Callable[[], PyroModule]
+    control_dim: int = 0
+    idle: dict[str, str] = field(default_factory=dict)
+    has_latents: bool = True
+
+
+@dataclass(frozen=True)
+class GuideCase:
+    """A guide to test.
+
+    Attributes:
+        model: name of the case of the model it serves.
+        build: makes it for a model.
+        idle: parameters that get no gradient, and why.
+    """
+
+    model: str
+    build: Callable[[PyroModule], PyroModule]
+    idle: dict[str, str] = field(default_factory=dict)

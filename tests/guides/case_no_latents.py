@@ -1,0 +1,9 @@
+"""Contract cases of NoLatentsGuide."""
+
+from guides import NoLatentsGuide
+from tests.contracts.cases import GuideCase
+
+GUIDES = {
+    "NoLatentsGuide": GuideCase("EncoderDecoderLSTM", NoLatentsGuide),
+    "NoLatentsGuide, controls": GuideCase("EncoderDecoderLSTM, controls", NoLatentsGuide),
+}
