@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from inference.metrics.boxes import near_distance
 from inference.metrics.tracking import TrackingScores, score_tracks
 from inference.programs.traces import evaluation_mode
 from inference.queries.ask import reconstruct
 from pyro_models.components.scene import PlacesObjects, Scene
 from videos import VideoBatch
-
-NEAR = 0.5  # of a true box's mean side: as far as a found object's middle may lie from the true one
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def score_middles(found: Scene, true: Scene) -> TrackingScores:
     """
     assert true.presence is not None
     assert true.box_sizes is not None
-    return score_tracks(found, true, max_distance=NEAR * true.box_sizes[true.presence > 0].mean().item())
+    return score_tracks(found, true, max_distance=near_distance(true.box_sizes, true.presence))
 
 
 def found_and_true(model: nn.Module, guide: nn.Module, videos: VideoBatch, seed: int) -> tuple[Scene, Scene] | None:
