@@ -1,6 +1,6 @@
-"""Every model and guide that the packages export, as tiny builders: what is listed here has to keep the contracts.
+"""Every model, guide and estimator that the packages export, as builders: what is listed keeps the contracts.
 
-`test_models.py` and `test_guides.py` fail when a class is exported and not listed.
+`test_models.py`, `test_guides.py` and `test_public_names.py` fail when a class is exported and not listed.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 import guides
+import inference.estimators
 import pyro_models
 from guides import (
     DiscoveryPropagationGuide,
@@ -27,6 +28,7 @@ from guides import (
     RecurrentGuide,
     RecurrentStateGuide,
 )
+from inference.estimators import IWAE, VIMCO, MultiSampleELBO, OwnWeightVIMCO, WakeSleep
 from pyro_models import (
     AttendInferRepeat,
     DeepMarkovModel,
@@ -201,6 +203,16 @@ GUIDES: dict[str, GuideCase] = {
 }
 
 
+ESTIMATORS = {
+    "iwae": IWAE,
+    "iwae-stl": partial(IWAE, gradient="stl"),
+    "iwae-dreg": partial(IWAE, gradient="dreg"),
+    "vimco": VIMCO,
+    "vimco-own-weight": OwnWeightVIMCO,
+    "wake-sleep": WakeSleep,
+}
+
+
 def exported_programs(package: object) -> set[type]:
     """The classes of a package that are models or guides: Pyro modules."""
     members = (getattr(package, name) for name in package.__all__)
@@ -215,6 +227,13 @@ def exported_models() -> set[type]:
 def exported_guides() -> set[type]:
     """The guides of `guides`."""
     return exported_programs(guides)
+
+
+def exported_estimators() -> set[type]:
+    """The estimators of `inference.estimators` that weigh independent particles, without their base."""
+    members = [getattr(inference.estimators, name) for name in inference.estimators.__all__]
+    found = {member for member in members if isinstance(member, type) and issubclass(member, MultiSampleELBO)}
+    return found - {MultiSampleELBO}
 
 
 def build_guide(name: str) -> tuple[PyroModule, PyroModule]:

@@ -10,9 +10,8 @@ from pyro.infer import Trace_ELBO, TraceGraph_ELBO
 
 from guides.stepwise import StepwiseGuide
 from inference import FIVO, SVI
-from inference.estimators import ESTIMATORS
 from inference.svi.compiled import CompileWarning
-from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
+from tests.contracts.registry import ESTIMATORS, GUIDES, MODELS, build_guide, make_video, unsettle
 
 LOSSES = {
     **{name: lambda build=build: build(num_particles=2) for name, build in ESTIMATORS.items()},
