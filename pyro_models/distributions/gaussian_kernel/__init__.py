@@ -16,8 +16,8 @@ A kernel is compiled when it is first needed for a pair of sizes and a dtype. Th
 `pyro_models.distributions.gaussian_kernel.call` says so. numba keeps it on disk (beside `fused.py`, or in
 `NUMBA_CACHE_DIR`) until a file of this folder changes.
 
-**Who calls it.** `gaussian_marginal` and `gaussian_smoother`, as the PyTorch operators `kinema::gaussian_log_prob` (with
-one for the way back) and `kinema::gaussian_smoothed_mean`, so that a traced or compiled step holds single nodes.
+**Who calls it.** `gaussian_marginal` and `gaussian_smoother`, as the PyTorch operators `kinema::gaussian_log_prob` (and
+one for its gradients) and `kinema::gaussian_smoothed_mean`, so that a traced or compiled step holds single nodes.
 Their `kernel_serves` lists what it does: CPU tensors in float32 or float64, states up to 16 and observations up to 8
 dimensions, more than one time step. For all else, second derivatives, forward mode and `torch.func` among it, the same
 numbers come from the PyTorch code of `gaussian_steps`, the reference.
