@@ -20,7 +20,8 @@ LOSSES = {
     "FIVO": lambda: FIVO(2),
 }
 CHOICES = ("vimco", "wake-sleep", "TraceGraph_ELBO", "Trace_ELBO")
-DISCRETE = {
+MADE_FOR = {  # guides with draws that are not reparameterised, or that have no density
+    "FrameGaussianGuide, point": ("Trace_ELBO", "TraceGraph_ELBO"),
     "ObjectStatesGuide": CHOICES,
     "ObjectStatesGuide, learned": CHOICES,
     "GlimpseAttentionGuide": CHOICES,
@@ -31,8 +32,8 @@ DISCRETE = {
 
 def fits(guide, loss):
     """Whether an estimator is made for a guide."""
-    if guide in DISCRETE:
-        return loss in DISCRETE[guide]
+    if guide in MADE_FOR:
+        return loss in MADE_FOR[guide]
     return loss != "FIVO" or isinstance(build_guide(guide)[1], StepwiseGuide)
 
 
