@@ -23,9 +23,6 @@ class NoLatentsGuide(GuideOf[VideoModel], PyroModule):
     serves = VideoModel
     completion_methods = ("autoregressive",)
 
-    def __init__(self, model: VideoModel) -> None:
-        super().__init__(model)
-
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
         """Check the arguments.
 
