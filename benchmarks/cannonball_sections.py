@@ -78,7 +78,7 @@ def _settings(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _claims(settings: dict[str, list[Run]]) -> list[str]:
-    """Claims R2 to R5 of the sheet, each with the seeds that meet it."""
+    """What the paper claims, each with the seeds that meet it."""
     rows = []
     for name, runs in settings.items():
         scores = [run.score("trajectories") for run in runs]

@@ -9,7 +9,7 @@ from inference.scores.imputation_curves import PATTERNS
 
 
 def claims_section(world: str, runs: Sequence[Run]) -> list[str]:
-    """The sheet's claims on imputation, each with the pattern and level at which it is nearest to failing."""
+    """What the paper shows of imputation, as claims, each with the pattern and level nearest to failing."""
     kalman = best_by_label(runs, "KVAE")
     if kalman is None:
         return []

@@ -1,8 +1,7 @@
 """What a guide has to draw: the table of a model's sample sites."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pyro
 import torch
@@ -10,11 +9,12 @@ from pyro import poutine
 from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor, nn
 
+from guides.program import Program
 from guides.site_table import SiteTable, tabulate_trace
 
 
 def describe_sites(
-    model: Callable[..., Any], frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
+    model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
 ) -> SiteTable:
     """The sample sites of a model, or of a guide, as one call with these arguments reaches them.
 
@@ -47,7 +47,7 @@ def describe_sites(
 
 
 @contextmanager
-def undisturbed(*programs: Callable[..., Any], device: torch.device) -> Iterator[None]:
+def undisturbed(*programs: Program, device: torch.device) -> Iterator[None]:
     """Run models and guides without a trace of it: generators, parameter store and buffers are put back.
 
     Validation is off inside, so that a faulty program can be looked at instead of stopping at its first fault.

@@ -1,5 +1,7 @@
 """The guide of frame auto-encoders: each frame on its own."""
 
+from typing import Any, Protocol
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -7,10 +9,18 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from guides.encoders import FrameEncoder
-from pyro_models.components.arguments import check_video
+from guides.guide_of import GuideOf, VideoModel
+from pyro_models.recurrent_codes.code_predictors import CodePredictor
 
 
-class FrameGaussianGuide(PyroModule):
+class FrameCodesModel(VideoModel, Protocol):
+    """What this guide needs to know of its model."""
+
+    code_dim: int
+    predictor: CodePredictor
+
+
+class FrameGaussianGuide(GuideOf[Any], PyroModule):
     """Codes recognised frame by frame, q(a | x) = prod_t N(a_t; mu(x_t), diag v(x_t)), or a point mass at mu(x_t).
 
     For models with one site `a`, event (time, code), such as `RecurrentCodes`. With `point=True` it is an
@@ -26,19 +36,15 @@ class FrameGaussianGuide(PyroModule):
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.
+        TypeError: if the model is of another kind.
     """
 
+    serves = FrameCodesModel
+
     def __init__(self, model: PyroModule, *, point: bool = False, encoder: nn.Module | None = None) -> None:
-        super().__init__()
-        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
-        self._served = [model]
+        super().__init__(model)
         self.point = point
         self.encoder = encoder or FrameEncoder(model.frame_shape, model.code_dim, variance_limit=0.0 if point else None)
-
-    @property
-    def model(self) -> PyroModule:
-        """The model served."""
-        return self._served[0]
 
     @property
     def completion_methods(self) -> tuple[str, ...]:
@@ -56,7 +62,7 @@ class FrameGaussianGuide(PyroModule):
         Returns:
             The codes, as drawn inside the plates.
         """
-        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.control_dim)
+        frames, _ = self.check_video(frames, observed, controls)
         mean, variance = self.encoder(frames)
         if self.point:
             law = dist.Delta(mean + variance.sqrt() * torch.randn_like(mean), event_dim=2)
@@ -95,11 +101,10 @@ class FrameGaussianGuide(PyroModule):
         Raises:
             ValueError: if the method is not one of `completion_methods`.
         """
-        if method is not None and method not in self.completion_methods:
-            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
-        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.control_dim)
+        if method is not None:
+            self.check_method(method)
+        frames, seen = self.check_video(frames, observed, controls)
         codes, variance = self.encoder(frames)
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
         if num_samples is None:
             return {"a": self.model.predictor.complete(codes, seen, controls)}
         shape = (num_samples, 1, *codes.shape)

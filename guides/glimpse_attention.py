@@ -10,9 +10,9 @@ from jaxtyping import Float
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from guides.guide_of import GuideOf
 from guides.missing_frames import where_seen
 from pyro_models.air import AttendInferRepeat
-from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpses import Windows, read_glimpses
 from pyro_models.components.initial_weights import glorot
@@ -22,7 +22,7 @@ from pyro_models.components.recurrent_cells import step_lstm
 from pyro_models.components.scales import scale_of
 
 
-class GlimpseAttentionGuide(PyroModule):
+class GlimpseAttentionGuide(GuideOf[AttendInferRepeat], PyroModule):
     """The attention of Eslami et al. (2016), section 3.1, slot by slot::
 
         h_i = LSTM(h_{i-1}; features(x), z_pres_{i-1}, z_where_{i-1}, z_what_{i-1})
@@ -48,8 +48,10 @@ class GlimpseAttentionGuide(PyroModule):
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.
+        TypeError: if the model is of another kind.
     """
 
+    serves = AttendInferRepeat
     completion_methods = ("modes",)
 
     def __init__(
@@ -63,9 +65,7 @@ class GlimpseAttentionGuide(PyroModule):
         where_offset: float = -1.0,
         baseline_scale: float = 100.0,
     ) -> None:
-        super().__init__()
-        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
-        self._served = [model]
+        super().__init__(model)
         _, height, width = model.frame_shape
         where_dim = model.where_mean.shape[-1]
         inputs = hidden_dim + 1 + where_dim + model.what_dim
@@ -80,11 +80,6 @@ class GlimpseAttentionGuide(PyroModule):
         self.enumerate_presence = enumerate_presence
         self.baseline_recurrence = nn.LSTMCell(inputs, hidden_dim) if baseline else None
         self.baseline_value = nn.Linear(hidden_dim, 1).apply(glorot) if baseline else None
-
-    @property
-    def model(self) -> AttendInferRepeat:
-        """The model served."""
-        return self._served[0]
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
         """Draw the objects of all frames.
@@ -137,8 +132,7 @@ class GlimpseAttentionGuide(PyroModule):
         Raises:
             ValueError: if the method is not "modes".
         """
-        if method not in self.completion_methods:
-            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        self.check_method(method)
         batch = (() if num_samples is None else (num_samples,)) + (frames.shape[1], frames.shape[0])
 
         def sample(name: str, law: Any, alive: Tensor, infer: Any) -> Tensor:
@@ -157,7 +151,7 @@ class GlimpseAttentionGuide(PyroModule):
     ) -> dict[str, Tensor]:
         """Go from slot to slot; `sample` turns a name, a distribution, presence and Pyro's options into a value."""
         model = self.model
-        frames = check_video(frames, observed, controls, model.frame_shape, 0)
+        frames, _ = self.check_video(frames, observed, controls)
         images = frames[:, :, 0].transpose(0, 1)
         features = self.features(images.flatten(-2))
         seen = None if observed is None else observed.T

@@ -10,7 +10,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from guides.encoders import FrameEncoder
-from pyro_models.components.arguments import check_video
+from guides.guide_of import GuideOf, VideoModel
 from pyro_models.components.markov_video import VideoContext
 from pyro_models.distributions import LinearGaussianSSM
 from pyro_models.distributions.gaussian_steps import product_of_gaussians
@@ -29,10 +29,9 @@ class ReadVideo(NamedTuple):
 
 
 @runtime_checkable
-class MixedDynamicsModel(Protocol):
+class MixedDynamicsModel(VideoModel, Protocol):
     """What a guide of this family needs to know of the model that it serves."""
 
-    frame_shape: tuple[int, int, int]
     dynamics: MixedLinearDynamics
     marginalize_state: bool
 
@@ -45,7 +44,7 @@ class MixedDynamicsModel(Protocol):
         ...
 
 
-class KalmanGuide(PyroModule):
+class KalmanGuide(GuideOf[MixedDynamicsModel], PyroModule):
     """Codes frame by frame, states by the exact smoother::
 
         q(a, z | x, u) = prod_t N(a_t; mu(x_t), diag v(x_t)) * q(z | a, u)              (Fraccaro et al. 2017, eq. 5)
@@ -73,8 +72,10 @@ class KalmanGuide(PyroModule):
 
     Raises:
         ValueError: if `posterior` is unknown or does not fit the model, or an argument has the wrong shape.
+        TypeError: if the model is of another kind.
     """
 
+    serves = MixedDynamicsModel
     completion_methods = ("smoothing", "filtering")
     follows_model_state = True
 
@@ -86,7 +87,7 @@ class KalmanGuide(PyroModule):
         encoder: nn.Module | None = None,
         variance_limit: float = 0.03,
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         if posterior not in POSTERIORS:
             raise ValueError(f"posterior: expected 'collapsed', 'joint' or 'marginals', got {posterior!r}")
         if model.marginalize_state != (posterior == "collapsed"):
@@ -94,17 +95,10 @@ class KalmanGuide(PyroModule):
                 f"posterior: {posterior!r} needs a model with marginalize_state={posterior == 'collapsed'}, "
                 f"got marginalize_state={model.marginalize_state}"
             )
-        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
-        self._served = [model]
         self.posterior = posterior
         self.encoder = encoder or FrameEncoder(
             model.frame_shape, model.dynamics.code_dim, variance_limit=variance_limit
         )
-
-    @property
-    def model(self) -> MixedDynamicsModel:
-        """The model served."""
-        return self._served[0]
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
         """Draw codes, and states unless they are collapsed.
@@ -117,7 +111,7 @@ class KalmanGuide(PyroModule):
         Returns:
             The codes, as drawn inside the plates.
         """
-        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.dynamics.control_dim)
+        frames, _ = self.check_video(frames, observed, controls)
         mean, variance = self.encoder(frames)
         law = dist.Normal(mean, variance.sqrt()).to_event(1)
         if observed is not None:
@@ -133,7 +127,7 @@ class KalmanGuide(PyroModule):
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> ReadVideo:
         """See `StepwiseGuide.prepare`."""
-        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.dynamics.control_dim)
+        frames, _ = self.check_video(frames, observed, controls)
         mean, variance = self.encoder(frames)
         return ReadVideo(mean, variance, self.model.prepare(frames, observed, controls))
 
@@ -186,16 +180,14 @@ class KalmanGuide(PyroModule):
         Raises:
             ValueError: if the method is unknown, or draws or several rounds are asked of the filter.
         """
-        if method not in self.completion_methods:
-            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        self.check_method(method)
         if method == "filtering" and (num_samples is not None or rounds > 1):
             raise ValueError("method: 'filtering' gives means of one pass; draws and several rounds need 'smoothing'")
-        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.dynamics.control_dim)
+        frames, seen = self.check_video(frames, observed, controls)
         codes, variance = self.encoder(frames)
         if num_samples is not None:
             shape = (num_samples, 1, *codes.shape)
             codes = codes + variance.sqrt() * torch.randn(shape, dtype=codes.dtype, device=codes.device)
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
         dynamics = self.model.dynamics
         chain = dynamics.condition(codes, observed, controls, sample_missing=sample_missing)
         states, completed = self._infer(chain, codes, seen, method, num_samples)

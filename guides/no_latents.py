@@ -3,10 +3,10 @@
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from pyro_models.components.arguments import check_video
+from guides.guide_of import GuideOf, VideoModel
 
 
-class NoLatentsGuide(PyroModule):
+class NoLatentsGuide(GuideOf[VideoModel], PyroModule):
     """Draws nothing, for models whose frames are their only site, such as `EncoderDecoderLSTM`.
 
     The bound of such a pair is the log evidence itself, whatever the estimator, and one particle is as good as many.
@@ -17,19 +17,11 @@ class NoLatentsGuide(PyroModule):
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.
+        TypeError: if the model is of another kind.
     """
 
+    serves = VideoModel
     completion_methods = ("autoregressive",)
-
-    def __init__(self, model: PyroModule) -> None:
-        super().__init__()
-        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
-        self._served = [model]
-
-    @property
-    def model(self) -> PyroModule:
-        """The model served."""
-        return self._served[0]
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
         """Check the arguments.
@@ -39,7 +31,7 @@ class NoLatentsGuide(PyroModule):
             observed: bool (sequences, time), None = all.
             controls: (sequences, time, control) or None.
         """
-        check_video(frames, observed, controls, self.model.frame_shape, self.model.control_dim)
+        self.check_video(frames, observed, controls)
 
     def complete(
         self,
@@ -62,7 +54,7 @@ class NoLatentsGuide(PyroModule):
         Raises:
             ValueError: if the method is not one of `completion_methods`.
         """
-        if method is not None and method not in self.completion_methods:
-            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        if method is not None:
+            self.check_method(method)
         self(frames, observed, controls)
         return {}

@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from guides.guide_of import GuideOf
 from guides.missing_frames import where_seen
 from guides.stepwise import StepwiseGuide
 from pyro_models.components.frame_networks import mlp
@@ -17,7 +18,7 @@ from pyro_models.vrnn.model import RecurrentState, VariationalRecurrentNetwork, 
 SCALE_OFFSET = 0.25  # of raw standard deviations, as in the reference
 
 
-class PriorCorrectionGuide(StepwiseGuide):
+class PriorCorrectionGuide(GuideOf[VariationalRecurrentNetwork], StepwiseGuide):
     """A filter for recurrent networks::
 
         q(z_t | z_{<t}, x_{<=t}) = N(m(o_t) + f([o_t, psi_x(x_t)]), diag(g([o_t, psi_x(x_t)]))^2)
@@ -31,22 +32,17 @@ class PriorCorrectionGuide(StepwiseGuide):
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.
+        TypeError: if the model is of another kind.
     """
 
+    serves = VariationalRecurrentNetwork
     completion_methods = ("filtering",)
 
     def __init__(self, model: VariationalRecurrentNetwork) -> None:
-        super().__init__()
-        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
-        self._served = [model]
+        super().__init__(model)
         inputs, hidden = model.units + model.feature_dim, (model.units,) * model.layers
         self.correction = mlp(inputs, hidden, model.latent_dim, nn.ELU)
         self.scale = mlp(inputs, hidden, model.latent_dim, nn.ELU)
-
-    @property
-    def model(self) -> VariationalRecurrentNetwork:
-        """The model served."""
-        return self._served[0]
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoReadings:
         """See `StepwiseGuide.prepare`."""
@@ -81,8 +77,7 @@ class PriorCorrectionGuide(StepwiseGuide):
         Raises:
             ValueError: if the method is not "filtering".
         """
-        if method not in self.completion_methods:
-            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        self.check_method(method)
 
         def draw(name: str, law: dist.Independent) -> Tensor:
             return law.mean if num_samples is None else law.expand((num_samples, 1, frames.shape[0])).sample()

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from guides.guide_of import GuideOf
 from guides.missing_frames import where_seen
 from guides.stepwise import StepwiseGuide
-from pyro_models.components.arguments import check_video
 from pyro_models.components.controls import with_control, without_first
 from pyro_models.components.frame_networks import MLPEncoder
 from pyro_models.components.initial_weights import glorot
@@ -29,7 +29,7 @@ class GuideContext:
     controls: Tensor | None
 
 
-class RecurrentGuide(StepwiseGuide):
+class RecurrentGuide(GuideOf[MarkovVideo], StepwiseGuide):
     """The structured guide of deep Markov models ("DKS", Krishnan, Shalit & Sontag 2017, section 5.2)::
 
         h_t = relu(V h_{t+1} + U [features(x_t), u_t] + c)              from the last frame to the first
@@ -51,8 +51,10 @@ class RecurrentGuide(StepwiseGuide):
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.
+        TypeError: if the model is of another kind.
     """
 
+    serves = MarkovVideo
     completion_methods = ("smoothing",)
 
     def __init__(
@@ -63,9 +65,7 @@ class RecurrentGuide(StepwiseGuide):
         hidden_dim: int = 128,
         minimum_scale: float = 1e-4,
     ) -> None:
-        super().__init__()
-        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
-        self._served = [model]
+        super().__init__(model)
         transition = model.transition
         self.network = network or MLPEncoder(model.frame_shape, hidden=(hidden_dim,))
         inputs = cast(int, self.network.feature_dim) + 1 + transition.control_dim
@@ -77,15 +77,10 @@ class RecurrentGuide(StepwiseGuide):
         self.scale = nn.Linear(hidden_dim, transition.variable_dim).apply(glorot)
         self.minimum_scale = minimum_scale
 
-    @property
-    def model(self) -> MarkovVideo:
-        """The model served."""
-        return self._served[0]
-
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> GuideContext:
         """See `StepwiseGuide.prepare`."""
-        frames = check_video(frames, observed, controls, self.model.frame_shape, self.model.transition.control_dim)
-        return GuideContext(self._read(frames, observed, controls), observed, controls)
+        frames, seen = self.check_video(frames, observed, controls)
+        return GuideContext(self._read(frames, seen, controls), observed, controls)
 
     def step(self, index: int, state: State | None, context: GuideContext) -> Tensor:
         """See `StepwiseGuide.step`."""
@@ -117,8 +112,7 @@ class RecurrentGuide(StepwiseGuide):
         Raises:
             ValueError: if the method is not "smoothing".
         """
-        if method not in self.completion_methods:
-            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        self.check_method(method)
 
         def draw(site: str, law: dist.Independent) -> Tensor:
             return law.mean if num_samples is None else law.expand((num_samples, 1, frames.shape[0])).rsample()
@@ -156,13 +150,11 @@ class RecurrentGuide(StepwiseGuide):
         scale = nn.functional.softplus(self.scale(combined)) + self.minimum_scale
         return dist.Normal(self.mean(combined), scale).to_event(1)
 
-    def _read(
-        self, frames: Tensor, observed: Tensor | None, controls: Tensor | None
-    ) -> Float[Tensor, "sequences time hidden"]:
+    def _read(self, frames: Tensor, seen: Tensor, controls: Tensor | None) -> Float[Tensor, "sequences time hidden"]:
         """h_t: what the frames from t to the last say."""
         features = self.network(frames)
-        seen = torch.ones_like(features[..., :1]) if observed is None else observed.unsqueeze(-1).to(features.dtype)
-        inputs = torch.cat([features * seen, seen], -1)
+        shown = seen.unsqueeze(-1).to(features.dtype)
+        inputs = torch.cat([features * shown, shown], -1)
         inputs = with_control(inputs, None if controls is None else without_first(controls))
         end = self.end.expand(1, frames.shape[0], -1).contiguous()
         output, _ = self.backward_network(inputs.flip(1), end)

@@ -12,8 +12,8 @@ from torch import Size, Tensor, nn
 from torch.distributions import constraints
 
 from guides.encoders import FrameEncoder
+from guides.guide_of import GuideOf
 from guides.kalman import MixedDynamicsModel
-from pyro_models.components.arguments import check_video
 
 
 class StateCombiner(nn.Module):
@@ -95,7 +95,7 @@ class RecurrentStatePath(TorchDistribution):
         return torch.stack(states, -2)
 
 
-class RecurrentStateGuide(PyroModule):
+class RecurrentStateGuide(GuideOf[MixedDynamicsModel], PyroModule):
     """Codes frame by frame, states by a network that reads the codes backwards::
 
         q(a, z | x) = prod_t N(a_t; mu(x_t), diag v(x_t)) * prod_t q(z_t | z_{t-1}, h_t),   h_t = GRU(a_t, h_{t+1})
@@ -112,8 +112,10 @@ class RecurrentStateGuide(PyroModule):
 
     Raises:
         ValueError: if the model integrates its states out, or an argument has the wrong shape.
+        TypeError: if the model is of another kind.
     """
 
+    serves = MixedDynamicsModel
     completion_methods = ("smoothing",)
 
     def __init__(
@@ -124,14 +126,11 @@ class RecurrentStateGuide(PyroModule):
         hidden_dim: int = 64,
         variance_limit: float = 0.03,
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         if model.marginalize_state:
             raise ValueError(
                 "model: expected marginalize_state=False, since this guide draws the states, got marginalize_state=True"
             )
-        self._served = [
-            model
-        ]  # in a list it is no submodule: its parameters are trained and saved once, as the model's
         code_dim, state_dim = model.dynamics.code_dim, model.dynamics.state_dim
         self.encoder = encoder or FrameEncoder(model.frame_shape, code_dim, variance_limit=variance_limit)
         self.backward_network = nn.GRU(code_dim + 1 + model.dynamics.control_dim, hidden_dim, batch_first=True)
@@ -149,15 +148,14 @@ class RecurrentStateGuide(PyroModule):
         Returns:
             The states, as drawn inside the plates.
         """
-        model = self._served[0]
-        frames = check_video(frames, observed, controls, model.frame_shape, model.dynamics.control_dim)
+        frames, seen = self.check_video(frames, observed, controls)
         mean, variance = self.encoder(frames)
         law = dist.Normal(mean, variance.sqrt()).to_event(1)
         if observed is not None:
             law = law.mask(observed)
         with pyro.plate("sequences", frames.shape[0], dim=-1):
             codes = pyro.sample("a", law.to_event(1))
-            context = self._context(codes, observed, controls)
+            context = self._context(codes, seen, controls)
             return pyro.sample("z", RecurrentStatePath(self.combiner, self.initial_state, context))
 
     @torch.no_grad()
@@ -187,14 +185,13 @@ class RecurrentStateGuide(PyroModule):
         Raises:
             ValueError: if the method is not "smoothing".
         """
-        if method not in self.completion_methods:
-            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
-        dynamics = self._served[0].dynamics
-        frames = check_video(frames, observed, controls, self._served[0].frame_shape, dynamics.control_dim)
+        self.check_method(method)
+        dynamics = self.model.dynamics
+        frames, seen = self.check_video(frames, observed, controls)
         codes, variance = self.encoder(frames)
         if num_samples is not None:
             codes = codes + variance.sqrt() * codes.new_empty(num_samples, 1, *codes.shape).normal_()
-        path = RecurrentStatePath(self.combiner, self.initial_state, self._context(codes, observed, controls))
+        path = RecurrentStatePath(self.combiner, self.initial_state, self._context(codes, seen, controls))
         states = path.path_of_means() if num_samples is None else path.rsample()
         if observed is None:
             return {"a": codes, "z": states}
@@ -204,11 +201,10 @@ class RecurrentStateGuide(PyroModule):
             emitted = emitted + dynamics.emission_covariance.diagonal().sqrt() * torch.randn_like(emitted)
         return {"a": torch.where(observed.unsqueeze(-1), codes, emitted), "z": states}
 
-    def _context(self, codes: Tensor, observed: Tensor | None, controls: Tensor | None) -> Tensor:
+    def _context(self, codes: Tensor, seen: Tensor, controls: Tensor | None) -> Tensor:
         """h_t for every step: a GRU over the codes from the last to this, blind where frames are missing."""
-        seen = torch.ones_like(codes[..., :1]) if observed is None else observed.unsqueeze(-1).to(codes.dtype)
-        seen = seen.expand(*codes.shape[:-1], 1)
-        inputs = [torch.where(seen > 0, codes, codes.new_zeros(())), seen]
+        shown = seen.unsqueeze(-1).expand(*codes.shape[:-1], 1)
+        inputs = [torch.where(shown, codes, codes.new_zeros(())), shown.to(codes.dtype)]
         if controls is not None:
             inputs.append(controls.expand(*codes.shape[:-1], controls.shape[-1]))
         inputs = torch.cat(inputs, -1)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from pyro.poutine.trace_struct import Trace
 
+from guides.program import sample_sites
+
 
 class Plate(NamedTuple):
     """A vectorised plate that a site is in: its name, its size and its dimension, counted from the right."""
@@ -127,18 +129,6 @@ def tabulate_trace(trace: Trace) -> SiteTable:
 def _enumeration(node: dict[str, Any]) -> str | None:
     """What the site is marked with, if Pyro can do it."""
     return node["infer"].get("enumerate") if node["fn"].has_enumerate_support and not node["is_observed"] else None
-
-
-def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
-    """The nodes of a trace that the user wrote as sample statements: no plate bookkeeping, no `pyro.deterministic`."""
-    nodes: dict[str, Any] = dict(trace.nodes)
-    return {
-        name: node
-        for name, node in nodes.items()
-        if node["type"] == "sample"
-        and type(node["fn"]).__name__ != "_Subsample"
-        and not node["infer"].get("_deterministic")
-    }
 
 
 def name_distribution(law: Any) -> str:

@@ -122,8 +122,7 @@ class AttendInferRepeat(StepwiseModel):
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
         """See `StepwiseModel.prepare`."""
-        frames = check_video(frames, observed, controls, self.frame_shape, 0)
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
         return VideoContext(frames, seen, controls)
 
     def step(self, index: int, state: Sequence[Slot] | None, context: VideoContext) -> list[Slot]:

@@ -56,6 +56,12 @@ def test_export_lists_are_sorted(package):
     assert list(names) == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
 
 
+def test_every_exported_estimator_is_listed():
+    from tests.contracts.registry import ESTIMATORS, exported_estimators
+
+    assert {type(build()) for build in ESTIMATORS.values()} == exported_estimators()
+
+
 def test_importing_everything_leaves_no_trace():
     """Torch's default dtype, validation and number of threads are as the user set them."""
     import subprocess

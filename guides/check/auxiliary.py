@@ -9,8 +9,9 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.distributions import biject_to
 
-from guides.check.mismatches import Arguments, Mismatch, Program, masked_score
-from guides.site_table import SiteTable, name_distribution, sample_sites
+from guides.check.mismatches import Mismatch, masked_score
+from guides.program import Arguments, Program, sample_sites
+from guides.site_table import SiteTable, name_distribution
 
 EXTRA_SITE = (
     "do without it, or let the model draw a site of this name as well, given its other latents: scored by the guide "

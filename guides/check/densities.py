@@ -8,9 +8,10 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from guides.check.mismatches import Arguments, Mismatch, Program, masked_score, share, trace_until_error
+from guides.check.mismatches import Mismatch, masked_score, share, trace_until_error
 from guides.check.support import OTHER_LIKELIHOODS, describe_values, value_violation
-from guides.site_table import SiteTable, sample_sites
+from guides.program import Arguments, Program, sample_sites
+from guides.site_table import SiteTable
 
 
 def compare_values(wanted: SiteTable, offered: SiteTable, prior: Trace, posterior: Trace) -> Iterator[Mismatch]:

@@ -9,11 +9,12 @@ from torch import Tensor
 from guides.check.auxiliary import compare_auxiliary
 from guides.check.densities import compare_data, compare_scores, compare_values
 from guides.check.masks import compare_masks
-from guides.check.mismatches import Mismatch, Program, trace_until_error
+from guides.check.mismatches import Mismatch, trace_until_error
 from guides.check.missing import compare_guide_at_missing, compare_model_at_missing
 from guides.check.particles import compare_particles
 from guides.check.sites import compare_sites
 from guides.describe import undisturbed
+from guides.program import Program
 from guides.site_table import SiteTable, html_table, tabulate_trace, text_table
 from pyro_models.components.arguments import check_video
 
@@ -131,7 +132,7 @@ def check_guide(
     if frames.dim() != 5:
         raise ValueError(f"frames: expected (sequences, time, channels, height, width), got {tuple(frames.shape)}")
     channels, height, width = frames.shape[2:]
-    frames = check_video(frames, observed, None, (channels, height, width), 0)  # zeros where they are missing
+    frames, _ = check_video(frames, observed, None, (channels, height, width), 0)
     arguments = (frames, observed, controls)
     with undisturbed(model, guide, device=frames.device):
         with torch.no_grad():

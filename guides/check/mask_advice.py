@@ -9,9 +9,9 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from guides.check.mismatches import Arguments, Program
 from guides.check.scored_entries import scored_by_model
-from guides.site_table import Site, SiteTable, sample_sites
+from guides.program import Arguments, Program, sample_sites
+from guides.site_table import Site, SiteTable
 
 Values = Mapping[str, Tensor]
 RANDOM_TRIALS = 2

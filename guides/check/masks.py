@@ -7,9 +7,10 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 
 from guides.check.mask_advice import MaskSearch
-from guides.check.mismatches import Arguments, Mismatch, Program, share
+from guides.check.mismatches import Mismatch, share
 from guides.check.scored_entries import depended_on, scored_by_model
-from guides.site_table import SiteTable, sample_sites
+from guides.program import Arguments, Program, sample_sites
+from guides.site_table import SiteTable
 
 
 def compare_masks(model: Program, arguments: Arguments, wanted: SiteTable, posterior: Trace) -> Iterator[Mismatch]:

@@ -1,6 +1,6 @@
 """What a check of a guide finds, and the few operations that all its parts share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-Program = Callable[..., Any]
-Arguments = tuple[Tensor, Tensor | None, Tensor | None]  # frames, observed, controls
+from guides.program import Arguments, Program
 
 
 @dataclass(frozen=True)

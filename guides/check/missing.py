@@ -8,8 +8,8 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from guides.check.mismatches import Arguments, Mismatch, Program, masked_score, trace_until_error
-from guides.site_table import sample_sites
+from guides.check.mismatches import Mismatch, masked_score, trace_until_error
+from guides.program import Arguments, Program, sample_sites
 
 FILLINGS = (0.0, 0.7, float("nan"))  # shades that frames may have, and what no operation passes over
 BLANK = "begin with frames = torch.where(observed[:, :, None, None, None], frames, 0)"

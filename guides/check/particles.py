@@ -10,8 +10,9 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from guides.check.mismatches import Arguments, Mismatch, Program, masked_score, trace_until_error
-from guides.site_table import name_distribution, sample_sites
+from guides.check.mismatches import Mismatch, masked_score, trace_until_error
+from guides.program import Arguments, Program, sample_sites
+from guides.site_table import name_distribution
 
 PARTICLES = "_particles"
 NUM_PARTICLES = 3

@@ -7,9 +7,10 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from guides.check.mismatches import Arguments, Program, masked_score
+from guides.check.mismatches import masked_score
 from guides.check.support import entry_mask
-from guides.site_table import name_distribution, name_support, sample_sites
+from guides.program import Arguments, Program, sample_sites
+from guides.site_table import name_distribution, name_support
 
 Node = Mapping[str, Any]
 

@@ -7,7 +7,8 @@ from pyro.poutine.trace_struct import Trace
 
 from guides.check.auxiliary import EXTRA_SITE
 from guides.check.mismatches import Mismatch
-from guides.site_table import Site, SiteTable, sample_sites
+from guides.program import sample_sites
+from guides.site_table import Site, SiteTable
 
 
 def compare_sites(wanted: SiteTable, offered: SiteTable, posterior: Trace, *, complete: bool) -> Iterator[Mismatch]:

@@ -10,8 +10,8 @@ from guides.discovery_propagation.discovery import Discovery, MissingDiscoveries
 from guides.discovery_propagation.glimpse_reader import GlimpseReader
 from guides.discovery_propagation.object_draws import ORDERS, CompletionDraws, Draws, PyroDraws
 from guides.discovery_propagation.propagation import Propagation
+from guides.guide_of import GuideOf
 from guides.stepwise import StepwiseGuide
-from pyro_models.components.arguments import check_video
 from pyro_models.sqair.model import SequentialAttendInferRepeat, TrackedObjects, join_slots
 from pyro_models.sqair.object_slots import take_slots
 
@@ -37,7 +37,7 @@ class Followed(NamedTuple):
     memory: Float[Tensor, "*batch slots units"]
 
 
-class DiscoveryPropagationGuide(StepwiseGuide):
+class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGuide):
     """Objects of the frame before are followed by `Propagation`, then new ones are found by `Discovery`::
 
         q(z | x) = prod_t prod_i q(z^P_ti | x_t, z_{t-1}, z^P_t1 ... z^P_t,i-1) q(D_t, z^D_t | x_t, z^P_t)
@@ -57,8 +57,10 @@ class DiscoveryPropagationGuide(StepwiseGuide):
 
     Raises:
         ValueError: if there is no such order, or frames, observed or controls have the wrong shape.
+        TypeError: if the model is of another kind.
     """
 
+    serves = SequentialAttendInferRepeat
     completion_methods = ("modes",)
 
     def __init__(
@@ -73,11 +75,9 @@ class DiscoveryPropagationGuide(StepwiseGuide):
         discovery_bias: float = 1.0,
         where_offset: float = -3.0,
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         if order not in ORDERS:
             raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
-        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
-        self._served = [model]
         _, height, width = model.frame_shape
         self.image_encoder, glimpse_encoder = model.networks.encoders((height, width), model.glimpse_size)
         self.reader = GlimpseReader(glimpse_encoder, model.networks.units, model.what_dim, model.glimpse_size)
@@ -101,14 +101,10 @@ class DiscoveryPropagationGuide(StepwiseGuide):
             where_offset=where_offset,
         )
 
-    @property
-    def model(self) -> SequentialAttendInferRepeat:
-        """The model served."""
-        return self._served[0]
-
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> FrameReadings:
         """See `StepwiseGuide.prepare`."""
-        images = check_video(frames, observed, controls, self.model.frame_shape, 0)[:, :, 0]
+        frames, _ = self.check_video(frames, observed, controls)
+        images = frames[:, :, 0]
         return FrameReadings(images, self.image_encoder(images), observed)
 
     def step(self, index: int, state: Followed | None, context: FrameReadings) -> Followed:
@@ -140,8 +136,7 @@ class DiscoveryPropagationGuide(StepwiseGuide):
         Raises:
             ValueError: if the method is not "modes".
         """
-        if method not in self.completion_methods:
-            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
+        self.check_method(method)
         context = self.prepare(frames, observed, controls)
         draws, state = CompletionDraws(num_samples, frames.shape[0]), None
         for index in range(frames.shape[1]):

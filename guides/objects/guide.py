@@ -11,6 +11,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from guides.guide_of import GuideOf
 from guides.objects.keypoints import Keypoints
 from guides.objects.predicted_windows import TrackedKeypoints
 from guides.objects.time_recurrence import ObjectTimeRecurrence
@@ -32,7 +33,7 @@ class ReadPositions(NamedTuple):
     video: PositionContext
 
 
-class ObjectGuide(PyroModule):
+class ObjectGuide(GuideOf[DynamicsFromPixels], PyroModule):
     """Reads a mean and a scale of every object's position in every frame, by `ObjectTimeRecurrence`.
 
     What they mean is up to the subclass. Frames are read once for all particles.
@@ -47,8 +48,10 @@ class ObjectGuide(PyroModule):
 
     Raises:
         ValueError: if there is no such reading.
+        TypeError: if the model is of another kind.
     """
 
+    serves = DynamicsFromPixels
     completion_methods = ("smoothing", "first frames")
     follows_model_state = True
 
@@ -61,11 +64,9 @@ class ObjectGuide(PyroModule):
         reading: str = "linear",
         first_log_scale: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         if reading not in READINGS:
             raise ValueError(f"reading: expected one of {', '.join(READINGS)}, got {reading!r}")
-        # In a list the model is no submodule: its parameters are trained, saved and counted once, as the model's.
-        self._served = [model]
         frame_dim = model.frame_shape[0] * model.frame_shape[1] * model.frame_shape[2]
         self.networks = nn.ModuleList(
             ObjectTimeRecurrence(frame_dim, state_dim, model.num_objects, backward)
@@ -82,10 +83,11 @@ class ObjectGuide(PyroModule):
         self.log_scale = nn.Linear(self.feature_dim, COORDINATES).apply(normal_by_size)
         nn.init.constant_(self.log_scale.bias, first_log_scale)
 
-    @property
-    def model(self) -> DynamicsFromPixels:
-        """The model served."""
-        return self._served[0]
+    def check_video(
+        self, frames: Tensor, observed: Tensor | None, controls: Tensor | None
+    ) -> tuple[Float[Tensor, "sequences time channels height width"], Bool[Tensor, "sequences time"]]:
+        """As `GuideOf.check_video`; controls may be left out, since they only say which objects there are."""
+        return self.model.check_arguments(frames, observed, controls)
 
     @abstractmethod
     def law(self, mean: Tensor, scale: Tensor, observed: Tensor | None) -> TorchDistribution:
@@ -99,7 +101,7 @@ class ObjectGuide(PyroModule):
             observed: bool (sequences, time), None = all.
             controls: presence of objects, (sequences, time, objects), or None for all.
         """
-        frames = self.model.check_arguments(frames, observed, controls)
+        frames, _ = self.check_video(frames, observed, controls)
         presence = self.model.presence(frames, controls)
         law = self.law(*self.read(frames, presence), observed)
         with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("objects", len(presence), dim=-2):
@@ -186,9 +188,8 @@ class ObjectGuide(PyroModule):
         Raises:
             ValueError: if the method is unknown.
         """
-        if method not in self.completion_methods:
-            raise ValueError(f"method: expected one of {self.completion_methods}, got {method!r}")
-        frames = self.model.check_arguments(frames, observed, controls)
+        self.check_method(method)
+        frames, _ = self.check_video(frames, observed, controls)
         presence = self.model.presence(frames, controls)
         mean, scale = self.read(frames, presence)
         if observed is None:

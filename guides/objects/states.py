@@ -53,7 +53,7 @@ class ObjectStatesGuide(ObjectFilterGuide):
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
         """Draw positions, components and noises of all objects; arguments as in `ObjectGuide.forward`."""
-        frames = self.model.check_arguments(frames, observed, controls)
+        frames, _ = self.check_video(frames, observed, controls)
         presence = self.model.presence(frames, controls)
         features = self.features(frames, presence)
         law = self.law(*self.position_of(features, frames, presence), observed)

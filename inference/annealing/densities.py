@@ -61,7 +61,7 @@ class TemperedDensities:
                 f"guide: expected latents that are continuous or bits, {', '.join(map(repr, discrete))} is neither; "
                 "annealing moves along gradients and flips bits"
             )
-        self.latents = {site["name"]: site for site in sample_sites(traces.model) if not site["is_observed"]}
+        self.latents = {site["name"]: site for site in sample_sites(traces.model).values() if not site["is_observed"]}
         self.coordinates = {
             name: LatentCoordinates(site, self.latents.get(name))
             for name, site in self.sites.items()
@@ -100,7 +100,7 @@ class TemperedDensities:
             drawn = run_traces(
                 self.model, self.guide, self.args, self.traces.num_particles, {}, self.traces.particle_dim
             )
-        return self.unconstrained({site["name"]: site["value"] for site in sample_sites(drawn.guide)})
+        return self.unconstrained({site["name"]: site["value"] for site in sample_sites(drawn.guide).values()})
 
     def _source(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
         """What a computed site is computed from, by `check_point_masses`."""
@@ -117,7 +117,7 @@ class TemperedDensities:
         # The start was validated; a trajectory that runs away is to be rejected, not to end the run.
         with pyro.validation_enabled(False):
             traces = traces_at(values, self.traces, self.model, self.guide, self.args)
-        for site in sample_sites(traces.guide):
+        for site in sample_sites(traces.guide).values():
             if site["name"] in self.computed:
                 volume = -site["log_prob"]  # a point mass carries the change of volume from where it was computed
                 shared = shared + traces.per_sequence(site, volume)
@@ -150,4 +150,4 @@ class TemperedDensities:
 
 
 def _latents(traces: ImportanceTraces) -> dict[str, Mapping[str, Any]]:
-    return {site["name"]: site for site in sample_sites(traces.guide) if not site["is_observed"]}
+    return {site["name"]: site for site in sample_sites(traces.guide).values() if not site["is_observed"]}

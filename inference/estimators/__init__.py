@@ -1,7 +1,5 @@
 """Rules that turn a trace of the guide and a trace of the model into a loss; they know no model."""
 
-from functools import partial
-
 from inference.estimators.fivo import FIVO
 from inference.estimators.iwae import IWAE
 from inference.estimators.multi_sample import MultiSampleELBO
@@ -10,12 +8,4 @@ from inference.estimators.vimco import VIMCO
 from inference.estimators.wake_sleep import WakeSleep
 from inference.programs.increments import increments
 
-ESTIMATORS = {
-    "iwae": IWAE,
-    "iwae-stl": partial(IWAE, gradient="stl"),
-    "iwae-dreg": partial(IWAE, gradient="dreg"),
-    "vimco": VIMCO,
-    "wake-sleep": WakeSleep,
-}
-
-__all__ = ["ESTIMATORS", "FIVO", "IWAE", "VIMCO", "MultiSampleELBO", "OwnWeightVIMCO", "WakeSleep", "increments"]
+__all__ = ["FIVO", "IWAE", "VIMCO", "MultiSampleELBO", "OwnWeightVIMCO", "WakeSleep", "increments"]

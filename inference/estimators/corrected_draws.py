@@ -75,7 +75,7 @@ def find_corrections(
         widening: factor of the variances, above 1 so that tails stay covered.
     """
     corrections = {}
-    for site in sample_sites(traces.guide):
+    for site in sample_sites(traces.guide).values():
         own = site["infer"].get(UNCORRECTED)
         if own is None or site["is_observed"]:
             continue

@@ -76,7 +76,7 @@ class PathRecorder:
 def _values_of(traces: ImportanceTraces, particle: Int[Tensor, "1 sequences"]) -> dict[str, Tensor]:
     assert traces.particle_dim is not None
     values = {}
-    for site in sample_sites(traces.guide):
+    for site in sample_sites(traces.guide).values():
         if site["is_observed"]:
             continue
         value = site["value"]

@@ -16,8 +16,8 @@ from inference.estimators.particle_filter import FilterStep, check_stepwise, run
 from inference.estimators.retained_paths import Path, PathRecorder, RetainedDraws
 from inference.evidence.pilot import Pilot
 from inference.programs.masked_latents import MaskedAnew
-from inference.programs.trace_checks import SEQUENCES, sample_sites
-from inference.programs.traces import evaluation_mode, find_particle_dim, local_parameters
+from inference.programs.trace_checks import SEQUENCES
+from inference.programs.traces import evaluation_mode, find_particle_dim, local_parameters, sample_sites
 from inference.runtime.generators import seeded
 
 FRAMES = "frames"
@@ -184,7 +184,7 @@ def _video_given(model: Any, path: Path, frames: Tensor, observed: Tensor | None
 
         with MaskedAnew(values):
             trace = poutine.trace(poutine.uncondition(step)).get_trace()
-        sites = {site["name"]: site for site in sample_sites(trace)}
+        sites = sample_sites(trace)
         if FRAMES not in sites:
             raise ValueError(f"model: expected a site {FRAMES!r} in emit, got {', '.join(map(repr, sites))}")
         value = sites[FRAMES]["value"]

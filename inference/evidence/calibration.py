@@ -172,7 +172,7 @@ def calibrate(
     with tqdm(total=log_weights.numel(), desc="calibration", unit="draw", disable=not progress, leave=False) as bar:
         for particles, sequences, traces in cells:
             log_weights[particles, sequences] = traces.log_weights().to("cpu", torch.float64)
-            for site in sample_sites(traces.model):
+            for site in sample_sites(traces.model).values():
                 if site["name"] in draws:
                     value = sequences_first(site, traces.particle_dim)[0]
                     draws[site["name"]][particles, sequences] = value.cpu().double().reshape(*value.shape[:2], -1)
@@ -200,7 +200,7 @@ def _completed(
     frames, observed, controls = args
     trace = simulated_trace(model, frames, observed, controls, seed=seed)
     check_frames_alone(trace)
-    sites = {site["name"]: site for site in sample_sites(trace)}
+    sites = sample_sites(trace)
     videos = sequences_first(sites.pop(FRAMES), None)[0][0]
     truth, bits = defaultdict(list), []
     for row, start in enumerate(range(0, len(videos), sequences_per_chunk)):
@@ -214,7 +214,7 @@ def _completed(
             MaskedAnew({name: _part(site, sequences) for name, site in sites.items()}),
         ):
             completed = importance_traces(model, guide, batch, 1)
-        found = [site for site in sample_sites(completed.guide) if site["name"] in sites]
+        found = [site for site in sample_sites(completed.guide).values() if site["name"] in sites]
         bits = [site["name"] for site in found if is_boolean(site["fn"].support)]
         for site in found:
             value = sequences_first(site, None)[0][0].cpu().double()

@@ -108,9 +108,13 @@ def _look(model: Program, guide: Program, args: tuple[Any, ...]) -> tuple[bool, 
         scored = prune_subsample_sites(poutine.trace(poutine.replay(model, trace=drawn)).get_trace(*args))
         check_latents(scored, drawn)
         check_point_masses(scored, drawn)
-    seen = [site["fn"] for site in sample_sites(scored) if site["is_observed"] and type(site["fn"]).__name__ != "Unit"]
+    seen = [
+        site["fn"]
+        for site in sample_sites(scored).values()
+        if site["is_observed"] and type(site["fn"]).__name__ != "Unit"
+    ]
     kinds = {"probability" if distribution.support.is_discrete else "density" for distribution in seen}
-    draws_latents = any(not site["is_observed"] for site in sample_sites(drawn))
+    draws_latents = any(not site["is_observed"] for site in sample_sites(drawn).values())
     return draws_latents, kinds.pop() if len(kinds) == 1 else "mixed"
 
 
@@ -137,8 +141,8 @@ def _weighed(
 ) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
     """Which particles, which sequences, their log weights, and the log probabilities of what is observed."""
     for particles, sequences, traces in particle_chunks(model, guide, args, **chunks):
-        weights, seen = traces.log_weights(), [site for site in sample_sites(traces.model) if site["is_observed"]]
-        likelihoods = [traces.per_sequence(site, site["log_prob"]) for site in seen]
+        weights, sites = traces.log_weights(), sample_sites(traces.model).values()
+        likelihoods = [traces.per_sequence(site, site["log_prob"]) for site in sites if site["is_observed"]]
         yield particles, sequences, weights, sum(likelihoods, torch.zeros_like(weights))
 
 

@@ -73,8 +73,8 @@ class _Draws:
         draw, sequence = torch.nonzero((chosen >= particles.start) & (chosen < particles.stop), as_tuple=True)
         particle = chosen[draw, sequence] - particles.start
         place = (draw.numpy(), sequence.numpy() + sequences.start)
-        observed_names = {site["name"] for site in sample_sites(traces.model) if site["is_observed"]}
-        for site in sample_sites(traces.model):
+        observed_names = {site["name"] for site in sample_sites(traces.model).values() if site["is_observed"]}
+        for site in sample_sites(traces.model).values():
             name = site["name"]
             value, plates = sequences_first(site, traces.particle_dim)
             array = value.cpu().numpy()

@@ -134,7 +134,7 @@ def sandwich(
     annealing = Annealing() if annealing is None else annealing
     trace = simulated_trace(model, frames, observed, controls, seed=seed)
     check_frames_alone(trace)
-    truth = {site["name"]: site for site in sample_sites(trace)}
+    truth = sample_sites(trace)
     videos = sequences_first(truth[FRAMES], None)[0][0]
     args = (videos, *(None if value is None else value.to(videos.device) for value in (observed, controls)))
     with frozen(model, guide), seeded("sandwich", seed):

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inference.metrics.pixels import WHITE, shared_pixels, wrong_pixels
+
 
 @dataclass(frozen=True)
 class PixelErrors:
@@ -42,7 +44,7 @@ class PixelErrors:
 
 
 def count_incorrect_pixels(
-    frames: Tensor, truth: Tensor, observed: Tensor | None = None, *, threshold: float = 0.5
+    frames: Tensor, truth: Tensor, observed: Tensor | None = None, *, threshold: float = WHITE
 ) -> PixelErrors:
     """Hamming distance between `frames > threshold` and `truth > threshold` over the missing frames.
 
@@ -58,12 +60,12 @@ def count_incorrect_pixels(
         ValueError: if shapes differ.
     """
     counted = _check(frames, truth, observed)
-    wrong = ((frames > threshold) != (truth > threshold)).sum((-3, -2, -1))
+    wrong = wrong_pixels(frames, truth, threshold).sum((-3, -2, -1))
     return PixelErrors(int((wrong * counted).sum()), int(counted.sum()) * frames[0, 0].numel())
 
 
 def incorrect_pixels_per_frame(
-    frames: Tensor, truth: Tensor, observed: Tensor | None = None, *, threshold: float = 0.5
+    frames: Tensor, truth: Tensor, observed: Tensor | None = None, *, threshold: float = WHITE
 ) -> Tensor:
     """Fraction of incorrect pixels at each time step, (time,), over the sequences in which that frame is missing.
 
@@ -79,12 +81,12 @@ def incorrect_pixels_per_frame(
         ValueError: if shapes differ.
     """
     counted = _check(frames, truth, observed)
-    wrong = ((frames > threshold) != (truth > threshold)).double().mean((-3, -2, -1))
+    wrong = wrong_pixels(frames, truth, threshold).double().mean((-3, -2, -1))
     return (wrong * counted).sum(0) / counted.sum(0)
 
 
 def intersection_over_union(
-    frames: Tensor, truth: Tensor, observed: Tensor | None = None, *, threshold: float = 0.5
+    frames: Tensor, truth: Tensor, observed: Tensor | None = None, *, threshold: float = WHITE
 ) -> float:
     """Pixels that are on in both over pixels that are on in either, averaged over the missing frames; in [0, 1].
 
@@ -102,8 +104,7 @@ def intersection_over_union(
     counted = _check(frames, truth, observed)
     if not bool(counted.any()):
         raise ValueError("observed: expected at least one missing frame to score, got none")
-    ours, theirs = frames > threshold, truth > threshold
-    both, either = (ours & theirs).sum((-3, -2, -1)), (ours | theirs).sum((-3, -2, -1))
+    both, either = shared_pixels(frames, truth, threshold)
     ratio = torch.where(either > 0, both / either.clamp(min=1), 1.0)
     return float(ratio[counted].mean())
 

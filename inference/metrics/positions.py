@@ -52,7 +52,7 @@ def fit_position_map(codes: Tensor, positions: Tensor, degree: str = "affine") -
     """The map of codes to positions with the least squared error.
 
     Codes are learned up to an invertible map, so what can be asked of them is that some simple map finds the position
-    (claim C7 of Fraccaro et al. 2017, figure 4: codes are an affine-like image of the ball's position).
+    (Fraccaro et al. 2017, figure 4, where codes look like an affine image of the ball's position).
 
     Args:
         codes: (*batch, code).

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from inference.metrics.boxes import MIN_OVERLAP, box_overlaps
 from pyro_models.components.scene import Scene
 
 NOBODY = -1  # number of the track that an object without a match, or a slot without an object, belongs to
@@ -103,7 +104,7 @@ def score_tracks(
     truth: Scene,
     visible: Tensor | None = None,
     *,
-    min_overlap: float = 0.5,
+    min_overlap: float = MIN_OVERLAP,
     max_distance: float | None = None,
 ) -> TrackingScores:
     """Compare tracks, that is, objects with identities, with the true ones.
@@ -145,7 +146,7 @@ def score_tracks(
     if max_distance is not None:
         closeness, gate, costs = distances, distances <= max_distance, distances / max_distance
     else:
-        closeness = _overlaps(true_positions, true_sizes, positions, box_sizes)
+        closeness = box_overlaps(true_positions, true_sizes, positions, box_sizes)
         gate, costs = closeness >= min_overlap, 1 - closeness
     near = gate & true_presence[..., :, None] & presence[..., None, :]
     matches = _match(near & asked[..., :, None], tracks, costs)
@@ -243,22 +244,6 @@ def _number_tracks(
     tracks = torch.full(presence.shape, NOBODY)
     tracks[presence] = number - first[sequence]
     return tracks
-
-
-def _overlaps(
-    positions: Tensor, box_sizes: Tensor, other_positions: Tensor, other_sizes: Tensor
-) -> Float[Tensor, "sequences time objects other_objects"]:
-    """Intersection over union of all pairs of boxes; NaN, which is in no gate, if neither has an area."""
-    sides = torch.minimum(
-        positions[..., :, None, :] + box_sizes[..., :, None, :] / 2,
-        other_positions[..., None, :, :] + other_sizes[..., None, :, :] / 2,
-    ) - torch.maximum(
-        positions[..., :, None, :] - box_sizes[..., :, None, :] / 2,
-        other_positions[..., None, :, :] - other_sizes[..., None, :, :] / 2,
-    )
-    both = sides.clamp(min=0).prod(-1)
-    either = box_sizes.prod(-1)[..., :, None] + other_sizes.prod(-1)[..., None, :] - both
-    return both / either
 
 
 def _ratio(numerators: Tensor, denominators: Tensor) -> float:

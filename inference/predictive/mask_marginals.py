@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool
 from pyro import poutine
 from pyro.infer.util import validation_enabled
-from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from inference.estimators.particle_filter import STEPS
@@ -105,7 +104,7 @@ def _same_densities(
 
 
 def _sites(program: Program, args: tuple[Any, ...]) -> list[Any]:
-    return list(sample_sites(prune_subsample_sites(poutine.trace(program).get_trace(*args))))
+    return list(sample_sites(poutine.trace(program).get_trace(*args)).values())
 
 
 def _entries(site: Any) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """From values of a model's latents to the frames it expects: condition the model, read its `frames` site."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -8,11 +8,10 @@ import pyro
 from pyro import poutine
 from torch import Tensor
 
-from guides.site_table import SiteTable, sample_sites
+from guides.program import Arguments, Program, sample_sites
+from guides.site_table import SiteTable
 
 FRAMES, SEQUENCES, TIME, DRAWS = "frames", "sequences", "time", "_draws"
-
-Arguments = tuple[Tensor, Tensor | None, Tensor | None]
 
 
 def check_frames_site(table: SiteTable) -> None:
@@ -37,7 +36,7 @@ def plate_of_draws(draws: int | None, nesting: int) -> AbstractContextManager[An
 
 
 def decode_latents(
-    model: Callable[..., Any],
+    model: Program,
     arguments: Arguments,
     latents: Mapping[str, Tensor],
     nesting: int,
@@ -59,7 +58,7 @@ def decode_latents(
 
 
 def draw_frames(
-    model: Callable[..., Any],
+    model: Program,
     arguments: Arguments,
     latents: Mapping[str, Tensor],
     nesting: int,
@@ -76,7 +75,7 @@ def expected_frames(node: dict[str, Any]) -> Tensor:
 
 
 def _frames_at(
-    model: Callable[..., Any], arguments: Arguments, latents: Mapping[str, Tensor], nesting: int, draws: int | None
+    model: Program, arguments: Arguments, latents: Mapping[str, Tensor], nesting: int, draws: int | None
 ) -> dict[str, Any]:
     """The `frames` site of a model that is conditioned on its latents."""
     with plate_of_draws(draws, nesting):

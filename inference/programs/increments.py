@@ -1,7 +1,7 @@
 """Log weights split by time step."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,8 +29,8 @@ def increments(traces: ImportanceTraces) -> Float[Tensor, "particles time sequen
         ValueError: if a site has neither plate nor number, such as a latent that is a whole path; names it. And if
             plates and numbers are not of the same steps.
     """
-    terms = [(site, site["log_prob"], True) for site in sample_sites(traces.model)]
-    terms += [(site, -site["log_prob"], True) for site in sample_sites(traces.guide)]
+    terms = [(site, site["log_prob"], True) for site in sample_sites(traces.model).values()]
+    terms += [(site, -site["log_prob"], True) for site in sample_sites(traces.guide).values()]
     return _by_step(traces, terms, terms)
 
 
@@ -43,10 +43,10 @@ def step_scores(traces: ImportanceTraces) -> Float[Tensor, "particles time seque
     Raises:
         ValueError: as `increments`.
     """
-    every = [(site, site["log_prob"], True) for site in sample_sites(traces.model)]
+    every = [(site, site["log_prob"], True) for site in sample_sites(traces.model).values()]
     scored = [
         (site, site["score_parts"].score_function, False)
-        for site in sample_sites(traces.guide)
+        for site in sample_sites(traces.guide).values()
         if not is_reparameterised(site)
     ]
     return _by_step(traces, scored, every + scored)
@@ -56,7 +56,7 @@ Term = tuple[Mapping[str, Any], Tensor, bool]
 """A site, a number for each of its draws, and whether that carries the scale of subsampling."""
 
 
-def _by_step(traces: ImportanceTraces, terms: list[Term], every: list[Term]) -> Tensor:
+def _by_step(traces: ImportanceTraces, terms: Sequence[Term], every: Sequence[Term]) -> Tensor:
     """Sums of terms by step, (particles, time, sequences); `every` has all sites that tell how many steps there are."""
     plates = [_time_plate(site) for site, *_ in every]
     numbers = [_number(site) for (site, *_), plate in zip(every, plates, strict=True) if plate is None]

@@ -68,7 +68,7 @@ def traces_at_leaves(
             value; and what `traces_at` raises.
     """
     leaves = {}
-    for site in sample_sites(traces.guide):
+    for site in sample_sites(traces.guide).values():
         if site["is_observed"]:
             continue
         base = site["fn"]

@@ -33,7 +33,7 @@ def simulate(
         ValueError: if the model has no observed site called `frames`, or draws it with another shape.
     """
     trace = simulated_trace(model, frames, observed, controls, seed=seed)
-    values = {site["name"]: sequences_first(site, None)[0][0] for site in sample_sites(trace)}
+    values = {site["name"]: sequences_first(site, None)[0][0] for site in sample_sites(trace).values()}
     return values.pop(FRAMES), values
 
 
@@ -46,7 +46,7 @@ def simulated_trace(
     args = tuple(None if value is None else value.to(device) for value in (observed, controls))
     with evaluation_mode(model), local_parameters(model), seeded("simulation", seed):
         trace = unconditioned_trace(model, frames.to(device), *args)
-    sites = {site["name"]: site for site in sample_sites(trace)}
+    sites = sample_sites(trace)
     if FRAMES not in sites or not sites[FRAMES]["infer"].get("was_observed"):
         raise ValueError(f"model: expected an observed site {FRAMES!r}, got sites {', '.join(map(repr, sites))}")
     drawn = sequences_first(sites[FRAMES], None)[0][0]
@@ -66,7 +66,7 @@ def check_frames_alone(trace: Trace) -> None:
     """
     others = [
         repr(site["name"])
-        for site in sample_sites(trace)
+        for site in sample_sites(trace).values()
         if site["infer"].get("was_observed") and site["name"] != FRAMES
     ]
     if others:
@@ -95,7 +95,7 @@ def unconditioned_trace(
     for _ in range(frames.shape[1] if frames.dim() > 1 else 1):
         restore_generators(noise)
         trace = prune_subsample_sites(poutine.trace(poutine.uncondition(model)).get_trace(video, observed, controls))
-        drawn = [sequences_first(site, None)[0][0] for site in sample_sites(trace) if site["name"] == FRAMES]
+        drawn = [sequences_first(site, None)[0][0] for site in sample_sites(trace).values() if site["name"] == FRAMES]
         if not drawn or drawn[0].shape != video.shape or torch.equal(drawn[0], video):
             break
         video = drawn[0]

@@ -1,6 +1,6 @@
 """Programs whose weights would be wrong without a word are refused here, by the name of the site."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pyro.distributions as dist
@@ -8,17 +8,11 @@ import torch
 from pyro.poutine import Trace
 from torch.distributions import biject_to
 
+from guides.program import sample_sites
+
 SEQUENCES = "sequences"
 PARTICLES = "num_particles_vectorized"  # what Pyro's own estimators call this plate
 UNCONSTRAINED = "_unconstrained"  # ends the name of what pyro.infer.autoguide.AutoNormal draws
-
-
-def sample_sites(trace: Trace) -> Iterator[Mapping[str, Any]]:
-    """The sample sites of a trace, in the order in which they ran, without `pyro.deterministic` ones."""
-    nodes: Any = trace.nodes
-    for site in nodes.values():
-        if site["type"] == "sample" and not site["infer"].get("_deterministic"):
-            yield site
 
 
 def sequences_frame(site: Mapping[str, Any]) -> Any:
@@ -50,8 +44,8 @@ def check_latents(model: Trace, guide: Trace) -> None:
     Raises:
         ValueError: if the guide leaves out a latent site, or draws one that only the guide has; names the sites.
     """
-    latents = {site["name"] for site in sample_sites(model) if not site["is_observed"]}
-    drawn = {site["name"]: site for site in sample_sites(guide) if not site["is_observed"]}
+    latents = {site["name"] for site in sample_sites(model).values() if not site["is_observed"]}
+    drawn = {site["name"]: site for site in sample_sites(guide).values() if not site["is_observed"]}
     undrawn = [name for name in latents if name not in guide]
     if undrawn:
         raise ValueError(f"guide: expected it to draw every latent site of the model, it leaves out {_list(undrawn)}")
@@ -79,8 +73,8 @@ def check_point_masses(model: Trace, guide: Trace) -> None:
         ValueError: if a latent site is drawn as a point mass without density, or as a function of another site without
             its change of volume; names the site.
     """
-    latents = {site["name"]: site for site in sample_sites(model) if not site["is_observed"]}
-    drawn = {site["name"]: site for site in sample_sites(guide) if not site["is_observed"]}
+    latents = {site["name"]: site for site in sample_sites(model).values() if not site["is_observed"]}
+    drawn = {site["name"]: site for site in sample_sites(guide).values() if not site["is_observed"]}
     points = []
     for name, site in drawn.items():
         if name not in latents or not _is_point_mass(site["fn"]) or _is_point_mass(latents[name]["fn"]):
@@ -126,7 +120,7 @@ def check_layout(trace: Trace) -> None:
     Raises:
         ValueError: names the first such site, the shape of its log density and the one that its plates ask for.
     """
-    for site in sample_sites(trace):
+    for site in sample_sites(trace).values():
         shape = tuple(getattr(site["log_prob"], "shape", ()))
         frames = {frame.dim: frame for frame in site["cond_indep_stack"] if frame.vectorized}
         nesting = max([len(shape), *(-dim for dim in frames)])

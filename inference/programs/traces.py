@@ -5,7 +5,7 @@ One run draws all particles at once: guide and model are called inside one more 
 in each site's stack of plates, and the place for the particles by looking at all of them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,21 +17,18 @@ from pyro import poutine
 from pyro.infer.enum import get_importance_trace
 from pyro.infer.util import is_validation_enabled, validation_enabled
 from pyro.poutine import Trace
-from pyro.poutine.util import prune_subsample_sites
 from pyro.util import check_model_guide_match
 from torch import Tensor, nn
 
+from guides.program import Program, sample_sites
 from inference.programs.trace_checks import (
     PARTICLES,
     check_latents,
     check_layout,
     check_point_masses,
-    sample_sites,
     sequences_frame,
 )
 from inference.runtime.generators import preserved_generators
-
-Program = Callable[..., Any]
 
 
 def modules_of(*programs: Program) -> Iterator[nn.Module]:
@@ -85,9 +82,7 @@ def find_particle_dim(
         with torch.no_grad():
             guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
             model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
-            sites = [
-                site for trace in (guide_trace, model_trace) for site in sample_sites(prune_subsample_sites(trace))
-            ]
+            sites = [site for trace in (guide_trace, model_trace) for site in sample_sites(trace).values()]
             frames = [frame for site in sites for frame in site["cond_indep_stack"] if frame.vectorized]
             for site in sites:
                 sequences_frame(site)
@@ -174,16 +169,17 @@ class ImportanceTraces:
 
     def log_joint(self) -> Float[Tensor, "particles sequences"]:
         """Log p(x, z), in nats, with gradients."""
-        return torch.stack([self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.model)]).sum(0)
+        scored = [self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.model).values()]
+        return torch.stack(scored).sum(0)
 
     def log_guide(self) -> Float[Tensor, "particles sequences"]:
         """Log q(z | x), in nats, with gradients."""
-        drawn = [self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.guide)]
+        drawn = [self.per_sequence(site, site["log_prob"]) for site in sample_sites(self.guide).values()]
         return torch.stack(drawn).sum(0) if drawn else torch.zeros_like(self.log_joint())
 
     def score_sites(self) -> list[str]:
         """Names of the guide's latent sites whose draws carry no gradient, such as discrete ones."""
-        return [site["name"] for site in sample_sites(self.guide) if not is_reparameterised(site)]
+        return [site["name"] for site in sample_sites(self.guide).values() if not is_reparameterised(site)]
 
     def log_scores(self) -> Float[Tensor, "particles sequences"]:
         """Log q of the sites without reparameterised draws, in nats, masked but not scaled.
@@ -193,7 +189,7 @@ class ImportanceTraces:
         """
         terms = [
             self.per_sequence(site, site["score_parts"].score_function, scaled=False)
-            for site in sample_sites(self.guide)
+            for site in sample_sites(self.guide).values()
             if not is_reparameterised(site)
         ]
         return torch.stack(terms).sum(0) if terms else torch.zeros_like(self.log_guide())
@@ -262,7 +258,7 @@ def run_traces(
         check_model_guide_match(model_trace, guide_trace, nesting)
     for trace in (guide_trace, model_trace):
         check_layout(trace)
-    frames = [sequences_frame(site) for trace in (guide_trace, model_trace) for site in sample_sites(trace)]
+    frames = [sequences_frame(site) for trace in (guide_trace, model_trace) for site in sample_sites(trace).values()]
     if not frames:
         raise ValueError("model: expected sample sites, it has none")
     size, full_size = frames[0].size, frames[0].full_size

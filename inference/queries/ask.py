@@ -5,7 +5,6 @@ the steps without a frame, or by draws), the model is conditioned on them, and t
 read.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guides.describe import describe_sites
-from guides.site_table import sample_sites
 from inference.programs.decoding import FRAMES, check_frames_site, expected_frames
 from inference.programs.simulation import unconditioned_trace
+from inference.programs.traces import Program, sample_sites
 from inference.queries.imputation import Imputation, Latents, Parts, Query, check_frames, chunks, quietly
-
-Program = Callable[..., Any]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from jaxtyping import Float
 from pyro import poutine
 from torch import Tensor
 
-from guides.site_table import sample_sites
 from inference.programs.increments import NUMBER, TIME
 from inference.programs.site_values import sequences_first
-from inference.programs.traces import Program, evaluation_mode, local_parameters
+from inference.programs.traces import Program, evaluation_mode, local_parameters, sample_sites
 from pyro_models.components.scene import PlacesObjects
 
 

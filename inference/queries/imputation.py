@@ -1,6 +1,6 @@
 """The record of an imputation, and the one way in which it is made, chunk by chunk."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -12,13 +12,12 @@ from pyro import poutine
 from torch import Tensor
 
 from guides.describe import describe_sites
-from guides.site_table import SiteTable, sample_sites
+from guides.site_table import SiteTable
 from inference.programs.decoding import SEQUENCES, Arguments, check_frames_site, decode_latents, plate_of_draws
-from inference.programs.traces import evaluation_mode, local_parameters
+from inference.programs.traces import Program, evaluation_mode, local_parameters, sample_sites
 from inference.queries.missing_draws import check_draws_at_missing
 from inference.runtime.generators import seeded
 
-Program = Callable[..., Any]
 Latents = Mapping[str, Tensor]
 
 DRAWS_TO_AVERAGE = 16  # of a guide that has no point estimate

@@ -1,7 +1,6 @@
 """Do a guide's draws at missing frames say anything? Not where its density, or the model's, leaves them out."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import pyro
 import torch
@@ -9,11 +8,10 @@ from pyro import poutine
 from torch import Tensor
 
 from guides.check.scored_entries import depended_on, scored_by_model
-from guides.site_table import SiteTable, sample_sites
+from guides.site_table import SiteTable
 from inference.programs.decoding import DRAWS, Arguments
+from inference.programs.traces import Program, sample_sites
 from inference.runtime.generators import seeded
-
-Program = Callable[..., Any]
 
 NUM_DRAWS, MOST_SEQUENCES = 8, 8
 

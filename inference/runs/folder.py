@@ -129,7 +129,7 @@ class RunFolder:
         Raises:
             ValueError: if another line is not JSON; names it.
         """
-        return _read_lines(self.path / METRICS)
+        return _read_lines(self.metrics_path)
 
     def timing(self) -> list[dict[str, Any]]:
         """The records of timing.jsonl: step and seconds of training so far."""
@@ -137,7 +137,7 @@ class RunFolder:
 
     def append_metrics(self, record: Mapping[str, Any], seconds: float) -> None:
         """Add a record to metrics.jsonl and its time to timing.jsonl; both reach the operating system at once."""
-        _append_line(self.path / METRICS, record)
+        _append_line(self.metrics_path, record)
         _append_line(self.path / TIMING, {"step": record["step"], "seconds": round(seconds, 3)})
 
     def sizes(self) -> dict[str, int]:

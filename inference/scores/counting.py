@@ -6,11 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from inference.metrics.boxes import is_visible
 from inference.metrics.counting import counting_accuracy
 from inference.scores.score import Evaluated, Score
 from videos import VideoBatch
-
-HALF = 0.5  # of an object's box, which makes it visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class VisibleCounting(Score):
         test = evaluated.test
         if test.presence is None or test.positions is None or test.box_sizes is None:
             return None
-        return _share(evaluated, self.visibility(test) >= HALF)
+        return _share(evaluated, is_visible(self.visibility(test)))
 
     def table(self, score: float) -> str:
         """One line."""

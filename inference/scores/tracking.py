@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from inference.metrics.boxes import near_distance
 from inference.metrics.tracking import TrackingScores, score_tracks
 from inference.scores.score import Evaluated, Score
 from pyro_models.components.scene import Scene
-
-NEAR = 0.5  # of a true box's mean side: as far as a found object's middle may lie from the true one
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def score_middles(found: Scene, true: Scene) -> TrackingScores:
     """
     assert true.presence is not None
     assert true.box_sizes is not None
-    return score_tracks(found, true, max_distance=NEAR * true.box_sizes[true.presence > 0].mean().item())
+    return score_tracks(found, true, max_distance=near_distance(true.box_sizes, true.presence))
 
 
 def found_and_true(evaluated: Evaluated) -> tuple[Scene, Scene] | None:

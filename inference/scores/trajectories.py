@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from inference.metrics.discs import find_discs
+from inference.metrics.pixels import shared_pixels
 from inference.metrics.positions import PositionMap
 from inference.metrics.trajectories import (
     coefficient_of_determination,
@@ -33,7 +34,6 @@ NUM_DRAWS = 64  # behind frames that are averages of draws
 SEQUENCES_AT_ONCE = 20
 LEAST_PROBABILITY = 1e-6  # of either value of a pixel in a score
 BY_COUNT = ("r_squared", "error", "swaps")
-WHITE = 0.5  # probability from which a pixel is predicted to be white
 
 
 @dataclass(frozen=True)
@@ -304,8 +304,8 @@ class _Scoring:
                 expected = expected.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
                 law = torch.distributions.Bernoulli(probs=expected, validate_args=False)
                 nats = -law.log_prob(truth).sum((-3, -2, -1)).mean().item()
-                white, lit = expected > WHITE, truth > WHITE
-                overlap = ((white & lit).sum() / (white | lit).sum()).item()
+                both, either = shared_pixels(expected, truth)
+                overlap = (both.sum() / either.sum()).item()
                 discs = self._disc_errors(expected, clean[:, missing, :count])
             if positions is not None:
                 matched = match_objects(positions[of], clean, there)

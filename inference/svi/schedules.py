@@ -134,25 +134,6 @@ class GeometricRamp:
 
 
 @dataclass(frozen=True)
-class WarmUp:
-    """A schedule whose first `steps` values are multiplied by 1/steps, 2/steps, ..., 1.
-
-    Raises:
-        ValueError: if `steps` is not positive.
-    """
-
-    schedule: Schedule
-    steps: int
-
-    def __post_init__(self) -> None:
-        _require_positive("steps", self.steps)
-
-    def __call__(self, step: int) -> float:
-        """The value at a step."""
-        return value_at(self.schedule, step) * min((step + 1) / self.steps, 1.0)
-
-
-@dataclass(frozen=True)
 class Piecewise:
     """A value, or a schedule, from each of several steps on: a curriculum.
 

@@ -1,6 +1,7 @@
 """What every model and guide checks before it reads a frame."""
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -10,7 +11,7 @@ def check_video(
     controls: Tensor | None,
     frame_shape: tuple[int, int, int],
     control_dim: int,
-) -> Tensor:
+) -> tuple[Float[Tensor, "sequences time channels height width"], Bool[Tensor, "sequences time"]]:
     """Check the arguments of a model or guide and blank missing frames, so that what is stored there is never read.
 
     Args:
@@ -21,7 +22,7 @@ def check_video(
         control_dim: size of a control that the model was built for, 0 = none.
 
     Returns:
-        The frames, zero where they are missing.
+        The frames, zero where they are missing, and the mask of those that are seen, all True for `observed=None`.
 
     Raises:
         ValueError: if a shape or dtype is not as above.
@@ -42,9 +43,9 @@ def check_video(
         got = "None" if controls is None else tuple(controls.shape)
         raise ValueError(f"controls: expected (sequences, time, control) = {(*steps, control_dim)}, got {got}")
     if observed is None:
-        return frames
+        return frames, torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool)
     if observed.dtype != torch.bool or tuple(observed.shape) != steps:
         raise ValueError(
             f"observed: expected bool (sequences, time) = {steps}, got {observed.dtype} {tuple(observed.shape)}"
         )
-    return torch.where(observed[:, :, None, None, None], frames, frames.new_zeros(()))
+    return torch.where(observed[:, :, None, None, None], frames, frames.new_zeros(())), observed

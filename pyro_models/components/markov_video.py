@@ -60,14 +60,18 @@ class MarkovVideo(StepwiseModel):
         self.decoder = decoder
         self.likelihood = frame_likelihood(likelihood, frame_shape)
 
+    @property
+    def control_dim(self) -> int:
+        """Size of a control, 0 = none."""
+        return self.transition.control_dim
+
     def site(self, step: int) -> str:
         """Name of the variable of a step, counted from 0: `z_1` is that of the first frame."""
         return f"{self.variable}_{step + 1}"
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
         """See `StepwiseModel.prepare`."""
-        frames = check_video(frames, observed, controls, self.frame_shape, self.transition.control_dim)
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
         return VideoContext(frames, seen, controls)
 
     def step(self, index: int, state: State | None, context: VideoContext) -> Tensor:

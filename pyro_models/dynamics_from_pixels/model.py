@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pyro
 import pyro.distributions as dist
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pyro_models.components.arguments import check_video
@@ -99,8 +99,10 @@ class DynamicsFromPixels(StepwiseModel):
             return torch.ones(self.num_objects, len(frames), dtype=torch.bool, device=frames.device)
         return controls[:, 0].T > 0.5
 
-    def check_arguments(self, frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> Tensor:
-        """The frames, zero where missing; see `check_video`."""
+    def check_arguments(
+        self, frames: Tensor, observed: Tensor | None, controls: Tensor | None
+    ) -> tuple[Float[Tensor, "sequences time channels height width"], Bool[Tensor, "sequences time"]]:
+        """The frames, zero where they are missing, and which are seen; see `check_video`. Controls may be left out."""
         return check_video(frames, observed, controls, self.frame_shape, 0 if controls is None else self.control_dim)
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
@@ -114,10 +116,9 @@ class DynamicsFromPixels(StepwiseModel):
         Returns:
             The positions, (*particles, objects, sequences, time, 2).
         """
-        frames = self.check_arguments(frames, observed, controls)
+        frames, seen = self.check_arguments(frames, observed, controls)
         num_sequences, num_frames = frames.shape[:2]
         presence = self.presence(frames, controls)
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
         with pyro.plate("sequences", num_sequences, dim=-1):
             with pyro.plate("objects", self.num_objects, dim=-2):
                 if self.marginalize:
@@ -145,8 +146,7 @@ class DynamicsFromPixels(StepwiseModel):
             raise ValueError(
                 "model: expected marginalize=True, since sites 'z' and 'noise' are of whole paths; got False"
             )
-        frames = self.check_arguments(frames, observed, controls)
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        frames, seen = self.check_arguments(frames, observed, controls)
         return PositionContext(frames, seen, self.presence(frames, controls), self.prior.law(frames.shape[1]))
 
     def step(self, index: int, state: PositionState | None, context: PositionContext) -> PositionState:

@@ -166,9 +166,13 @@ class KalmanVAE(StepwiseModel):
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
         """See `StepwiseModel.prepare`."""
-        frames = check_video(frames, observed, controls, self.frame_shape, self.dynamics.control_dim)
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
         return VideoContext(frames, seen, controls)
+
+    @property
+    def control_dim(self) -> int:
+        """Size of a control, 0 = none."""
+        return self.dynamics.control_dim
 
     @property
     def runs_stepwise(self) -> bool:

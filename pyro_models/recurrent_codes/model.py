@@ -109,9 +109,8 @@ class RecurrentCodes(PyroModule):
         Returns:
             The codes, as drawn inside the plates.
         """
-        frames = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
         num_sequences, num_frames = frames.shape[:2]
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
         stage = self.stage
         with pyro.plate("sequences", num_sequences, dim=-1):
             if stage == "frames":

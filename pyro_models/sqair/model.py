@@ -51,9 +51,9 @@ class SequentialAttendInferRepeat(StepwiseModel):
     and `prop_what_t_i` of objects that were there (from frame 2 on), `disc_pres_t_i`, `disc_where_t_i` and
     `disc_what_t_i` of new ones, all in the plate `sequences`; and `frames`, in the plate `time` as well. An object that
     has left never comes back: what returns is a new object. Sites of absent objects are masked, and so are discoveries
-    for which no slot is left: the distribution of their number is cut there (the authors' code lets them be lost,
-    section 3.4 of the sheet). Objects of a frame are packed to the front of the slots before the next; `scene` gives
-    them names that last. Guide: `DiscoveryPropagationGuide`.
+    for which no slot is left: the distribution of their number is cut there (the authors' code draws them,
+    counts their density, and drops them). Objects of a frame are packed to the front of the slots before the next;
+    `scene` gives them names that last. Guide: `DiscoveryPropagationGuide`.
 
     Windows are logits as in `Windows.from_logits`, with a scale for each axis.
 
@@ -126,8 +126,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
         """See `StepwiseModel.prepare`."""
-        frames = check_video(frames, observed, controls, self.frame_shape, 0)
-        seen = torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool) if observed is None else observed
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
         return VideoContext(frames, seen, None)
 
     def step(self, index: int, state: TrackedObjects | None, context: VideoContext) -> TrackedObjects:

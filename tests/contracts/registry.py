@@ -1,9 +1,10 @@
-"""Every model and guide that has a contract case, found in the files `case_*.py` beside their tests.
+"""Every model and guide that has a contract case, found in files `case_*.py` beside their tests; and every estimator.
 
-`test_models.py` and `test_guides.py` fail when a class is exported and has no case.
+`test_models.py`, `test_guides.py` and `test_public_names.py` fail when a class is exported and not here.
 """
 
 import importlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 import guides
+import inference.estimators
 import pyro_models
+from inference.estimators import IWAE, VIMCO, MultiSampleELBO, OwnWeightVIMCO, WakeSleep
 from tests.contracts.cases import FRAME_SHAPE, SEQUENCES, TIME, GuideCase, ModelCase
 
 TESTS = Path(__file__).parents[1]
@@ -37,6 +40,16 @@ MODELS: dict[str, ModelCase] = found("MODELS")
 GUIDES: dict[str, GuideCase] = found("GUIDES")
 
 
+ESTIMATORS = {
+    "iwae": IWAE,
+    "iwae-stl": partial(IWAE, gradient="stl"),
+    "iwae-dreg": partial(IWAE, gradient="dreg"),
+    "vimco": VIMCO,
+    "vimco-own-weight": OwnWeightVIMCO,
+    "wake-sleep": WakeSleep,
+}
+
+
 def exported_programs(package: object) -> set[type]:
     """The classes of a package that are models or guides: Pyro modules."""
     members = (getattr(package, name) for name in package.__all__)
@@ -51,6 +64,13 @@ def exported_models() -> set[type]:
 def exported_guides() -> set[type]:
     """The guides of `guides`."""
     return exported_programs(guides)
+
+
+def exported_estimators() -> set[type]:
+    """The estimators of `inference.estimators` that weigh independent particles, without their base."""
+    members = [getattr(inference.estimators, name) for name in inference.estimators.__all__]
+    found = {member for member in members if isinstance(member, type) and issubclass(member, MultiSampleELBO)}
+    return found - {MultiSampleELBO}
 
 
 def build_guide(name: str) -> tuple[PyroModule, PyroModule]:

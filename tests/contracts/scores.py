@@ -9,7 +9,7 @@ from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
-from guides.site_table import sample_sites
+from guides.program import sample_sites
 
 Arguments = tuple[Tensor, Tensor | None, Tensor | None]
 

@@ -14,8 +14,8 @@ import torch
 from pyro.infer import Trace_ELBO
 
 from inference import SVI
-from inference.estimators import ESTIMATORS
 from inference.programs.traces import local_parameters
+from tests.contracts.registry import ESTIMATORS
 from tests.oracles.closed_form_bounds import (
     ToyGuide,
     ToyModel,
@@ -33,8 +33,15 @@ P = ToyParameters.make()
 
 pytestmark = pytest.mark.parametrize("build", ESTIMATORS.values(), ids=ESTIMATORS.keys())
 
-PATHWISE = ("iwae", "vimco")  # differentiate the loss itself, where the guide is reparameterised
-UNBIASED = {"iwae": (1, 2, 3), "iwae-stl": (1,), "iwae-dreg": (1, 2, 3), "vimco": (1, 2, 3), "wake-sleep": ()}
+PATHWISE = ("iwae", "vimco", "vimco-own-weight")  # differentiate the loss itself, where the guide is reparameterised
+UNBIASED = {
+    "iwae": (1, 2, 3),
+    "iwae-stl": (1,),
+    "iwae-dreg": (1, 2, 3),
+    "vimco": (1, 2, 3),
+    "vimco-own-weight": (1, 2, 3),
+    "wake-sleep": (),
+}
 SMALLEST = {"wake-sleep": 2}  # particles with which there is a gradient
 
 

@@ -10,7 +10,7 @@ from pyro import poutine
 
 from inference import FIVO, IWAE, VIMCO, Pilot, log_evidence
 from inference.estimators.particle_filter import Resampling, run_filter
-from inference.programs.trace_checks import sample_sites
+from inference.programs.traces import sample_sites
 from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 
 PATHS = ["KalmanGuide, collapsed", *(name for name in GUIDES if name.startswith("Object") and "States" not in name)]
@@ -40,7 +40,7 @@ def test_the_joint_of_the_steps_is_that_of_the_whole(name, num_particles, missin
     def watch(step):
         nonlocal joint
         joint = joint + step.traces.log_joint()
-        values.append({site["name"]: site["value"].detach() for site in sample_sites(step.traces.guide)})
+        values.append({site["name"]: site["value"].detach() for site in sample_sites(step.traces.guide).values()})
 
     run_filter(model, guide, args, num_particles, Resampling(threshold=0.0), watch=watch)
     if name in PATHS:
@@ -52,7 +52,7 @@ def test_the_joint_of_the_steps_is_that_of_the_whole(name, num_particles, missin
         trace = poutine.trace(poutine.condition(model, whole)).get_trace(*args)
     trace.compute_log_prob()
     total = 0
-    for site in sample_sites(trace):
+    for site in sample_sites(trace).values():
         if site["name"] not in ("sequences", "time", "objects"):
             log_prob = site["log_prob"].reshape(num_particles, -1, site["log_prob"].shape[-1])
             total = total + log_prob.sum(1)

@@ -1,4 +1,4 @@
-"""SQAIR's guide: sqair sheet, section 12."""
+"""SQAIR's guide (Kosiorek et al. 2018): sizes of the authors' networks, weights without bias, slots without objects."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def pair(order="last", noise=0.1, **options):
 
 
 def test_parameter_counts():
-    """O1: 2,951,522 in all, and 768 more in each of the two GRUs of torch."""
+    """The authors' code counts 2,951,522 in all; torch has 768 more in each of the two GRUs."""
     model = SequentialAttendInferRepeat()
     guide = DiscoveryPropagationGuide(model, correlated=True)
     assert count(guide.image_encoder) == 706_048
@@ -106,7 +106,7 @@ class ToyModel(PyroModule):
 
 
 def test_presence_drawn_last_leaves_weights_unbiased():
-    """O13: q(what) = (.3, .7), q(present | what) = (.6, .2), p(present) = .4: E_q[w] = p(x) = .25, summed over all."""
+    """q(what) = (.3, .7), q(present | what) = (.6, .2), p(present) = .4: E_q[w] = p(x) = .25, summed over all."""
     sequences = torch.ones(1)
 
     def guide(x):
@@ -152,7 +152,7 @@ def test_draws_do_not_depend_on_later_frames(order):
 
 @each_order
 def test_absent_objects_are_not_followed(order):
-    """O9 and O10: nothing is read of slots without objects, and without any there is no density of propagation."""
+    """Nothing is read of slots without objects, and without any there is no density of propagation."""
     model, guide = pair(order)
     frames = torch.rand(4, 3, *SHAPE)
     traces = importance_traces(model, guide, (frames,), 3)
@@ -184,7 +184,6 @@ def test_absent_objects_are_not_followed(order):
 @each_order
 @pytest.mark.parametrize("estimator", [VIMCO(3), WakeSleep(3)], ids=["VIMCO", "wake-sleep"])
 def test_every_parameter_learns(order, estimator):
-    """O15."""
     model, guide = pair(order)
     estimator.loss_and_grads(model, guide, torch.rand(20, 4, *SHAPE))
     named = [*model.named_parameters(), *guide.named_parameters()]

@@ -69,7 +69,7 @@ class PointEncoder(torch.nn.Module):
 
 
 def constant_velocity(num_frames, observed):
-    """State (position, velocity) in two dimensions, unit step; codes are positions. The sheet's model V."""
+    """State (position, velocity) in two dimensions, unit step; codes are positions."""
     dynamics = MixedLinearDynamics(2, 4, 1).double()
     eye, zero = torch.eye(2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
     with torch.no_grad():

@@ -29,14 +29,14 @@ def videos():
 
 
 def test_the_published_size():
-    """chiappa-paquet sheet O10: 8,925,188 numbers for 48 x 48 pixels, state 1024, up to three objects."""
+    """8,925,188 numbers for 48 x 48 pixels, state 1024, up to three objects."""
     with torch.device("meta"):
         guide = ObjectFilterGuide(DynamicsFromPixels())
     assert sum(parameter.numel() for parameter in guide.parameters()) == 8_925_188
 
 
 def test_a_filter_knows_only_the_past_and_a_smoother_does_not():
-    """O12: means do not change with later frames, unless the guide reads in both directions."""
+    """Means do not change with later frames, unless the guide reads in both directions."""
     frames, controls = videos()
     changed = frames.clone()
     changed[:, 5:] = 1 - changed[:, 5:]

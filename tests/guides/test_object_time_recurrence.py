@@ -21,7 +21,6 @@ def frames_of(time=TIME):
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("objects", [1, 2, 3])
 def test_outputs_and_gradients_are_those_of_the_double_loop(objects, backward):
-    """chiappa-paquet sheet O13."""
     network, frames = network_of(objects, backward), frames_of()
     presence = PRESENCE[:objects] if objects > 1 else torch.ones(1, SEQUENCES, dtype=torch.bool)
     found, expected = network(frames, presence), naive_states(network, frames, presence)
@@ -44,7 +43,7 @@ def test_a_video_shorter_than_there_are_objects():
 
 
 def test_it_goes_on_from_its_memory():
-    """O13: 4 frames, then 2 from the last states, are 6 frames."""
+    """4 frames, then 2 from the last states, are 6 frames."""
     network, frames = network_of(), frames_of()
     whole = network(frames, PRESENCE)
     first = network(frames[:4], PRESENCE)
@@ -53,7 +52,6 @@ def test_it_goes_on_from_its_memory():
 
 
 def test_states_know_only_frames_and_objects_up_to_their_own():
-    """O12, causality."""
     network, frames = network_of(), frames_of()
     everyone = torch.ones_like(PRESENCE)
     states = network(frames, everyone)
@@ -65,7 +63,7 @@ def test_states_know_only_frames_and_objects_up_to_their_own():
 
 
 def test_absent_objects_change_nothing():
-    """O12: a mask is a shorter unroll, with the first states of as many objects as there are."""
+    """A mask is a shorter unroll, with the first states of as many objects as there are."""
     large, small = network_of(3), network_of(2)
     with torch.no_grad():
         for name in ("gate", "candidate"):
@@ -77,7 +75,7 @@ def test_absent_objects_change_nothing():
 
 
 def test_the_published_size():
-    """O10: 48 x 48 pixels, state 1024; 32 x 32."""
+    """Of weights and biases by eq. 6 of Chiappa and Paquet (2019): 48 x 48 pixels, state 1024; 32 x 32."""
     with torch.device("meta"):
         network = ObjectTimeRecurrence(48 * 48, 1024, 3)
         smaller = ObjectTimeRecurrence(32 * 32, 1024, 3)

@@ -138,7 +138,7 @@ def test_parts_are_expectations_under_the_guide_and_by_weight_under_the_posterio
 
 
 def test_parts_add_up_on_the_same_draws():
-    """The plain ones to the ELBO; by weight their excess over the bound is KL(shares || uniform): oracle 5 of SQAIR."""
+    """The plain ones to the ELBO; by weight their excess over the bound is KL(shares || uniform)."""
     options = {"particles_per_chunk": 25, "sequences_per_chunk": 2, "num_particles": 60}
     result = log_evidence(*toys(), X, **options)
     torch.testing.assert_close(result.reconstruction - result.divergence, result.elbo)

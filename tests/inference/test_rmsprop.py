@@ -1,4 +1,4 @@
-"""RMSProp as in TensorFlow: sqair sheet, oracle 14."""
+"""RMSProp as in TensorFlow, whose mean square starts at 1 and whose epsilon is under the root."""
 
 import pytest
 import torch

@@ -11,7 +11,6 @@ from inference.svi.schedules import (
     LinearRamp,
     Piecewise,
     StaircaseDecay,
-    WarmUp,
     value_at,
 )
 
@@ -24,8 +23,6 @@ from inference.svi.schedules import (
         (LinearRamp(0.2, 1.0, steps=8, begin=4), {0: 0.2, 4: 0.2, 6: 0.4, 8: 0.6, 12: 1.0, 99: 1.0}),
         (CosineRamp(1.0, 0.0, steps=12), {0: 1.0, 4: 0.75, 6: 0.5, 8: 0.25, 12: 0.0, 99: 0.0}),
         (GeometricRamp(1.0, 1e-4, steps=4, begin=10), {0: 1.0, 11: 0.1, 12: 0.01, 14: 1e-4, 99: 1e-4}),
-        (WarmUp(0.5, steps=5), {0: 0.1, 1: 0.2, 4: 0.5, 5: 0.5}),
-        (WarmUp(StaircaseDecay(1.0, 0.5, 4), steps=2), {0: 0.5, 1: 1.0, 3: 1.0, 4: 0.5}),
         (Piecewise({5: 8, 0: 4, 9: 20}), {0: 4, 4: 4, 5: 8, 8: 8, 9: 20, 99: 20}),
         (Piecewise({0: 4, 5: LinearRamp(0.0, 1.0, steps=2, begin=5)}), {4: 4, 5: 0.0, 6: 0.5, 7: 1.0, 99: 1.0}),
     ],
@@ -41,7 +38,6 @@ def test_value_at_takes_numbers_and_any_function_of_the_step():
 
 def test_equal_schedules_have_equal_representations():
     assert repr(Piecewise({5: 8, 0: 4})) == repr(Piecewise({0: 4, 5: 8}))
-    assert repr(WarmUp(LinearRamp(0.0, 1.0, 5), 3)) == repr(WarmUp(LinearRamp(0.0, 1.0, 5), 3))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +50,6 @@ def test_equal_schedules_have_equal_representations():
         (lambda: GeometricRamp(0.0, 1.0, 5), "start: expected a positive number, got 0.0"),
         (lambda: GeometricRamp(1.0, -1.0, 5), "end: expected a positive number, got -1.0"),
         (lambda: GeometricRamp(1.0, 0.1, 0), "steps: expected a positive number, got 0"),
-        (lambda: WarmUp(1.0, 0), "steps: expected a positive number, got 0"),
         (lambda: Piecewise({3: 1.0}), r"values: expected one that begins at step 0, got steps \[3\]"),
     ],
 )

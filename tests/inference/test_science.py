@@ -18,7 +18,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.slow
 def test_science_smoothing_beats_filtering_beats_copying(trained):
-    """Claims C1 and C6 at a few levels; the margins are a tenth of what was measured."""
+    """Figure 3 of Fraccaro et al. (2017) at a few levels; the margins are a tenth of what was measured."""
     for pattern, levels in (("random", (0.3, 0.7)), ("gap", (5, 11))):
         smoothing, filtering, copied = (
             imputation_curve(trained.model, trained.guide, trained.test, pattern, method, levels=levels, num_masks=1)
@@ -32,7 +32,7 @@ def test_science_smoothing_beats_filtering_beats_copying(trained):
 
 @pytest.mark.slow
 def test_science_codes_are_positions(trained):
-    """Claim C7: a quadratic map of the codes explains the position of the ball; evidence exceeds the bound."""
+    """A quadratic map of the codes explains the position of the ball; evidence exceeds the bound."""
     evaluation = evaluate(trained, num_particles=20, num_evidence_sequences=16, num_masks=1)
     assert evaluation.scores.get("position_r2")["quadratic"] > 0.95
     assert evaluation.bounds.log_evidence > evaluation.bounds.elbo

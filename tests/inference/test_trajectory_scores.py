@@ -14,8 +14,8 @@ from videos import Cannonballs, VideoBatch
 from videos.missing import gap, tail
 
 
-def test_the_law_of_the_simulator_has_the_published_moments():
-    """chiappa-paquet sheet, section 6."""
+def test_the_law_of_the_simulator_has_the_moments_of_its_ranges():
+    """Those of the ranges from which places, angles and speeds are drawn, for each of the two sides."""
     law = oracle_law(Cannonballs())
     start = law.components
     torch.testing.assert_close(

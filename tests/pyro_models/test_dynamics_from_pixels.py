@@ -55,7 +55,7 @@ def test_the_joint_by_hand():
 
 
 def test_a_mask_is_a_shorter_list_of_objects():
-    """chiappa-paquet sheet O12, in the model: two objects of three are a model of two."""
+    """Two objects of three are a model of two."""
     model = model_of()
     small = DynamicsFromPixels(SHAPE, 2, renderer=model.renderer, prior=model.prior)
     presence = PRESENCE.clone()
@@ -77,7 +77,7 @@ def test_without_controls_all_objects_are_there():
 
 
 def test_the_twin_has_the_same_bound_under_its_exact_posterior():
-    """O14: for every draw of positions, drawing components and noises from their posterior changes nothing."""
+    """For every draw of positions, drawing components and noises from their posterior changes nothing."""
     model = model_of().double()
     twin = DynamicsFromPixels(SHAPE, OBJECTS, renderer=model.renderer, prior=model.prior, marginalize=False).double()
     guide = ObjectFilterGuide(model, state_dim=5).double()
@@ -121,7 +121,7 @@ def test_the_twin_needs_dynamics():
 
 
 def test_bounds_lie_below_the_evidence_that_a_grid_gives():
-    """O14: one frame of 2 x 2, one object; the evidence by quadrature; the analytic divergence has the same mean."""
+    """One frame of 2 x 2, one object; the evidence by quadrature; the analytic divergence has the same mean."""
     prior = BallisticMixture(1)
     model = DynamicsFromPixels((1, 2, 2), 1, renderer=RecurrentRenderer((1, 2, 2), 6), prior=prior).double()
     unsettle(model)

@@ -1,4 +1,4 @@
-"""SQAIR's model: sqair sheet, section 12."""
+"""SQAIR's model (Kosiorek et al. 2018): sizes of the authors' networks, counts, slots and names by hand."""
 
 import math
 
@@ -51,7 +51,7 @@ def count(module):
 
 
 def test_parameter_counts():
-    """O1, block by block; torch's GRU has a second bias vector (768 more)."""
+    """Those of the authors' code, block by block; torch's GRU has a second bias vector (768 more)."""
     model = SequentialAttendInferRepeat()
     assert count(model.decoder) == 181_648
     assert count(model.set_code) == 79_872
@@ -62,7 +62,7 @@ def test_parameter_counts():
 
 
 def test_an_empty_scene():
-    """O2: x = 0, no objects, nothing but the likelihood of black pixels."""
+    """x = 0, no objects, nothing but the likelihood of black pixels."""
     model = SequentialAttendInferRepeat()
     with torch.no_grad():
         model.discovery.count.copy_(torch.tensor([400.0, -400, -400, -400]))
@@ -79,7 +79,7 @@ def test_an_empty_scene():
 
 
 def test_counts_at_the_start():
-    """O7: as the networks begin, any number in the first frame alike, and hardly any later."""
+    """As the networks begin, any number in the first frame alike, and hardly any later."""
     model = SequentialAttendInferRepeat()
     discovery = model.discovery
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_counts_at_the_start():
 
 
 def test_there_are_never_more_objects_than_slots():
-    """O8: discoveries beyond the slots that are left are masked, and have no density."""
+    """Discoveries beyond the slots that are left are masked, and have no density."""
     model = small()
     with torch.no_grad():
         model.discovery.count.copy_(torch.tensor([-2.0, 0, 0, 4]))
@@ -113,7 +113,7 @@ def test_there_are_never_more_objects_than_slots():
 
 
 def test_identities_go_with_objects():
-    """O11: names are unique, and one that is gone does not come back; appearances go with them."""
+    """Names are unique, and one that is gone does not come back; appearances go with them."""
     model = small(residual=True)
     with torch.no_grad():  # what an object looks like hardly changes
         model.propagation.laws.weight.zero_()
@@ -137,7 +137,7 @@ def test_identities_go_with_objects():
 
 
 def test_absent_objects_may_be_anything():
-    """O10: canvas, code, prior of what is present, and all later frames."""
+    """Their values change neither canvas and code nor the prior of what is present, nor any later frame."""
     model = small()
     with torch.no_grad():
         trace = drawn(model, particles=2)
@@ -189,7 +189,7 @@ def there_of(model, latents):
 
 
 def test_order_of_slots_does_not_matter():
-    """O11: canvas and code, and the prior of what becomes of objects goes with them."""
+    """Canvas and code stay, and the prior of what becomes of objects goes with them."""
     model = small()
     slots = ObjectSlots(torch.tensor([[1.0, 0, 1]]), torch.randn(1, 3, 4), torch.randn(1, 3, 3))
     order = torch.tensor([2, 0, 1])

@@ -27,7 +27,7 @@ def count(*modules):
 
 @pytest.mark.parametrize(("units", "number"), [(128, 1.16e6), (192, 2.05e6)])
 def test_sizes_of_the_published_networks(units, number):
-    """sqair sheet, section 9.3: the small one, and the one of 2.1 million."""
+    """The small one of Kosiorek et al. (2018) with 1.2 million parameters, and one as large as their 2.1 million."""
     model = VariationalRecurrentNetwork(units=units)
     assert count(model, PriorCorrectionGuide(model)) == pytest.approx(number, rel=0.02)
 

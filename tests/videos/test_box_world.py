@@ -102,7 +102,7 @@ def test_box_conserves_speed(physics):
     torch.testing.assert_close(speed, speed[:, :1].expand_as(speed), rtol=0, atol=1e-5)
 
 
-def test_box_hits_as_often_as_the_sheet_says():
+def test_how_often_the_ball_hits_the_box():
     hits = BoxWorld(num_frames=21).simulate(2000, generator()).hits
     assert not hits[:, 0].any()
     assert hits.sum(1).double().mean().item() == pytest.approx(2.7, abs=0.1)
@@ -136,7 +136,7 @@ def test_ideal_and_engine_physics_agree_until_the_first_bounce():
     before = ~(ideal.hits | engine.hits).cumsum(1).bool()
     gap = (engine.positions - ideal.positions).norm(dim=-1)[..., 0]
     assert gap[before].max() < 1e-5
-    # The sheet measures 3.5 pixels for the median of the worst difference.
+    # Once bounces differ, so do the paths: in the median video by 3.5 pixels at worst.
     assert gap.amax(1).median().item() == pytest.approx(3.5, abs=1.0)
 
 

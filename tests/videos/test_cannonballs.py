@@ -105,7 +105,7 @@ def test_starts_fill_their_ranges(num_frames, displacement):
         assert high - slack <= values.max() <= high + 1e-3
 
 
-def test_bounds_are_those_of_the_sheet():
+def test_bounds_of_the_standard_setting():
     assert Cannonballs().bounds == ((-0.73, 1.03), (-1.0, 0.98))
     assert Cannonballs(size=32, jitter=0.0, max_balls=1).bounds == Cannonballs().bounds
 
@@ -168,7 +168,7 @@ def test_one_ball_is_thirteen_whole_pixels_and_several_at_most_as_many():
     assert ((videos.frames == 0) | (videos.frames == 1)).all()
 
 
-def test_overlaps_are_as_frequent_as_the_sheet_says():
+def test_how_often_two_balls_overlap():
     videos = Cannonballs(min_balls=2, max_balls=2).simulate(400, generator())
     overlap = videos.frames.sum((2, 3, 4)) < 26
     assert overlap.any(1).double().mean().item() == pytest.approx(0.37, abs=0.08)

@@ -172,7 +172,7 @@ def test_wrong_settings_are_named(call, message):
 
 
 def test_videos_that_grow():
-    """sqair sheet, oracle 19: three frames, one more every so many steps, all of them in the end."""
+    """Three frames, one more every so many steps, all of them in the end (Kosiorek et al. 2018, appendix D)."""
     whole = EndlessVideos(BoxWorld(num_frames=6), 2, 0)
     growing = GrowingVideos(whole, min_frames=3, every=10)
     lengths = {step: growing.batch(step).num_frames for step in (0, 9, 10, 19, 20, 29, 30, 31, 500)}

@@ -1,4 +1,4 @@
-"""Patterns of missing frames (specification of the KVAE, oracle 12.16)."""
+"""Patterns of missing frames (Fraccaro et al. 2017, section 5.1)."""
 
 import math
 

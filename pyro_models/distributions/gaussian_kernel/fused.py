@@ -3,7 +3,7 @@
 Sequences lie in SIMD lanes: every scalar of the recursion is a vector of `LANES` doubles, a *slot* of one flat work
 array. Covariances are swept once for all sequences that share their parameters and missing steps; means once per
 sequence. The reverse sweep repeats the forward one and keeps its states, so that nothing but the arguments survives
-between the two calls. The equations are in `gaussian_kernel_steps`.
+between the two calls. The equations are in `steps`.
 """
 
 # ruff: noqa: ANN001, ANN202 (numba infers the types)
@@ -16,7 +16,6 @@ from typing import no_type_check
 
 import numba
 
-from pyro_models.distributions.gaussian_kernel import steps as gaussian_kernel_steps
 from pyro_models.distributions.gaussian_kernel.memory import accumulate, load, store
 from pyro_models.distributions.gaussian_kernel.steps import (
     WorkLayout,
@@ -47,11 +46,7 @@ from pyro_models.distributions.gaussian_kernel.steps import (
 from pyro_models.distributions.gaussian_kernel.vectors import LANES
 
 # numba's disk cache watches this file only: the digest makes it notice a change of the vector code as well
-_REVISION = zlib.crc32(
-    b"".join(
-        path.read_bytes() for path in sorted(Path(gaussian_kernel_steps.__file__).parent.glob("gaussian_kernel_*.py"))
-    )
-)
+_REVISION = zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 LOG_PROB, GRADIENT, SMOOTH = 0, 1, 2  # what a sweep is for
 

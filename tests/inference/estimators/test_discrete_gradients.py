@@ -154,7 +154,7 @@ def test_one_particle_is_refused_where_it_learns_nothing(estimator):
 
 
 def test_one_choice_by_hand():
-    """sqair sheet, oracle 4: q = .3, log p(x, 0) = -1, log p(x, 1) = -.2; gradients in the logit of q."""
+    """q = .3, log p(x, 0) = -1, log p(x, 1) = -.2: gradients in the logit of q, summed over all choices."""
     theta = torch.tensor(0.3, dtype=torch.float64).logit()
 
     def model(x):

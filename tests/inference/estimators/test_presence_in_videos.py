@@ -1,4 +1,4 @@
-"""Gradients of estimators at SQAIR's presences, against sums over all configurations (sqair sheet, section 12).
+"""Gradients of estimators at SQAIR's presences, against sums over all configurations.
 
 One slot, two frames: an object is found in the first frame or not, stays or goes, and is found in the second frame
 where there is none: five configurations a particle, 25 of two. Windows and appearances are given.

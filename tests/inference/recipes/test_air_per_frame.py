@@ -26,7 +26,7 @@ def parameters_of(*modules):
 
 
 def test_size_of_what_is_used():
-    """sqair sheet, sections 9.1 and 12.1: 1.67 million in all that the paper counts."""
+    """Kosiorek et al. (2018) count 1.7 million, with parts that single frames leave idle."""
     recipe = RECIPES["air-per-frame"].with_options(batch_size=1)
     model, guide = recipe.build()
     parameters = parameters_of(model, guide)

@@ -1,4 +1,4 @@
-"""The curriculum of dynamics from pixels (chiappa-paquet sheet O15): what is frozen stays, weights end as said."""
+"""The curriculum of dynamics from pixels (Chiappa and Paquet 2019): what is frozen stays, weights end as said."""
 
 import pytest
 import torch

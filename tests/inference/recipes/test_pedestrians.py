@@ -27,7 +27,7 @@ def count(*modules):
 
 
 def test_parameter_counts():
-    """sqair sheet, section 6.2: 3.42 million with these strides, 1.74 with those that the paper prints."""
+    """3.42 million, near the 3.5 of Kosiorek et al. (2018); 1.74 with the strides that they print."""
     recipe = PAPER.with_options(warm_up=20, width=80, height=64)  # of the clip, which the networks do not see
     model, guide = recipe.build()
     assert round(count(model, guide) / 1e6, 2) == 3.42

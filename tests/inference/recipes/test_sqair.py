@@ -50,7 +50,7 @@ def test_other_worlds_and_missing_frames_are_refused():
 
 
 def test_videos_grow_and_rates_fall_as_in_the_paper():
-    """sqair sheet, oracle 19, in the recipe's own steps."""
+    """A frame more every 100,000 steps; a third of the rate after 400,000, a ninth (1e-6 in print) after 1,000,000."""
     recipe = RECIPES["sqair-mlp"]
     assert recipe.num_steps == 2_000_000
     recipe = recipe.with_options(batch_size=2, num_train=2 * recipe.steps_per_epoch)

@@ -29,7 +29,7 @@ def paths(*batch):
 @pytest.mark.parametrize(
     ("options", "count"),
     [
-        ({"learn_step": True, "tie_offset": False}, 48),  # O10, with two logits
+        ({"learn_step": True, "tie_offset": False}, 48),
         ({}, 45),
         ({"full": False}, 2 + 2 + 4 + 2 + 2 * (4 + 4)),
     ],
@@ -151,7 +151,7 @@ def test_what_noises_drive_has_the_marginal_law():
 
 @pytest.mark.parametrize("seen", [None, torch.tensor([1, 1, 0, 1, 0, 0, 1], dtype=torch.bool)])
 def test_posterior_of_noises_obeys_bayes(seen):
-    """log p(z) + log p(e) + log p(a | z, e) - log p(z | a) - log p(e | a, z) = log p(a), for every draw (O8)."""
+    """log p(z) + log p(e) + log p(a | z, e) - log p(z | a) - log p(e | a, z) = log p(a), for every draw."""
     prior = unsettled()
     a = paths(6)
     law = prior.law(TIME, seen)
@@ -224,7 +224,7 @@ def test_wrong_arguments_are_refused():
 
 
 def test_golden_density():
-    """The sheet's O1, up to the float32 in which parameters start."""
+    """As in `test_reference_values.py`, up to the float32 in which parameters start."""
     prior = BallisticMixture(1, learn_step=True, tie_offset=False).double()
     with torch.no_grad():
         prior.initial_mean.copy_(torch.tensor([[0.5, -0.5, 0.0, 0.0]]))

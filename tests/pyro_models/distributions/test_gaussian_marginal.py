@@ -6,9 +6,12 @@ without numba; one node in a traced graph.
 """
 
 import math
+import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -277,6 +280,42 @@ def test_numba_is_needed_only_by_the_kernel(monkeypatch):
     monkeypatch.setattr(gaussian_marginal, "_numba_is_installed", lambda: False)
     model, values = model_and_values(SHARING["nothing shared"])
     assert torch.equal(gaussian_marginal.gaussian_log_prob(model, values), reference(model, values))
+
+
+def test_it_can_be_switched_off(monkeypatch):
+    from pyro_models.distributions import gaussian_marginal, gaussian_smoother, gaussian_steps
+
+    def refuse(*inputs):
+        raise AssertionError("the kernel was called")
+
+    model, values = model_and_values(SHARING["nothing shared"])
+    monkeypatch.setattr(gaussian_marginal, "_forward", refuse)
+    monkeypatch.setattr(gaussian_smoother, "_forward", refuse)
+    with pytest.raises(AssertionError, match="the kernel was called"):
+        gaussian_marginal.gaussian_log_prob(model, values)
+    monkeypatch.setattr(gaussian_marginal, "MAX_STATE", 0)
+    assert torch.equal(gaussian_marginal.gaussian_log_prob(model, values), reference(model, values))
+    assert torch.equal(
+        gaussian_smoother.gaussian_smoothed_mean(model, values), gaussian_steps.smoothed_mean(model, values)
+    )
+
+
+@pytest.mark.parametrize("changed", ["fused", "lanes", "memory", "steps", "vectors"])
+def test_a_change_of_its_code_outdates_the_kernel_on_disk(tmp_path, changed):
+    """The digest that numba's cache is keyed by, of a copy of the folder before and after the change."""
+    from pyro_models.distributions import gaussian_kernel
+
+    folder = tmp_path / "gaussian_kernel"
+    shutil.copytree(Path(gaussian_kernel.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def revision():
+        return runpy.run_path(str(folder / "fused.py"))["_REVISION"]
+
+    before = revision()
+    assert revision() == before
+    with open(folder / f"{changed}.py", "a") as file:
+        file.write("# changed\n")
+    assert revision() != before
 
 
 @pytest.mark.slow

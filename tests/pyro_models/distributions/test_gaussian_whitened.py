@@ -19,7 +19,7 @@ MASK = torch.tensor([0, 1, 0, 0, 1, 1, 0], dtype=torch.bool)
 @pytest.mark.parametrize("seen", [None, MASK, torch.zeros(TIME, dtype=torch.bool)], ids=["all", "some", "none"])
 @pytest.mark.parametrize("per_step", [(False,) * 4, (True,) * 4], ids=["constant", "per step"])
 def test_density_is_that_of_the_filter_and_of_the_dense_joint(per_step, seen, noise):
-    """chiappa-paquet sheet O3: dense equals Joseph."""
+    """The dense Gaussian of all observations, the filter in Joseph's form, and the whitened form are one density."""
     given = random_parameters(per_step=per_step, noise=noise)
     ssm = LinearGaussianSSM(**given, observed=seen, num_steps=TIME)
     a = torch.randn(3, TIME, OBS, dtype=F64)
@@ -45,7 +45,7 @@ def test_whitening_whitens():
 
 
 def test_gradients_are_those_of_the_filter():
-    """O3, gradients: in every parameter and in the observations."""
+    """In every parameter and in the observations."""
     given = {name: value.requires_grad_() for name, value in random_parameters(per_step=(True,) * 4).items()}
     a = torch.randn(3, TIME, OBS, dtype=F64, requires_grad=True)
     ssm = LinearGaussianSSM(**given)
@@ -58,7 +58,7 @@ def test_gradients_are_those_of_the_filter():
 
 @pytest.mark.parametrize("seen", [None, MASK])
 def test_expectation_under_an_uncertain_a(seen):
-    """chiappa-paquet sheet 2.8; missing steps are not read."""
+    """E log N(a; c, C) = log N(mean; c, C) - sum_ij W_ij^2 variance_j / 2, C = (W'W)^-1, without missing steps."""
     given = random_parameters()
     ssm = LinearGaussianSSM(**given, observed=seen, num_steps=TIME)
     mean, variance = torch.randn(SEQUENCES, TIME, OBS, dtype=F64), torch.rand(SEQUENCES, TIME, OBS, dtype=F64)
@@ -133,7 +133,7 @@ def test_a_law_of_another_kind_has_no_divergence():
 
 
 def square_root_log_prob(given, a):
-    """Log p(a) by a filter that carries factors of covariances, by QR: chiappa-paquet sheet 2.6.2."""
+    """Log p(a) by a filter that carries factors of covariances, by QR."""
 
     def factor(covariance):
         return torch.linalg.cholesky(covariance)
@@ -163,7 +163,6 @@ def square_root_log_prob(given, a):
 
 
 def test_the_square_root_filter_agrees():
-    """O3."""
     given = random_parameters(per_step=(True,) * 4)
     a = torch.randn(TIME, OBS, dtype=F64)
     expected = square_root_log_prob(given, a)

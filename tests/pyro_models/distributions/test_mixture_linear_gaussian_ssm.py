@@ -1,4 +1,4 @@
-"""`MixtureLinearGaussianSSM` against published numbers, explicit sums and the moments of samples."""
+"""`MixtureLinearGaussianSSM` against reference values, explicit sums and the moments of samples."""
 
 import math
 
@@ -23,7 +23,7 @@ def mixture(log_weights, observed=None, num_steps=None, **parameters):
 
 
 def cannonballs(dtype=F64, observed=None):
-    """The prior of the cannonball data and the test path of the chiappa-paquet sheet, O2."""
+    """A prior like that of the cannonball data, without process noise, and a path with a fixed pattern of jitter."""
     dt, gravity = 0.015, 9.81
     given = constant_velocity(dt, 0.0, 1e-3, 1.0)
     given["initial_mean"] = torch.tensor([[-0.3, 0.0, 1.6, 1.9], [0.6, 0.0, -1.6, 1.9]], dtype=F64)
@@ -46,8 +46,8 @@ def cannonballs(dtype=F64, observed=None):
         (range(5), (17.36051900, -14.75565872), 16.66737182),
     ],
 )
-def test_published_numbers_of_the_cannonballs(seen, components, log_prob, dtype, tolerance):
-    """chiappa-paquet sheet O2; an information-form float32 filter is off by tens of nats here."""
+def test_reference_values_of_the_cannonballs(seen, components, log_prob, dtype, tolerance):
+    """Worked out by other code in float64; an information-form float32 filter is off by tens of nats here."""
     observed = torch.zeros(30, dtype=torch.bool)
     observed[list(seen)] = True
     mix, a = cannonballs(dtype, observed)
@@ -58,8 +58,8 @@ def test_published_numbers_of_the_cannonballs(seen, components, log_prob, dtype,
     torch.testing.assert_close(mix.log_prob(a), torch.tensor(log_prob, dtype=dtype), **close)
 
 
-def test_published_moments_of_the_cannonballs():
-    """chiappa-paquet sheet O2: filter, forecast and smoother of the first component."""
+def test_reference_moments_of_the_cannonballs():
+    """Filter, forecast and smoother of the first component."""
     mix, a = cannonballs()
     numbers = lambda *x: torch.tensor(x, dtype=F64)  # noqa: E731
     close = {"rtol": 0, "atol": 6e-7}
@@ -85,7 +85,7 @@ def test_published_moments_of_the_cannonballs():
 
 
 def test_one_step_is_a_mixture_of_gaussians():
-    """chiappa-paquet sheet O4."""
+    """Log sum_k w_k N(a_1; C m_k + d_k, C P_k C' + R)."""
     given = random_parameters(batch=(COMPONENTS,), time=1)
     for name in ("transition_matrix", "transition_covariance"):
         given[name] = given[name][:, :0]
@@ -140,7 +140,7 @@ def test_batches_and_moments_match_explicit_sums():
 
 
 def test_equal_components_are_one():
-    """chiappa-paquet sheet O4: the weights do not matter."""
+    """The weights do not matter."""
     from pyro_models.distributions import LinearGaussianSSM
 
     given = random_parameters()
@@ -217,7 +217,7 @@ def test_densities_of_one_step_after_the_other_add_up():
 
 
 def test_an_imputation_is_the_forecast_after_the_last_seen_step_and_the_smoother_between():
-    """O16, for one component: what is expected at missing steps."""
+    """For one component: what is expected at missing steps."""
     seen = torch.zeros(30, dtype=torch.bool)
     seen[:5] = True
     mix, a = cannonballs(observed=seen)
@@ -230,7 +230,7 @@ def test_an_imputation_is_the_forecast_after_the_last_seen_step_and_the_smoother
 
     ahead = LinearGaussianSSM(**parameters, num_steps=5).forecast(a[:5].expand(2, 5, 2), 25).mean[0]
     torch.testing.assert_close(found[5:], ahead, rtol=1e-8, atol=1e-8)
-    expected = torch.tensor([0.375925, -0.074949], dtype=F64)  # the sheet's
+    expected = torch.tensor([0.375925, -0.074949], dtype=F64)  # as in the reference moments above
     torch.testing.assert_close(found[29], expected, rtol=0, atol=1e-6)
     seen[25:] = True
     mix, _ = cannonballs(observed=seen)
@@ -240,7 +240,7 @@ def test_an_imputation_is_the_forecast_after_the_last_seen_step_and_the_smoother
 
 
 def test_gaps_are_interpolated_better_than_continued():
-    """O16: on data of the cannonballs the error of a forecast is about 4.8 times that of an interpolation."""
+    """On data of the cannonballs the error of a forecast is about 4.8 times that of an interpolation."""
     errors = []
     for kept in ((5, 0), (5, 5)):
         torch.manual_seed(0)

@@ -40,7 +40,7 @@ def test_density_matches_the_dense_joint(per_step, seen):
 
 
 def test_bayes_identity_for_every_draw():
-    """kvae sheet 12.4 and chiappa-paquet sheet O8, under particles."""
+    """log p(a, z) - log p(z | a) = log p(a), under particles."""
     given = random_parameters(batch=(SEQUENCES,), per_step=(True,) * 4)
     seen = torch.rand(SEQUENCES, TIME) > 0.3
     ssm = build(**given, observed=seen)

@@ -24,8 +24,8 @@ def scalar_model(**kwargs):
     )
 
 
-def test_published_numbers_of_the_scalar_model():
-    """kvae sheet 12.1 and 12.2."""
+def test_reference_values_of_the_scalar_model():
+    """Density, filter and smoother of three observations, then without the second."""
     a = torch.tensor([[1.0], [2.0], [3.0]], dtype=F64)
     exact = {"rtol": 1e-9, "atol": 1e-10}
     ssm = scalar_model(num_steps=3)
@@ -59,8 +59,8 @@ def test_published_numbers_of_the_scalar_model():
         ([1, 1, 0, 0, 1], -12.5918703095, 2, (1.9985069916, -0.9992534958, 0.9996882699, -0.4998441349)),
     ],
 )
-def test_published_numbers_of_the_constant_velocity_model(observed, log_prob, step, state):
-    """kvae sheet 12.3."""
+def test_reference_values_of_the_constant_velocity_model(observed, log_prob, step, state):
+    """Density and smoother of five observations, then without the third and fourth."""
     t = torch.arange(5, dtype=F64)
     a = torch.stack([t, -t / 2], -1)
     seen = None if observed is None else torch.tensor(observed, dtype=torch.bool)
@@ -79,8 +79,8 @@ def test_published_numbers_of_the_constant_velocity_model(observed, log_prob, st
         ("velocity", 20, [1] * 4 + [0] * 12 + [1] * 4, 282.78),
     ],
 )
-def test_smoothed_marginals_lose_the_published_gap(model, steps, observed, gap):
-    """kvae sheet 12.6: KL(product of marginals || joint posterior), from log p(a) - E[log p(a, z) - log q(z)]."""
+def test_what_smoothed_marginals_lose(model, steps, observed, gap):
+    """KL(product of marginals || joint posterior), from log p(a) - E[log p(a, z) - log q(z)]."""
     seen = None if observed is None else torch.tensor(observed, dtype=torch.bool)
     if model == "scalar":
         ssm = scalar_model(num_steps=steps, observed=seen)
@@ -101,8 +101,7 @@ def test_smoothed_marginals_lose_the_published_gap(model, steps, observed, gap):
     torch.testing.assert_close(found.detach(), torch.tensor(gap, dtype=F64), rtol=2e-5 if steps == 20 else 1e-7, atol=0)
 
 
-def test_published_number_of_the_cannonball_prior():
-    """chiappa-paquet sheet O1."""
+def test_reference_value_of_the_cannonball_prior():
     t = torch.arange(5, dtype=F64)
     given = constant_velocity(0.1, 1e-3, 1.0, 1.0)
     given["initial_mean"] = torch.tensor([0.5, -0.5, 0.0, 0.0], dtype=F64)

@@ -1,0 +1,28 @@
+"""What every tool takes a model or a guide for: a callable with sample sites."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+
+Program = Callable[..., Any]
+"""A model or a guide, called with `Arguments`."""
+
+Arguments = tuple[Tensor, Tensor | None, Tensor | None]
+"""Frames, observed, controls."""
+
+
+def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
+    """The sites of a trace that the user wrote as sample statements, by name, in the order in which they ran.
+
+    Neither the bookkeeping of plates nor `pyro.deterministic` is among them.
+    """
+    nodes: dict[str, Any] = dict(trace.nodes)
+    return {
+        name: node
+        for name, node in nodes.items()
+        if node["type"] == "sample"
+        and type(node["fn"]).__name__ != "_Subsample"
+        and not node["infer"].get("_deterministic")
+    }
