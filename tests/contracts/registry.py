@@ -28,7 +28,7 @@ def found(kind: str) -> dict[str, Any]:
         kind: "MODELS" or "GUIDES".
     """
     cases: dict[str, Any] = {}
-    for path in sorted(TESTS.rglob("case_*.py")):
+    for path in sorted(path for package in ("pyro_models", "guides") for path in (TESTS / package).rglob("case_*.py")):
         name = ".".join(("tests", *path.relative_to(TESTS).with_suffix("").parts))
         more = getattr(importlib.import_module(name), kind, {})
         assert not (twice := cases.keys() & more.keys()), f"{path} has cases of a name that is taken: {twice}"
