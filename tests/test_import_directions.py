@@ -34,17 +34,10 @@ MODEL_FREE = [
 SHARED = {"pyro_models.components.layout", "pyro_models.components.scene"}  # shapes and results that models share
 
 
-def imported(path: Path, types: bool = True) -> set[str]:
-    """Every module that a file imports, whether at its top or inside a function; or not those for types alone."""
-    tree = ast.parse(path.read_text())
-    left_out: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        if not types and isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            left_out |= set(ast.walk(node))
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, at its top, inside a function, or for types alone."""
     names = set()
-    for node in ast.walk(tree):
-        if node in left_out:
-            continue
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -100,7 +93,7 @@ def test_packages_of_inference_import_lower_floors_alone(floor):
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    graph = {module_of(path): imported(path, types=False) for package in MAY_IMPORT for path in files(package)}
+    graph = {module_of(path): imported(path) for package in MAY_IMPORT for path in files(package)}
     assert "inference.svi.step" in graph["inference.svi"]
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,11 +17,59 @@ from inference.runtime.generators import seeded
 if TYPE_CHECKING:
     import arviz
 
-    from inference.evidence.record import Evidence  # which calls this module
+
+@runtime_checkable
+class WeighedParticles(Protocol):
+    """What is needed of an `Evidence`, which calls this module."""
+
+    @property
+    def annealing(self) -> Any:
+        """How particles were annealed, if they were."""
+        ...
+
+    @property
+    def sampler(self) -> Any:
+        """The sampler of populations, if there was one."""
+        ...
+
+    @property
+    def filtering(self) -> Any:
+        """The particle filter, if there was one."""
+        ...
+
+    @property
+    def num_particles(self) -> int:
+        """Particles of a sequence."""
+        ...
+
+    @property
+    def num_sequences(self) -> int:
+        """Sequences that were weighed."""
+        ...
+
+    @property
+    def particles_per_chunk(self) -> int:
+        """Particles drawn at once."""
+        ...
+
+    @property
+    def sequences_per_chunk(self) -> int:
+        """Sequences weighed at once."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Seed of the particles."""
+        ...
+
+    @property
+    def log_weights(self) -> Tensor:
+        """(particles, sequences), nats."""
+        ...
 
 
 def inference_data(
-    evidence: "Evidence", model: Program, guide: Program, args: tuple[Tensor | None, ...], num_draws: int
+    evidence: WeighedParticles, model: Program, guide: Program, args: tuple[Tensor | None, ...], num_draws: int
 ) -> "arviz.InferenceData":
     """See `Evidence.to_inference_data`."""
     if num_draws < 1:
@@ -97,7 +145,7 @@ class _Draws:
             self.groups[group][name] = np.zeros((*leading, self.num_sequences, *trailing), dtype)
         return self.groups[group][name]
 
-    def to_inference_data(self, evidence: "Evidence", log_weight: Tensor) -> "arviz.InferenceData":
+    def to_inference_data(self, evidence: WeighedParticles, log_weight: Tensor) -> "arviz.InferenceData":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # ArviZ announces its next major version at import
             import arviz

@@ -14,6 +14,7 @@ from inference.annealing.smc import SMC
 from inference.annealing.walks import Annealing
 from inference.estimators.fivo import FIVO
 from inference.evidence.pilot import Pilot
+from inference.evidence.posterior_draws import inference_data
 from inference.evidence.verdict import Verdict
 from inference.programs.traces import Program
 
@@ -129,8 +130,6 @@ class Evidence:
             ValueError: if `num_draws` is not positive, if particles were annealed or filtered, or if model, guide or
                 videos do not give these log weights.
         """
-        from inference.evidence.posterior_draws import inference_data
-
         return inference_data(self, model, guide, (frames, observed, controls), num_draws)
 
 

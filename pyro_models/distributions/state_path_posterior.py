@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -14,8 +14,35 @@ from pyro_models.distributions.gaussian_joint import draw_posterior
 from pyro_models.distributions.gaussian_path import GaussianPath
 from pyro_models.distributions.gaussian_smoother import gaussian_smoothed_mean
 
-if TYPE_CHECKING:
-    from pyro_models.distributions.linear_gaussian_ssm import LinearGaussianSSM
+
+@runtime_checkable
+class PathModel(Protocol):
+    """What is needed of a `LinearGaussianSSM`, which makes these posteriors."""
+
+    num_steps: int
+    _model: Any
+    _validate_args: bool
+
+    @property
+    def state_dim(self) -> int:
+        """Size of a state."""
+        ...
+
+    def smooth(self, a: Tensor) -> GaussianPath:
+        """Distributions of single states given the observations."""
+        ...
+
+    def log_prob(self, a: Tensor) -> Tensor:
+        """Log p(a)."""
+        ...
+
+    def joint_log_prob(self, a: Tensor, z: Tensor) -> Tensor:
+        """Log p(a, z)."""
+        ...
+
+    def _values(self, a: Tensor, name: str = "a") -> tuple[Tensor, torch.Size]: ...
+
+    def _result_dtype(self, a: Tensor) -> torch.dtype: ...
 
 
 class StatePathPosterior(TorchDistribution):
@@ -28,7 +55,7 @@ class StatePathPosterior(TorchDistribution):
     Made by `LinearGaussianSSM.posterior`.
 
     Args:
-        ssm: the model.
+        ssm: the model, a `LinearGaussianSSM`.
         a: the observations, (*batch, time, obs); values at missing steps are never read.
 
     Raises:
@@ -40,7 +67,7 @@ class StatePathPosterior(TorchDistribution):
     support = constraints.independent(constraints.real, 2)  # pyright: ignore[reportAssignmentType]
     has_rsample = True
 
-    def __init__(self, ssm: "LinearGaussianSSM", a: Tensor) -> None:
+    def __init__(self, ssm: PathModel, a: Tensor) -> None:
         self._values, batch = ssm._values(a)
         self.ssm, self.a = ssm, a
         super().__init__(batch, torch.Size([ssm.num_steps, ssm.state_dim]), validate_args=ssm._validate_args)
