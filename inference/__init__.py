@@ -4,6 +4,7 @@ from inference import queries
 from inference.annealing.smc import SMC
 from inference.annealing.walks import Annealing
 from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
+from inference.estimators.intermediate_bounds import IntermediateBounds
 from inference.estimators.objective import Objective
 from inference.evidence import Bracket, Budget, Evidence, Pilot, Verdict, bracket, log_evidence
 from inference.evidence.calibration import Calibration, calibrate
@@ -36,6 +37,7 @@ __all__ = [
     "Comparison",
     "CompileWarning",
     "Evidence",
+    "IntermediateBounds",
     "LoadedRun",
     "NonFiniteError",
     "Objective",
