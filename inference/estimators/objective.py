@@ -43,7 +43,8 @@ class FollowsSteps(Protocol):
         """Called before each step, and before an evaluation.
 
         A compiled step reads tensors, not numbers: keep what changes in one tensor for each device and fill it in
-        place.
+        place. It is a function of the step alone, as checkpoints do not hold it; if it is a buffer, register it with
+        `persistent=False`.
 
         Args:
             step: the global step, counted from 0.

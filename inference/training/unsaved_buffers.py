@@ -11,6 +11,8 @@ from inference.programs.traces import Program, modules_of
 class UnsavedBuffers:
     """The buffers of a loss's own models and guides that are not part of the pair, as they were at first.
 
+    Buffers that are registered with `persistent=False` are no state: what `begin_step` fills, say. They may change.
+
     Args:
         programs: of the loss, by name.
         model: whose buffers are saved.
@@ -25,6 +27,7 @@ class UnsavedBuffers:
             for module in modules_of(program)
             if id(module) not in saved
             for name, buffer in module.named_buffers(recurse=False)
+            if name not in module._non_persistent_buffers_set
         ]
 
     def check(self) -> None:
@@ -38,5 +41,6 @@ class UnsavedBuffers:
             if now is None or now.shape != before.shape or not torch.equal(now, before):
                 raise ValueError(
                     f"loss: expected buffers outside of model and guide to stay as they are, {place} changed; no "
-                    "checkpoint holds it, so the run could not go on as it was: make its module part of model or guide"
+                    "checkpoint holds it, so the run could not go on as it was: make its module part of model or guide, "
+                    "or register it with persistent=False if begin_step computes it from the step alone"
                 )

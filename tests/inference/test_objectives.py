@@ -12,7 +12,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from inference import IWAE, SVI, Objective, Term, WeightedSum
-from inference.estimators.objective import FollowsSteps
+from inference.estimators.objective import FollowsSteps, HasPrograms
 from inference.svi.captured import CapturedStep
 from inference.svi.compiled import CompileWarning
 from inference.svi.graph import trace_step
@@ -237,6 +237,57 @@ def test_a_traced_step_calls_them_as_well():
             svi.step(X)
         gradients.append(gradients_of(model, guide))
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("compile", ["off", "trace"])
+def test_buffers_of_a_term_change_once_a_step(compile):
+    class Counted(WiderGuide):
+        def __init__(self, guide):
+            super().__init__(guide)
+            self.norm = nn.BatchNorm1d(3, affine=False, dtype=torch.float64)
+
+        def forward(self, x, observed=None, controls=None):
+            super().forward(self.norm(x), observed, controls)
+
+    model, guide = toys()
+    own = Counted(guide)
+    svi = svi_of(model, guide, WeightedSum({"own": Term(Trace_ELBO(), guide=own)}), compile=compile)
+    for _ in range(3):
+        svi.step(X)
+    assert own.norm.num_batches_tracked == 3
+
+
+class Annealed(nn.Module):
+    """A loss of one's own with a number that follows the step, and a network that is meant to stay as it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.critic = nn.Linear(3, 1, dtype=torch.float64).requires_grad_(False)
+        self.programs = {"critic": self.critic}
+        self.register_buffer("penalty", torch.zeros((), dtype=torch.float64), persistent=False)
+
+    def begin_step(self, step, device):
+        self.penalty.fill_(0.5**step)
+
+    def differentiable_loss(self, model, guide, x):
+        return (model.w * x - model.b + self.critic(x)).square().sum() + self.penalty * guide.a.square()
+
+
+def test_a_loss_of_ones_own_may_follow_steps_and_own_a_network(recwarn):
+    torch.manual_seed(0)
+    loss = Annealed()
+    assert isinstance(loss, FollowsSteps)
+    assert isinstance(loss, HasPrograms)
+    for compile in ("off", "trace"):
+        model, guide = toys()
+        svi = svi_of(model, guide, loss, 0.0, compile=compile)
+        penalties = []
+        for _ in range(3):
+            svi.step(X)
+            penalties.append(guide.a.grad.item() * 5 / (2 * guide.a.item()))
+        assert penalties == pytest.approx([1.0, 0.5, 0.25])
+        assert loss.critic.weight.grad is None
+    assert not [warning for warning in recwarn if warning.category is CompileWarning]
 
 
 def test_modules_of_a_term_are_in_evaluation_mode_when_the_loss_is_evaluated():

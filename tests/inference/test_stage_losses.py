@@ -241,6 +241,24 @@ def test_buffers_that_no_checkpoint_holds_are_refused_when_they_change(tmp_path)
         go(tmp_path / "run", model, guide, loss=loss)
 
 
+def test_buffers_that_follow_the_step_may_change_and_the_run_goes_on(tmp_path):
+    class Annealed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("penalty", torch.zeros((), dtype=torch.float64), persistent=False)
+
+        def begin_step(self, step, device):
+            self.penalty.fill_(0.9**step)
+
+        def differentiable_loss(self, model, guide, frames, observed=None, controls=None):
+            return Reconstruction().differentiable_loss(model, guide, frames) + self.penalty * guide.a.square()
+
+    source = Sabotage(lambda batch: signal.raise_signal(signal.SIGINT), at=7)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "run", loss=Annealed(), source=source)
+    same(go(tmp_path / "run", loss=Annealed()), go(tmp_path / "whole", loss=Annealed()))
+
+
 def test_the_site_of_a_second_term_is_named_when_its_gradient_is_not_finite(tmp_path):
     class Rooted(FramesGuide):
         """The pair's guide; its density has no derivative in `c` where a frame is 99."""
