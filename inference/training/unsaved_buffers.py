@@ -41,6 +41,6 @@ class UnsavedBuffers:
             if now is None or now.shape != before.shape or not torch.equal(now, before):
                 raise ValueError(
                     f"loss: expected buffers outside of model and guide to stay as they are, {place} changed; no "
-                    "checkpoint holds it, so the run could not go on as it was: make its module part of model or guide, "
-                    "or register it with persistent=False if begin_step computes it from the step alone"
+                    "checkpoint holds it, so the run could not go on as it was: make its module part of model or "
+                    "guide, or register it with persistent=False if begin_step computes it from the step alone"
                 )
