@@ -24,7 +24,7 @@ def inner_gradients(
         function: called with the points; a tensor of any shape.
         points: floating point tensors, of any shape; whether they require gradients does not matter.
         differentiable: False leaves out second derivatives: g is a constant to training, which is cheaper and no longer
-            the exact gradient of what the guide does (Greff et al. 2019, section 3.2, do so).
+            the exact gradient of what the guide does (so Greff et al. 2019).
 
     Returns:
         One gradient for each point, of its shape.

@@ -8,7 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.estimators.objective import Objective, begin_step, check_loss, programs_of, scalar_loss
+from inference.estimators.objective import (
+    Objective,
+    begin_step,
+    check_objective,
+    check_weight,
+    programs_of,
+    scalar_loss,
+)
 from inference.programs.traces import Program
 
 
@@ -17,8 +24,8 @@ class IntermediateBounds:
 
         L = - sum_{n=1}^N w_n B(lambda_n),      w_n = n / N unless given
 
-    (Greff et al. 2019, eq. 3) with B the bound of an estimator, in nats, summed over sequences. Each refinement is
-    judged for itself, so that early ones learn to go far. L is no bound, as its weights do not add up to 1: `train`
+    (Greff et al. 2019) with B the bound of an estimator, in nats, summed over sequences. Each refinement is judged on
+    its own, so that early ones learn to make progress. L is no bound, as its weights do not add up to 1: `train`
     reports that of the guide after its last refinement.
 
     The guide is a `RefiningGuide`, or any with its methods `refine` and `draw`: refinements are computed once, and the
@@ -33,7 +40,7 @@ class IntermediateBounds:
     """
 
     def __init__(self, estimator: Objective, weight: Callable[[int, int], float] | None = None) -> None:
-        check_loss(estimator, "estimator")
+        check_objective(estimator, "estimator")
         self.estimator = copy.copy(estimator)
         self.weight = weight
         self._guide: Program | None = None
@@ -56,7 +63,7 @@ class IntermediateBounds:
 
         Raises:
             TypeError: if the guide has no methods `refine` and `draw`.
-            ValueError: if it has no refinement.
+            ValueError: if it has no refinement, or a weight is negative or not finite.
         """
         refine: Any = getattr(guide, "refine", None)
         draw: Any = getattr(guide, "draw", None)
@@ -71,6 +78,7 @@ class IntermediateBounds:
         count, terms = len(refinements), []
         for number, (parameters, refined) in enumerate(zip(refinements, self._guides(guide, count), strict=True), 1):
             weight = number / count if self.weight is None else self.weight(number, count)
+            check_weight(weight, f"weight: expected a finite number >= 0 for refinement {number} of {count}")
             refined.parameters = parameters
             terms.append(weight * scalar_loss(self.estimator, model, refined, args, kwargs))
             refined.parameters = None  # its graph is not kept beyond the step

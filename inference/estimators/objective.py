@@ -86,6 +86,38 @@ def check_loss(loss: object, argument: str) -> None:
         )
 
 
+def check_objective(objective: object, argument: str) -> None:
+    """Refuse what cannot be added to other losses: `check_loss`, and ELBOs that only leave gradients behind.
+
+    Args:
+        objective: any object.
+        argument: its name in messages.
+
+    Raises:
+        TypeError: says what came.
+    """
+    check_loss(objective, argument)
+    if not hasattr(objective, "differentiable_loss"):
+        raise TypeError(
+            f"{argument}: expected one with differentiable_loss, {type(objective).__name__} has none, so it cannot be "
+            "added to others; use IWAE or VIMCO, or give it to SVI alone"
+        )
+
+
+def check_weight(weight: float, expected: str) -> None:
+    """Refuse a weight that is negative or not finite.
+
+    Args:
+        weight: of an objective.
+        expected: how the message begins: which weight, and what it may be.
+
+    Raises:
+        ValueError: if it is.
+    """
+    if not (weight >= 0 and math.isfinite(weight)):
+        raise ValueError(f"{expected}, got {weight}; to leave an objective out, give it the weight 0")
+
+
 def scalar_loss(loss: Objective, model: Program, guide: Program, args: tuple, kwargs: Mapping[str, Any]) -> Tensor:
     """`differentiable_loss`, whose result is checked for its kind and shape.
 

@@ -253,5 +253,5 @@ class SVI:
             raise NonFiniteError(f"step {step}: loss or gradient is not finite", step)
 
     def forget_nonfinite(self) -> None:
-        """Start watching anew, after parameters were put back to a state from before it."""
+        """Forget it and watch again, after parameters were put back to an earlier state."""
         self._update.forget_nonfinite()

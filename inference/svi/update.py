@@ -64,7 +64,7 @@ class ParameterUpdate:
         return None if step < 0 else step
 
     def forget_nonfinite(self) -> None:
-        """Start watching anew, after parameters were put back to a state from before it."""
+        """Forget it and watch again, after parameters were put back to an earlier state."""
         if self._norm is not None:
             self._first_nonfinite.fill_(-1)
 

@@ -1,7 +1,6 @@
 """Several objectives at once, each with its weight and, if need be, its own model and guide."""
 
 import copy
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.estimators.objective import Objective, begin_step, check_loss, programs_of, scalar_loss
+from inference.estimators.objective import (
+    Objective,
+    begin_step,
+    check_objective,
+    check_weight,
+    programs_of,
+    scalar_loss,
+)
 from inference.programs.traces import Program
 from inference.svi.schedules import Number, Schedule, value_at
 
@@ -37,14 +43,9 @@ class Term:
     guide: Program | None = None
 
     def __post_init__(self) -> None:
-        check_loss(self.objective, "objective")
-        if not hasattr(self.objective, "differentiable_loss"):
-            raise TypeError(
-                f"objective: expected one with differentiable_loss, {type(self.objective).__name__} has none, so it "
-                "cannot be added to others; use IWAE or VIMCO, or give it to SVI alone"
-            )
+        check_objective(self.objective, "objective")
         if not callable(self.weight):
-            _check_weight("weight: expected a finite number >= 0", self.weight)
+            check_weight(self.weight, "weight: expected a finite number >= 0")
 
 
 class WeightedSum:
@@ -113,7 +114,7 @@ class WeightedSum:
         """
         weights = {name: value_at(term.weight, step) for name, term in self.terms.items()}
         for name, weight in weights.items():
-            _check_weight(f"terms[{name!r}]: expected a finite weight >= 0 at step {step}", weight)
+            check_weight(weight, f"terms[{name!r}]: expected a finite weight >= 0 at step {step}")
         return weights
 
     def begin_step(self, step: int, device: torch.device) -> None:
@@ -158,8 +159,3 @@ class WeightedSum:
                 "begin_step(step, device) first, as SVI does"
             )
         return self._scheduled[name, self._device].to(dtype)
-
-
-def _check_weight(expected: str, weight: Number) -> None:
-    if not (weight >= 0 and math.isfinite(weight)):
-        raise ValueError(f"{expected}, got {weight}; to leave an objective out, give it the weight 0")

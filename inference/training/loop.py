@@ -226,7 +226,7 @@ class TrainingLoop:
         args = self._batch()
         kind = (self.stage, *(None if one is None else tuple(one.shape) for one in args))
         try:
-            # a compiled step is traced anew for another shape, and cannot look at values later
+            # a compiled step is traced again for another shape, and cannot look at values later
             with pyro.validation_enabled(kind not in self.validated):
                 loss = self.svi.step(*args)
         except (ArithmeticError, RuntimeError, ValueError) as error:

@@ -4,11 +4,12 @@ These tests pin: its refinements and their gradients against paper and finite di
 effect handlers do not touch its inner density; it works without gradients; evidence, queries and chains take it.
 """
 
+import jaxtyping
 import pyro
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from guides import check_guide, log_joint
@@ -404,7 +405,14 @@ def test_a_guide_without_refinements_is_refused():
         IntermediateBounds(Trace_ELBO()).differentiable_loss(model, model, FRAMES, OBSERVED)
 
 
-# wrong programs
+def test_intermediate_bounds_refuse_weights_and_estimators_that_cannot_be_added(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # annotations are checked in the tests alone
+    model, guide = pair()
+    loss = IntermediateBounds(Trace_ELBO(), lambda number, count: 1.5 - number)
+    with pytest.raises(ValueError, match="weight: expected a finite number >= 0 for refinement 2 of 3, got -0.5"):
+        svi_of(model, guide, loss).step(FRAMES, OBSERVED)
+    with pytest.raises(TypeError, match="estimator: expected one with differentiable_loss, RenyiELBO has none"):
+        IntermediateBounds(RenyiELBO(num_particles=2))
 
 
 def test_log_joint_is_that_of_a_replayed_trace():
