@@ -39,7 +39,7 @@ class IntermediateBounds:
         TypeError: if `estimator` is no `Objective`.
     """
 
-    def __init__(self, estimator: Objective, weight: Callable[[int, int], float] | None = None) -> None:
+    def __init__(self, estimator: Objective, weight: Callable[[int, int], int | float] | None = None) -> None:
         check_objective(estimator, "estimator")
         self.estimator = copy.copy(estimator)
         self.weight = weight

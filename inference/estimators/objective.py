@@ -104,7 +104,7 @@ def check_objective(objective: object, argument: str) -> None:
         )
 
 
-def check_weight(weight: float, expected: str) -> None:
+def check_weight(weight: int | float, expected: str) -> None:
     """Refuse a weight that is negative or not finite.
 
     Args:
