@@ -4,12 +4,11 @@ These tests pin: its refinements and their gradients against paper and finite di
 effect handlers do not touch its inner density; it works without gradients; evidence, queries and chains take it.
 """
 
-import jaxtyping
 import pyro
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from guides import check_guide, log_joint
@@ -364,55 +363,6 @@ def test_training_finds_a_better_step_size_and_can_be_resumed(tmp_path):
     assert not torch.equal(first["step_size"], pair()[1].step_size)
     _, traced = go(tmp_path / "traced", stages, compile="trace")
     torch.testing.assert_close(traced, whole, rtol=1e-8, atol=1e-10)
-
-
-# intermediate bounds
-
-
-def test_intermediate_bounds_weigh_each_refinement():
-    model, guide = pair()
-
-    class Exact:
-        """The bound on paper of a guide whose draws are Gaussian."""
-
-        def differentiable_loss(self, model, guide, *args):
-            law = poutine.trace(guide).get_trace(*args).nodes["z"]["fn"].base_dist
-            return -toy.elbo(model, law.loc, law.scale.log(), *args).sum()
-
-    steps = toy.refinements(model, guide, FRAMES, OBSERVED)
-    bounds = [toy.elbo(model, *step, FRAMES, OBSERVED).sum() for step in steps]
-    found = IntermediateBounds(Exact()).differentiable_loss(model, guide, FRAMES, OBSERVED)
-    torch.testing.assert_close(found, -(bounds[0] / 3 + 2 * bounds[1] / 3 + bounds[2]))
-    last = IntermediateBounds(Exact(), lambda number, count: float(number == count))
-    torch.testing.assert_close(last.differentiable_loss(model, guide, FRAMES, OBSERVED), -bounds[2])
-
-
-def test_intermediate_bounds_take_site_weights():
-    (weighted,), _ = walk(IntermediateBounds(Trace_ELBO()), 1, site_weights={"frames": 0.5})
-    (plain,), _ = walk(IntermediateBounds(Trace_ELBO()), 1)
-    assert weighted != pytest.approx(plain, rel=1e-3)
-    with pytest.raises(
-        ValueError, match="site_weights: no site is called 'pixels'; model and guide have 'z', 'frames'"
-    ):
-        walk(IntermediateBounds(Trace_ELBO()), 1, site_weights={"pixels": 0.5})
-
-
-def test_a_guide_without_refinements_is_refused():
-    model, guide = pair(num_refinements=0)
-    with pytest.raises(ValueError, match="guide: expected at least one refinement, its refine returned none"):
-        svi_of(model, guide, IntermediateBounds(Trace_ELBO())).step(FRAMES, OBSERVED)
-    with pytest.raises(TypeError, match="guide: expected one with methods refine and draw, .* got LinearVideo"):
-        IntermediateBounds(Trace_ELBO()).differentiable_loss(model, model, FRAMES, OBSERVED)
-
-
-def test_intermediate_bounds_refuse_weights_and_estimators_that_cannot_be_added(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # annotations are checked in the tests alone
-    model, guide = pair()
-    loss = IntermediateBounds(Trace_ELBO(), lambda number, count: 1.5 - number)
-    with pytest.raises(ValueError, match="weight: expected a finite number >= 0 for refinement 2 of 3, got -0.5"):
-        svi_of(model, guide, loss).step(FRAMES, OBSERVED)
-    with pytest.raises(TypeError, match="estimator: expected one with differentiable_loss, RenyiELBO has none"):
-        IntermediateBounds(RenyiELBO(num_particles=2))
 
 
 def test_log_joint_is_that_of_a_replayed_trace():
