@@ -6,7 +6,9 @@ from guides.discovery_propagation.guide import DiscoveryPropagationGuide
 from guides.encoders import FrameEncoder
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.glimpse_attention import GlimpseAttentionGuide
+from guides.inner_gradients import inner_gradients
 from guides.kalman import KalmanGuide
+from guides.log_joint import log_joint
 from guides.no_latents import NoLatentsGuide
 from guides.objects.filter import ObjectFilterGuide
 from guides.objects.potentials import ObjectPotentialsGuide
@@ -34,4 +36,6 @@ __all__ = [
     "SiteTable",
     "check_guide",
     "describe_sites",
+    "inner_gradients",
+    "log_joint",
 ]

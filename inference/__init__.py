@@ -4,6 +4,8 @@ from inference import queries
 from inference.annealing.smc import SMC
 from inference.annealing.walks import Annealing
 from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
+from inference.estimators.intermediate_bounds import IntermediateBounds
+from inference.estimators.objective import Objective
 from inference.evidence import Bracket, Budget, Evidence, Pilot, Verdict, bracket, log_evidence
 from inference.evidence.calibration import Calibration, calibrate
 from inference.evidence.comparison import Comparison, compare
@@ -18,6 +20,7 @@ from inference.svi.compiled import CompileWarning
 from inference.svi.mixed_precision import mixed_precision
 from inference.svi.site_weights import SiteWeights
 from inference.svi.step import SVI, NonFiniteError
+from inference.svi.weighted_sum import Term, WeightedSum
 from inference.training.stages import Stage
 from inference.training.train import TrainingResult, train
 
@@ -34,17 +37,21 @@ __all__ = [
     "Comparison",
     "CompileWarning",
     "Evidence",
+    "IntermediateBounds",
     "LoadedRun",
     "NonFiniteError",
+    "Objective",
     "Pilot",
     "PredictiveScores",
     "RunFolder",
     "Sandwich",
     "SiteWeights",
     "Stage",
+    "Term",
     "TrainingResult",
     "Verdict",
     "WakeSleep",
+    "WeightedSum",
     "bracket",
     "calibrate",
     "compare",

@@ -21,14 +21,15 @@ class NonFiniteSites(Messenger):
     Attributes:
         found: a sentence about each such site, in order.
         running: name of the site that is being drawn; None between sites.
-        log_probs: log probability of each site by name, scaled and masked, with its graph.
+        log_probs: name and log probability of each site, scaled and masked, with its graph; several of one name where
+            a loss runs a program more than once.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
         self.running: str | None = None
-        self.log_probs: dict[str, Tensor] = {}
+        self.log_probs: list[tuple[str, Tensor]] = []
 
     def _pyro_sample(self, msg: Any) -> None:
         self.running = msg["name"]
@@ -46,7 +47,7 @@ class NonFiniteSites(Messenger):
             data = ", nor is the observed value" if msg["is_observed"] and not _is_finite(msg["value"]) else ""
             self.found.append(f"site {name!r}: its log probability is not finite{data or _cause(msg)}")
         elif isinstance(log_prob, Tensor) and log_prob.requires_grad:
-            self.log_probs.setdefault(name, log_prob)
+            self.log_probs.append((name, log_prob))
 
 
 def inspect_step(svi: SVI, args: tuple[Any, ...]) -> str | None:
@@ -101,7 +102,7 @@ def _site_of_gradient(svi: SVI, args: tuple[Any, ...], parameters: dict[str, nn.
     if differentiable is not None:
         with pyro.validation_enabled(False), NonFiniteSites() as sites:
             differentiable(svi.model, svi.guide, *args)
-        for name, log_prob in sites.log_probs.items():
+        for name, log_prob in sites.log_probs:
             gradients = torch.autograd.grad(
                 log_prob.sum(), list(parameters.values()), retain_graph=True, allow_unused=True
             )

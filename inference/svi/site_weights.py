@@ -63,5 +63,5 @@ class SiteWeights(Messenger):
         if unknown:
             raise ValueError(
                 f"site_weights: no site is called {', '.join(map(repr, unknown))}; "
-                f"model and guide have {', '.join(map(repr, self.sites))}"
+                f"model and guide have {', '.join(map(repr, self.sites)) or 'no site'}"
             )

@@ -1,23 +1,30 @@
 """One step of stochastic variational inference, for parameters that live in modules."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pyro
 import torch
 from jaxtyping import Float
-from pyro.infer import ELBO, TraceEnum_ELBO, TraceTMC_ELBO
-from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
-from inference.programs.traces import Program, evaluation_mode, local_parameters, modules_of
-from inference.programs.violations import explain
-from inference.runtime.generators import capture_generators, preserved_generators
+from inference.estimators.objective import (
+    Loss,
+    Objective,
+    begin_step,
+    check_loss,
+    find_plate_nesting,
+    programs_of,
+    scalar_loss,
+)
+from inference.programs.traces import Program, local_parameters, modules_of
 from inference.runtime.processes import ALONE, Processes
 from inference.svi.compiled import CompiledStep, check_mode
+from inference.svi.evaluation import count_sequences, evaluate_loss, explained
 from inference.svi.mixed_precision import check_precision, mixed_precision
+from inference.svi.reach import check_own_parameters, check_reach
 from inference.svi.schedules import Number, Schedule
 from inference.svi.site_weights import SiteWeights
 from inference.svi.unread_values import unread_values
@@ -39,18 +46,19 @@ class NonFiniteError(ArithmeticError):
 
 
 class SVI:
-    """Stochastic variational inference for any model, guide, ELBO and torch optimizer.
+    """Stochastic variational inference for any model, guide, loss and torch optimizer.
 
-    A step draws from the guide, runs the model against it, follows the gradient of the negative bound per sequence,
-    and returns that negative bound. Parameters live in the modules, and Pyro's global parameter store is left as it
-    was. Nothing is read back from the device (of Pyro's losses, `RenyiELBO` and `ReweightedWakeSleep` do that), so
-    the check for non-finite values is separate: see `check_finite`.
+    With an ELBO as its loss, a step draws from the guide, runs the model against it, follows the gradient of the
+    negative bound per sequence, and returns that negative bound. Parameters live in the modules, and Pyro's global
+    parameter store is left as it was. Nothing is read back from the device (of Pyro's losses, `RenyiELBO` and
+    `ReweightedWakeSleep` do that), so the check for non-finite values is separate: see `check_finite`.
 
     Args:
         model: a callable with Pyro sites, usually a `PyroModule`.
         guide: a callable that draws the model's latent sites; it may hold its model, as a plain reference.
         optimizer: a torch optimizer of the parameters that are to change; one without a closure.
-        loss: a `pyro.infer.ELBO`, ours or Pyro's. A copy is kept: what it remembers about a model stays here.
+        loss: a `pyro.infer.ELBO`, ours or Pyro's, or another `Objective`, such as a `WeightedSum`. A copy is kept: what
+            it remembers about a model stays here.
         site_weights: weights on log probabilities by site name, numbers or functions of the step; see `SiteWeights`.
         clip_norm: largest norm of the gradient of all parameters together, in nats per sequence; None does not clip.
         compile: "off" calls model and guide in each step; "trace" calls them once, then repeats the tensor operations
@@ -65,7 +73,9 @@ class SVI:
         num_steps: steps taken so far: the step that schedules are asked about.
 
     Raises:
-        ValueError: if `clip_norm` is not positive or there is no such way to compile, or precision.
+        ValueError: if `clip_norm` is not positive, there is no such way to compile, or precision, or a model or guide
+            of the loss's own has learnable parameters that neither the optimizer nor model and guide have.
+        TypeError: if `loss` is neither an ELBO nor an `Objective`.
     """
 
     def __init__(
@@ -73,7 +83,7 @@ class SVI:
         model: Program,
         guide: Program,
         optimizer: torch.optim.Optimizer,
-        loss: ELBO,
+        loss: Loss,
         site_weights: Mapping[str, Schedule] | None = None,
         clip_norm: Number | None = None,
         *,
@@ -84,6 +94,7 @@ class SVI:
     ) -> None:
         check_mode(compile)
         check_precision(precision)
+        check_loss(loss, "loss")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm: expected a positive number or None, got {clip_norm}")
         self.model = model
@@ -99,6 +110,10 @@ class SVI:
         self._expected_steps = expected_steps
         self._compiled: CompiledStep | None = None
         self._weights: dict[str, Tensor] = {}  # what a graph reads; an eager step takes the numbers themselves
+        self._own_programs = programs_of(self.loss)
+        check_own_parameters(self._own_programs, self._parameters())
+        self._programs = (model, guide, *self._own_programs.values())
+        self._reach_checked = False
 
     def step(self, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
         """Take one step on a batch.
@@ -108,20 +123,22 @@ class SVI:
             kwargs: their keyword arguments.
 
         Returns:
-            The negative bound in nats per sequence, on the device, without gradient.
+            The loss in nats per sequence (of an ELBO, the negative bound), on the device, without gradient.
 
         Raises:
-            TypeError: if the first argument is not a tensor with a dim of sequences.
-            ValueError: if a site weight names no site, if no parameter reaches the loss, if a parameter was found in
-                Pyro's global store instead of a module, or if a baseline is a decaying average.
+            TypeError: if the first argument is not a tensor with a dim of sequences, or the loss gives no tensor.
+            ValueError: if a site weight names no site, if the loss is no scalar, reaches no parameter of the optimizer
+                or one that nobody trains, if a parameter was found in Pyro's global store instead of a module, or if a
+                baseline is a decaying average.
             SupportError: a `ValueError`, under Pyro's validation, which is on unless it is switched off: a value is
                 outside the support of its distribution, or a parameter outside its range; names the site. A compiled
                 step validates when it is traced.
         """
-        num_sequences = _num_sequences(args)
+        num_sequences = count_sequences(args)
         weights = SiteWeights.at_step(self.site_weights, self.num_steps)
+        begin_step(self.loss, self.num_steps, args[0].device)
         self.optimizer.zero_grad(set_to_none=True)
-        with local_parameters(self.model, self.guide), pyro.get_param_store().scope():
+        with local_parameters(*self._programs), pyro.get_param_store().scope():
             loss = None if self._mode == "off" else self._compiled_step(weights, args, kwargs)
             if loss is None:
                 loss = self._loss_and_gradients(weights, args, kwargs)
@@ -146,27 +163,20 @@ class SVI:
             self._mode = mode
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
-        """The negative bound of a batch in nats per sequence: no gradients, no site weights, evaluation mode.
+        """The loss of a batch in nats per sequence: no gradients, no site weights, evaluation mode.
 
         Args:
             args: as in `step`.
             kwargs: as in `step`.
         """
-        num_sequences = _num_sequences(args)
-
-        def run() -> Any:
-            _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
-            return self.loss.loss(self.model, self.guide, *args, **kwargs)  # pyright: ignore
-
-        with local_parameters(self.model, self.guide), pyro.get_param_store().scope(), torch.no_grad():
-            with evaluation_mode(self.model, self.guide):
-                loss = _explained(run)
-        return float(loss[0] if isinstance(loss, tuple) else loss) / num_sequences
+        count_sequences(args)
+        begin_step(self.loss, self.num_steps, args[0].device)
+        return evaluate_loss(self.loss, self.model, self.guide, *args, **kwargs)
 
     def _compiled_step(self, weights: SiteWeights, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
         """Loss of a compiled step, its gradients left in the parameters; None if it cannot be compiled."""
         if self._compiled is None:
-            modules = list(dict.fromkeys(modules_of(self.model, self.guide)))
+            modules = list(dict.fromkeys(modules_of(*self._programs)))
             self._compiled = CompiledStep(self._mode, modules, list(self._parameters()), self._expected_steps)
             self._weights = {name: torch.zeros((), device=args[0].device) for name in weights.weights}
         for name, weight in weights.weights.items():
@@ -178,24 +188,25 @@ class SVI:
         return self._compiled.run(eager, args, kwargs)
 
     def _loss_and_gradients(self, weights: SiteWeights, args: tuple, kwargs: dict[str, Any]) -> Tensor:
-        """The negative bound in nats per sequence; its gradient is left in the parameters."""
+        """The loss in nats per sequence; its gradient is left in the parameters."""
 
         def run() -> Tensor:
-            _find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)
+            find_plate_nesting(self.loss, self.model, self.guide, args, kwargs)  # without the weights of sites
             with weights if weights.weights else nullcontext(), mixed_precision(self.precision), unread_values():
-                return self._mean_loss(_num_sequences(args), args, kwargs)
+                return self._mean_loss(count_sequences(args), args, kwargs)
 
-        loss = _explained(run)
+        loss = explained(run)
         weights.check_names()
         self._check_param_store()
         return loss
 
     def _mean_loss(self, num_sequences: int, args: tuple, kwargs: dict[str, Any]) -> Tensor:
-        differentiable = getattr(self.loss, "differentiable_loss", None)
-        if differentiable is not None:
-            loss = differentiable(self.model, self.guide, *args, **kwargs) / num_sequences
-            if not loss.requires_grad:
-                raise ValueError("optimizer: expected parameters that reach the loss, none of model and guide does")
+        if isinstance(self.loss, Objective):
+            loss = scalar_loss(self.loss, self.model, self.guide, args, kwargs) / num_sequences
+            if not self._reach_checked:
+                self._check_param_store()
+                check_reach(loss, self._parameters(), self._update.parameters(), self._own_programs)
+                self._reach_checked = True
             loss.backward()
             return loss.detach()
         loss = self.loss.loss_and_grads(self.model, self.guide, *args, **kwargs)  # pyright: ignore
@@ -242,32 +253,5 @@ class SVI:
             raise NonFiniteError(f"step {step}: loss or gradient is not finite", step)
 
     def forget_nonfinite(self) -> None:
-        """Start watching anew, after parameters were put back to a state from before it."""
+        """Forget it and watch again, after parameters were put back to an earlier state."""
         self._update.forget_nonfinite()
-
-
-def _explained(run: Callable[[], Any]) -> Any:
-    """What a run returns; of a value that validation refuses, the site is named."""
-    if not is_validation_enabled():
-        return run()
-    generators = capture_generators()
-    try:
-        return run()
-    except ValueError as error:
-        explain(error, run, generators)
-        raise
-
-
-def _num_sequences(args: tuple) -> int:
-    if not args or not isinstance(args[0], Tensor) or args[0].dim() == 0:
-        got = type(args[0]).__name__ if args else "no argument"
-        raise TypeError(f"args: expected a tensor (sequences, ...) as first argument, got {got}")
-    return args[0].shape[0]
-
-
-def _find_plate_nesting(loss: ELBO, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> None:
-    """Let Pyro's vectorised losses look for their plates here, where looking disturbs no random stream."""
-    looks = loss.vectorize_particles or isinstance(loss, TraceEnum_ELBO | TraceTMC_ELBO)
-    if looks and loss.max_plate_nesting == float("inf"):
-        with preserved_generators(), evaluation_mode(model, guide), torch.no_grad():
-            loss._guess_max_plate_nesting(model, guide, args, kwargs)

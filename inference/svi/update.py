@@ -35,7 +35,7 @@ class ParameterUpdate:
 
     def gradients(self) -> list[Tensor]:
         """Those that there are."""
-        return [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
+        return [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
 
     def take(self, loss: Tensor, step: int, fixed_gradients: bool = False) -> None:
         """Update the parameters.
@@ -64,11 +64,12 @@ class ParameterUpdate:
         return None if step < 0 else step
 
     def forget_nonfinite(self) -> None:
-        """Start watching anew, after parameters were put back to a state from before it."""
+        """Forget it and watch again, after parameters were put back to an earlier state."""
         if self._norm is not None:
             self._first_nonfinite.fill_(-1)
 
-    def _parameters(self) -> list[torch.nn.Parameter]:
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Those of the optimizer."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def _apply(self) -> None:
@@ -76,7 +77,7 @@ class ParameterUpdate:
         assert self._norm is not None
         norm = torch.nn.utils.get_total_norm(self.gradients())
         if self.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self._parameters(), float(self.clip_norm), norm)
+            torch.nn.utils.clip_grads_with_norm_(self.parameters(), float(self.clip_norm), norm)
         self._norm.copy_(norm)
         fine = torch.isfinite(self._loss) & torch.isfinite(self._norm)
         self._first_nonfinite.copy_(torch.where(fine | (self._first_nonfinite >= 0), self._first_nonfinite, self._step))
@@ -86,7 +87,7 @@ class ParameterUpdate:
         """The recorded update of the gradients that there are now; None if it is not there yet, or cannot be."""
         addresses = tuple([gradient.data_ptr() for gradient in self.gradients()])
         recording = self._recordings.get(addresses)
-        stateless = any(p.grad is not None and p not in self.optimizer.state for p in self._parameters())
+        stateless = any(p.grad is not None and p not in self.optimizer.state for p in self.parameters())
         if recording is not None or stateless:  # the first step makes the optimizer's state
             return recording
         self._recordable = CapturedUpdate.fits(self.optimizer)

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -12,18 +12,26 @@ import torch
 from pyro.infer import ELBO
 from torch import nn
 
+from inference.estimators.objective import Loss, programs_of
 from inference.programs.violations import SupportError, Violations, at_step
 from inference.runs.checkpoints import assign_weights, named_weights
-from inference.runs.folder import RunFolder, changed_fields, describe
+from inference.runs.folder import RunFolder
 from inference.runtime.generators import capture_generators, restore_generators
 from inference.runtime.processes import Processes
+from inference.svi.evaluation import evaluate_loss
 from inference.svi.nonfinite import inspect_step
+from inference.svi.reach import check_own_parameters
 from inference.svi.schedules import value_at
 from inference.svi.step import SVI, NonFiniteError
+from inference.svi.weighted_sum import WeightedSum
+from inference.training.loss_settings import flat_loss_settings, loss_settings
 from inference.training.options import TrainingOptions, TrainingResult
 from inference.training.progress import Interrupts, ProgressBar, TensorBoard
+from inference.training.reported_bound import reported_bound
+from inference.training.same_settings import check_same_settings
 from inference.training.stages import Stage, learnable_parameters, scheduled_buffers, split_frozen
 from inference.training.streams import TrainingStreams
+from inference.training.unsaved_buffers import UnsavedBuffers
 from videos import VideoBatch, VideoSource
 
 
@@ -34,21 +42,25 @@ class TrainingLoop:
         self,
         model: nn.Module,
         guide: nn.Module,
-        loss: ELBO,
+        loss: Loss,
         source: VideoSource,
         stages: Sequence[Stage],
         run: RunFolder,
         validation: VideoBatch | None,
         options: TrainingOptions,
         processes: Processes,
+        validation_loss: ELBO | None = None,
     ) -> None:
         self.processes = processes
         self.model, self.guide, self.loss, self.source = model, guide, loss, source
         self.stages, self.run, self.validation, self.options = stages, run, validation, options
+        self.bound = reported_bound(loss, validation_loss)
         self.settings = options.settings() | {
-            "loss": {"name": type(loss).__name__} | {name: describe(value) for name, value in _own_settings(loss)},
+            "loss": loss_settings(loss),
             "stages": [stage.settings() for stage in stages],
         }
+        if validation_loss is not None or not isinstance(loss, ELBO):
+            self.settings["validation_loss"] = loss_settings(self.bound)
         self.streams = TrainingStreams(options.seed)
         self.parameters = learnable_parameters(model, guide)
         if not self.parameters:
@@ -56,6 +68,7 @@ class TrainingLoop:
         self.device = next(iter(self.parameters.values())).device
         for stage in stages:
             split_frozen(self.parameters, stage.frozen)
+            check_own_parameters(programs_of(self._loss_of(stage)), self.parameters.values())
         self.buffers = scheduled_buffers(model, guide, {name: 0 for stage in stages for name in stage.buffers})
         self.stage, self.step, self.svi = -1, 0, None
         self.window, self.window_steps = torch.zeros((), device=self.device), 0
@@ -134,15 +147,7 @@ class TrainingLoop:
             self._write_checkpoint()
             return
         state = checkpoint.state
-        last = len(state["settings"]["stages"]) - 1
-        added = {f"stages[{index}]" for index in range(last + 1, len(self.stages))}
-        changes = [
-            change
-            for change in changed_fields(state["settings"], self.settings, may_grow=[f"stages[{last}].steps"])
-            if change.split(".")[0] not in added
-        ]
-        if changes:
-            raise ValueError(f"run: cannot go on from step {state['step']} with other settings: {'; '.join(changes)}")
+        check_same_settings(state, self.settings, flat_loss_settings(self.loss))
         assign_weights(self.model, self.guide, checkpoint.weights)
         if self.processes.leads:
             self.run.cut_back(state["sizes"])
@@ -188,7 +193,7 @@ class TrainingLoop:
             self.model,
             self.guide,
             optimizer,
-            self.loss,
+            self._loss_of(stage),
             site_weights=stage.site_weights,
             clip_norm=self.options.clip_norm,
             compile=self.options.compile,
@@ -197,7 +202,11 @@ class TrainingLoop:
             processes=self.processes,
         )
         self.svi.num_steps = self.step
+        self.unsaved = UnsavedBuffers(programs_of(self.svi.loss), self.model, self.guide)
         self.stage = index
+
+    def _loss_of(self, stage: Stage) -> Loss:
+        return self.loss if stage.loss is None else stage.loss
 
     # one step
 
@@ -217,7 +226,7 @@ class TrainingLoop:
         args = self._batch()
         kind = (self.stage, *(None if one is None else tuple(one.shape) for one in args))
         try:
-            # a compiled step is traced anew for another shape, and cannot look at values later
+            # a compiled step is traced again for another shape, and cannot look at values later
             with pyro.validation_enabled(kind not in self.validated):
                 loss = self.svi.step(*args)
         except (ArithmeticError, RuntimeError, ValueError) as error:
@@ -258,15 +267,14 @@ class TrainingLoop:
             "gradient_norm": float(self.svi.gradient_norm),
             "learning_rate": value_at(self.options.learning_rate, self.step - 1),
         }
-        for name, weight in self.stages[self.stage].site_weights.items():
-            record[f"site_weight/{name}"] = value_at(weight, self.step - 1)
-        for name, value in self.stages[self.stage].buffers.items():
-            record[f"buffer/{name}"] = value_at(value, self.step - 1)
+        record |= self.stages[self.stage].values_at(self.step - 1)
+        if isinstance(self.svi.loss, WeightedSum):
+            weights = self.svi.loss.weights_at(self.step - 1)
+            record |= {f"loss_weight/{name}": weight for name, weight in weights.items()}
         return record
 
     def _validate(self) -> float | None:
         """The validation bound in nats per sequence; None if it is not finite, which is never a best one."""
-        assert self.svi is not None
         assert self.validation is not None
         total, size = 0.0, self.source.batch(0).num_sequences
         for number, start in enumerate(range(0, self.validation.num_sequences, size)):
@@ -274,7 +282,8 @@ class TrainingLoop:
                 continue
             piece = self.validation.select(slice(start, start + size)).to(self.device)
             with self.streams.validation(number):
-                total -= self.svi.evaluate_loss(*piece.arguments) * piece.num_sequences
+                loss = evaluate_loss(self.bound, self.model, self.guide, *piece.arguments)
+                total -= loss * piece.num_sequences
         bound = self.processes.total(total) / self.validation.num_sequences
         if math.isfinite(bound) and (self.best_bound is None or bound > self.best_bound):
             self.best_bound, self.best_step, self.stale = bound, self.step, 0
@@ -292,10 +301,12 @@ class TrainingLoop:
             return
         if self.svi is not None:
             self._check_finite()
+            self.unsaved.check()
         state = {
             "step": self.step,
             "stage": self.stage,
             "settings": self.settings,
+            "nested_losses": True,  # settings of losses within losses are recorded
             "streams": self.streams.version,
             "optimizer": self.svi.optimizer.state_dict() if self.svi is not None else {},
             "generators": capture_generators(),
@@ -384,10 +395,3 @@ class TrainingLoop:
         return (
             f"the last good checkpoint is {self.run.checkpoint_path(self.checkpointed[0] if self.checkpointed else 0)}"
         )
-
-
-def _own_settings(loss: ELBO) -> Iterator[tuple[str, Any]]:
-    """The plain options of a loss, without what it finds out about a model."""
-    for name, value in sorted(vars(loss).items()):
-        if not name.startswith("_") and name != "max_plate_nesting" and isinstance(value, bool | int | float | str):
-            yield name, value

@@ -18,7 +18,8 @@ class TrainingResult:
 
     Attributes:
         steps: steps taken in all.
-        loss: negative bound of the last logged window, nats per sequence, under the site weights of that time.
+        loss: mean loss of the last logged window, nats per sequence, under the site weights of that time: a negative
+            bound only if it was an ELBO.
         best_bound: highest validation bound, nats per sequence, without site weights; None without validation.
         best_step: the step after which it was reached; None without validation.
         ended_early: whether patience ran out.

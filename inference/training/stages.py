@@ -1,4 +1,4 @@
-"""The stages of a training run: which parameters learn, under which weights, for how long."""
+"""The stages of a training run: which parameters learn, by which loss, under which weights, for how long."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,8 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from inference.estimators.objective import Loss, check_loss
 from inference.runs.folder import describe
-from inference.svi.schedules import Schedule
+from inference.svi.schedules import Schedule, value_at
+from inference.training.loss_settings import loss_settings
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,17 @@ class Stage:
         steps: how many steps it takes.
         frozen: patterns in the shell's manner over `model.<parameter>` and `guide.<parameter>`: those stay as they are.
         site_weights: weights on log probabilities by site name, numbers or functions of the global step (counted from
-            the begin of the run, not of the stage); see `SiteWeights`.
+            the start of the run, not of the stage); see `SiteWeights`.
         prepare: called with model and guide before the stage's first step, to initialise or rearrange parameters.
         fresh_optimizer: begin with a new optimizer; otherwise it keeps its moments from the stage before.
         buffers: values of buffers `model.<name>` and `guide.<name>`, numbers or functions of the global step: a prior
-            that is annealed, say. As this changes the model, the best weights are chosen anew in the stage after it.
+            that is annealed, say. As this changes the model, the best weights are chosen again in the stage after it.
+        loss: what this stage minimises: a `pyro.infer.ELBO` or another `Objective`, such as a `WeightedSum`; None for
+            the loss of the run. Validation and the choice of the best weights do not depend on it.
 
     Raises:
         ValueError: if `steps` is not positive.
+        TypeError: if `loss` is neither an ELBO nor an `Objective`.
     """
 
     steps: int
@@ -36,20 +41,31 @@ class Stage:
     prepare: Callable[[nn.Module, nn.Module], None] | None = None
     fresh_optimizer: bool = True
     buffers: Mapping[str, Schedule] = field(default_factory=dict)
+    loss: Loss | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps: expected at least 1, got {self.steps}")
+        if self.loss is not None:
+            check_loss(self.loss, "loss")
 
     def settings(self) -> dict[str, Any]:
         """The stage as plain values, the same in every process."""
-        return {
+        settings = {
             "steps": self.steps,
             "frozen": list(self.frozen),
             "site_weights": {name: describe(weight) for name, weight in self.site_weights.items()},
             "buffers": {name: describe(value) for name, value in self.buffers.items()},
             "prepare": describe(self.prepare),
             "fresh_optimizer": self.fresh_optimizer,
+        }
+        return settings if self.loss is None else settings | {"loss": loss_settings(self.loss)}
+
+    def values_at(self, step: int) -> dict[str, float]:
+        """What schedules give at a global step: `site_weight/<site>` and `buffer/<name>`."""
+        named = (("site_weight", self.site_weights), ("buffer", self.buffers))
+        return {
+            f"{kind}/{name}": value_at(schedule, step) for kind, values in named for name, schedule in values.items()
         }
 
 

@@ -7,6 +7,7 @@ import torch
 from pyro.infer import ELBO
 from torch import nn
 
+from inference.estimators.objective import Loss, check_loss
 from inference.runs.folder import RunFolder
 from inference.runtime.generators import preserved_generators
 from inference.runtime.host_memory import keep_freed_memory
@@ -26,13 +27,14 @@ FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 def train(
     model: nn.Module,
     guide: nn.Module,
-    loss: ELBO,
+    loss: Loss,
     source: VideoSource,
     stages: Sequence[Stage],
     *,
     learning_rate: Schedule,
     run: RunFolder,
     validation: VideoBatch | None = None,
+    validation_loss: ELBO | None = None,
     optimizer: Callable[..., torch.optim.Optimizer] = FUSED_ADAM,
     clip_norm: Number | None = None,
     log_every: int = 50,
@@ -62,13 +64,16 @@ def train(
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`.
         guide: called with the same arguments. It holds its model, if it does, as a plain reference.
-        loss: a `pyro.infer.ELBO`.
+        loss: a `pyro.infer.ELBO`, or another `Objective`, such as a `WeightedSum`; a stage may have its own. What it
+            reaches are parameters of model and guide.
         source: gives the batch of each step. Batches go to the parameters' device.
         stages: one after the other.
         learning_rate: a number, or a function of the global step.
         run: where everything is written, from `RunFolder.start`.
-        validation: a `VideoBatch` on which the bound (the same loss, no site weights, its own fixed seed, evaluation
-            mode) is computed, in pieces as large as a training batch; the weights that maximise it are kept.
+        validation: a `VideoBatch` on which the bound of model and guide (no site weights, its own fixed seed,
+            evaluation mode) is computed, in pieces as large as a training batch; the weights that maximise it are kept.
+        validation_loss: the ELBO that this bound comes from, the same in all stages. None takes `loss`, whatever the
+            losses of stages; if `loss` is no ELBO, so that its value is no bound, `pyro.infer.Trace_ELBO()`.
         optimizer: called as `optimizer(parameters, lr=...)`, such as `torch.optim.Adam` or a partial of one. By default
             Adam in one kernel.
         clip_norm: largest norm of the gradient, in nats per sequence; None does not clip.
@@ -91,12 +96,15 @@ def train(
 
     Raises:
         ValueError: if an argument is not as described, if a pattern of `frozen` matches no parameter, if a run goes on
-            with other settings (all are named; the last stage's steps may grow, stages may be added), or if
-            tensorboard is wanted and not installed.
+            with other settings (all are named; the last stage's steps may grow, stages may be added), if tensorboard is
+            wanted and not installed, or if a loss has models or guides of its own with learnable parameters or changing
+            buffers that are not among those of model and guide.
+        TypeError: if a loss is neither an ELBO nor an `Objective`, or `validation_loss` is no ELBO.
         NonFiniteError: if a loss or a gradient was not finite; names the step, the site that was the first, and the
             last good checkpoint.
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
     """
+    check_loss(loss, "loss")
     if not stages:
         raise ValueError("stages: expected at least one, got none")
     options = TrainingOptions(
@@ -113,7 +121,7 @@ def train(
         precision,
     )
     keep_freed_memory()
-    loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options, processes)
+    loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options, processes, validation_loss)
     with preserved_generators(), Interrupts() as interrupts:
         try:
             return loop.run_stages(interrupts, progress, tensorboard)

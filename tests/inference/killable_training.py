@@ -1,7 +1,10 @@
 """A small training run in processes that are killed with SIGKILL at chosen moments; run by test_killed_runs.py.
 
-    python killable_training.py FOLDER whole                   train without interruption; print the number of moments
-    python killable_training.py FOLDER killed MOMENT [MOMENT]  die at each moment in turn, then finish
+    python killable_training.py LOSSES FOLDER whole                   train without interruption; print the number of
+                                                                      moments
+    python killable_training.py LOSSES FOLDER killed MOMENT [MOMENT]  die at each moment in turn, then finish
+
+LOSSES is "one" for a run with one loss, "two" for one whose second stage has its own.
 
 One process imports everything and forks one child per attempt. A moment is a call of a function that asks for a batch
 or touches the disk: the child dies before it, or halfway through what it writes.
@@ -20,7 +23,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference import IWAE, RunFolder, Stage, train
+from inference import IWAE, RunFolder, Stage, Term, WeightedSum, train
 from inference.runs import checkpoints
 from inference.runs import folder as runs
 from inference.svi.schedules import LinearRamp, StaircaseDecay
@@ -54,18 +57,41 @@ class Guide(PyroModule):
             pyro.sample("z", dist.Normal(location, scale.exp()).to_event(1))
 
 
-def train_once(path: Path, source_type=FixedVideos) -> None:
+class WiderGuide(PyroModule):
+    """The guide in another arrangement, which draws from all random streams as well."""
+
+    def __init__(self, guide):
+        super().__init__()
+        self.guide = guide
+
+    def forward(self, frames, observed=None, controls=None):
+        with pyro.poutine.block():
+            self.guide(frames)
+        location, scale = self.guide.encoder(frames.flatten(1)).chunk(2, -1)
+        with pyro.plate("sequences", frames.shape[0], dim=-1):
+            pyro.sample("z", dist.Normal(location, 2 * scale.exp()).to_event(1))
+
+
+def second_loss(guide):
+    """A sum whose weights change within the stage, and a guide of its own."""
+    return WeightedSum(
+        {"bound": Term(IWAE(2)), "wide": Term(IWAE(3), LinearRamp(1.0, 0.0, 11), guide=WiderGuide(guide))}
+    )
+
+
+def train_once(path: Path, losses: str = "one") -> None:
     torch.manual_seed(0)
     model, guide = Model(), Guide()
+    second = second_loss(guide) if losses == "two" else None
     videos = VideoBatch(torch.rand(9, 1, 1, 2, 2))
     train(
         model,
         guide,
         IWAE(3),
-        source_type(videos, batch_size=3, seed=5),
+        FixedVideos(videos, batch_size=3, seed=5),
         [
             Stage(5, frozen=("model.log_scale",), site_weights={"frames": 0.3}),
-            Stage(7, site_weights={"z": LinearRamp(0.0, 1.0, 10)}, fresh_optimizer=False),
+            Stage(7, site_weights={"z": LinearRamp(0.0, 1.0, 10)}, fresh_optimizer=False, loss=second),
         ],
         learning_rate=StaircaseDecay(0.01, 0.5, 4),
         run=RunFolder.start(path, {"name": "killable"}),
@@ -129,14 +155,14 @@ class Moments:
         checkpoints._write_through, runs._append_line = half_written, half_appended
 
 
-def attempt(path: Path, last: int | None) -> int:
+def attempt(losses: str, path: Path, last: int | None) -> int:
     """Train in a forked child that dies at its moment `last`; returns how many moments it had, -1 if it was killed."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         moments = Moments(last)
         moments.watch_everything()
-        train_once(path)
+        train_once(path, losses)
         os.write(write, str(moments.count).encode())
         os._exit(0)
     os.close(write)
@@ -152,17 +178,17 @@ def attempt(path: Path, last: int | None) -> int:
 
 def main() -> None:
     torch.optim.Adam([nn.Parameter(torch.zeros(()))])  # imports half of torch: once here instead of in each child
-    path, what, *moments = sys.argv[1:]
+    losses, path, what, *moments = sys.argv[1:]
     if what == "whole":
-        print(attempt(Path(path), None))
+        print(attempt(losses, Path(path), None))
         return
     for number, moment in enumerate(map(int, moments)):
         folder = Path(path) / str(number)
-        survived = attempt(folder, moment)
-        again = attempt(folder, moment % 5)  # and once more, while it resumes
+        survived = attempt(losses, folder, moment)
+        again = attempt(losses, folder, moment % 5)  # and once more, while it resumes
         if survived >= 0 or again >= 0:
             print(f"not killed at {moment}")
-        attempt(folder, None)
+        attempt(losses, folder, None)
 
 
 if __name__ == "__main__":

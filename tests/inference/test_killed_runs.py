@@ -1,7 +1,8 @@
 """A run that is killed by SIGKILL, at any moment, resumes and ends with the same bits as one that was not.
 
-Weights of the last checkpoint, the best weights and metrics.jsonl are compared byte by byte with an uninterrupted run.
-The moments are every access to the disk, halfway through writes among them, and every batch.
+Once with one loss, once with another loss in the second stage. Weights of the last checkpoint, the best weights and
+metrics.jsonl are compared byte by byte with an uninterrupted run. The moments are every access to the disk, halfway
+through writes among them, and every batch.
 """
 
 import os
@@ -28,25 +29,26 @@ def results(folder):
     return {name: (folder / name).read_bytes() for name in names} | {"leftovers": leftovers}
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+@pytest.fixture(scope="module", params=["one", "two"], ids=["one loss", "two losses"])
+def whole(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    count, *_ = run_script(folder, "whole")
-    return results(folder), int(count)
+    count, *_ = run_script(request.param, folder, "whole")
+    return request.param, results(folder), int(count)
 
 
 def compare_killed(folder, whole, moments):
-    output = run_script(folder, "killed", *moments)
+    losses, expected, _ = whole
+    output = run_script(losses, folder, "killed", *moments)
     assert output == [""], output
     for number, moment in enumerate(moments):
-        assert results(folder / str(number)) == whole[0], f"killed at moment {moment}"
+        assert results(folder / str(number)) == expected, f"killed at moment {moment}"
 
 
 def test_killed_at_moments_spread_over_the_run(tmp_path, whole):
-    count = whole[1]
-    compare_killed(tmp_path, whole, [6, count // 3 + 1, count // 2, count - 2])
+    count = whole[2]
+    compare_killed(tmp_path, whole, [6, count // 3 + 1, count // 2, count * 3 // 4, count - 2])
 
 
 @pytest.mark.slow
 def test_killed_at_every_moment(tmp_path, whole):
-    compare_killed(tmp_path, whole, range(whole[1]))
+    compare_killed(tmp_path, whole, range(whole[2]))
