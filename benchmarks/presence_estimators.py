@@ -31,7 +31,7 @@ from inference.runtime.host_memory import keep_freed_memory
 from inference.scores.counting import Counting
 from inference.scores.score import Evaluated
 from inference.svi.compiled import COMPILE_MODES
-from inference.training.train import FUSED_ADAM
+from inference.training.options import FUSED_ADAM
 
 POINTS = 20  # of each learning curve
 PLAN = "plan.json"

@@ -32,7 +32,7 @@ from inference.recipes.recipe import Recipe
 from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
-from inference.training.train import FUSED_ADAM
+from inference.training.options import FUSED_ADAM
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from inference.svi.site_weights import SiteWeights
 from inference.svi.step import SVI, NonFiniteError
 from inference.svi.weighted_sum import Term, WeightedSum
 from inference.training.stages import Stage
-from inference.training.train import TrainingResult, train
+from inference.training.train import TrainingOptions, TrainingResult, train
 
 __all__ = [
     "FIVO",
@@ -48,6 +48,7 @@ __all__ = [
     "SiteWeights",
     "Stage",
     "Term",
+    "TrainingOptions",
     "TrainingResult",
     "Verdict",
     "WakeSleep",

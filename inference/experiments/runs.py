@@ -14,7 +14,7 @@ from inference.runs.folder import RunFolder
 from inference.runs.records import with_tuples
 from inference.runtime.processes import ALONE, Processes
 from inference.training.stages import first_steps
-from inference.training.train import TrainingResult, train
+from inference.training.train import TrainingOptions, TrainingResult, train
 from videos.batch import VideoBatch
 
 
@@ -44,7 +44,6 @@ def train_recipe(
     path: str | Path,
     *,
     device: torch.device | str = "cpu",
-    progress: bool = True,
     processes: Processes = ALONE,
     last_step: int | None = None,
     **options: Any,
@@ -55,10 +54,9 @@ def train_recipe(
         recipe: with its options.
         path: folder of the run.
         device: where model, guide and batches go.
-        progress: show a bar.
         processes: which train together.
         last_step: stop there, as if the recipe ended; without it the run can go on to the recipe's end.
-        options: handed on to `inference.train`.
+        options: of `TrainingOptions`, such as `compile` and `progress`, beside those that the recipe says.
 
     Raises:
         ValueError: if the folder holds something else, or the run of another configuration.
@@ -70,19 +68,20 @@ def train_recipe(
     return train(
         model,
         guide,
-        recipe.loss(),
         recipe.training_source(splits.train),
         stages if last_step is None else first_steps(stages, last_step),
-        learning_rate=recipe.schedule(),
-        optimizer=recipe.optimizer(),
-        run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(recipe), seed=recipe.seed)),
+        loss=recipe.loss(),
         validation=splits.validation,
-        clip_norm=recipe.training.clip_norm,
-        precision=recipe.training.precision,
-        seed=recipe.seed,
-        progress=progress,
-        processes=processes,
-        **options,
+        run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(recipe), seed=recipe.seed)),
+        options=TrainingOptions(
+            learning_rate=recipe.schedule(),
+            optimizer=recipe.optimizer(),
+            clip_norm=recipe.training.clip_norm,
+            precision=recipe.training.precision,
+            seed=recipe.seed,
+            processes=processes,
+            **options,
+        ),
     )
 
 

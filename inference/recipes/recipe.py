@@ -16,7 +16,8 @@ from inference.gallery.picture import Picture
 from inference.recipes.options import OptionError, check_names, check_words, hints_of, parse
 from inference.scores.score import Score
 from inference.svi.schedules import Schedule
-from inference.training.train import FUSED_ADAM, Stage
+from inference.training.options import FUSED_ADAM
+from inference.training.stages import Stage
 from videos import Simulator, VideoBatch, VideoSource
 from videos.loaders import simulate_in_pieces
 

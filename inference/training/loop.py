@@ -17,7 +17,6 @@ from inference.programs.violations import SupportError, Violations, at_step
 from inference.runs.checkpoints import assign_weights, named_weights
 from inference.runs.folder import RunFolder
 from inference.runtime.generators import capture_generators, restore_generators
-from inference.runtime.processes import Processes
 from inference.svi.evaluation import evaluate_loss
 from inference.svi.nonfinite import inspect_step
 from inference.svi.reach import check_own_parameters
@@ -48,18 +47,16 @@ class TrainingLoop:
         run: RunFolder,
         validation: VideoBatch | None,
         options: TrainingOptions,
-        processes: Processes,
-        validation_loss: ELBO | None = None,
     ) -> None:
-        self.processes = processes
+        self.processes = options.processes
         self.model, self.guide, self.loss, self.source = model, guide, loss, source
         self.stages, self.run, self.validation, self.options = stages, run, validation, options
-        self.bound = reported_bound(loss, validation_loss)
+        self.bound = reported_bound(loss, options.validation_loss)
         self.settings = options.settings() | {
             "loss": loss_settings(loss),
             "stages": [stage.settings() for stage in stages],
         }
-        if validation_loss is not None or not isinstance(loss, ELBO):
+        if options.validation_loss is not None or not isinstance(loss, ELBO):
             self.settings["validation_loss"] = loss_settings(self.bound)
         self.streams = TrainingStreams(options.seed)
         self.parameters = learnable_parameters(model, guide)
@@ -87,14 +84,14 @@ class TrainingLoop:
         """Time in the loop so far, over all processes that worked on the run."""
         return self.seconds_before + time.monotonic() - self.began
 
-    def run_stages(self, interrupts: Interrupts, progress: bool, tensorboard: bool) -> TrainingResult:
+    def run_stages(self, interrupts: Interrupts) -> TrainingResult:
         """Take all steps that are left; see `inference.train`."""
         self._resume()
         ends = [sum(stage.steps for stage in self.stages[: index + 1]) for index in range(len(self.stages))]
         leads = self.processes.leads
-        board = TensorBoard(self.run.path / "tensorboard", self.step) if tensorboard and leads else None
+        board = TensorBoard(self.run.path / "tensorboard", self.step) if self.options.tensorboard and leads else None
         try:
-            with ProgressBar(ends[-1], self.step, progress and leads) as bar:
+            with ProgressBar(ends[-1], self.step, self.options.progress and leads) as bar:
                 for index, end in enumerate(ends):
                     if index > self.stage and not self.ended_early:
                         self._enter(index)

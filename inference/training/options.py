@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from pyro.infer import ELBO
 
 from inference.runs.folder import describe
+from inference.runtime.processes import ALONE, Processes
 from inference.svi.compiled import check_mode
 from inference.svi.mixed_precision import check_precision
 from inference.svi.schedules import Number, Schedule
+
+FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 
 
 @dataclass(frozen=True)
@@ -34,28 +39,56 @@ class TrainingResult:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """The options of `inference.train`, under the same names.
+    """How `inference.train` trains, and how much of it one sees.
+
+    Attributes:
+        learning_rate: a number, or a function of the global step.
+        batch_size: most sequences in a step, where `train` is given a `VideoBatch`; a `VideoSource` has its own.
+        optimizer: called as `optimizer(parameters, lr=...)`, such as `torch.optim.Adam` or a partial of one. By default
+            Adam in one kernel.
+        clip_norm: largest norm of the gradient, in nats per sequence; None does not clip.
+        log_every: steps between lines of metrics.
+        validate_every: steps between validations.
+        checkpoint_every: steps between checkpoints.
+        keep_last: how many checkpoints are kept.
+        patience: end after this many validations in a row, in the last stage, without a new best; None never does.
+        validation_loss: the ELBO that the reported bound comes from, the same in all stages. None takes the loss of
+            `train`, whatever the losses of stages; if that is no ELBO, so that its value is no bound,
+            `pyro.infer.Trace_ELBO()`.
+        seed: of all random streams that training draws from.
+        compile: how steps are taken, see `SVI`. Numbers of other ways differ by rounding, so only a run that goes on in
+            the same one ends with the same bits.
+        precision: of networks in training steps, see `mixed_precision`; validation is in float32.
+        progress: show a progress bar, if this is a terminal or a notebook.
+        tensorboard: also write event files, into `<run>/tensorboard`.
+        processes: which train together, each on its share of each batch; see `joined_processes`. A run may go on with
+            another number of them. All processes are given the same arguments; the first one writes.
 
     Raises:
-        ValueError: if one of them is not as described there.
+        ValueError: if one of them is not as described.
     """
 
-    learning_rate: Schedule
-    optimizer: Callable[..., torch.optim.Optimizer]
-    clip_norm: Number | None
-    log_every: int
-    validate_every: int
-    checkpoint_every: int
-    keep_last: int
-    patience: int | None
-    seed: int
-    compile: str
-    precision: str
+    learning_rate: Schedule = 0.001
+    batch_size: int = 32
+    optimizer: Callable[..., torch.optim.Optimizer] = FUSED_ADAM
+    clip_norm: Number | None = None
+    log_every: int = 50
+    validate_every: int = 500
+    checkpoint_every: int = 500
+    keep_last: int = 2
+    patience: int | None = None
+    validation_loss: ELBO | None = None
+    seed: int = 0
+    compile: str = "off"
+    precision: str = "float32"
+    progress: bool = True
+    tensorboard: bool = False
+    processes: Processes = ALONE
 
     def __post_init__(self) -> None:
-        for name in ("log_every", "validate_every", "checkpoint_every", "keep_last", "patience"):
+        for name in ("batch_size", "log_every", "validate_every", "checkpoint_every", "keep_last", "patience"):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise ValueError(f"{name}: expected at least 1, got {count}")

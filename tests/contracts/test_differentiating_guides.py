@@ -21,6 +21,7 @@ from inference import (
     IntermediateBounds,
     RunFolder,
     Stage,
+    TrainingOptions,
     log_evidence,
     queries,
     train,
@@ -344,14 +345,11 @@ def test_training_finds_a_better_step_size_and_can_be_resumed(tmp_path):
         train(
             model,
             guide,
-            Trace_ELBO(),
             FixedVideos(batch, batch_size=SEQUENCES, seed=1),
             stages,
-            learning_rate=0.02,
-            run=run,
             validation=batch,
-            log_every=3,
-            **options,
+            run=run,
+            options=TrainingOptions(learning_rate=0.02, log_every=3, **options),
         )
         return run, {name: one.detach() for name, one in parameters_of(model, guide).items()}
 

@@ -15,7 +15,7 @@ import torch
 from pyro.infer import Trace_ELBO
 from torch import nn
 
-from inference import SVI, RunFolder, Stage, log_evidence, train
+from inference import SVI, RunFolder, TrainingOptions, log_evidence, train
 from inference.runtime.processes import joined_processes
 from inference.scores.imputation_curves import imputation_curve
 from tests.contracts.registry import build_guide, make_video
@@ -77,16 +77,13 @@ def training(path, processes, length, source_type):
     train(
         model,
         guide,
-        Trace_ELBO(),
         source_type(VideoBatch(VIDEOS), batch_size=3, seed=5),
-        [Stage(length)],
-        learning_rate=0.01,
+        length,
         run=processes.of_the_leader(lambda: RunFolder.start(path, {"name": "toy"})),
         validation=VideoBatch(VIDEOS),
-        log_every=2,
-        validate_every=4,
-        checkpoint_every=3,
-        processes=processes,
+        options=TrainingOptions(
+            learning_rate=0.01, log_every=2, validate_every=4, checkpoint_every=3, processes=processes
+        ),
     )
     mine = torch.cat([parameter.detach().reshape(-1) for parameter in (*model.parameters(), *guide.parameters())])
     assert processes.of_the_leader(lambda: mine).equal(mine), "the processes have different weights"

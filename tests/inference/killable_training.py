@@ -23,7 +23,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference import IWAE, RunFolder, Stage, Term, WeightedSum, train
+from inference import IWAE, RunFolder, Stage, Term, TrainingOptions, WeightedSum, train
 from inference.runs import checkpoints
 from inference.runs import folder as runs
 from inference.svi.schedules import LinearRamp, StaircaseDecay
@@ -87,20 +87,22 @@ def train_once(path: Path, losses: str = "one") -> None:
     train(
         model,
         guide,
-        IWAE(3),
         FixedVideos(videos, batch_size=3, seed=5),
         [
             Stage(5, frozen=("model.log_scale",), site_weights={"frames": 0.3}),
             Stage(7, site_weights={"z": LinearRamp(0.0, 1.0, 10)}, fresh_optimizer=False, loss=second),
         ],
-        learning_rate=StaircaseDecay(0.01, 0.5, 4),
-        run=RunFolder.start(path, {"name": "killable"}),
+        loss=IWAE(3),
         validation=VideoBatch(torch.rand(4, 1, 1, 2, 2)),
-        clip_norm=5.0,
-        log_every=2,
-        validate_every=4,
-        checkpoint_every=3,
-        seed=2,
+        run=RunFolder.start(path, {"name": "killable"}),
+        options=TrainingOptions(
+            learning_rate=StaircaseDecay(0.01, 0.5, 4),
+            clip_norm=5.0,
+            log_every=2,
+            validate_every=4,
+            checkpoint_every=3,
+            seed=2,
+        ),
     )
 
 

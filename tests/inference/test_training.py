@@ -13,7 +13,8 @@ import pytest
 import torch
 from pyro.infer import Trace_ELBO
 
-from inference import IWAE, RunFolder, Stage, train
+from inference import IWAE, RunFolder, Stage, TrainingOptions, train
+from inference.runtime.processes import Processes
 from inference.svi.schedules import LinearRamp, StaircaseDecay
 from tests.inference.toy_training import VIDEOS, DiscreteModel, FramesModel, Sabotage, go, toys, values
 from tests.oracles.closed_form_bounds import ToyParameters, log_evidence
@@ -297,7 +298,7 @@ def test_refusals(tmp_path, options, message):
     source = FixedVideos(VideoBatch(VIDEOS), batch_size=3, seed=5)
     run = RunFolder.start(tmp_path / "run", {})
     with pytest.raises(ValueError, match=message):
-        train(model, guide, IWAE(1), source, stages, run=run, **options)
+        train(model, guide, source, stages, loss=IWAE(1), run=run, options=TrainingOptions(**options))
 
 
 def test_a_run_without_parameters_is_refused(tmp_path):
@@ -342,3 +343,42 @@ def test_most_steps_read_nothing_back(tmp_path):
             )
         counts.append(len(reads))
     assert counts[0] == counts[1]
+
+
+def test_without_a_folder_model_and_guide_have_the_best_weights(tmp_path):
+    """Those that a folder would have kept; with a number of steps, videos in place of a source, and defaults."""
+    rate = StaircaseDecay(0.01, 100.0, 6)  # the second half throws the weights far off
+    videos, options = VideoBatch(VIDEOS), TrainingOptions(learning_rate=rate, batch_size=3, validate_every=2, seed=5)
+    kept, found = toys(), toys()
+    run = RunFolder.start(tmp_path / "run", {})
+    settings = {"loss": IWAE(2), "validation": videos, "options": options}
+    first = train(*kept, FixedVideos(videos, 3, 5), [Stage(11)], run=run, **settings)
+    assert first.best_step < 11
+    assert run.load_weights(*kept) == first.best_step
+    second = train(*found, videos, 11, **settings)
+    assert (second.steps, second.best_step, second.best_bound) == (11, first.best_step, first.best_bound)
+    assert values(*found).keys() == values(*kept).keys()
+    assert all(torch.equal(value, values(*kept)[name]) for name, value in values(*found).items())
+
+
+def test_with_three_arguments_and_a_number_of_steps():
+    model, guide = toys()
+    before = values(model, guide)
+    result = train(model, guide, VideoBatch(VIDEOS), 2, options=TrainingOptions(batch_size=4, progress=False))
+    assert (result.steps, result.best_bound) == (2, None)
+    assert any(not torch.equal(value, before[name]) for name, value in values(model, guide).items())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"videos": IWAE(2)}, TypeError, "videos: expected a VideoBatch, or a source .* got IWAE; a loss is a keyword"),
+        ({"videos": VIDEOS}, TypeError, "videos: expected a VideoBatch, or a source .* got Tensor"),
+        ({"stages": 0}, ValueError, "steps: expected at least 1, got 0"),
+        ({"options": TrainingOptions(processes=Processes(0, 2))}, ValueError, "run: expected a run folder, as several"),
+    ],
+)
+def test_what_cannot_be_trained(change, error, message):
+    unchecked = train.__wrapped__ if hasattr(train, "__wrapped__") else train  # annotations are checked in tests alone
+    with pytest.raises(error, match=message):
+        unchecked(*toys(), **({"videos": VideoBatch(VIDEOS), "stages": 2} | change))

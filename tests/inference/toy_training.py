@@ -6,7 +6,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from inference import IWAE, RunFolder, Stage, train
+from inference import IWAE, RunFolder, Stage, TrainingOptions, train
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters
 from videos import FixedVideos, VideoBatch
 
@@ -35,7 +35,17 @@ def go(path, model=None, guide=None, stages=None, source=None, config=None, **op
     source = FixedVideos(VideoBatch(VIDEOS), batch_size=3, seed=5) if source is None else source
     run = RunFolder.start(path, config or {"name": "toy"})
     loss = options.pop("loss", IWAE(2))
-    return train(model, guide, loss, source, stages or [Stage(12)], run=run, **options), run, model, guide
+    result = train(
+        model,
+        guide,
+        source,
+        stages or [Stage(12)],
+        loss=loss,
+        validation=options.pop("validation", None),
+        run=run,
+        options=TrainingOptions(**options),
+    )
+    return result, run, model, guide
 
 
 def values(*modules):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inference import train
+from inference import TrainingOptions, train
 from inference.recipes import RECIPES, OptionError
 from inference.runs.folder import RunFolder
 from inference.svi.schedules import value_at
@@ -43,12 +43,11 @@ def test_a_run_ends_without_noise(tmp_path):
     train(
         model,
         guide,
-        SMALL.loss(),
         SMALL.training_source(splits.train),
         SMALL.stages(),
-        learning_rate=SMALL.schedule(),
+        loss=SMALL.loss(),
         run=RunFolder.start(tmp_path / "run", {}, seed=0),
-        progress=False,
+        options=TrainingOptions(learning_rate=SMALL.schedule(), progress=False),
     )
     assert guide.encoder.noise == 0
     assert torch.equal(guide(splits.test.frames), guide(splits.test.frames))

@@ -7,7 +7,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from inference.recipes import RECIPES
 from inference.runs.folder import RunFolder
 from inference.svi.schedules import value_at
-from inference.training.train import train
+from inference.training.train import TrainingOptions, train
 
 
 def tiny(**fields):
@@ -27,12 +27,11 @@ def test_the_dynamics_stay_while_they_are_frozen(tmp_path):
         train(
             model,
             guide,
-            recipe.loss(),
             source,
             stages,
-            learning_rate=recipe.schedule(),
+            loss=recipe.loss(),
             run=RunFolder.start(folder, {}, seed=0),
-            progress=False,
+            options=TrainingOptions(learning_rate=recipe.schedule(), progress=False),
         )
 
     run(recipe.stages()[:1], tmp_path / "frozen")
