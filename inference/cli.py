@@ -4,9 +4,10 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,7 +19,6 @@ from inference.experiments.demo import run_demo
 from inference.experiments.evaluate import (
     check_has_evidence,
     evaluate,
-    parsed_options,
     run_evidence,
     score_options,
 )
@@ -30,7 +30,7 @@ from inference.experiments.restarts import train_with_restarts
 from inference.experiments.runs import load_run
 from inference.pictures import draw_comparison
 from inference.recipes import RECIPES, OptionError, Recipe
-from inference.recipes.options import as_text, dashed
+from inference.recipes.options import as_text, check_names, dashed
 from inference.runtime.processes import joined_processes
 from inference.svi.compiled import COMPILE_MODES
 from inference.svi.step import NonFiniteError
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("train", "clip", "evaluate"):
+    if rest and options.command not in ("train", "clip"):
         known = re.findall(r"--[a-z-]+", options.describe())
         near = difflib.get_close_matches(rest[0], known, n=1, cutoff=0.5)
         parser.error(f"unrecognized arguments: {' '.join(rest)}{f'; did you mean {near[0]}?' if near else ''}")
@@ -128,10 +128,15 @@ def _parser() -> argparse.ArgumentParser:
     test_help = ".npz file of videos to score in place of the run's own test videos"
     evaluation.add_argument("--test", type=Path, metavar="FILE", help=f"{test_help}; nothing is written")
     evaluation.add_argument("--device", default="cpu")
-    evaluation.epilog = (
-        "Scores of a run have options, such as --num-masks 8 or --addition 600000; "
-        "kinema evaluate RUN --help-options lists them with their values."
-    )
+    group = evaluation.add_argument_group("options of scores", "which runs have if their recipe brings the score")
+    for name, value in _score_options().items():
+        group.add_argument(
+            f"--{dashed(name)}",
+            type=type(value),
+            default=argparse.SUPPRESS,
+            metavar=type(value).__name__.upper(),
+            help=f"(default: {value})",
+        )
 
     comparison = command("compare", _compare, "compare runs by their evidence on the same test videos")
     comparison.add_argument("runs", type=Path, nargs="+", metavar="run")
@@ -175,7 +180,8 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     name = options.recipe
     recipe = _recipe_named(name)
     if "--help-options" in rest:
-        _print_options(recipe.options)
+        for field, value in recipe.options.items():
+            print(f"--{dashed(field)} {as_text(value)}")
         return 0
     recipe = recipe.override(_pairs(rest))
     device = torch.device(options.device)
@@ -215,11 +221,6 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def _print_options(options: Mapping[str, object]) -> None:
-    for name, value in options.items():
-        print(f"--{dashed(name)} {as_text(value)}")
-
-
 def _recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
@@ -236,10 +237,8 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     budget = _budget(options)
     with joined_processes(torch.device(options.device)) as (processes, device):
         run = load_run(options.run, device)
-        if "--help-options" in rest:
-            _print_options(score_options(run))
-            return 0
-        chosen = parsed_options(run, _pairs(rest), vars(options))
+        chosen = {name: getattr(options, name) for name in _score_options() if hasattr(options, name)}
+        check_names(chosen, score_options(run.recipe.scores()), f"the scores of {run.recipe.name!r}")
         run = run if options.test is None else with_test_videos(run, options.test)
         evaluation = evaluate(
             run,
@@ -256,6 +255,11 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
             if options.test is None:  # the run's record is of its own test videos
                 print(f"written to {write_evaluation(run.folder, evaluation)}")
     return 0
+
+
+def _score_options() -> dict[str, Any]:
+    """Options that the scores of any recipe have, with their values."""
+    return score_options(score for recipe in RECIPES.values() for score in recipe.scores())
 
 
 def _compare(options: argparse.Namespace, rest: list[str]) -> int:

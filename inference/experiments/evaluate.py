@@ -1,7 +1,7 @@
 """What a trained run is worth: bounds, evidence, and the scores of its recipe."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,7 +11,6 @@ from inference.evidence import Budget, Evidence, log_evidence
 from inference.experiments.evaluation import Bounds, Evaluation
 from inference.experiments.predictive_summary import PREDICTIVE, draws_points, predict_run
 from inference.experiments.runs import TrainedRun
-from inference.recipes.options import check_names, parse
 from inference.runtime.host_memory import keep_freed_memory
 from inference.runtime.processes import ALONE, Processes
 from inference.scores.score import Evaluated, FreshVideos, Score
@@ -100,31 +99,14 @@ def evaluate(
     )
 
 
-def score_options(run: TrainedRun) -> dict[str, Any]:
-    """Options that the scores of a run have, with their values; those that text can give."""
+def score_options(scores: Iterable[Score]) -> dict[str, Any]:
+    """Options that some scores have, with their values; those that text can give."""
     return {
         option.name: getattr(score, option.name)
-        for score in run.recipe.scores()
+        for score in scores
         for option in fields(score)
         if isinstance(getattr(score, option.name), bool | int | float | str)
     }
-
-
-def parsed_options(run: TrainedRun, options: Mapping[str, str], others: Collection[str] = ()) -> dict[str, Any]:
-    """Options of a run's scores from text.
-
-    Args:
-        run: whose scores have options.
-        options: option (dashes or underscores) -> value.
-        others: options that the caller knows; of a misspelt one the nearest of all is suggested.
-
-    Raises:
-        OptionError: for an option that none of the scores has, or a value of the wrong type.
-    """
-    known = score_options(run)
-    given = {name.replace("-", "_"): (name, text) for name, text in options.items()}
-    check_names(given.keys() - known.keys(), [*others, *known], "this command")
-    return {name: parse(option, text, type(known[name])) for name, (option, text) in given.items()}
 
 
 def scores_with(run: TrainedRun, options: dict[str, Any]) -> list[Score]:
@@ -133,7 +115,7 @@ def scores_with(run: TrainedRun, options: dict[str, Any]) -> list[Score]:
     Raises:
         TypeError: for an option that none of them has.
     """
-    known = score_options(run)
+    known = score_options(run.recipe.scores())
     if unknown := sorted(set(options) - set(known)):
         listed = ", ".join(known) or "none"
         raise TypeError(

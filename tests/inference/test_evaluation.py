@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -124,16 +125,18 @@ def test_scores_that_a_recipe_does_not_know_stay_as_they_were_written(run):
     assert read_evaluation(folder) == kept
 
 
-def test_options_of_scores_are_listed_and_misspelt_ones_refused(run, capsys):
-    assert main(["evaluate", str(run), "--help-options"]) == 0
-    assert capsys.readouterr().out == "--addition 0\n"
-    for words, message in (
-        ("--additoin 5", "--additoin: no such option; did you mean --addition? Options of this command: "),
-        ("--num-sequence 5 --seed 3", "--seed: no such option"),
-        ("--addition some", "--addition: expected a whole number, got 'some'"),
-        ("--num-masks 3", "--num-masks: no such option"),
-    ):
-        assert main(["evaluate", str(run), *words.split()]) == 2
+def test_options_of_scores_are_listed_and_those_of_other_recipes_refused(run, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    printed = capsys.readouterr().out
+    assert re.search(r"--addition INT +\(default: 0\)", printed)
+    assert re.search(r"--num-masks INT +\(default: 4\)", printed)
+    assert main(["evaluate", "--num-masks", "3", str(run)]) == 2
+    message = "--num-masks: no such option Options of the scores of 'sqair-small': --addition\n"
+    assert message in capsys.readouterr().err
+    for words, message in (("--additoin 5", "did you mean --addition?"), ("--addition some", "invalid int value")):
+        with pytest.raises(SystemExit):
+            main(["evaluate", str(run), *words.split()])
         assert message in capsys.readouterr().err
 
 
