@@ -16,6 +16,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from guides import inner_gradients, log_joint
+from guides.guide_of import GuideOf
 from guides.refining import RefiningGuide
 from pyro_models.components.arguments import check_video
 
@@ -24,6 +25,8 @@ LATENT = 2
 
 
 class LinearVideo(PyroModule):
+    frame_shape, control_dim = FRAME_SHAPE, 0
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([[0.8, -0.3], [0.1, 0.5], [-0.4, 0.6]]))
@@ -31,9 +34,8 @@ class LinearVideo(PyroModule):
         self.log_scale = nn.Parameter(torch.tensor(-0.2))
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
-        frames, _ = check_video(frames, observed, controls, FRAME_SHAPE, 0)
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
         sequences, time = frames.shape[:2]
-        seen = torch.ones(sequences, time, dtype=torch.bool) if observed is None else observed
         with pyro.plate("sequences", sequences, dim=-1):
             z = pyro.sample("z", dist.Normal(self.weight.new_zeros(LATENT), 1.0).to_event(1))
             with pyro.plate("time", time, dim=-2):
@@ -42,12 +44,13 @@ class LinearVideo(PyroModule):
                 pyro.sample("frames", pixels, obs=frames.transpose(0, 1))
 
 
-class GradientGuide(RefiningGuide):
+class GradientGuide(GuideOf[LinearVideo], RefiningGuide):
     """Follows the gradient of its own bound, by a step size that is learned."""
 
-    def __init__(self, model: PyroModule, num_refinements: int = 3, differentiable: bool = True) -> None:
-        super().__init__()
-        self._served = [model]
+    serves = LinearVideo
+
+    def __init__(self, model: LinearVideo, num_refinements: int = 3, differentiable: bool = True) -> None:
+        super().__init__(model)
         self.num_refinements = num_refinements
         self.differentiable = differentiable
         self.start = nn.Parameter(torch.tensor([0.2, -0.1]))
@@ -58,13 +61,13 @@ class GradientGuide(RefiningGuide):
         """The ELBO of each sequence, in nats, by the points of a cubature."""
         offsets = math.sqrt(LATENT) * torch.eye(LATENT, dtype=mean.dtype)
         signs = torch.cat([offsets, -offsets])[:, None, None]  # (points, 1 for time, 1 for sequences, latent)
-        density = log_joint(self._served[0], {"z": mean + signs * log_scale.exp()}, *arguments)
+        density = log_joint(self.model, {"z": mean + signs * log_scale.exp()}, *arguments)
         return density.mean(0) + (log_scale + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
     def refine(
         self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        frames, _ = check_video(frames, observed, controls, FRAME_SHAPE, 0)
+        frames, _ = self.check_video(frames, observed, controls)
         mean, log_scale = (one.expand(frames.shape[0], LATENT) for one in (self.start, self.log_scale))
         refined = []
         for _ in range(self.num_refinements):
