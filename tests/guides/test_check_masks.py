@@ -207,7 +207,7 @@ def test_a_draw_that_the_model_never_scores():
             pyro.sample("z", dist.Normal(0.0, 1.0))
 
     (found,) = mismatches(model, guide)
-    assert found.mend.endswith("the model scored these entries for no values that were tried")
+    assert found.mend.endswith("the model scored these entries for none of the values tried")
 
 
 def test_discrete_and_positive_draws_have_masks_too():
