@@ -183,7 +183,8 @@ def _opened(path: Path) -> Any:
     capture = opencv().VideoCapture(str(path))
     if not capture.isOpened():
         raise ValueError(
-            f"clip: expected a video file, got {path}, which OpenCV cannot read; it is not a video, or its codec is unknown"
+            f"clip: expected a video file, got {path}, which OpenCV cannot read; "
+            "it is not a video, or its codec is unknown"
         )
     return capture
 
