@@ -101,8 +101,8 @@ class RecurrentStateGuide(GuideOf[MixedDynamicsModel], PyroModule):
         q(a, z | x) = prod_t N(a_t; mu(x_t), diag v(x_t)) * prod_t q(z_t | z_{t-1}, h_t),   h_t = GRU(a_t, h_{t+1})
 
     (the DKS guide of Krishnan, Shalit & Sontag 2017, with codes in the place of observations). Its bound is at most
-    that of `KalmanGuide(posterior="joint")`, which knows p(z | a) exactly: the difference is what amortisation of the
-    states costs. A missing frame's code has no density and its value in the trace means nothing; `complete` infers it.
+    that of `KalmanGuide(posterior="joint")`, which has p(z | a) exactly: the difference is the cost of amortising the
+    states. A missing frame's code has no density and its value in the trace means nothing; `complete` infers it.
 
     Args:
         model: a Kalman VAE with `marginalize_state=False`.

@@ -217,7 +217,7 @@ def _identified(clip: Clip) -> _Identified:
         return _Identified(digest.hexdigest(), clip)
     path = Path(clip)
     if not path.is_file():
-        raise FileNotFoundError(f"clip: expected a video file, got {path}, which is no file; check the folder")
+        raise FileNotFoundError(f"clip: expected a video file, got {path}, which is not a file; check the folder")
     status = path.stat()
     return _Identified(f"{path.resolve()} {status.st_mtime_ns} {status.st_size}", path)
 

@@ -177,7 +177,7 @@ def synthetic_clip(
 def _opened(path: Path) -> Any:
     """OpenCV's reader of a video file."""
     if not path.is_file():
-        raise FileNotFoundError(f"clip: expected a video file, got {path}, which is no file; check the folder")
+        raise FileNotFoundError(f"clip: expected a video file, got {path}, which is not a file; check the folder")
     if path.stat().st_size == 0:
         raise ValueError(f"clip: expected a video file, got {path}, which is empty; copy it again")
     capture = opencv().VideoCapture(str(path))

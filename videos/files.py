@@ -43,7 +43,7 @@ def load_videos(path: str | os.PathLike[str]) -> VideoBatch:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"path: expected an .npz file of videos, got {path}, which is no file; check the folder"
+            f"path: expected an .npz file of videos, got {path}, which is not a file; check the folder"
         )
     try:
         arrays = _read_arrays(path)

@@ -14,7 +14,7 @@ from guides.program import Arguments, Program, sample_sites
 from guides.site_table import SiteTable, name_distribution
 
 EXTRA_SITE = (
-    "do without it, or let the model draw a site of this name as well, given its other latents: scored by the guide "
+    "remove it, or let the model draw a site of this name too, given its other latents: scored by the guide "
     "alone, auxiliary or not, it lifts the bound by its entropy"
 )
 LARGEST_JACOBIAN = 4096

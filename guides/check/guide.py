@@ -127,7 +127,7 @@ def check_guide(
             ...
         guides.check.guide.GuideMismatchError: the guide does not fit the model, 2 mismatches:
           - a: expected a draw of CodePrior with event shape (7, 2), got no such site; add it to the guide
-          - aa: expected no such site, got Normal.to_event(2); rename it to "a", or do without it, or let the model ...
+          - aa: expected no such site, got Normal.to_event(2); rename it to "a", or remove it, or let the model ...
     """
     if frames.dim() != 5:
         raise ValueError(f"frames: expected (sequences, time, channels, height, width), got {tuple(frames.shape)}")
@@ -142,7 +142,7 @@ def check_guide(
         offered = tabulate_trace(posterior)
         found = list(compare_sites(wanted, offered, posterior, complete=not stopped))
         if stopped:
-            found.append(Mismatch("guide", "a guide that runs", stopped, "mend this first: it hides what comes after"))
+            found.append(Mismatch("guide", "a guide that runs", stopped, "fix this first: it hides later mismatches"))
         else:
             found += compare_auxiliary(guide, arguments, wanted, prior, posterior)
         found += compare_values(wanted, offered, prior, posterior)

@@ -64,11 +64,11 @@ class MaskSearch:
         lists = [list(_masks(site, values, seen, sites, by_frames=by_frames)) for values, seen, _ in trials]
         for candidates in zip(*lists, strict=True):
             if all(_equal(mask.kept, scored) for mask, (*_, scored) in zip(candidates, trials, strict=True)):
-                return f"mask the guide's distribution as the model's is: {_statement(site, candidates[0])}"
+                return f"mask the guide's distribution as in the model: {_statement(site, candidates[0])}"
         causes = ["missing frames"] * by_frames + [f"the draw of {other}" for other in sites]
         if not causes:
             return "mask the guide's distribution there: the model scored these entries for none of the values tried"
-        return f"mask the guide's distribution as the model's is; that mask depends on {' and '.join(causes)}"
+        return f"mask the guide's distribution as in the model; that mask depends on {' and '.join(causes)}"
 
     @cached_property
     def _observed(self) -> Tensor:

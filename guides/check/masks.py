@@ -40,5 +40,5 @@ def compare_masks(model: Program, arguments: Arguments, wanted: SiteTable, poste
         missed = torch.zeros_like(mine) if own is None else own & ~mine
         if bool(missed.any()):
             got = f"{share(missed)} scored by the model alone"
-            mend = "let the guide score them: mask its distribution as the model's is masked, and nowhere else"
+            mend = "let the guide score them: mask its distribution as in the model, and nowhere else"
             yield Mismatch(name, "a density of every entry that the model scores", got, mend)

@@ -12,7 +12,7 @@ from guides.check.mismatches import Mismatch, masked_score, trace_until_error
 from guides.program import Arguments, Program, sample_sites
 
 FILLINGS = (0.0, 0.7, float("nan"))  # two grey values, and one that propagates through every operation
-BLANK = "begin with frames = torch.where(observed[:, :, None, None, None], frames, 0)"
+BLANK = "start with frames = torch.where(observed[:, :, None, None, None], frames, 0)"
 
 
 def with_missing(arguments: Arguments, filling: float) -> Arguments:

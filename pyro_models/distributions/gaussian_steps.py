@@ -116,7 +116,7 @@ def product_of_gaussians(
 
 
 def smooth(later: Adjoint, update: Conditioned) -> Adjoint:
-    """Carry the adjoint of the filtered state back through the update: r = C^T S^{-1} e + J^T r', likewise N."""
+    """Carry the adjoint of the filtered state back through the update: r = C^T S^{-1} e + J^T r', same for N."""
     transposed = update.keep.mT
     return Adjoint(
         apply(update.emission.mT, update.innovation) + apply(transposed, later.vector),

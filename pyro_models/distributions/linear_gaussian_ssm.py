@@ -235,7 +235,7 @@ class LinearGaussianSSM(TorchDistribution):
         path, path_batch = checked_values("z", z, self._path_shape, self.batch_shape, None, self._validate_args)
         if self._validate_args and (names := singular_covariances(self._model)):
             raise ValueError(
-                f"{', '.join(names)}: expected regular matrices, as the states have no joint density otherwise; "
+                f"{', '.join(names)}: expected nonsingular matrices, as the states have no joint density otherwise; "
                 "got a singular one (`log_prob` integrates the states out, and `posterior` can still be drawn from)"
             )
         result = joint_log_density(self._model, values, path)
@@ -276,7 +276,7 @@ class LinearGaussianSSM(TorchDistribution):
             step = torch.nonzero(~regular)[0, -1].item()
             names = ", ".join(singular_covariances(self._model)) or "a"
             raise ValueError(
-                f"{names}: expected states with a regular covariance given a, as their marginals have no density "
+                f"{names}: expected states with a nonsingular covariance given a, as their marginals have no density "
                 f"otherwise; got a singular one at step {step}. Draw from `posterior(a)`, which needs none, or read "
                 "the moments of `smooth(a)`"
             )

@@ -219,7 +219,7 @@ def _remedy(name: str, shape: torch.Size, wanted: tuple[int, ...] = ()) -> str:
     if len(shape) > 1 and _fits(name, (*shape[:-2], shape[-1], shape[-2]), wanted):
         return f". Transposed it would fit: pass {name}.mT"
     if shape[1 - dims :] == wanted[1:] and name.startswith("transition") and shape[-dims] == wanted[0] + 1:
-        return f". No move comes before the first step: pass {name}.narrow({-dims}, 1, {wanted[0]})"
+        return f". There is no transition into the first step: pass {name}.narrow({-dims}, 1, {wanted[0]})"
     if shape[1 - dims :] == wanted[1:] and dims > 1 and not name.startswith("initial"):
         return f". If dim {-dims} is a batch, and the values hold for every step, pass {name}.unsqueeze({-dims})"
     return ""
