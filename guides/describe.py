@@ -1,4 +1,4 @@
-"""What a guide has to draw: the table of a model's sample sites."""
+"""The table of a model's sample sites: what a guide must draw."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from guides.site_table import SiteTable, tabulate_trace
 def describe_sites(
     model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
 ) -> SiteTable:
-    """The sample sites of a model, or of a guide, as one call with these arguments reaches them.
+    """The sample sites of a model or guide, in the order in which a call with these arguments reaches them.
 
     The call draws from the prior; the random state, the parameters and the buffers are left as they were.
 
@@ -27,7 +27,7 @@ def describe_sites(
         controls: (sequences, time, control) or None.
 
     Returns:
-        One row per site: its distribution, event and batch shape, support, plates, whether it is discrete, observed,
+        One row per site: distribution, event and batch shape, support, plates, and whether it is discrete, observed or
         reparameterised. Prints as text, and as HTML in a notebook.
 
     Example:
@@ -48,9 +48,9 @@ def describe_sites(
 
 @contextmanager
 def undisturbed(*programs: Program, device: torch.device) -> Iterator[None]:
-    """Run models and guides without a trace of it: generators, parameter store and buffers are put back.
+    """Run models and guides without side effects: generators, parameter store and buffers are restored.
 
-    Validation is off inside, so that a faulty program can be looked at instead of stopping at its first fault.
+    Validation is off inside, so that a faulty program runs past its first fault and can be inspected.
     """
     buffers = [buffer for program in programs if isinstance(program, nn.Module) for buffer in program.buffers()]
     copies = [buffer.clone() for buffer in buffers]

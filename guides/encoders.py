@@ -1,4 +1,4 @@
-"""Encoders that look at each frame on its own and give the moments of its code."""
+"""Encoders that read each frame independently and give the moments of its code."""
 
 from typing import Any, cast
 
@@ -18,16 +18,16 @@ class FrameEncoder(nn.Module):
     keeps q from collapsing to the prior early in training. Without one it is softplus(v). A limit of 0 makes the code a
     point, as in an auto-encoder: there is no network for the variance, which is 0.
 
-    The variance is that plus `noise` squared. `noise`, a standard deviation, is a buffer and 0 if nothing sets it:
-    training may begin with much of it and take it away. Under noise, codes that are near have to be decoded alike, so
-    that the map from frames to codes unfolds before it sharpens; without, it often stays twisted.
+    `noise` squared is added to this variance. `noise`, a standard deviation, is a buffer and 0 by default: training may
+    start with a large value and anneal it to 0. Under noise, nearby codes must decode alike, so the map from frames to
+    codes unfolds before it sharpens; without noise it often stays twisted.
 
     Args:
         frame_shape: (channels, height, width).
         code_dim: size of a code.
         network: "conv", "mlp", or a module (*batch, channels, height, width) -> (*batch, feature) with an attribute
             `feature_dim`.
-        variance_limit: what every variance stays below; None = unbounded, 0 = a point.
+        variance_limit: upper limit of every variance; None = unbounded, 0 = a point.
         **options: further arguments of a named network, such as its width.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The guide of frame auto-encoders: each frame on its own."""
+"""The guide of frame auto-encoders: each frame independently."""
 
 from typing import Any, Protocol
 
@@ -14,19 +14,19 @@ from pyro_models.recurrent_codes.code_predictors import CodePredictor
 
 
 class FrameCodesModel(VideoModel, Protocol):
-    """What this guide needs to know of its model."""
+    """What this guide needs from its model."""
 
     code_dim: int
     predictor: CodePredictor
 
 
 class FrameGaussianGuide(GuideOf[Any], PyroModule):
-    """Codes recognised frame by frame, q(a | x) = prod_t N(a_t; mu(x_t), diag v(x_t)), or a point mass at mu(x_t).
+    """Codes recognised frame by frame, q(a | x) = prod_t N(a_t; mu(x_t), diag v(x_t)), or point masses at mu(x_t).
 
     For models with one site `a`, event (time, code), such as `RecurrentCodes`. With `point=True` it is an
-    auto-encoder's encoder: it has no density, and the objective is no bound on the evidence; what variance its encoder
-    still gives (`FrameEncoder.noise`) is noise on the point. A missing frame's code has no density and its value in the
-    trace means nothing; `complete` infers it.
+    auto-encoder's encoder: it has no density, and the objective is not a bound on the evidence; any remaining variance
+    of the encoder (`FrameEncoder.noise`) is noise added to the point. A missing frame's code has no density and its
+    value in the trace means nothing; `complete` infers it.
 
     Args:
         model: the model served; it has `frame_shape`, `code_dim`, `control_dim` and a `predictor` of codes.
@@ -48,7 +48,7 @@ class FrameGaussianGuide(GuideOf[Any], PyroModule):
 
     @property
     def completion_methods(self) -> tuple[str, ...]:
-        """How missing codes can be inferred: what the model's predictor of codes offers."""
+        """Methods to infer missing codes, as offered by the model's predictor of codes."""
         return self.model.predictor.completion_methods
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
@@ -82,11 +82,11 @@ class FrameGaussianGuide(GuideOf[Any], PyroModule):
         method: str | None = None,
         num_samples: int | None = None,
     ) -> dict[str, Tensor]:
-        """Codes of every step: encodings where frames are seen, predictions of the model's recurrent network elsewhere.
+        """Codes of every step: encodings where frames are seen, predictions by the model's recurrent network elsewhere.
 
-        "filtering", for a forward network: at each step it is fed the encoding if the frame is seen, else its own last
-        output, and an imputed code is that output (Fraccaro et al. 2017, section 5.1). "smoothing", for a bidirectional
-        one: an imputed code is its output at that step.
+        "filtering", for a forward network: each step is fed the encoding if the frame is seen, else the network's last
+        output, which is also the imputed code (Fraccaro et al. 2017, section 5.1). "smoothing", for a bidirectional
+        network: an imputed code is its output at that step.
 
         Args:
             frames: (sequences, time, channels, height, width).

@@ -1,4 +1,4 @@
-"""A guide that looks at one object after the other, through a window that it has placed itself."""
+"""A guide that attends to one object after the other, each through a window that it draws."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,19 +32,19 @@ class GlimpseAttentionGuide(GuideOf[AttendInferRepeat], PyroModule):
     m_0 is the prior mean. Frames are read once for all particles. Where a frame is missing, every distribution is the
     model's prior.
 
-    With a `baseline`, a second LSTM predicts the cost that a presence has to pay, from the same inputs without their
-    gradients (Mnih and Gregor 2014): `pyro.infer.TraceGraph_ELBO` then has less variance, and trains it along.
+    With a `baseline`, a second LSTM predicts the cost downstream of each presence from the same inputs, detached (Mnih
+    and Gregor 2014): `pyro.infer.TraceGraph_ELBO` then has less variance, and trains the baseline as well.
 
     Args:
         model: the model served.
         hidden_dim: units of the LSTM, and of every hidden layer.
-        baseline: whether to predict costs.
+        baseline: whether to predict costs with a second LSTM.
         enumerate_presence: mark presences for `pyro.infer.TraceEnum_ELBO`, which sums over all of them: 2^N terms, and
             no variance from presence.
-        presence_bias: of u at the start; positive = look for objects first, and unlearn it.
-        where_offset: added to the raw scales of z_where; smaller = surer of places at the start.
-        baseline_scale: nats by which the predicted cost moves with its layer's output. Costs are hundreds of nats, and
-            a layer grows only by its learning rate a step.
+        presence_bias: initial bias of the presence logit; positive = look for objects first, and unlearn it.
+        where_offset: added to the raw scales of z_where; smaller = more certain positions at the start.
+        baseline_scale: nats per unit of the baseline's output. Costs are hundreds of nats, and an output layer grows by
+            only about its learning rate per step.
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.
@@ -117,7 +117,7 @@ class GlimpseAttentionGuide(GuideOf[AttendInferRepeat], PyroModule):
         method: str = "modes",
         num_samples: int | None = None,
     ) -> dict[str, Tensor]:
-        """Objects of all frames: present if that is more likely than not, and then where and what they are on average.
+        """Objects of all frames: present if that is more likely than not, with the mean window and appearance.
 
         Args:
             frames: (sequences, time, 1, height, width).
@@ -149,7 +149,7 @@ class GlimpseAttentionGuide(GuideOf[AttendInferRepeat], PyroModule):
         controls: Tensor | None,
         sample: Callable[[str, Any, Tensor, Any], Tensor],
     ) -> dict[str, Tensor]:
-        """Go from slot to slot; `sample` turns a name, a distribution, presence and Pyro's options into a value."""
+        """Loop over slots; `sample` turns a name, a distribution, presence and Pyro's options into a value."""
         model = self.model
         frames, _ = self.check_video(frames, observed, controls)
         images = frames[:, :, 0].transpose(0, 1)
@@ -186,5 +186,5 @@ class GlimpseAttentionGuide(GuideOf[AttendInferRepeat], PyroModule):
 
 
 def _gaussian(mean: Float[Tensor, "*batch event"], scale: Float[Tensor, "*batch event"]) -> dist.Independent:
-    """A diagonal Gaussian from means and raw scales, whose standard deviations stay above 0.01."""
+    """A diagonal Gaussian from means and raw scales, with standard deviations above 0.01."""
     return dist.Normal(mean, scale_of(scale)).to_event(1)

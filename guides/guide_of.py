@@ -1,4 +1,4 @@
-"""What guides that are built for a model share: they hold it, check it, and check videos by its sizes."""
+"""Base class of guides built for a model: holds the model, checks its type, and checks videos against its sizes."""
 
 import inspect
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
@@ -11,7 +11,7 @@ from pyro_models.components.arguments import check_video
 
 @runtime_checkable
 class VideoModel(Protocol):
-    """What every guide needs to know of its model."""
+    """What every guide needs from its model."""
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -36,10 +36,10 @@ class GuideOf(Generic[Model]):
             def __init__(self, model: KalmanVAE) -> None:
                 super().__init__(model)
 
-    The model is no submodule of its guide: its parameters are trained, saved and counted once, as the model's.
+    The model is not a submodule of its guide: its parameters are trained, saved and counted once, as the model's.
 
     Attributes:
-        serves: the class of models that the guide is for, or a protocol, every member of which the model needs.
+        serves: the class of models that the guide is for, or a protocol whose members the model must have.
 
     Args:
         model: the model served.
@@ -53,7 +53,7 @@ class GuideOf(Generic[Model]):
     def __init__(self, model: Model) -> None:
         _check_model(type(self), model)
         super().__init__()
-        self._served = [model]  # PyTorch does not look into lists
+        self._served = [model]  # PyTorch does not register modules inside lists
 
     @property
     def model(self) -> Model:
@@ -67,7 +67,7 @@ class GuideOf(Generic[Model]):
         return check_video(frames, observed, controls, self.model.frame_shape, self.model.control_dim)
 
     def check_method(self, method: str) -> None:
-        """Refuse a way of completing videos that the guide does not have.
+        """Refuse a completion method that the guide does not have.
 
         Raises:
             ValueError: if `completion_methods` does not list it.
@@ -97,6 +97,6 @@ def _check_model(guide: type[GuideOf[Any]], model: object) -> None:
 
 
 def _members(protocol: type) -> list[str]:
-    """Names of the attributes and methods that a protocol asks for."""
+    """Names of the attributes and methods that a protocol requires."""
     names = {name for base in protocol.__mro__ for name in (*inspect.get_annotations(base), *vars(base))}
     return sorted(name for name in names if not name.startswith("_"))

@@ -1,4 +1,4 @@
-"""Structured guides: recognise a code in each frame, then let the exact Gaussian posterior do the rest."""
+"""Structured guides: recognise a code in each frame, then infer the states by the exact Gaussian posterior."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -17,11 +17,11 @@ from pyro_models.distributions.gaussian_steps import product_of_gaussians
 from pyro_models.kalman_vae.mixed_linear_dynamics import CodePrediction, MixedLinearDynamics
 
 POSTERIORS = ("collapsed", "joint", "marginals")
-FILTER_INFLATION = 2.0  # the encoder's variance, when its Gaussian meets the prediction: it holds some of that already
+FILTER_INFLATION = 2.0  # of the encoder's variance in the product with the prediction, which it partly contains
 
 
 class ReadVideo(NamedTuple):
-    """What the encoder makes of each frame, (sequences, time, code), and the video as the model takes it."""
+    """Encodings of each frame, (sequences, time, code), and the video in the form the model takes."""
 
     mean: Tensor
     variance: Tensor
@@ -30,7 +30,7 @@ class ReadVideo(NamedTuple):
 
 @runtime_checkable
 class MixedDynamicsModel(VideoModel, Protocol):
-    """What a guide of this family needs to know of the model that it serves."""
+    """What a guide of this family needs from the model it serves."""
 
     dynamics: MixedLinearDynamics
     marginalize_state: bool
@@ -55,11 +55,11 @@ class KalmanGuide(GuideOf[MixedDynamicsModel], PyroModule):
       smoother in training.
     - `"joint"`: q(z | a, u) = p(z | a, u), one draw of the whole path. log p(a, z) - log p(z | a) = log p(a) for every
       draw (eq. 7).
-    - `"marginals"`: each z_t on its own from p(z_t | a, u), as the reference code does. Looser by KL(prod_t p(z_t | a)
+    - `"marginals"`: each z_t drawn from p(z_t | a, u), as in the reference code. Looser by KL(prod_t p(z_t | a)
       || p(z | a)), which grows from 7 nats per sequence with every frame seen to hundreds with a gap of twelve.
 
-    The recognition variance lies in (0, `variance_limit`), by default the emission noise R, which keeps q from opening
-    up to the prior early in training. A missing frame's code has no density and its value in the trace means nothing;
+    The recognition variance lies in (0, `variance_limit`), by default the emission noise R, which keeps q from widening
+    to the prior early in training. A missing frame's code has no density and its value in the trace means nothing;
     `complete` infers it.
 
     Args:
@@ -132,12 +132,12 @@ class KalmanGuide(GuideOf[MixedDynamicsModel], PyroModule):
         return ReadVideo(mean, variance, self.model.prepare(frames, observed, controls))
 
     def step(self, index: int, state: Any, context: ReadVideo) -> None:
-        """Draw a code from what its frame and the codes before it say together, see the class.
+        """Draw a code given its frame and the codes before it.
 
         Args:
-            index: of the frame, from 0.
-            state: the model's after the step before; None at the first.
-            context: from `prepare`.
+            index: index of the frame, from 0.
+            state: the model's state after the previous step; None at the first.
+            context: result of `prepare`.
         """
         predicted = self.model.dynamics.code_moments(self.model.prediction(state, context.video))
         joint = product_of_gaussians(predicted, context.mean[:, index], FILTER_INFLATION * context.variance[:, index])
@@ -170,7 +170,7 @@ class KalmanGuide(GuideOf[MixedDynamicsModel], PyroModule):
             method: "smoothing" or "filtering".
             num_samples: None for posterior means, else the number of joint draws (states and codes together;
                 "smoothing" only).
-            rounds: how often the mixture weights are computed; 1 = the paper's single forward pass.
+            rounds: number of times that the mixture weights are computed; 1 = the paper's single forward pass.
             sample_missing: feed draws of the missing codes to the dynamics instead of their means.
 
         Returns:
@@ -178,7 +178,7 @@ class KalmanGuide(GuideOf[MixedDynamicsModel], PyroModule):
             time, ...).
 
         Raises:
-            ValueError: if the method is unknown, or draws or several rounds are asked of the filter.
+            ValueError: if the method is unknown, or draws or several rounds are requested with "filtering".
         """
         self.check_method(method)
         if method == "filtering" and (num_samples is not None or rounds > 1):
@@ -204,7 +204,7 @@ class KalmanGuide(GuideOf[MixedDynamicsModel], PyroModule):
         method: str,
         num_samples: int | None,
     ) -> tuple[Float[Tensor, "*batch time state"], Float[Tensor, "*batch time code"]]:
-        """States given the codes seen, and all codes: kept where seen, emitted by the states where missing."""
+        """States given the seen codes, and all codes: kept where seen, emitted by the states where missing."""
         if num_samples is not None:
             states = chain.posterior(codes).rsample()
         else:

@@ -1,4 +1,4 @@
-"""What a guide says of a step whose frame is missing: what the model says."""
+"""A guide's distribution at a step whose frame is missing: the model's prior."""
 
 import pyro.distributions as dist
 import torch
@@ -9,12 +9,12 @@ from torch import Tensor
 def where_seen(
     seen: Bool[Tensor, "*steps"] | None, distribution: dist.Independent, prior: dist.Independent
 ) -> dist.Independent:
-    """The guide's distribution where a frame is seen, the model's elsewhere; both are diagonal Gaussians.
+    """The guide's distribution where a frame is seen, the model's elsewhere; both diagonal Gaussians.
 
     Args:
         seen: broadcasts against the batch dims of the distributions; None = everywhere.
         distribution: the guide's, one event dim.
-        prior: the model's.
+        prior: the model's distribution.
     """
     if seen is None:
         return distribution

@@ -9,8 +9,8 @@ from guides.guide_of import GuideOf, VideoModel
 class NoLatentsGuide(GuideOf[VideoModel], PyroModule):
     """Draws nothing, for models whose frames are their only site, such as `EncoderDecoderLSTM`.
 
-    The bound of such a pair is the log evidence itself, whatever the estimator, and one particle is as good as many.
-    Reconstructions and forecasts are what the model expects of each frame, given those before it.
+    The bound of such a pair is the log evidence itself, whatever the estimator, and one particle is enough.
+    Reconstructions and forecasts are the model's expectation of each frame, given those before it.
 
     Args:
         model: the model served; it has `frame_shape` and `control_dim`.
@@ -42,7 +42,7 @@ class NoLatentsGuide(GuideOf[VideoModel], PyroModule):
         method: str | None = None,
         num_samples: int | None = None,
     ) -> dict[str, Tensor]:
-        """No latents: the model itself feeds on what it expects where frames are missing, which is "autoregressive".
+        """No latents: where frames are missing the model feeds on its own expectations, method "autoregressive".
 
         Args:
             frames: (sequences, time, channels, height, width).

@@ -1,4 +1,4 @@
-"""A guide that corrects the model's own prediction of a latent by what the present frame shows."""
+"""A guide that corrects the model's prediction of a latent given the current frame."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from pyro_models.components.layout import concatenate
 from pyro_models.components.scales import scale_of
 from pyro_models.vrnn.model import RecurrentState, VariationalRecurrentNetwork, VideoReadings
 
-SCALE_OFFSET = 0.25  # of raw standard deviations, as in the reference
+SCALE_OFFSET = 0.25  # added to raw standard deviations, as in the reference
 
 
 class PriorCorrectionGuide(GuideOf[VariationalRecurrentNetwork], StepwiseGuide):
@@ -24,8 +24,8 @@ class PriorCorrectionGuide(GuideOf[VariationalRecurrentNetwork], StepwiseGuide):
         q(z_t | z_{<t}, x_{<=t}) = N(m(o_t) + f([o_t, psi_x(x_t)]), diag(g([o_t, psi_x(x_t)]))^2)
 
     with m and o_t of the model, and g = softplus(raw + 0.25) + 0.01 (Chung et al. 2015, eq. 9; means as corrections of
-    the prior's, as in the code of Maddison et al. 2017). It looks at the past and the present alone, so that particles
-    can be resampled. Where a frame is missing, the distribution is the prior.
+    the prior's, as in the code of Maddison et al. 2017). It uses only past and present frames, so particles can be
+    resampled. Where a frame is missing, the distribution is the prior.
 
     Args:
         model: the model served.
@@ -95,7 +95,7 @@ class PriorCorrectionGuide(GuideOf[VariationalRecurrentNetwork], StepwiseGuide):
         context: VideoReadings,
         draw: Callable[[str, dist.Independent], Tensor],
     ) -> tuple[Tensor, RecurrentState]:
-        """A step's latent and the state that it leads to; `draw` turns a name and a distribution into a value."""
+        """A step's latent and the next state; `draw` turns a name and a distribution into a value."""
         output, memory = self.model.recur(index, state, context)
         prior = self.model.latent_law(output)
         known = concatenate(output, context.features[:, index])

@@ -1,4 +1,4 @@
-"""What every tool takes a model or a guide for: a callable with sample sites."""
+"""How every tool sees a model or a guide: a callable with sample sites."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +14,9 @@ Arguments = tuple[Tensor, Tensor | None, Tensor | None]
 
 
 def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
-    """The sites of a trace that the user wrote as sample statements, by name, in the order in which they ran.
+    """The sites of a trace that are sample statements in the user's program, by name, in order of execution.
 
-    Neither the bookkeeping of plates nor `pyro.deterministic` is among them.
+    Plates' bookkeeping sites and `pyro.deterministic` are excluded.
     """
     nodes: dict[str, Any] = dict(trace.nodes)
     return {

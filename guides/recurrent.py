@@ -1,4 +1,4 @@
-"""A smoothing guide for models with one site per step: a backward recurrent network meets the state before."""
+"""A smoothing guide for models with one site per step: a backward recurrent network and the previous state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from pyro_models.components.stepwise import State
 
 @dataclass(frozen=True)
 class GuideContext:
-    """What a batch says at each step, features (sequences, time, hidden), and what was observed and done."""
+    """Features of a batch at each step, (sequences, time, hidden), with `observed` and `controls`."""
 
     features: Tensor
     observed: Tensor | None
@@ -35,19 +35,19 @@ class RecurrentGuide(GuideOf[MarkovVideo], StepwiseGuide):
         h_t = relu(V h_{t+1} + U [features(x_t), u_t] + c)              from the last frame to the first
         q(v_t | s_{t-1}, x, u) = N(M k_t + m, diag(softplus(L k_t + l))^2),   k_t = (tanh(W s_{t-1} + w) + h_t) / 2
 
-    v_t is the variable that a `MarkovVideo` draws at step t and s_{t-1} the state before; for a deep Markov model v_t
+    v_t is the variable that a `MarkovVideo` draws at step t and s_{t-1} the previous state; for a deep Markov model v_t
     is s_t, so this is q(z_t | z_{t-1}, x_{t:T}), the form of the true posterior. The backward network runs once per
     sequence, whatever the number of particles.
 
-    Where a frame is missing, the variable has the distribution of the model's transition, so that a forecast is the
-    model's own; the backward network passes over it.
+    Where a frame is missing, the variable has the distribution of the model's transition, so a forecast is the model's
+    own; the backward network skips the frame.
 
     Args:
         model: the model served, a `MarkovVideo`.
         network: module (*batch, channels, height, width) -> (*batch, feature) with an attribute `feature_dim`; by
             default one fully connected layer.
         hidden_dim: units of the backward network, and of the default `network`.
-        minimum_scale: what every standard deviation stays above.
+        minimum_scale: lower limit of every standard deviation.
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.
@@ -130,7 +130,7 @@ class RecurrentGuide(GuideOf[MarkovVideo], StepwiseGuide):
         context: GuideContext,
         draw: Callable[[str, dist.Independent], Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """A step's variable and the state that it leads to; `draw` turns a name and a distribution into a value."""
+        """A step's variable and the next state; `draw` turns a name and a distribution into a value."""
         transition = self.model.transition
         before = self.start if state is None else state
         control = None if context.controls is None else context.controls[:, index]
@@ -151,7 +151,7 @@ class RecurrentGuide(GuideOf[MarkovVideo], StepwiseGuide):
         return dist.Normal(self.mean(combined), scale).to_event(1)
 
     def _read(self, frames: Tensor, seen: Tensor, controls: Tensor | None) -> Float[Tensor, "sequences time hidden"]:
-        """h_t: what the frames from t to the last say."""
+        """h_t, a summary of the frames from t to the last."""
         features = self.network(frames)
         shown = seen.unsqueeze(-1).to(features.dtype)
         inputs = torch.cat([features * shown, shown], -1)

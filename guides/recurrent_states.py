@@ -19,8 +19,8 @@ from guides.kalman import MixedDynamicsModel
 class StateCombiner(nn.Module):
     """N(z_t; L z_{t-1} + M c_t, diag s(c_t)) with c_t = (tanh(W z_{t-1}) + h_t) / 2.
 
-    Krishnan et al. 2017, section 5.2, with a linear path added: it lets the mean follow states of any size; the states
-    of a Kalman VAE are not confined to the range of tanh.
+    Krishnan et al. 2017, section 5.2, with a linear path added, since the states of a Kalman VAE are not confined to
+    the range of tanh.
     """
 
     def __init__(self, state_dim: int, hidden_dim: int) -> None:
@@ -42,10 +42,10 @@ class StateCombiner(nn.Module):
 class RecurrentStatePath(TorchDistribution):
     """q(z_{1:T}) = prod_t N(z_t; mean(z_{t-1}, h_t), diag s(z_{t-1}, h_t)^2).
 
-    Event (time, state), batch that of the contexts.
+    Event shape (time, state); the batch shape is that of the contexts.
 
     Args:
-        combiner: mean and standard deviation of a state given the one before and its context.
+        combiner: mean and standard deviation of a state given the previous one and its context.
         initial_state: z_0, (state,).
         context: h_t, (*batch, time, hidden).
     """
@@ -70,20 +70,20 @@ class RecurrentStatePath(TorchDistribution):
         )
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density of whole paths, (*batch), nats; every step at once, since all states are known."""
+        """Log density of whole paths, (*batch), nats; all steps at once, since all states are given."""
         previous = torch.cat([self.initial_state.expand_as(value[..., :1, :]), value[..., :-1, :]], -2)
         context = self.context.expand(*value.shape[:-1], self.context.shape[-1])
         mean, scale = self.combiner(previous, context)
         return dist.Normal(mean, scale).log_prob(value).sum((-1, -2))
 
     def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 - torch's own signature
-        """Draw one state after the other; reparameterised."""
+        """Draw the states in sequence; reparameterised."""
         return self._walk(
             Size(sample_shape) + self.batch_shape, lambda mean, scale: mean + scale * torch.randn_like(mean)
         )
 
     def path_of_means(self) -> Float[Tensor, "*batch time state"]:
-        """Each state is the mean given the one before on this path; where the network bends, not the mean of draws."""
+        """Each state is the mean given the previous one on this path; for a nonlinear network not the mean of draws."""
         return self._walk(self.batch_shape, lambda mean, scale: mean)
 
     def _walk(self, shape: Size, advance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -101,8 +101,8 @@ class RecurrentStateGuide(GuideOf[MixedDynamicsModel], PyroModule):
         q(a, z | x) = prod_t N(a_t; mu(x_t), diag v(x_t)) * prod_t q(z_t | z_{t-1}, h_t),   h_t = GRU(a_t, h_{t+1})
 
     (the DKS guide of Krishnan, Shalit & Sontag 2017, with codes in the place of observations). Its bound is at most
-    that of `KalmanGuide(posterior="joint")`, which knows p(z | a) exactly: the difference is what amortisation of the
-    states costs. A missing frame's code has no density and its value in the trace means nothing; `complete` infers it.
+    that of `KalmanGuide(posterior="joint")`, which has p(z | a) exactly: the difference is the cost of amortising the
+    states. A missing frame's code has no density and its value in the trace means nothing; `complete` infers it.
 
     Args:
         model: a Kalman VAE with `marginalize_state=False`.
@@ -168,7 +168,7 @@ class RecurrentStateGuide(GuideOf[MixedDynamicsModel], PyroModule):
         method: str = "smoothing",
         num_samples: int | None = None,
     ) -> dict[str, Tensor]:
-        """States of every step by the network, which looks both ways, and the codes that they emit at missing frames::
+        """States of every step by the network, given past and future, and the codes that they emit at missing frames::
 
             a_t = C_t z_t (+ e, e ~ N(0, R), in draws)
 
@@ -202,7 +202,7 @@ class RecurrentStateGuide(GuideOf[MixedDynamicsModel], PyroModule):
         return {"a": torch.where(observed.unsqueeze(-1), codes, emitted), "z": states}
 
     def _context(self, codes: Tensor, seen: Tensor, controls: Tensor | None) -> Tensor:
-        """h_t for every step: a GRU over the codes from the last to this, blind where frames are missing."""
+        """h_t for every step: a GRU over the codes from the last to this, with no input where frames are missing."""
         shown = seen.unsqueeze(-1).expand(*codes.shape[:-1], 1)
         inputs = [torch.where(shown, codes, codes.new_zeros(())), shown.to(codes.dtype)]
         if controls is not None:

@@ -1,4 +1,4 @@
-"""Sample sites of a program as a table that prints as text and, in a notebook, as HTML."""
+"""Sample sites of a program as a table, printed as text or, in a notebook, as HTML."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Site:
 
     Attributes:
         name: its name.
-        distribution: the distribution's class, without the wrappers that only reshape, e.g. `Normal.to_event(2)`.
+        distribution: class of the distribution, without wrappers that only reshape, e.g. `Normal.to_event(2)`.
         event_shape: shape of one draw.
         batch_shape: shape of the independent draws, plates included.
         support: where draws lie, in words.
@@ -36,10 +36,10 @@ class Site:
         discrete: whether its support is a set of separate points.
         observed: whether its value is data.
         reparameterised: whether gradients flow through its draws.
-        dtype: of its draws.
-        device: of its draws.
-        enumeration: how Pyro is told to sum over all its values, "parallel" or "sequential"; None if it is not, or if
-            its distribution cannot list them.
+        dtype: dtype of its draws.
+        device: device of its draws.
+        enumeration: how Pyro sums over all its values, "parallel" or "sequential"; None if it does not, or if its
+            distribution cannot list them.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Site:
 
 @dataclass(frozen=True)
 class SiteTable:
-    """The sample sites of a program, in the order in which it reaches them."""
+    """The sample sites of a program, in order of execution."""
 
     sites: tuple[Site, ...]
 
@@ -69,12 +69,12 @@ class SiteTable:
 
     @property
     def latent(self) -> tuple[Site, ...]:
-        """The sites that a guide has to draw; it may leave out those that the model has enumerated in parallel."""
+        """The sites that a guide must draw; those enumerated in parallel in the model may be left out."""
         return tuple(site for site in self.sites if not site.observed)
 
     @property
     def plate_nesting(self) -> int:
-        """Number of dimensions, from the right, that plates lay claim to."""
+        """Number of dimensions, from the right, that plates occupy."""
         return max((-plate.dim for site in self.sites for plate in site.plates), default=0)
 
     def __getitem__(self, name: str) -> Site:
@@ -127,7 +127,7 @@ def tabulate_trace(trace: Trace) -> SiteTable:
 
 
 def _enumeration(node: dict[str, Any]) -> str | None:
-    """What the site is marked with, if Pyro can do it."""
+    """The site's enumeration mark, if Pyro can enumerate it."""
     return node["infer"].get("enumerate") if node["fn"].has_enumerate_support and not node["is_observed"] else None
 
 
@@ -147,9 +147,9 @@ def name_distribution(law: Any) -> str:
 
 
 def name_support(support: Any) -> str:
-    """A support in words; how many of the dimensions are event dimensions is left out, the event shape says it.
+    """A support in words, without its number of event dimensions, which the event shape gives.
 
-    Sets that differ by their boundary alone have one name: draws do not tell them apart.
+    Sets that differ only by their boundary have the same name: draws do not tell them apart.
     """
     while hasattr(support, "base_constraint"):
         support = support.base_constraint

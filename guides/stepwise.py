@@ -1,4 +1,4 @@
-"""Guides that can be run one frame at a time, beside a model that can; the ordinary guide is made of the steps."""
+"""Guides that run one frame at a time, alongside a stepwise model; `forward` is made of the steps."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from pyro_models.components.stepwise import State
 class StepwiseGuide(PyroModule):
     """A guide written as two methods, from which `forward` and every particle filter are made.
 
-    It serves a `StepwiseModel`, q(v_{1:T} | x) = prod_t q(v_t | s_{t-1}, x): what its step number t draws are the
-    latents of the model's step number t. Its states are its own: the model's never reach it but through draws.
+    It serves a `StepwiseModel`, q(v_{1:T} | x) = prod_t q(v_t | s_{t-1}, x): its step t draws the latents of the
+    model's step t. It keeps its own states; the model's reach it only through draws.
     """
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Any:
@@ -25,7 +25,7 @@ class StepwiseGuide(PyroModule):
             controls: (sequences, time, control) or None.
 
         Returns:
-            What `step` is given as `context`.
+            The `context` passed to `step`.
 
         Raises:
             ValueError: if a shape is wrong.
@@ -36,9 +36,9 @@ class StepwiseGuide(PyroModule):
         """Draw the latents of one step, inside the plate `sequences`.
 
         Args:
-            index: of the frame, from 0.
-            state: after the step before; None at the first.
-            context: from `prepare`.
+            index: index of the frame, from 0.
+            state: state after the previous step; None at the first.
+            context: result of `prepare`.
         """
         raise NotImplementedError
 

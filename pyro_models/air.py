@@ -1,4 +1,4 @@
-"""Attend, infer, repeat: scenes made of a few objects, as many as there are (Eslami et al. 2016)."""
+"""Attend, infer, repeat: scenes of a few objects, their number inferred (Eslami et al. 2016)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,16 +17,16 @@ from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.scene import Scene
 from pyro_models.components.stepwise import StepwiseModel
 
-DARKNESS = 2.0  # taken from the logits of a patch: bright squares, at the start, would be worse than no object
+DARKNESS = 2.0  # subtracted from the logits of a patch: initially bright squares would be worse than no object
 
 
 class Slot(NamedTuple):
-    """What is drawn of one object, dims (*particles, time, sequences, ...).
+    """The latents of one object, dims (*particles, time, sequences, ...).
 
     Attributes:
         presence: 1 if the object exists, 0 if not; once 0, it is 0 for all later slots.
-        where: its window, as logits; of no meaning without presence.
-        what: its appearance; of no meaning without presence.
+        where: its window, as logits; meaningless without presence.
+        what: its appearance; meaningless without presence.
     """
 
     presence: Float[Tensor, "*batch"]
@@ -35,17 +35,17 @@ class Slot(NamedTuple):
 
 
 class AttendInferRepeat(StepwiseModel):
-    """Each frame, on its own, is a sum of as many patches as there are objects::
+    """Each frame, independently, is a sum of patches, one per object::
 
         z_pres_i ~ Bernoulli(another * z_pres_{i-1}),   z_pres_0 = 1            so the count is geometric, cut at N
         z_where_i ~ N(where_mean, diag(where_scale^2)),   z_what_i ~ N(0, I)    for i with z_pres_i = 1
         x ~ N(sum_i z_pres_i paste(decoder(z_what_i), z_where_i), frame_scale^2)
 
     (Eslami et al. 2016, section 3). z_where is the logit of a window's scale and the inverse hyperbolic tangents of its
-    middle, see `Windows.from_logits`; a decoded patch is a sigmoid, so that patches add light.
+    middle, see `Windows.from_logits`; a decoded patch is a sigmoid, so patches add light.
 
     Sites, in the plates `sequences` and `time`: `z_pres_i`, `z_where_i`, `z_what_i` for i = 1 ... N, and the observed
-    `frames`. Where and what of an object that does not exist are masked: they have no density, and may be anything.
+    `frames`. Where and what of an absent object are masked: they have no density, and their values are arbitrary.
     Guide: `GlimpseAttentionGuide`.
 
     Args:
@@ -104,7 +104,7 @@ class AttendInferRepeat(StepwiseModel):
         return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> list[Slot]:
-        """Draw or score one batch; every frame is a scene of its own.
+        """Draw or score one batch; every frame is an independent scene.
 
         Args:
             frames: (sequences, time, 1, height, width) in [0, 1]; missing ones are never read.
@@ -112,7 +112,7 @@ class AttendInferRepeat(StepwiseModel):
             controls: None.
 
         Returns:
-            What was drawn of each slot.
+            The latents of each slot.
         """
         context = self.prepare(frames, observed, controls)
         with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("time", frames.shape[1], dim=-2):
@@ -126,7 +126,7 @@ class AttendInferRepeat(StepwiseModel):
         return VideoContext(frames, seen, controls)
 
     def step(self, index: int, state: Sequence[Slot] | None, context: VideoContext) -> list[Slot]:
-        """The objects of one frame, which do not depend on those before; sites as in the whole, without `time`."""
+        """The objects of one frame, independent of earlier frames; sites as in `forward`, without `time`."""
         return self._scenes(context.frames[:, index : index + 1])
 
     def emit(self, states: Sequence[Sequence[Slot]], context: VideoContext, first: int = 0) -> None:
@@ -159,7 +159,7 @@ class AttendInferRepeat(StepwiseModel):
         return paste_and_add(presence[..., None, None] * glimpses, Windows.from_logits(where), self.frame_shape[1:])
 
     def slots_of(self, latents: Mapping[str, Tensor]) -> list[Slot]:
-        """The slots of given values of the latent sites."""
+        """The slots for given values of the latent sites."""
         alive, slots = None, []
         for index in range(1, self.num_slots + 1):
             presence = latents[f"z_pres_{index}"]
@@ -168,7 +168,7 @@ class AttendInferRepeat(StepwiseModel):
         return slots
 
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:
-        """The objects of given values of the latent sites.
+        """The objects for given values of the latent sites.
 
         Args:
             latents: values of all latent sites, dims (*particles, time, sequences, ...).

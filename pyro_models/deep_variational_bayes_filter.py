@@ -14,7 +14,7 @@ class DeepVariationalBayesFilter(MarkovVideo):
         z_t = z_{t-1} + A_t z_{t-1} + B_t u_t + C_t w_t         A_t, B_t, C_t mixed by weights that depend on z_{t-1}
         x_t ~ N(decoder(z_t), diag(s)) or Bernoulli(decoder(z_t))
 
-    (DVBF-LL, Karl et al. 2017; see `LocallyLinearTransition`). Only the noise is inferred, so that gradients of every
+    (DVBF-LL, Karl et al. 2017; see `LocallyLinearTransition`). Only the noise is inferred, so the gradients of every
     frame reach the transition. Sites, in the plate `sequences`: `w_1`, ..., `w_T`, event (noise,); and, in the plate
     `time` as well, the observed `frames`. The sizes are those of the paper's torque-controlled pendulum; its Gaussian
     posterior over the base matrices is replaced by point estimates. Guide: `RecurrentGuide`, q(w_t | z_{t-1}, h_t) with

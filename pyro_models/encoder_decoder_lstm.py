@@ -1,4 +1,4 @@
-"""An encoder-decoder LSTM on pixels: the baseline without latents that predicts each frame from those before it."""
+"""An encoder-decoder LSTM on pixels: the baseline without latents, which predicts each frame from earlier ones."""
 
 from collections.abc import Sequence
 from math import prod
@@ -23,26 +23,25 @@ class EncoderDecoderLSTM(PyroModule):
         s_t = LSTM(s_{t-1}, [enc(v_{t-1}), u_t]);   v_t ~ Bernoulli(sigmoid(dec(s_t)))        s_0 = 0, v_0 = 0 (black)
 
     (the baseline of Chiappa & Paquet 2019, "ED-LSTM"). `enc` and `dec` are fully connected, with ReLUs after all layers
-    but the last of each; weights begin as `normal_by_size`. The one site is the observed `frames`, event (channels,
-    height, width), in the plates `sequences` and `time`: there are no latents, the guide is `NoLatentsGuide`, and the
-    bound is the log evidence itself, log p(v) = sum_t log p(v_t | v_1, ..., v_{t-1}), exactly normalised. The paper's
-    loss begins with t = 2; ours has t = 1 too, so that it is a distribution of whole videos and compares with other
-    models.
+    but the last of each; weights are initialised by `normal_by_size`. The one site is the observed `frames`, event
+    (channels, height, width), in the plates `sequences` and `time`: there are no latents, the guide is
+    `NoLatentsGuide`, and the bound is the log evidence itself, log p(v) = sum_t log p(v_t | v_1, ..., v_{t-1}), exactly
+    normalised. The paper's loss starts at t = 2; ours includes t = 1, so it is a distribution of whole videos,
+    comparable with other models.
 
-    A missing frame has no density, and the network is fed what it expected in its place: the probability of each pixel,
-    not a draw. So a forecast is the paper's (true frames while they are seen, its own predictions thereafter). The
-    distribution of the frames that are seen is normalised then too, but it is not the marginal of the distribution of
-    whole videos.
+    A missing frame has no density, and the network is fed its expectation instead: the probability of each pixel, not a
+    draw. So a forecast is the paper's (true frames while they are seen, its own predictions thereafter). The resulting
+    distribution of the seen frames is normalised too, but it is not the marginal of the distribution of whole videos.
 
-    Where every frame is seen, encoder, LSTM and decoder each run once for all time steps; else step by step.
+    If every frame is seen, encoder, LSTM and decoder each run once for all time steps; otherwise step by step.
 
     Args:
         frame_shape: (channels, height, width) of a frame.
         state_dim: size of s_t (and of the LSTM's cell).
         code_dim: size of enc(v_t).
-        hidden: units of the layers between a frame and its code; between state and frame they come in reverse.
-        control_dim: size of u_t, 0 = none; for instance which objects there are. Unlike elsewhere the first control is
-            used: it goes into the distribution of the first frame.
+        hidden: units of the layers between a frame and its code; in reverse between state and frame.
+        control_dim: size of u_t, 0 = none; for instance the presence of objects. Unlike elsewhere the first control is
+            used: it enters the distribution of the first frame.
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape.
@@ -93,7 +92,7 @@ class EncoderDecoderLSTM(PyroModule):
         frames: Float[Tensor, "sequences time channels height width"],
         controls: Float[Tensor, "sequences time control"] | None,
     ) -> Float[Tensor, "sequences time channels height width"]:
-        """Logits of each frame from the true ones before it."""
+        """Logits of each frame from the true frames before it."""
         before = torch.cat([torch.zeros_like(frames[:, :1]), frames[:, :-1]], 1)
         return self.decoder(self.lstm(with_control(self.encoder(before.flatten(2)), controls))[0])
 
@@ -103,14 +102,14 @@ class EncoderDecoderLSTM(PyroModule):
         observed: Bool[Tensor, "sequences time"],
         controls: Float[Tensor, "sequences time control"] | None,
     ) -> Float[Tensor, "sequences time channels height width"]:
-        """Logits of each frame from those before it, true where they are seen and expected where they are missing."""
+        """Logits of each frame from those before it, true where seen and expected where missing."""
         lstm, seen = self.lstm, observed[:, :, None, None, None]
         weights = lstm.all_weights[0]
         hidden = cell = frames.new_zeros(len(frames), lstm.hidden_size)
         before, logits = torch.zeros_like(frames[:, 0]), []
         for step in range(frames.shape[1]):
             inputs = with_control(self.encoder(before.flatten(1)), None if controls is None else controls[:, step])
-            # Five times as fast on a CPU as the layer, called for one step: that rearranges its weights at each call.
+            # On a CPU five times as fast as calling the layer for one step, which rearranges its weights at each call.
             hidden, cell = torch.lstm_cell(inputs, (hidden, cell), *weights)
             output = self.decoder(hidden)
             before = torch.where(seen[:, step], frames[:, step], self.likelihood(output).mean)

@@ -1,4 +1,4 @@
-"""What moves in a clip of a static camera: cut out of its background, made small, its parts numbered."""
+"""Moving foreground of a clip from a static camera: background subtracted, resized, components numbered."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from videos.clips import Clip, frame_rate, opencv, read_frames
 
 _log = logging.getLogger(__name__)
 
-_FOREGROUND = 255  # what MOG2 calls moving; a shadow is 127
+_FOREGROUND = 255  # MOG2's value for moving pixels; a shadow is 127
 _CONNECTIVITY = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Foreground:
-    """What moves in a clip, on black.
+    """The moving foreground of a clip, on black.
 
     Attributes:
         light: uint8 (time, height, width), inverted grey value where something moves, 0 elsewhere.
         components: int16 (time, height, width), number of the connected component that a pixel belongs to, 0 = none.
-            In each frame they are numbered 1, 2, ... from left to right by the middle of their boxes: numbers are no
+            In each frame they are numbered 1, 2, ... from left to right by the middle of their boxes: numbers are not
             identities.
-        numbers: int64 (time,), which frame of the clip each one is; the clip's first has number 0.
+        numbers: int64 (time,), number of each frame in the clip, from 0.
         clip_size: width and height of the clip's own frames, pixels.
     """
 
@@ -52,43 +52,43 @@ class BackgroundSubtraction:
         light      = grey(resize(M (255 - I)))                       resize: mean over the area of a pixel
         components = connected components of resize(M) >= coverage   of at least `least_area` pixels
 
-    and light further than one pixel from these components is set to 0. Inversion makes dark clothes bright on black,
-    as a decoder that adds objects up needs them.
+    and light further than one pixel from these components is set to 0. Inversion makes dark clothes bright on black, as
+    needed by a decoder that sums objects.
 
-    The paper inverts before it subtracts. The mixture calls the same pixels moving either way, but it knows a shadow by
-    being darker than the background: with inverted frames every shadow stays in. So the mixture is shown the frames as
-    they are, and only the light is inverted.
+    The paper inverts before it subtracts. The mixture calls the same pixels moving either way, but it recognises a
+    shadow by being darker than the background: with inverted frames every shadow stays in. So the mixture sees the
+    original frames, and only the light is inverted.
 
     Args:
-        warm_up: frames of the clip from which the background is learnt and nothing else.
-        frames_per_second: rate that is aimed at.
+        warm_up: number of first frames of the clip used only to learn the background.
+        frames_per_second: target frame rate.
         stride: s; None = from the clip's rate, and 1 for frames in memory, which have none.
-        invert: whether light is inverted; False for bright objects before a dark background.
+        invert: whether light is inverted; False for bright objects on a dark background.
         history: time constant of the mixture's memory, frames of the clip.
         variance_threshold: squared distance from a Gaussian, in variances, up to which a pixel belongs to it.
-        background_ratio: share of the memory that the background needs; whatever stands still for
+        background_ratio: share of the memory that counts as background; whatever stands still for
             -history log(background_ratio) frames becomes part of it.
-        shadow_threshold: how dark a shadow may be, relative to the background; 1 = there are no shadows.
+        shadow_threshold: how dark a shadow may be, relative to the background; 1 = no shadows.
         opening: diameter of the ellipse that opens the mask (removes specks), pixels of the clip; 1 = none.
         closing: diameter of the ellipse that closes it (fills holes), pixels of the clip; 1 = none.
-        width: of the resized frames, pixels.
-        height: of the resized frames, pixels.
-        coverage: share of a resized pixel that moves, for it to belong to a component.
-        least_area: of a component, resized pixels; smaller ones are noise.
+        width: width of the resized frames, pixels.
+        height: height of the resized frames, pixels.
+        coverage: moving share of a resized pixel from which it belongs to a component.
+        least_area: smallest area of a component, resized pixels; smaller ones are noise.
 
     Raises:
         ValueError: if a setting is out of its range.
     """
 
     # MOG2's n-th frame has weight 1 / (2 n) until that is 1 / history, so it learns fast at first. In OpenCV's sample
-    # clip of pedestrians (795 frames, 10 a second) the ghosts of those who stood in the first frames are gone after
-    # 150 to 200 frames; a whole history of 500 would throw two thirds of that clip away.
+    # clip of pedestrians (795 frames, 10 per second) the ghosts of those who stood in the first frames are gone after
+    # 150 to 200 frames; a warm-up of a whole history of 500 would discard two thirds of that clip.
     warm_up: int = 200
     frames_per_second: float = 6.0
     stride: int | None = None
     invert: bool = True
     history: int = 500
-    # OpenCV's own are 16 and 0.9: more flicker of grass, and whoever stands still vanishes after 5 s instead of 18 s.
+    # OpenCV's defaults are 16 and 0.9: grass flickers more, and whoever stands still vanishes after 5 s, not 18 s.
     variance_threshold: float = 25.0
     background_ratio: float = 0.7
     shadow_threshold: float = 0.5
@@ -114,14 +114,14 @@ class BackgroundSubtraction:
             raise ValueError(f"stride: expected at least 1 frame, or None, got {self.stride}")
 
     def extract(self, clip: Clip) -> Foreground:
-        """Cut out what moves.
+        """Extract the moving foreground.
 
         Args:
             clip: a video file, or frames in memory, uint8 (time, height, width, 3), red-green-blue.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the clip cannot be read, is not longer than the warm-up, or a file does not say its rate.
+            ValueError: if the clip cannot be read, is not longer than the warm-up, or is a file without a frame rate.
             ImportError: without OpenCV, which the extra `video` installs.
         """
         cv2 = opencv()
@@ -159,9 +159,7 @@ class BackgroundSubtraction:
             return 1
         rate = frame_rate(clip)
         if rate is None:
-            raise ValueError(
-                f"stride: expected a number of frames for a file that does not say its rate, {clip}, got None"
-            )
+            raise ValueError(f"stride: expected a number of frames for a file without a frame rate, {clip}, got None")
         return max(1, round(rate / self.frames_per_second))
 
     def _reduce(self, frame: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +177,7 @@ class BackgroundSubtraction:
         renumbered = np.zeros(len(boxes), dtype=np.int16)
         renumbered[order] = np.arange(1, len(order) + 1)
         parts = renumbered[labels]
-        # One pixel more than the components: their rims, of less than `coverage`, belong to them as well.
+        # One pixel beyond the components: their rims, with less than `coverage`, belong to them too.
         near = cv2.dilate((parts > 0).astype(np.uint8), np.ones((3, 3), dtype=np.uint8))
         return light * near, parts
 
@@ -187,14 +185,14 @@ class BackgroundSubtraction:
 def load_foreground(
     clip: Clip, subtraction: BackgroundSubtraction, cache: str | os.PathLike[str] | None = None
 ) -> Foreground:
-    """`subtraction.extract(clip)`, done once per process, or once for all with a folder to keep it in.
+    """`subtraction.extract(clip)`, computed once per process, or once for all if cached in a folder.
 
-    A file that has changed (in its time or length) and frames with other pixels are other clips.
+    A file whose time or length has changed, and frames with other pixels, count as other clips.
 
     Args:
         clip: as for `extract`.
-        subtraction: settings; others give another foreground.
-        cache: folder for .npz files, made if need be; None = in memory only. A damaged file is made again.
+        subtraction: settings, which are part of the cache key.
+        cache: folder for .npz files, created if necessary; None = in memory only. A damaged file is rewritten.
 
     Raises:
         FileNotFoundError: if there is no such clip.
@@ -205,7 +203,7 @@ def load_foreground(
 
 @dataclass(frozen=True)
 class _Identified:
-    """A clip that is equal to another if its fingerprint is."""
+    """A clip compared by its fingerprint."""
 
     fingerprint: str
     clip: Clip = field(compare=False)
@@ -219,7 +217,7 @@ def _identified(clip: Clip) -> _Identified:
         return _Identified(digest.hexdigest(), clip)
     path = Path(clip)
     if not path.is_file():
-        raise FileNotFoundError(f"clip: expected a video file, got {path}, which is no file; check the folder")
+        raise FileNotFoundError(f"clip: expected a video file, got {path}, which is not a file; check the folder")
     status = path.stat()
     return _Identified(f"{path.resolve()} {status.st_mtime_ns} {status.st_size}", path)
 
@@ -248,7 +246,7 @@ def _read(path: Path) -> Foreground:
 
 
 def _write(path: Path, foreground: Foreground) -> None:
-    """Write a file that appears whole or not at all."""
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     with beside.open("wb") as stream:

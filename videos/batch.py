@@ -1,4 +1,4 @@
-"""One batch of videos, with everything that is known about it."""
+"""One batch of videos, with its masks, controls and ground truth."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-# The shape of each field, as words: a word that occurs twice is one size. `frames` comes first and fixes sequences and
-# time.
+# The shape of each field in words; equal words are equal sizes. `frames` comes first and fixes sequences and time.
 _LAYOUT: dict[str, tuple[str | int, ...]] = {
     "frames": ("sequences", "time", "channels", "height", "width"),
     "observed": ("sequences", "time"),
@@ -38,18 +37,18 @@ class VideoBatch:
         frames: (sequences, time, channels, height, width), floating point in [0, 1].
         observed: bool (sequences, time), False = the frame is missing and is never read. None = all are seen.
         controls: (sequences, time, control); `controls[:, t]` is the input that acted between frame t - 1 and frame t,
-            so `controls[:, 0]` acted on nothing that is seen.
+            so `controls[:, 0]` acted before the video and is never used.
         positions: (sequences, time, objects, 2), pixels, (x to the right, y down), origin at the centre of the
             top-left pixel.
         velocities: (sequences, time, objects, 2), pixels per frame, axes as in `positions`.
         state: (sequences, time, state), the simulator's own state in its own units; its docstring names them.
-        hits: bool (sequences, time), True = an object bounced between the frame before and this one.
-        presence: bool (sequences, time, objects), False = there is no such object; what else is said of it is zero.
+        hits: bool (sequences, time), True = an object bounced between the previous frame and this one.
+        presence: bool (sequences, time, objects), False = the object does not exist; its other fields are zero.
         box_sizes: (sequences, time, objects, 2), width and height of an object's box, pixels.
         labels: int64 (sequences, time, objects), class of an object.
-        masks: bool (sequences, time, objects, height, width), which pixels show an object. Only what is visible counts:
-            where objects hide one another, a pixel belongs to the one in front, so that the masks of a frame never
-            overlap. Pixels in no mask are background.
+        masks: bool (sequences, time, objects, height, width), visible pixels of each object. Where objects hide one
+            another, a pixel belongs to the one in front, so the masks of a frame never overlap. Pixels in no mask are
+            background.
 
     Raises:
         TypeError: if a field is not a tensor.
@@ -88,7 +87,7 @@ class VideoBatch:
 
     @property
     def arguments(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """What every model and guide is called with: (frames, observed, controls)."""
+        """The arguments of every model and guide: (frames, observed, controls)."""
         return self.frames, self.observed, self.controls
 
     def to(self, device: torch.device | str) -> VideoBatch:
@@ -100,15 +99,15 @@ class VideoBatch:
         return VideoBatch(**{name: value.clone() for name, value in self._present().items()})
 
     def select(self, index: Tensor | slice | list[int]) -> VideoBatch:
-        """The sequences that `index` names (integers, a mask or a slice), in its order, with all their fields."""
+        """The sequences selected by `index` (integers, a mask or a slice), in its order, with all fields."""
         return VideoBatch(**{name: value[index] for name, value in self._present().items()})
 
     def first_frames(self, num_frames: int) -> VideoBatch:
-        """The beginnings of all sequences, with all their fields; shorter videos stay as they are."""
+        """The first frames of all sequences, with all fields; shorter videos are unchanged."""
         return VideoBatch(**{name: value[:, :num_frames] for name, value in self._present().items()})
 
     def single_frames(self) -> VideoBatch:
-        """Every frame as a video of its own, those of the first sequence first, with all their fields."""
+        """Every frame as a separate video, those of the first sequence first, with all fields."""
         return VideoBatch(**{name: value.flatten(0, 1).unsqueeze(1) for name, value in self._present().items()})
 
     def with_observed(self, observed: Tensor | None) -> VideoBatch:
@@ -121,7 +120,7 @@ class VideoBatch:
 
 
 def _check_field(name: str, value: object, layout: tuple[str | int, ...], sizes: dict[str, int]) -> None:
-    """Check one field against its layout and enter the sizes that it is the first to name into `sizes`."""
+    """Check one field against its layout, and record sizes that it is the first to name in `sizes`."""
     words = "(" + ", ".join(str(word) for word in layout) + ")"
     if not isinstance(value, Tensor):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""How the box worlds look: ball, walls, paddles and contact marks, in the authors' pixels or antialiased."""
+"""Rendering of the box worlds: ball, walls, paddles and contact marks, in the authors' pixels or antialiased."""
 
 import math
 from functools import lru_cache
@@ -26,11 +26,11 @@ _WALL_THICKNESS = 1.0
 
 
 class Path(NamedTuple):
-    """What happened, in the authors' coordinates (pixels, y up), float64, aligned with the frames."""
+    """Trajectories and contacts in the authors' coordinates (pixels, y up), float64, aligned with the frames."""
 
     positions: Float[Tensor, "sequences time 2"]
     velocities: Float[Tensor, "sequences time 2"]
-    paddles: Float[Tensor, "sequences time paddles"]  # heights of their middles
+    paddles: Float[Tensor, "sequences time paddles"]  # y of their middles
     normals: Float[Tensor, "sequences time contacts 2"]  # from the wall to the ball
     overlaps: Float[Tensor, "sequences time contacts"]  # positive where they touch
     bounced: Bool[Tensor, "sequences time"]
@@ -58,11 +58,11 @@ def lit_pictures(
     within the ball's surface to 2 pixels beyond the wall's surface, along the normal.
 
     Args:
-        path: what happened.
+        path: trajectories and contacts.
         outline: fixed walls, y up; one-pixel lines.
         paddles: bars two pixels wide: the columns of x and x + 1.
         size: height and width, pixels.
-        radius: of the ball, a whole number of pixels.
+        radius: radius of the ball, a whole number of pixels.
     """
     rows, columns = disc_pixels(from_y_up(path.positions, size), int(radius))
     strokes = [(rows, columns, torch.ones_like(rows, dtype=torch.bool))]
@@ -105,10 +105,10 @@ def ball_masks(
     radius: float,
     rendering: Literal["authors", "antialiased"],
 ) -> Bool[Tensor, "sequences time 1 height width"]:
-    """Which pixels show the ball, in the pictures of either rendering; the other arguments are those of `lit_pictures`.
+    """Pixels that show the ball in the pictures of either rendering; other arguments as for `lit_pictures`.
 
     Whole lit pixels are all equally bright, and the ball is in front of what it touches; contact marks are not part of
-    it. An antialiased ball has every pixel to which it gives some light, and no less than walls and paddles do.
+    it. An antialiased ball owns each pixel to which it gives some light, and no less than walls and paddles do.
     """
     if rendering == "antialiased":
         surroundings = _soft_surroundings(path, outline, paddles, size)

@@ -29,14 +29,14 @@ class BoxWorld:
     26] on each axis. `state` holds (x, y, vx, vy): pixels and pixels per time unit, y up, as `videos.drawing.from_y_up`
     says.
 
-    Where gravity or high speed could carry the centre of a ball through a wall within one step of the engine, one
-    eighth more sequences (and eight) are drawn than asked for, and the first that stay inside are kept: about 1 in 90
-    sequences of `GravityWorld` is replaced so. With "ideal" physics no ball can leave.
+    Where gravity or high speed could carry a ball's centre through a wall within one step of the engine, one eighth
+    more sequences (plus eight) are drawn than requested, and the first that stay inside are kept: this replaces about
+    1 in 90 sequences of `GravityWorld`. With "ideal" physics no ball can leave.
 
     Args:
         num_frames: frames of a sequence.
         size: height and width of a frame, pixels.
-        radius: of the ball, pixels; a whole number from 1 to 5 if `rendering` is "authors".
+        radius: radius of the ball, pixels; a whole number from 1 to 5 if `rendering` is "authors".
         time_step: time units from frame to frame; one step of the engine.
         start_std: standard deviation of the initial position, pixels.
         speed: (lowest, highest) initial speed, pixels per time unit.
@@ -48,8 +48,7 @@ class BoxWorld:
         rendering: "authors" = whole lit pixels, with the line on the ball and the contact marks that the authors' tools
             draw; "antialiased" = sub-pixel positions, no marks.
         masks: whether to keep the mask of the ball, a byte per pixel: the whole ball with the line on it, without
-            contact marks, in front of walls and paddles that are not brighter. The videos are the same with and
-            without.
+            contact marks, in front of walls and paddles that are not brighter. Does not change the videos.
 
     Raises:
         ValueError: if a setting is not as above.
@@ -65,9 +64,9 @@ class BoxWorld:
     restitution: float = 1.0
     physics: Literal["engine", "ideal"] = "engine"
     rendering: Literal["authors", "antialiased"] = "authors"
-    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the videos' name: it does not change them
 
-    _first_frame_moved: ClassVar[bool] = False  # whether one step is made before the first frame is drawn
+    _first_frame_moved: ClassVar[bool] = False  # whether one step precedes the first frame
 
     def __post_init__(self) -> None:
         for name, value in (("num_frames", self.num_frames), ("time_step", self.time_step), ("radius", self.radius)):
@@ -92,7 +91,7 @@ class BoxWorld:
 
         Args:
             num_sequences: number of videos.
-            generator: the only source of randomness; the same state of it gives the same batch.
+            generator: the only source of randomness; the same state gives the same batch.
             device: where the batch is computed and returned.
 
         Raises:
@@ -108,7 +107,7 @@ class BoxWorld:
         return self._film(self._first_inside(path, num_sequences) if spares else path)
 
     def roll_out(self, initial_state: Tensor) -> VideoBatch:
-        """Film balls that start from given states; none is replaced if it leaves the frame.
+        """Film balls that start from given states; balls that leave the frame are not replaced.
 
         Args:
             initial_state: (sequences, 4), (x, y, vx, vy) in pixels and pixels per time unit, y up.
@@ -124,7 +123,7 @@ class BoxWorld:
         return self._film(self._move(initial_state.double()))
 
     def _outline(self) -> tuple[Segment, ...]:
-        """The fixed walls, thickness 0, in the order in which the authors hand them to the engine (y up)."""
+        """The fixed walls, thickness 0, in the order in which the authors pass them to the engine (y up)."""
         low, high = 2.0, self.size - 2.0
         return (
             ((low, low), (low, high)),
@@ -138,7 +137,7 @@ class BoxWorld:
         return Paddles((), 0.0, 0.0)
 
     def _follow(self, heights: Tensor, position: Tensor) -> Tensor:
-        """Where the paddles go when they have seen the ball."""
+        """Heights of the paddles after they follow the ball."""
         return heights
 
     def _draw_initial(self, num_sequences: int, generator: torch.Generator) -> Float[Tensor, "sequences 4"]:
@@ -165,7 +164,7 @@ class BoxWorld:
         return Walls(starts, ends, radii)
 
     def _region(self, heights: Float[Tensor, "sequences paddles"], reach: float) -> HalfPlanes:
-        """Where the ball's centre may be; a paddle counts as the whole line that it moves on, since it keeps up."""
+        """Region of the ball's centre; a paddle counts as the whole line it moves on, since it follows the ball."""
         middle = (0.5 * self.size, 0.5 * self.size)
         return HalfPlanes.inside(self._walls(heights[:1]), middle, reach)
 
@@ -191,7 +190,7 @@ class BoxWorld:
         return Path(*(torch.stack(values, 1) for values in zip(*moments, strict=True)))
 
     def _first_inside(self, path: Path, num_sequences: int) -> Path:
-        """The first paths whose ball stays inside the walls; should they be too few, they are repeated."""
+        """The first paths whose ball stays inside the walls, repeated if they are too few."""
         region = self._region(path.paddles[:, 0], 0.0)
         stays = (region.margins(path.positions) > 0).all(-1).all(-1)
         order = stays.long().argsort(descending=True, stable=True)
@@ -233,8 +232,8 @@ class PolygonWorld(BoxWorld):
     """A ball in an irregular convex hexagon (start_std 2.5).
 
     Args:
-        corners: of the polygon in order, pixels, y up; convex, with the middle of the frame inside. The last corner is
-            joined to the first.
+        corners: corners of the polygon in order, pixels, y up; convex, with the middle of the frame inside. The last
+            corner is joined to the first.
 
     All other settings are those of `BoxWorld`.
     """
@@ -258,12 +257,12 @@ class PongWorld(BoxWorld):
     """A ball between a floor, a roof and two paddles that follow it (start_std 3, speed 10, restitution 0.9 * 0.99).
 
     Before each step a paddle whose middle is more than half of `paddle_speed` away from the ball's height moves towards
-    it by `paddle_speed`, but not out of the frame; it hands no velocity to the ball. The first frame shows the first
-    step's result. `state` is (x, y, vx, vy, height of the left, of the right paddle's middle).
+    it by `paddle_speed`, but not out of the frame; its own velocity does not affect the bounce. The first frame shows
+    the result of the first step. `state` is (x, y, vx, vy, y of the left and of the right paddle's middle).
 
     Args:
-        paddle_half_length: pixels.
-        paddle_speed: pixels per frame.
+        paddle_half_length: half the length of a paddle, pixels.
+        paddle_speed: speed of a paddle, pixels per frame.
 
     All other settings are those of `BoxWorld`.
     """

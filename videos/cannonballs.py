@@ -1,4 +1,4 @@
-"""Cannonballs fired from both sides of a black frame, their places jittered."""
+"""Cannonballs fired from both sides of a black frame, drawn at jittered positions."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ MARGIN = 0.13  # four standard deviations of the paper's jitter, rounded up
 
 @dataclass(frozen=True)
 class Cannonballs:
-    """One to a few balls in free flight, seen at jittered places (Chiappa and Paquet 2019, section 3.1).
+    """One to a few balls in free flight, drawn at jittered positions (Chiappa and Paquet 2019, section 3.1).
 
     With delta = 0.015 and g = 9.81, the state h = (x, y, v_x, v_y) of a ball, y up, and its drawn place a follow
 
         h_1 from the side it is fired from,   h_t = A h_{t-1} + u,   a_t = (x_t, y_t) + N(0, jitter I)
         A = [[I, delta I], [0, I]],   u = -g (0, delta^2 / 2, 0, delta)
 
-    so that there is no noise in the motion. The angle is uniform in 40 ... 60 degrees, the speed in 2 ... 3, y_1 in
-    -0.5 ... 0.5; x_1 in -0.5 ... -0.1 from the left, and 0.9 `max_displacement` further right, with v_x reversed, from
-    the right. The side is a fair coin per ball. Starts on the right therefore depend on `num_frames`.
+    so the motion has no noise. The angle is uniform in 40 ... 60 degrees, the speed in 2 ... 3, y_1 in -0.5 ... 0.5;
+    x_1 in -0.5 ... -0.1 from the left, and 0.9 `max_displacement` further right, with v_x reversed, from the right. The
+    side is a fair coin per ball. Starts on the right therefore depend on `num_frames`.
 
-    Sequence i of a call has min_balls + i mod (max_balls - min_balls + 1) balls, so that a batch mixes all numbers
-    evenly; balls that do not exist are the last slots. Balls neither meet nor hide one another: frames are 0 or 1, a
-    pixel is lit if it is within `radius` of the nearest pixel to some ball's place (13 pixels for radius 2). Places
+    Sequence i of a call has min_balls + i mod (max_balls - min_balls + 1) balls, so a batch mixes all numbers evenly;
+    balls that do not exist are the last slots. Balls neither collide nor hide one another: frames are 0 or 1, a pixel
+    is lit if it is within `radius` of the pixel nearest to some ball's position (13 pixels for radius 2). Positions
     outside `bounds` are drawn at the border, so a disc is always whole.
 
-    `controls` is `presence` as 0 and 1, the same in every frame: models of these videos are told the number of balls.
-    `positions` is the jittered place a in pixels, unclamped; `clean_positions` gives the place without jitter.
-    `velocities` is without jitter. `state` is h of all balls in turn, in the units above, y up; angle and speed are in
-    its velocity at the first frame. `labels` is the side: 0 from the left, 1 from the right. `box_sizes` is width and
+    `controls` is `presence` as 0 and 1, the same in every frame: models of these videos are given the number of balls.
+    `positions` is the jittered position a in pixels, unclamped; `clean_positions` gives it without jitter. `velocities`
+    is without jitter. `state` is h of all balls in turn, in the units above, y up; angle and speed follow from its
+    velocity at the first frame. `labels` is the side: 0 from the left, 1 from the right. `box_sizes` is width and
     height of the disc. Balls that do not exist have zeros everywhere.
 
     Args:
@@ -52,16 +52,16 @@ class Cannonballs:
         size: height and width of a frame, pixels.
         max_balls: largest number of balls.
         min_balls: smallest number of balls, at least 1.
-        opposite: whether the balls of a sequence with exactly two come from different sides; other sequences are left
-            as they are.
-        radius: of a disc, a whole number of pixels.
-        jitter: variance of the noise of a drawn place per axis, squared units; 0 = none. `bounds` leave room for 0.001.
+        opposite: whether the two balls of a sequence with exactly two come from different sides; other sequences are
+            unaffected.
+        radius: radius of a disc, a whole number of pixels.
+        jitter: variance of a drawn position per axis, squared units; 0 = none. `bounds` leave room for 0.001.
         masks: whether to keep the masks of balls, a byte per pixel and ball. Balls are equally bright, so a pixel of
-            several belongs to the first, see `visible_masks`; the videos are the same with and without.
+            several belongs to the first, see `visible_masks`. Does not change the videos.
 
     Raises:
-        ValueError: if a number is not positive, `jitter` is negative, there are more balls at least than at most, or a
-            disc does not fit into the frame.
+        ValueError: if a number is not positive, `jitter` is negative, `min_balls` exceeds `max_balls`, or a disc does
+            not fit into the frame.
     """
 
     num_frames: int = 30
@@ -71,7 +71,7 @@ class Cannonballs:
     opposite: bool = False
     radius: int = 2
     jitter: float = 0.001
-    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the videos' name: it does not change them
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "max_balls", "min_balls", "radius"):
@@ -89,43 +89,43 @@ class Cannonballs:
 
     @property
     def max_displacement(self) -> float:
-        """The longest way along x from the first frame to the last, 3 cos(40 deg) delta (num_frames - 1), in units."""
+        """Largest displacement along x from first to last frame, 3 cos(40 deg) delta (num_frames - 1), in units."""
         return SPEEDS[1] * math.cos(math.radians(ANGLES[0])) * self._duration
 
     @property
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """The part of space that a frame shows, ((x from, x to), (y from, y to)) in units, y up.
 
-        These are the extreme places without jitter, 0.13 further out, rounded outwards to hundredths: a function of
-        `num_frames` alone. At 30 frames x is in -0.73 ... 1.03 and y in -1.00 ... 0.98.
+        These are the extreme positions without jitter, 0.13 further out, rounded outwards to hundredths; they depend
+        only on `num_frames`. At 30 frames x is in -0.73 ... 1.03 and y in -1.00 ... 0.98.
         """
         shift = RIGHT_SHIFT * self.max_displacement
         leftmost = min(LEFT_STARTS[0], LEFT_STARTS[0] + shift - self.max_displacement)
         rightmost = max(LEFT_STARTS[1] + shift, LEFT_STARTS[1] + self.max_displacement)
         slowest, fastest = (speed * math.sin(math.radians(angle)) for speed, angle in zip(SPEEDS, ANGLES, strict=True))
-        # A path is concave: it is lowest at one of its ends, and highest at its apex or, if that is not reached, last.
+        # A path is concave: lowest at one of its ends, and highest at its apex or, if that is not reached, at its end.
         lowest = HEIGHTS[0] + min(0.0, _height(slowest, self._duration))
         highest = HEIGHTS[1] + _height(fastest, min(fastest / GRAVITY, self._duration))
         return _rounded_outwards(leftmost, rightmost), _rounded_outwards(lowest, highest)
 
     @property
     def pixels_per_unit(self) -> Float[Tensor, " coordinate"]:
-        """Slope of the map of `to_pixels`, (2,), float64: positive for x and negative for y, which is turned over."""
+        """Slope of the map of `to_pixels`, (2,), float64: positive for x, negative for y, which is flipped."""
         (left, right), (low, high) = self.bounds
         usable = self.size - 1 - 2 * self.radius
         return torch.tensor([usable / (right - left), -usable / (high - low)], dtype=torch.float64)
 
     @property
     def pixel_offset(self) -> Float[Tensor, " coordinate"]:
-        """Where `to_pixels` puts the origin of space, (2,), float64, pixels."""
+        """Image of the origin under `to_pixels`, (2,), float64, pixels."""
         (left, _), (_, high) = self.bounds
         corner = torch.tensor([left, high], dtype=torch.float64)
         return self.radius - corner * self.pixels_per_unit
 
     def to_pixels(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Places in pixels, pixels_per_unit * points + pixel_offset: continuous, and outside the frame where they are.
+        """Points in pixels, pixels_per_unit * points + pixel_offset: continuous and not clamped to the frame.
 
-        The map is one for all videos with these settings: `bounds` go to the middles of the pixels radius and
+        All videos with these settings share the map: `bounds` map to the middles of the pixels radius and
         size - 1 - radius.
 
         Args:
@@ -153,9 +153,9 @@ class Cannonballs:
         """Draw videos; all randomness comes from `generator`, which lives on the CPU.
 
         Args:
-            num_sequences: how many.
-            generator: moved on.
-            device: where the frames are drawn and stay.
+            num_sequences: number of videos.
+            generator: source of randomness; its state advances.
+            device: device on which frames are drawn and returned.
 
         Raises:
             ValueError: if `num_sequences` is not positive.
@@ -194,13 +194,13 @@ class Cannonballs:
         return self.pixels_per_unit * torch.tensor([0.0, -GRAVITY * TIME_STEP**2], dtype=torch.float64)
 
     def clean_positions(self, batch: VideoBatch) -> Tensor:
-        """Where the balls of a batch of this simulator would be drawn without jitter.
+        """Positions of the balls of a batch of this simulator, without jitter.
 
         Args:
             batch: from `simulate` of a simulator with the same settings.
 
         Returns:
-            (sequences, time, balls, 2), pixels, zeros where there is no ball.
+            (sequences, time, balls, 2), pixels, zeros for absent balls.
 
         Raises:
             ValueError: if the batch has no state or presence of this number of balls.
@@ -249,7 +249,7 @@ class Cannonballs:
         return torch.zeros(self.size, self.size, device=positions.device)
 
     def _discs(self, positions: Tensor, presence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows and columns of the pixels of each ball, and whether it is there, (sequences, time, balls, pixels)."""
+        """Rows and columns of the pixels of each ball, and its presence, (sequences, time, balls, pixels)."""
         span = torch.arange(-self.radius, self.radius + 1)
         pattern = torch.cartesian_prod(span, span)
         pattern = pattern[pattern.square().sum(-1) <= self.radius**2].to(positions.device)
@@ -259,11 +259,11 @@ class Cannonballs:
 
 
 def _height(speed: float, time: float) -> float:
-    """How far above its start a ball is that was fired upwards with this speed."""
+    """Height above its start of a ball fired upwards at this speed."""
     return speed * time - 0.5 * GRAVITY * time**2
 
 
 def _rounded_outwards(low: float, high: float) -> tuple[float, float]:
     """The interval with its margin, in whole hundredths."""
-    grain = 1e-9  # so that a bound that is a hundredth but for rounding stays where it is
+    grain = 1e-9  # keeps a bound that is a hundredth up to rounding
     return math.floor(100 * (low - MARGIN) + grain) / 100, math.ceil(100 * (high + MARGIN) - grain) / 100

@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate
 #: A video file, or frames in memory: uint8 (time, height, width, 3), red-green-blue.
 Clip = str | os.PathLike[str] | np.ndarray | Tensor
 
-# Containers round the number of frames that they announce; a file that was cut off lacks far more.
+# Containers round the number of frames that they announce; a truncated file lacks far more.
 _LEAST_DECODED = 0.95
 
 
@@ -50,7 +50,7 @@ def read_frames(clip: Clip) -> Iterator[np.ndarray]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a file is empty, no video or cut off (it has less than 95 % of the frames that it announces), or
+        ValueError: if a file is empty, not a video or truncated (less than 95 % of the frames that it announces), or
             frames in memory have another shape or dtype.
         ImportError: if a file is to be read without OpenCV.
     """
@@ -77,11 +77,11 @@ def read_frames(clip: Clip) -> Iterator[np.ndarray]:
 
 
 def frames_at(clip: Clip, numbers: Sequence[int]) -> UInt8[Tensor, "time height width 3"]:
-    """Single frames of a clip, in the order asked for; a file is read up to the last of them.
+    """Single frames of a clip, in the order requested; a file is read up to the last of them.
 
     Args:
         clip: a video file, or frames in memory.
-        numbers: of the frames, 0 is the first.
+        numbers: numbers of the frames, from 0.
 
     Raises:
         ValueError: if the clip has no such frame, or cannot be read.
@@ -96,11 +96,11 @@ def frames_at(clip: Clip, numbers: Sequence[int]) -> UInt8[Tensor, "time height 
 
 
 def frame_rate(clip: Clip) -> float | None:
-    """Frames per second of a video file; None if it does not say, or for frames in memory.
+    """Frames per second of a video file; None for a file without a rate or for frames in memory.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is empty or no video.
+        ValueError: if the file is empty or not a video.
         ImportError: without OpenCV.
     """
     if not isinstance(clip, (str, os.PathLike)):
@@ -119,18 +119,17 @@ def synthetic_clip(
     num_objects: int = 4,
     noise: float = 3.0,
 ) -> UInt8[Tensor, "time height width 3"]:
-    """Dark textured ellipses, upright as walkers are, that move before a bright, textured, noisy background.
+    """Dark textured ellipses, upright like walkers, that move in front of a bright, textured, noisy background.
 
-    Each moves at a constant speed of 0.5 to 1.5 % of the frame's width per frame, along x more than along y, and is
-    reflected where its middle meets the frame's edge. Later ellipses hide earlier ones. Without objects it is a static
-    scene.
+    Each moves at a constant speed of 0.5 to 1.5 % of the frame's width per frame, mostly along x, and is reflected
+    where its middle meets the frame's edge. Later ellipses hide earlier ones. Without objects the scene is static.
 
     Args:
-        generator: of all that is random; lives on the CPU and is moved on.
+        generator: CPU generator, the only source of randomness; its state advances.
         num_frames: frames of the clip.
-        height: of a frame, pixels.
-        width: of a frame, pixels.
-        num_objects: how many ellipses.
+        height: height of a frame, pixels.
+        width: width of a frame, pixels.
+        num_objects: number of ellipses.
         noise: standard deviation of the camera's noise, grey levels of 255.
 
     Returns:
@@ -167,7 +166,7 @@ def synthetic_clip(
         middle = room - (path.remainder(2 * room) - room).abs()  # a straight path, folded at the edges
         for (x, y), (x_radius, y_radius), coat in zip(middle, radii, coats, strict=True):
             inside = ((columns - x) / x_radius).square() + ((rows - y) / y_radius).square() <= 1
-            # The pattern moves with its wearer, who wears the middle of it.
+            # The pattern moves with its ellipse, which shows the middle of it.
             worn = coat.roll((int(y.round()) - height // 2, int(x.round()) - width // 2), (0, 1))
             frame[inside] = worn[inside]
         frame += noise * torch.randn(height, width, 1, generator=generator)
@@ -176,15 +175,16 @@ def synthetic_clip(
 
 
 def _opened(path: Path) -> Any:
-    """OpenCV's reader of a file that is a video."""
+    """OpenCV's reader of a video file."""
     if not path.is_file():
-        raise FileNotFoundError(f"clip: expected a video file, got {path}, which is no file; check the folder")
+        raise FileNotFoundError(f"clip: expected a video file, got {path}, which is not a file; check the folder")
     if path.stat().st_size == 0:
         raise ValueError(f"clip: expected a video file, got {path}, which is empty; copy it again")
     capture = opencv().VideoCapture(str(path))
     if not capture.isOpened():
         raise ValueError(
-            f"clip: expected a video file, got {path}, which OpenCV cannot read; it is no video, or of an unknown codec"
+            f"clip: expected a video file, got {path}, which OpenCV cannot read; "
+            "it is not a video, or its codec is unknown"
         )
     return capture
 
@@ -195,6 +195,6 @@ def _checked(frames: np.ndarray | Tensor) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:
         raise ValueError(
             f"clip: expected uint8 (time, height, width, 3), got {array.dtype} {array.shape}; "
-            "grey or floating point frames are to be repeated thrice and multiplied by 255"
+            "repeat grey frames three times along the last axis, and multiply floating point frames by 255"
         )
     return array

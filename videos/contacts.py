@@ -1,7 +1,7 @@
-"""How a disc bounces off walls: as the engine of the KVAE data does it, and as a textbook does.
+"""How a disc bounces off walls: in the engine of the KVAE data, and in textbook physics.
 
-Coordinates are the authors' own (pixels, y up), velocities in pixels per time unit, in float64 throughout: a contact
-is a yes or a no, and single precision would decide some of them otherwise.
+Coordinates are the authors' (pixels, y up), velocities in pixels per time unit, in float64 throughout: contacts are
+yes-or-no decisions, some of which single precision would change.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-# Chipmunk's defaults, which the authors left as they are.
-_SLOP = 0.1  # pixels of overlap that are not pushed out
+# Chipmunk's defaults, which the authors did not change.
+_SLOP = 0.1  # overlap that is not pushed out, pixels
 _KEPT_OVERLAP_PER_TIME = 0.9**60  # share of the overlap that is left after one time unit
 _ITERATIONS = 10  # sweeps of the impulse solver
-_MAX_CONTACTS = (
-    2  # of a disc with the walls of one world at the same time: none has three walls within reach of a point
-)
+_MAX_CONTACTS = 2  # simultaneous contacts of a disc with walls: no world has three walls within reach of a point
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Walls:
 
 @dataclass(frozen=True)
 class Contacts:
-    """What a disc touches after a step, in the order in which the engine's solver visits the walls.
+    """Contacts of a disc after a step, in the order in which the engine's solver visits the walls.
 
     Args:
         normals: (sequences, 2, 2), unit vectors from the wall to the disc.
@@ -56,7 +54,7 @@ class Disc:
     Args:
         position: (sequences, 2), pixels, y up.
         velocity: (sequences, 2), pixels per time unit.
-        push: (sequences, 2), velocity by which the engine works off an overlap during the next step only.
+        push: (sequences, 2), velocity by which the engine removes an overlap during the next step only.
     """
 
     position: Float[Tensor, "sequences 2"]
@@ -69,16 +67,15 @@ def engine_step(
 ) -> tuple[Disc, Contacts]:
     """One step in the order of operations of Chipmunk 7 (static walls, no friction, no spin).
 
-    Move by velocity and push; find overlaps; add gravity; then ten Gauss-Seidel sweeps over the contacts, each of which
-    asks for restitution times the approach speed from before gravity and never pulls. The disc therefore sinks into a
-    wall before it bounces. Walls that the engine was given last are visited first. For walls at right angles one
-    sweep is exact; where two walls meet at another angle the ten sweeps end before they have converged, and the data
-    show it.
+    Move by velocity and push; find overlaps; add gravity; then ten Gauss-Seidel sweeps over the contacts, each with
+    target speed restitution times the approach speed from before gravity, and never pulling. The disc therefore sinks
+    into a wall before it bounces. Walls added last are visited first. For walls at right angles one sweep is exact; at
+    other angles ten sweeps do not converge, which shows in the data.
 
     Args:
-        disc: where the disc is and how it moves.
+        disc: position, velocity and push of the disc.
         walls: the walls of this step.
-        radius: of the disc, pixels.
+        radius: radius of the disc, pixels.
         restitution: elasticity of disc times elasticity of wall.
         gravity: (2,), pixels per squared time unit.
         time_step: length of the step in time units.
@@ -109,7 +106,7 @@ def engine_step(
 def _nearest(
     position: Float[Tensor, "sequences 2"], walls: Walls
 ) -> tuple[Float[Tensor, "sequences walls 2"], Float[Tensor, "sequences walls"]]:
-    """From the nearest point of each wall's segment to the disc: the vector and its length."""
+    """Vector from the nearest point of each wall's segment to the disc, and its length."""
     span = walls.ends - walls.starts
     relative = position.unsqueeze(1) - walls.starts
     along = ((relative * span).sum(-1) / (span * span).sum(-1)).clamp_(0.0, 1.0)
@@ -165,13 +162,13 @@ def ideal_step(
     time_step: float,
     max_bounces: int = 4,
 ) -> tuple[Disc, Contacts]:
-    """One step of exact flight and reflection: the centre stays in the region, a bounce happens where the disc touches.
+    """One step of exact flight and reflection: the centre stays in the region and bounces off its boundary.
 
     Between bounces p(t) = p + v t + g t^2 / 2; at a bounce the normal velocity v_n becomes -restitution v_n.
 
     Args:
-        disc: where the disc is and how it moves.
-        region: where its centre may be.
+        disc: position and velocity of the disc.
+        region: allowed region of its centre.
         restitution: elasticity of disc times elasticity of wall.
         gravity: (2,), pixels per squared time unit.
         time_step: length of the step in time units.
@@ -195,7 +192,7 @@ def ideal_step(
     flight = remaining.unsqueeze(-1)
     position = position + velocity * flight + 0.5 * gravity * flight.square()
     velocity = velocity + gravity * flight
-    # Nothing overlaps, so nothing is reported as touching.
+    # Nothing overlaps, so no contact is reported.
     normals = torch.zeros_like(position).unsqueeze(1).expand(-1, _MAX_CONTACTS, -1)
     return Disc(position, velocity, disc.push), Contacts(normals, normals[..., 0], bounced)
 
@@ -203,13 +200,13 @@ def ideal_step(
 def _time_to_wall(
     margin: Float[Tensor, "sequences walls"], speed: Float[Tensor, "sequences walls"], pull: Float[Tensor, " walls"]
 ) -> Float[Tensor, "sequences walls"]:
-    """When margin + speed t + pull t^2 / 2 falls through zero, infinity if never.
+    """Time at which margin + speed t + pull t^2 / 2 falls through zero, infinity if never.
 
     Approaching walls use 2 margin / (root - speed), receding ones that the pull brings back (-speed - root) / pull:
     each is free of cancellation where it is used.
     """
     margin = margin.clamp(min=0.0)
-    root = (speed.square() - 2.0 * pull * margin).sqrt()  # NaN: turns round before the wall
+    root = (speed.square() - 2.0 * pull * margin).sqrt()  # NaN: turns back before the wall
     approaching = torch.where(speed < 0, 2.0 * margin / (root - speed), torch.inf)
     returning = torch.where((speed >= 0) & (pull < 0), (-speed - root) / pull, torch.inf)
     wait = torch.minimum(approaching, returning)

@@ -15,12 +15,12 @@ from videos.moving_digits import DigitScenes, Motion
 
 Blend = Literal["max", "sum"]
 
-ROUNDS = 1000  # of drawing scenes anew whose digits share a pixel: of two digits about half do, of four nearly all
+ROUNDS = 1000  # redraws of scenes whose digits share a pixel: about half of those with two digits, nearly all with four
 
 
 @dataclass(frozen=True)
 class _SubPixelDigits(DigitScenes):
-    """Digits pasted at real places, with what their motions share; the settings are documented in the subclasses."""
+    """Digits pasted at real-valued positions: the base class of the motions, whose settings its subclasses document."""
 
     num_frames: int = 20
     overlap: bool = field(default=True, kw_only=True)
@@ -57,7 +57,7 @@ class _SubPixelDigits(DigitScenes):
     def _draw_parameters(
         self, boxes: Float[Tensor, "sequences digits 2"], generator: torch.Generator
     ) -> Float[Tensor, "sequences digits parameters"]:
-        """All that a motion is determined by, float64."""
+        """All parameters of a motion, float64."""
 
     @abstractmethod
     def _roll_out(
@@ -66,7 +66,7 @@ class _SubPixelDigits(DigitScenes):
         boxes: Float[Tensor, "sequences digits 2"],
         time: Float[Tensor, " time"],
     ) -> Motion:
-        """The motion at the given frames, the first of which is 0, in closed form."""
+        """The motion at the given frames, counted from 0, in closed form."""
 
     def _share_a_pixel(
         self, parameters: Tensor, tiles: Tensor, boxes: Tensor, presence: Tensor
@@ -97,24 +97,24 @@ class LinearDigits(_SubPixelDigits):
 
         p_t = p_1 + v (t - 1),   folded per axis into [-wall_distance, size - b + wall_distance]
 
-    so that the tight box is reflected exactly by walls `wall_distance` outside the frame, on all four sides, and the
-    component of the velocity flips; the overshoot is mirrored. Positions are real: digits are pasted with bilinear
-    weights, which keeps their total intensity. The paper states neither the range of speeds nor how digits are combined
-    where they meet; both are settings.
+    so walls `wall_distance` outside the frame, on all four sides, reflect the tight box exactly: the velocity component
+    flips and the overshoot is mirrored. Positions are real: digits are pasted with bilinear weights, which keeps their
+    total intensity. The paper states neither the range of speeds nor how digits are combined where they meet; both are
+    settings.
 
-    `state` is (x, y, v_x, v_y) of each digit: the middle of its tight box in pixels, and pixels per frame. What is kept
-    otherwise, `min_digits`, `split`, `folder`, `masks` and errors are those of `DigitScenes`.
+    `state` is (x, y, v_x, v_y) of each digit: the middle of its tight box in pixels, and pixels per frame. The other
+    fields, `min_digits`, `split`, `folder`, `masks` and errors are those of `DigitScenes`.
 
     Args:
         num_frames: frames of a sequence.
         size: height and width of a frame, pixels.
         max_digits: largest number of digits.
         digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels.
-        speed: (lowest, highest), pixels per frame.
-        wall_distance: of the walls from the edges of the frame, outwards, pixels; the paper's variant has 3, with
-            overlap=False and 10 frames. Digits lie inside at the first frame all the same.
-        overlap: False = in the first frame no pixel has ink of two digits (scenes are drawn anew until that is so);
-            later they may meet.
+        speed: (lowest, highest) speed, pixels per frame.
+        wall_distance: distance of the walls outside the edges of the frame, pixels; the paper's variant has 3, with
+            overlap=False and 10 frames. Digits lie inside the frame at first in any case.
+        overlap: False = no pixel of the first frame has ink of two digits (other scenes are redrawn); later digits may
+            meet.
         blend: where digits meet: "max" = the brighter, "sum" = the sum, at most 1.
 
     Raises:
@@ -143,7 +143,7 @@ class LinearDigits(_SubPixelDigits):
         start, velocity = parameters[:, None].split(2, -1)
         boxes = boxes[:, None]
         length = self.size - boxes + 2 * self.wall_distance
-        # There and back is one period: the second half of it is the way back.
+        # One period is there and back.
         way = (start + self.wall_distance + velocity * time[:, None, None]).remainder(2 * length)
         returning = way > length
         corner = torch.where(returning, 2 * length - way, way) - self.wall_distance
@@ -163,11 +163,11 @@ class EllipticDigits(_SubPixelDigits):
     with phi_1 uniform, |omega| uniform and its sign a fair coin: the box always stays inside, and the angular velocity
     is constant. Positive omega is clockwise on the screen. Positions are real: digits are pasted with bilinear weights,
     which keeps their total intensity. The paper says only that ellipses are random and digits stay inside; these
-    distributions are ours.
+    distributions are our choice.
 
     `state` is (c_x, c_y, r_x, r_y, phi_t, omega) of each digit, c for the middle of its box, in pixels, radians (not
-    wrapped) and radians per frame; `velocities` is the derivative of the position. What is kept otherwise,
-    `min_digits`, `split`, `folder`, `masks` and errors are those of `DigitScenes`.
+    wrapped) and radians per frame; `velocities` is the derivative of the position. The other fields, `min_digits`,
+    `split`, `folder`, `masks` and errors are those of `DigitScenes`.
 
     Args:
         num_frames: frames of a sequence.
@@ -175,9 +175,9 @@ class EllipticDigits(_SubPixelDigits):
         max_digits: largest number of digits.
         digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels.
         angular_speed: (lowest, highest) |omega|, radians per frame.
-        smallest_axis: of a semi-axis, pixels.
-        overlap: False = in the first frame no pixel has ink of two digits (scenes are drawn anew until that is so);
-            later they may meet.
+        smallest_axis: smallest semi-axis, pixels.
+        overlap: False = no pixel of the first frame has ink of two digits (other scenes are redrawn); later digits may
+            meet.
         blend: where digits meet: "max" = the brighter, "sum" = the sum, at most 1.
 
     Raises:
@@ -224,27 +224,28 @@ class DDPAEDigits(DigitScenes):
     """The moving MNIST of DDPAE: two digits that bounce with their tiles (Hsieh et al. 2018, as in their generator).
 
     A digit's whole tile, 28 x 28 with the empty margins, is at the whole pixel (size - 28) q, truncated, where q starts
-    uniformly in [0, 1]^2 with a velocity u of length 1 and uniform direction. Each frame, the first too, moves first:
+    uniformly in [0, 1]^2 with a velocity u of length 1 and uniform direction. Before each frame, including the first:
 
         q <- q + step u;   per axis q <= 0 becomes 0 and q >= 1 becomes 1, and u flips
 
-    so a step is `step` (size - 28) = 3.6 pixels, but less at a wall, where the overshoot is cut off and not mirrored.
+    so a step is `step` (size - 28) = 3.6 pixels, but less at a wall, where the overshoot is cut off, not mirrored.
     Ink seldom touches the edges, since the tile bounces. The brighter digit is on top.
 
-    `positions` is the middle of the tight box as drawn, at truncated places; it differs by 1.6 pixels on average from
-    the tile's. `velocities` is that of q after the move, in pixels per frame. `state` is (q_x, q_y, u_x, u_y) of each
-    digit. What is kept otherwise, `split`, `folder`, `masks` and errors are those of `DigitScenes`.
+    `positions` is the middle of the tight box as drawn, at truncated positions; it differs by 1.6 pixels on average
+    from the tile's. `velocities` is that of q after the move, in pixels per frame. `state` is (q_x, q_y, u_x, u_y) of
+    each digit. The other fields, `split`, `folder`, `masks` and errors are those of `DigitScenes`.
 
-    The script takes digits of MNIST's training file for its test sets too, may draw one twice, and does not stretch
-    contrasts (a tenth of the digits have a maximum of 254). MNIST's own rule, centre of mass in [13.5, 14.5) of the
-    tile, gives back where ink lies in a tile for all but 6 of 70,000 digits, which are one pixel off.
+    Unlike here, the authors' script also takes its test digits from MNIST's training file, may draw a digit twice, and
+    does not stretch contrasts (a tenth of the digits have a maximum of 254). MNIST's rule, centre of mass in
+    [13.5, 14.5) of the tile, recovers the position of the ink in its tile for all but 6 of 70,000 digits, which are one
+    pixel off.
 
     Args:
         num_frames: frames of a sequence.
         size: height and width of a frame, pixels.
         max_digits: largest number of digits.
         digit_scale: size of a digit relative to MNIST's, whose tile is 28 x 28 pixels.
-        step: way per frame, in parts of the way from wall to wall.
+        step: distance per frame, as a share of the distance from wall to wall.
         min_digits: smallest number of digits.
 
     Raises:
@@ -279,7 +280,7 @@ class DDPAEDigits(DigitScenes):
 
 
 def _ink_offset(tiles: Tensor, boxes: Tensor) -> Tensor:
-    """Left and top margins, (sequences, digits, 2), of a tile in which ink lies as in MNIST's.
+    """Left and top margins, (sequences, digits, 2), that place the ink in a tile as in MNIST's.
 
     MNIST's digits are moved by whole pixels until their centre of mass is in the middle of the tile; `tiles` have their
     ink in the corner.
@@ -292,7 +293,7 @@ def _ink_offset(tiles: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _pasted(tiles: Tensor, corner: Tensor, presence: Tensor, size: int) -> Tensor:
-    """Each digit on its own canvas, (sequences, time, digits, size, size), at real places with bilinear weights."""
+    """Each digit on its own canvas, (sequences, time, digits, size, size), at real positions, by bilinear weights."""
     pixel, inner = (torch.arange(length, device=tiles.device) for length in (size, tiles.shape[-1]))
     offset = pixel[:, None] - corner[..., None, None] - inner
     columns, rows = (1 - offset.abs()).clamp(min=0).unbind(-3)

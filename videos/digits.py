@@ -23,7 +23,7 @@ TILE = 28  # pixels: side of a digit's tile
 SMALL_DIGITS_SIDE = 20  # pixels to which the 8 x 8 digits are enlarged: what MNIST's digits fill of their tile
 
 _MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-# SHA-256 of the uncompressed files: gzip's own bytes differ from copy to copy.
+# SHA-256 of the uncompressed files: the gzipped bytes differ from copy to copy.
 _CHECKSUMS = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -40,7 +40,7 @@ class Digits:
         tiles: uint8 (digits, 28, 28), contrast stretched to 0 ... 255, cropped to its ink and moved to the corner.
         sizes: (digits, 2), height and width of the ink, pixels.
         labels: (digits,), 0 to 9.
-        source: where they came from, in words.
+        source: their origin, in words.
     """
 
     tiles: Tensor
@@ -55,7 +55,7 @@ class Digits:
 
 @cache
 def load_digits(split: str = "train", folder: Path | None = None) -> Digits:
-    """Digits of a split, from the first of these that there is.
+    """Digits of a split, from the first available of these sources.
 
     1. MNIST's four files, gzipped or not, in `folder`; or, if that is None, in `$KINEMA_DATA/mnist`.
     2. MNIST, downloaded once into the user's cache.
@@ -64,11 +64,11 @@ def load_digits(split: str = "train", folder: Path | None = None) -> Digits:
     Args:
         split: "train" (MNIST's first 55,000), "validation" (its last 5,000) or "test" (its test file). Of
             scikit-learn's digits 70 %, 15 % and 15 %.
-        folder: where the files are. If given, nothing else is tried.
+        folder: folder of the files. If given, nothing else is tried.
 
     Raises:
-        ValueError: if there is no such split, or if a file is not MNIST's by its checksum.
-        FileNotFoundError: if `folder` lacks a file; names it.
+        ValueError: if the split is unknown, or if a file is not MNIST's by its checksum.
+        FileNotFoundError: if `folder` lacks a file, which is named.
     """
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
@@ -110,9 +110,9 @@ def _read_idx(folder: Path, name: str, header: int) -> np.ndarray:
 
 @cache
 def _downloaded() -> Path | None:
-    """The folder in the user's cache that has MNIST, after a download if need be; None without a network.
+    """The folder of MNIST in the user's cache, downloaded if necessary; None without a network.
 
-    Asked once: all splits come from one source, after one warning.
+    Evaluated once, so that all splits come from one source, with one warning.
     """
     import pooch
 
@@ -120,7 +120,7 @@ def _downloaded() -> Path | None:
     try:
         for name in _CHECKSUMS:
             pooch.retrieve(f"{_MIRROR}{name}.gz", known_hash=None, fname=f"{name}.gz", path=folder)
-    except OSError as error:  # what requests raises without a network, too
+    except OSError as error:  # the base class of what requests raises without a network
         _log.warning("MNIST cannot be downloaded (%s): scikit-learn's digits of 8 x 8 pixels are used instead", error)
         return None
     return folder
@@ -152,7 +152,7 @@ def cropped_to_ink(images: Tensor, labels: Tensor, source: str) -> Digits:
     height = side - rows.flip(1).int().argmax(1) - top
     width = side - columns.flip(1).int().argmax(1) - left
     place = torch.arange(side)
-    # What wraps around the tile is background: the ink ends before the opposite side.
+    # Only background wraps around the tile: the ink ends before the opposite side.
     index = ((place + top[:, None]) % side)[:, :, None] * side + ((place + left[:, None]) % side)[:, None, :]
     tiles = stretched.flatten(1).gather(1, index.flatten(1)).reshape(-1, side, side)
     return Digits(tiles, torch.stack([height, width], 1), labels.long(), source)

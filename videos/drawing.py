@@ -1,8 +1,8 @@
 """Discs and segments as pictures, on the device of their coordinates.
 
-Two ways of drawing. *Lit pixels* are whole pixels, set where the tools of the KVAE authors (pygame 2.6.1 under pymunk
-7.3.1) set them: discs, one-pixel lines, and lines that are antialiased and then binarised by > 0. *Coverage* is
-antialiased, in [0, 1], and keeps sub-pixel positions.
+There are two ways of drawing. *Lit pixels* are whole pixels, set where the tools of the KVAE authors (pygame 2.6.1
+under pymunk 7.3.1) set them: discs, one-pixel lines, and lines that are antialiased and then binarised by > 0.
+*Coverage* is antialiased, in [0, 1], and keeps sub-pixel positions.
 
 Positions are in pixels, (x to the right, y down), origin at the centre of the top-left pixel; `from_y_up` is the one
 place where the authors' coordinates, in which y points up, are converted.
@@ -29,7 +29,7 @@ def light(
     columns: Int[Tensor, "*batch pixels"],
     visible: Bool[Tensor, "*batch pixels"] | None = None,
 ) -> Float[Tensor, "*batch height width"]:
-    """Pictures that show the background with the named pixels set to one.
+    """Pictures of the background with the given pixels set to one.
 
     Args:
         background: (height, width), shared by all pictures.
@@ -43,7 +43,7 @@ def light(
         inside = inside & visible
     spare = batch.numel() * height * width
     offsets = torch.arange(0, spare, height * width, device=rows.device).reshape(*batch, 1)
-    # One spare element at the end takes the writes that fall outside, so that shapes do not depend on the data.
+    # Writes that fall outside go to one spare element at the end, so shapes do not depend on the data.
     index = torch.where(inside, torch.add(offsets + columns, rows, alpha=width), spare)
     canvas = background.new_empty(spare + 1)
     pictures = canvas[:-1].view(*batch, height, width)
@@ -149,7 +149,7 @@ def segment_coverage(
     Args:
         starts: (*batch, 2), pixels.
         ends: (*batch, 2), pixels.
-        thickness: pixels.
+        thickness: thickness of the segment, pixels.
         height: rows of the picture.
         width: columns of the picture.
     """

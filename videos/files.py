@@ -1,4 +1,4 @@
-"""Videos in files: the KVAE authors' arrays, and our own with everything that a `VideoBatch` holds."""
+"""Videos in files: the KVAE authors' arrays, and our own with all fields of a `VideoBatch`."""
 
 import logging
 import os
@@ -20,12 +20,12 @@ _FIELDS = tuple(field.name for field in fields(VideoBatch))
 def load_videos(path: str | os.PathLike[str]) -> VideoBatch:
     """Read videos from an .npz file, the KVAE authors' or one written by `save_videos`.
 
-    Of the authors' files (`images`, with `state` in the ball worlds) every pixel that is not black becomes 1, as in
-    their own code. Their `state[:, t]` (x, y, vx, vy; pixels and pixels per time unit, y up) was recorded after the
-    step that follows the drawing of frame t, so it belongs to frame t + 1 and is moved there; the last one has no
-    frame and is left out. The state of frame 0 is not in the file. It is recovered from that of frame 1: the ball flew
-    back freely, or was reflected by an upright or level wall, whichever agrees with the drawn ball; where neither does
-    (oblique walls, 3 sequences in 1000 of the polygon) the position is that of the drawn ball, within 1.3 pixels.
+    In the authors' files (`images`, with `state` in the ball worlds) every pixel that is not black becomes 1, as in
+    their code. Their `state[:, t]` (x, y, vx, vy; pixels and pixels per time unit, y up) was recorded after the step
+    that follows the drawing of frame t, so it belongs to frame t + 1 and is moved there; the last one has no frame and
+    is dropped. The state of frame 0 is not in the file and is recovered from that of frame 1, by free flight backwards
+    or a reflection off a vertical or horizontal wall, whichever agrees with the drawn ball; where neither does (oblique
+    walls, 3 sequences in 1000 of the polygon) the position is that of the drawn ball, within 1.3 pixels.
 
     Sequences in which the ball's centre leaves the rectangle spanned by the walls (the pixels that are lit in every
     frame of the file; [2, 30] in the boxes) are dropped: about 1 in 90 with gravity.
@@ -34,16 +34,16 @@ def load_videos(path: str | os.PathLike[str]) -> VideoBatch:
         path: an .npz file.
 
     Returns:
-        The videos; truth in the conventions of `VideoBatch`, `state` and its units as in the file.
+        The videos; ground truth in the conventions of `VideoBatch`, `state` and its units as in the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated, or holds something else, or its arrays do not fit together.
+        ValueError: if the file is truncated, holds something else, or its arrays do not fit together.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"path: expected an .npz file of videos, got {path}, which is no file; check the folder"
+            f"path: expected an .npz file of videos, got {path}, which is not a file; check the folder"
         )
     try:
         arrays = _read_arrays(path)
@@ -65,13 +65,13 @@ def load_videos(path: str | os.PathLike[str]) -> VideoBatch:
 
 
 def save_videos(path: str | os.PathLike[str], videos: VideoBatch) -> None:
-    """Write videos, and all that is known about them, to an .npz file that `load_videos` reads back unchanged.
+    """Write videos with all their fields to an .npz file that `load_videos` reads back unchanged.
 
-    Frames that hold nothing but 0 and 1 are stored as bits. The file appears whole or not at all.
+    Frames of only 0 and 1 are stored as bits. The file is written atomically.
 
     Args:
-        path: where to write; an existing file is replaced.
-        videos: on any device.
+        path: path of the file; an existing file is replaced.
+        videos: the videos, on any device.
     """
     path = Path(path)
     arrays = {name: getattr(videos, name) for name in _FIELDS}
@@ -88,12 +88,12 @@ def save_videos(path: str | os.PathLike[str], videos: VideoBatch) -> None:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an archive that belong to videos; none for a file of another kind that numpy can read."""
+    """The arrays of an archive that belong to videos; none for other files that numpy can read."""
     with path.open("rb") as stream:
         archive = np.load(stream, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             return {}
-        # The authors' pong files have an entry `controls` that holds nothing but a pickled None.
+        # The authors' pong files have an entry `controls` that holds only a pickled None.
         wanted = ("images", "state") if "images" in archive.files else _FIELDS
         return {name: archive[name] for name in wanted if name in archive.files}
 
@@ -117,7 +117,7 @@ def _from_authors(path: Path, images: np.ndarray, state: np.ndarray | None) -> V
     if not stays.all():
         _log.info("%s: %d of %d sequences dropped, their ball leaves the box", path, (~stays).sum(), len(stays))
     lit, state = lit[stays], state[stays].astype(np.float64)
-    free_change = np.median(np.diff(state[..., 2:], axis=1), (0, 1))  # of the velocity from frame to frame: gravity
+    free_change = np.median(np.diff(state[..., 2:], axis=1), (0, 1))  # change of velocity from frame to frame: gravity
     first = _first_state(lit[:, 0] & ~walls, state[:, 0], free_change)
     aligned = np.concatenate([first[:, None], state[:, :-1]], 1)
     change = np.diff(aligned[..., 2:], axis=1, prepend=aligned[:, :1, 2:] - free_change) - free_change
@@ -133,7 +133,7 @@ def _from_authors(path: Path, images: np.ndarray, state: np.ndarray | None) -> V
 
 
 def _stays_inside(positions: np.ndarray, walls: np.ndarray) -> np.ndarray:
-    """Which of the positions (n, time, 2) stay in the rectangle of the walls (height, width), if there are walls."""
+    """Which paths (n, time, 2) stay in the rectangle of the walls (height, width), if there are walls."""
     if not walls.any():
         return np.ones(len(positions), dtype=bool)
     rows, columns = np.flatnonzero(walls.any(1)), np.flatnonzero(walls.any(0))

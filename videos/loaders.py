@@ -17,7 +17,7 @@ from videos.missing import MissingPattern
 
 @runtime_checkable
 class Simulator(Protocol):
-    """What makes videos: a frozen dataclass of physical settings."""
+    """A source of simulated videos: a frozen dataclass of physical settings."""
 
     def simulate(
         self, num_sequences: int, generator: torch.Generator, device: torch.device | str = "cpu"
@@ -28,14 +28,14 @@ class Simulator(Protocol):
 
 @runtime_checkable
 class VideoSource(Protocol):
-    """What training reads its batches from.
+    """A source of batches for training.
 
-    `steps_per_epoch` is the number of batches after which every sequence has been seen, None for a source without end.
+    `steps_per_epoch` is the number of batches after which every sequence has been seen, None for an endless source.
     """
 
     @property
     def steps_per_epoch(self) -> int | None:
-        """Batches in an epoch, None for a source without end."""
+        """Batches in an epoch, None for an endless source."""
         ...
 
     def batch(self, step: int) -> VideoBatch:
@@ -44,15 +44,15 @@ class VideoSource(Protocol):
 
 
 class FixedVideos:
-    """A fixed set of videos in batches; each epoch has an order of its own, `epoch = step // steps_per_epoch`.
+    """A fixed set of videos in batches; each epoch has its own order, `epoch = step // steps_per_epoch`.
 
     Args:
-        videos: the set. Its mask, if it has one, stays in force under `missing`. Batches come on its device.
+        videos: the set. Its own mask, if any, is combined with `missing`. Batches are on its device.
         batch_size: sequences per batch.
-        seed: of order and masks.
+        seed: seed of order and masks.
         shuffle: whether each epoch draws a new order; without it batches follow the order of the set.
         drop_last: whether the incomplete batch at the end of an epoch is left out.
-        missing: pattern of missing frames, called for the whole set; None = none but those of the set.
+        missing: pattern of missing frames, called for the whole set; None = only those of the set.
         redraw_missing: whether each epoch draws new masks (the same frames are then seen in one epoch and missing in
             another); False = every sequence keeps the mask of the first epoch.
 
@@ -83,7 +83,7 @@ class FixedVideos:
         self.redraw_missing = redraw_missing
         whole, rest = divmod(videos.num_sequences, batch_size)
         self._steps_per_epoch = whole if drop_last or rest == 0 else whole + 1
-        self._drawn: tuple[int, Tensor, Tensor | None] | None = None  # of one epoch; saves drawing it at each step
+        self._drawn: tuple[int, Tensor, Tensor | None] | None = None  # one epoch's order and masks, cached
 
     @property
     def steps_per_epoch(self) -> int:
@@ -116,19 +116,19 @@ class FixedVideos:
 
 
 class EndlessVideos:
-    """Freshly simulated videos at every step; no sequence is ever seen twice.
+    """Freshly simulated videos at every step; no sequence is seen twice.
 
     Sequences are simulated for several steps at once, because a simulator costs nearly the same for one batch as for
-    eight; the batch of a step does not depend on which steps were asked for before.
+    eight; the batch of a step does not depend on which steps were requested before.
 
     Args:
-        simulator: what makes the videos.
+        simulator: the simulator of the videos.
         batch_size: sequences per batch.
-        seed: of everything that is random.
+        seed: seed of all randomness.
         missing: pattern of missing frames, called for each batch; None = the simulator's own.
-        device: where the videos are simulated and drawn.
-        steps_at_once: number of steps that are simulated together. Part of what names the data: another number gives
-            other videos.
+        device: device on which videos are simulated and drawn.
+        steps_at_once: number of steps simulated together. It is part of the data's identity: another number gives other
+            videos.
 
     Raises:
         ValueError: if `batch_size` or `steps_at_once` is not positive.
@@ -164,8 +164,7 @@ class EndlessVideos:
             count = self.batch_size * self.steps_at_once
             videos = self.simulator.simulate(count, _stream(self.seed, "videos", block), self.device)
             self._drawn = (block, videos)
-        # Cloned, so that a batch that is kept does not keep the whole block, and one that is changed does not change
-        # it.
+        # Cloned, so that keeping a batch does not keep the whole block, and changing it does not change the block.
         videos = self._drawn[1].select(slice(place * self.batch_size, (place + 1) * self.batch_size)).clone()
         if self.missing is None:
             return videos
@@ -175,13 +174,13 @@ class EndlessVideos:
 
 
 class GrowingVideos:
-    """The beginnings of another source's videos, longer and longer: a curriculum of lengths.
+    """Prefixes of another source's videos, growing with the step: a curriculum of lengths.
 
-    The batch of a step has the first `min_frames + step // every` frames of the source's, all of them in the end.
+    The batch of a step has the first `min_frames + step // every` frames of the source's batch, in the end all.
 
     Args:
-        source: of whole videos.
-        min_frames: length at the start.
+        source: source of whole videos.
+        min_frames: initial length, frames.
         every: steps after which videos are one frame longer.
 
     Raises:
@@ -207,10 +206,10 @@ class GrowingVideos:
 
 
 class SingleFrames:
-    """Every frame of another source's videos as a video of its own: as many in a batch as its videos have frames.
+    """Every frame of another source's videos as a separate video; a batch has one for each frame of the source's batch.
 
     Args:
-        source: of whole videos.
+        source: source of whole videos.
     """
 
     def __init__(self, source: VideoSource) -> None:
@@ -227,16 +226,16 @@ class SingleFrames:
 
 
 def simulate_in_pieces(simulator: Simulator, num_sequences: int, piece: int, seed: int) -> VideoBatch:
-    """Videos of which the first n are the same however many are asked for.
+    """Videos of which the first n are the same whatever number is requested.
 
-    Simulators draw all sequences of a call at once, so that another number gives other videos. Here they are called for
-    `piece` videos at a time, each time with a generator of its own, and what is too much is left out.
+    Simulators draw all sequences of a call at once, so another number gives other videos. Here they are called for
+    `piece` videos at a time, each time with a new generator, and surplus videos are dropped.
 
     Args:
-        simulator: what makes the videos.
-        num_sequences: how many.
-        piece: videos of a call; another number gives other videos.
-        seed: of the first piece's generator; those of later pieces follow from it.
+        simulator: the simulator of the videos.
+        num_sequences: number of videos.
+        piece: videos per call; another number gives other videos.
+        seed: seed of the first piece's generator, from which those of later pieces follow.
 
     Raises:
         ValueError: if a number is not positive.
@@ -258,7 +257,7 @@ def split_videos(videos: VideoBatch, fractions: Sequence[float], seed: int) -> t
     Args:
         videos: the set.
         fractions: share of each part; if they add up to less than one, some videos are in no part.
-        seed: of the order in which videos are dealt out.
+        seed: seed of the order in which videos are assigned.
 
     Raises:
         ValueError: if fractions are negative, add up to more than one, or leave a part without videos.
@@ -290,6 +289,6 @@ def _check_step(step: int) -> None:
 
 
 def _stream(*names: int | str) -> torch.Generator:
-    """A generator of its own for each list of names, so that no two uses of one seed share draws."""
+    """A separate generator for each list of names, so that no two uses of one seed share draws."""
     digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:4]))  # the engine of torch reads 32 bits
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4]))  # torch's engine reads 32 bits

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @runtime_checkable
 class MissingPattern(Protocol):
-    """What a loader calls to draw masks; `functools.partial(random_drop, probability=0.4)` is one."""
+    """A pattern that a loader calls to draw masks, such as `functools.partial(random_drop, probability=0.4)`."""
 
     def __call__(self, num_sequences: int, num_frames: int, *, generator: torch.Generator) -> Tensor:
         """Return the mask of seen frames, bool (sequences, time)."""
@@ -31,7 +31,7 @@ def random_drop(
     """Drop each frame after the first few independently (Fraccaro et al. 2017, figure 3a).
 
     Args:
-        num_sequences: number of sequences; each gets a mask of its own.
+        num_sequences: number of sequences; each gets its own mask.
         num_frames: frames of a sequence.
         probability: of dropping a frame, in [0, 1]; 1 leaves exactly the first `keep_first`.
         keep_first: number of frames at the start that are always seen.
@@ -87,7 +87,7 @@ def tail(
     *,
     generator: torch.Generator | None = None,
 ) -> Bool[Tensor, "sequences time"]:
-    """See the first `num_seen` frames only: forecasting.
+    """Only the first `num_seen` frames are seen: forecasting.
 
     Args:
         num_sequences: number of sequences; all get the same mask.

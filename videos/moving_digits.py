@@ -1,4 +1,4 @@
-"""Digits on a black canvas: what all simulators of moving digits share, and SQAIR's motion, moving multi-MNIST."""
+"""Digits on a black canvas: the base class of simulators of moving digits, and SQAIR's moving multi-MNIST."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CANDIDATES = (
 
 
 class Motion(NamedTuple):
-    """Where digits are over time, whether they exist or not; x before y.
+    """Trajectories of digits, whether they exist or not; x before y.
 
     Attributes:
         corner: (sequences, time, digits, 2), top left pixel of a digit's box.
@@ -38,14 +38,14 @@ class Motion(NamedTuple):
 
 @dataclass(frozen=True)
 class DigitScenes(ABC):
-    """What simulators of digits share: which digits there are, and what is kept of them. Motions are subclasses.
+    """Base class of simulators of digits: draws the digits and fills the batch's fields. Motions are subclasses.
 
     The number of digits is uniform on min_digits ... max_digits and constant in time; digits that do not exist are the
     last slots. The digits of a sequence are drawn uniformly from the split, without replacement.
 
     `positions` is the middle of a digit's tight box, `velocities` its velocity, `presence` whether the digit exists
-    (seen or not), `box_sizes` width and height of the tight box, `labels` its class; `state` is that of the motion, for
-    all digits in turn. Digits that do not exist have zeros.
+    (visible or not), `box_sizes` width and height of the tight box, `labels` its class; `state` is that of the motion,
+    for all digits in turn. Digits that do not exist have zeros.
 
     Args:
         num_frames: frames of a sequence; 1 is a still scene.
@@ -53,14 +53,14 @@ class DigitScenes(ABC):
         max_digits: largest number of digits.
         digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels of a tile of 28 x 28.
         min_digits: smallest number of digits, at least 0.
-        split: whose digits: "train", "validation" or "test"; see `load_digits`.
-        folder: where MNIST is; None = where `load_digits` finds it.
+        split: split of the digits: "train", "validation" or "test"; see `load_digits`.
+        folder: folder of MNIST; None = where `load_digits` finds it.
         masks: whether to keep the masks of digits, a byte per pixel and digit. A pixel with ink of several belongs to
-            the one that is brightest there, see `visible_masks`; the videos are the same with and without.
+            the one that is brightest there, see `visible_masks`. Does not change the videos.
 
     Raises:
-        ValueError: if a number is not positive, there are more digits at least than at most, a digit does not fit into
-            the frame, or the split is unknown.
+        ValueError: if a number is not positive, `min_digits` exceeds `max_digits`, a digit does not fit into the frame,
+            or the split is unknown.
     """
 
     num_frames: int = 10
@@ -70,7 +70,7 @@ class DigitScenes(ABC):
     min_digits: int = field(default=0, kw_only=True)
     split: str = field(default="train", kw_only=True)
     folder: Path | None = field(default=None, kw_only=True)
-    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the videos' name: it does not change them
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "max_digits", "digit_scale"):
@@ -89,9 +89,9 @@ class DigitScenes(ABC):
         """Draw videos; all randomness comes from `generator`, which lives on the CPU.
 
         Args:
-            num_sequences: how many.
-            generator: moved on.
-            device: where the frames are drawn and stay.
+            num_sequences: number of videos.
+            generator: source of randomness; its state advances.
+            device: device on which frames are drawn and returned.
 
         Raises:
             ValueError: if `num_sequences` is not positive.
@@ -125,9 +125,9 @@ class DigitScenes(ABC):
         )
 
     def visibility(self, batch: VideoBatch) -> Float[Tensor, "sequences time digits"]:
-        """The share of each digit's box, as drawn, that lies inside the frame: 0 ... 1.
+        """Share of each digit's box, as drawn, that lies inside the frame: 0 ... 1.
 
-        Other digits may still hide what lies inside. Digits that do not exist have 0.
+        Other digits may still hide the part inside. Digits that do not exist have 0.
 
         Args:
             batch: from `simulate` of a simulator with the same settings.
@@ -159,10 +159,10 @@ class DigitScenes(ABC):
         presence: Bool[Tensor, "sequences digits"],
         generator: torch.Generator,
     ) -> Motion:
-        """Draw where digits start and how they go on; `boxes` is width and height."""
+        """Draw the trajectories of digits; `boxes` is width and height."""
 
     def _drawn_at(self, corner: Tensor) -> Tensor:
-        """Where a digit at `corner` is drawn: whole pixels, unless a motion says otherwise."""
+        """Position at which a digit at `corner` is drawn: whole pixels, unless a motion overrides it."""
         return corner.round()
 
     def _layers(self, tiles: Tensor, corner: Tensor, presence: Tensor) -> Tensor:
@@ -182,16 +182,16 @@ class MovingDigits(DigitScenes):
     placement among 128 uniform ones, or, if there is none, the first of all). Then, for the top left corner p of a
     digit's box, in pixels and frames,
 
-        p <- p + v,   v <- v + a,   a <- a + N(0, jitter^2)          all by the values before
+        p <- p + v,   v <- v + a,   a <- a + N(0, jitter^2)          all from the previous values
 
     per axis; a corner outside [0, size] is reflected, with the signs of v and a; v and a stay within +-max_speed and
-    +-max_acceleration. So digits leave through the right and the lower edge, and may be out of sight; `visibility` says
-    how much of each is seen. They are drawn at rounded places, the brighter one on top.
+    +-max_acceleration. So digits leave through the right and the lower edge, and may be out of sight; `visibility`
+    gives the visible share of each. They are drawn at rounded positions, the brighter one on top.
 
     Variants: max_acceleration=0 and jitter=0 give the motion at constant velocity of Akhundov et al. 2019. SQAIR's
     authors report that it generalises to 100 frames, and that training breaks on digits 30 % smaller (digit_scale=0.7).
 
-    `state` is (p, v, a) of each digit, x before y. What is kept otherwise, `min_digits`, `split`, `folder`, `masks` and
+    `state` is (p, v, a) of each digit, x before y. The other fields, `min_digits`, `split`, `folder`, `masks` and
     errors are those of `DigitScenes`.
 
     Args:
@@ -199,8 +199,8 @@ class MovingDigits(DigitScenes):
         size: height and width of a frame, pixels.
         max_digits: largest number of digits.
         digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels.
-        max_speed: pixels per frame and axis.
-        max_acceleration: pixels per squared frame and axis.
+        max_speed: largest speed per axis, pixels per frame.
+        max_acceleration: largest acceleration per axis, pixels per squared frame.
         jitter: standard deviation of a change of acceleration.
 
     Raises:
@@ -267,7 +267,7 @@ class StillDigits(MovingDigits):
 
 @cache
 def _scaled(split: str, folder: Path | None, scale: float) -> Digits:
-    """The digits at another size."""
+    """The digits, resized."""
     digits = load_digits(split, folder)
     if scale == 1.0:
         return digits
@@ -278,7 +278,7 @@ def _scaled(split: str, folder: Path | None, scale: float) -> Digits:
 
 
 def _without_replacement(num_sequences: int, num_chosen: int, total: int, generator: torch.Generator) -> Tensor:
-    """Different indices below `total` in each row, all choices alike."""
+    """Distinct indices below `total` in each row, all choices equally likely."""
     chosen = torch.empty(num_sequences, 0, dtype=torch.long)
     for taken in range(num_chosen):
         index = torch.randint(0, total - taken, (num_sequences,), generator=generator)
@@ -289,12 +289,12 @@ def _without_replacement(num_sequences: int, num_chosen: int, total: int, genera
 
 
 def _draw(tiles: Tensor, corner: Tensor, presence: Tensor, size: int) -> Tensor:
-    """Frames (sequences, time, 1, size, size): tiles pasted at whole places, the brighter pixel on top."""
+    """Frames (sequences, time, 1, size, size): tiles pasted at whole pixels, the brighter pixel on top."""
     return (_pasted(tiles, corner, presence, size).amax(2) / 255.0)[:, :, None]
 
 
 def _pasted(tiles: Tensor, corner: Tensor, presence: Tensor, size: int) -> Tensor:
-    """Each digit on its own canvas, uint8 (sequences, time, digits, size, size), at whole places."""
+    """Each digit on its own canvas, uint8 (sequences, time, digits, size, size), at whole pixels."""
     side = tiles.shape[-1]
     pixel = torch.arange(size, device=tiles.device)
     place = pixel - corner[..., None].long()  # (sequences, time, digits, 2, size): pixel of the tile, x then y

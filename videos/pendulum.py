@@ -21,8 +21,8 @@ class Pendulum:
     phi'' = -damping phi' + gravity sin(phi) + u, with unit mass and length; phi = 0 is upright, clockwise is positive.
 
     The original data, their ranges and their renderer were not published. The settings below give the spread of
-    (sin phi, cos phi, phi') that the regression table of Karl et al. implies (standard deviation of phi' 3.69), so that
-    numbers on these videos compare among themselves and not with the printed ones.
+    (sin phi, cos phi, phi') that the regression table of Karl et al. implies (standard deviation of phi' 3.69). Results
+    on these videos are comparable with one another, not with the published ones.
 
     Initial distribution: phi uniform in [-pi, pi), phi' uniform in +-max_initial_velocity; each torque uniform in
     +-max_torque and held from one frame to the next. `controls[:, t]` (one torque) acted between frame t - 1 and frame
@@ -36,12 +36,12 @@ class Pendulum:
         num_substeps: steps of the integrator from frame to frame.
         gravity: gravity over length, per squared time unit.
         damping: friction, per time unit.
-        max_initial_velocity: radians per time unit.
-        max_torque: per unit of inertia, radians per squared time unit.
+        max_initial_velocity: largest initial speed, radians per time unit.
+        max_torque: largest torque per unit of inertia, radians per squared time unit.
         arm: distance of the bob from the pivot in the middle of the frame, pixels.
-        bob_radius: pixels.
-        masks: whether to keep the mask of the bob, every pixel that is not black; a byte per pixel. The videos are the
-            same with and without.
+        bob_radius: radius of the bob, pixels.
+        masks: whether to keep the mask of the bob, every pixel that is not black; a byte per pixel. Does not change the
+            videos.
 
     Raises:
         ValueError: if a size, a step or a number of frames is not positive.
@@ -57,7 +57,7 @@ class Pendulum:
     max_torque: float = 2.0
     arm: float = 5.0
     bob_radius: float = 2.0
-    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the videos' name: it does not change them
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "time_step", "num_substeps", "bob_radius"):
@@ -72,7 +72,7 @@ class Pendulum:
 
         Args:
             num_sequences: number of videos.
-            generator: the only source of randomness; the same state of it gives the same batch.
+            generator: the only source of randomness; the same state gives the same batch.
             device: where the batch is computed and returned.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Short sequences cut out of clips of a static camera: what walks through a small window, on black."""
+"""Short sequences cut out of clips of a static camera: walkers in a small window, on black."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ _BOX_COLUMNS = 5  # of a table of boxes: frame, left, top, width, height
 
 @dataclass(frozen=True, eq=False)
 class Surveillance:
-    """Random windows on what moves in clips of a static camera (Kosiorek et al. 2018, section 4.2).
+    """Random windows on the moving foreground of clips of a static camera (Kosiorek et al. 2018, section 4.2).
 
-    Foreground as in `BackgroundSubtraction`, subtracted once. Each clip's frames are cut into three blocks of time, so
-    that training, validation and test have no frame in common. A sequence is `num_frames` successive ones of them, seen
-    through one window of `size` x `size` pixels. Starts and windows are uniform among all those (of every clip, start
-    and corner) whose largest number of objects in a frame is min_objects ... max_objects.
+    The foreground is that of `BackgroundSubtraction`, computed once. Each clip is cut into three blocks of time, so
+    training, validation and test have no frame in common. A sequence is `num_frames` successive frames of a block,
+    seen through one window of `size` x `size` pixels. Clip, start and corner are uniform among all combinations whose
+    largest number of objects in a frame is min_objects ... max_objects.
 
     Objects of a frame are the connected components that have at least `subtraction.least_area` pixels in the window:
-    several people who touch are one, and one who is hidden in part may be two. With `boxes` they are the boxes that
-    have at least `least_inside` of their area in the window.
+    people who touch are one object, and a person hidden in part may be two. With `boxes` they are the boxes that have
+    at least `least_inside` of their area in the window.
 
     `presence`, `positions` (the middle) and `box_sizes` are those of each object's part in the window, in pixels of the
-    window; slots are filled from left to right by the middle, anew in every frame: a slot is no identity, and there are
-    no velocities. Empty slots have zeros. `state` is (clip, frame, left, top): index of the clip, number of the frame
-    in it, and the window's corner in the resized frame, pixels.
+    window; slots are filled from left to right by the middle, independently in each frame: a slot is not an identity,
+    and there are no velocities. Empty slots have zeros. `state` is (clip, frame, left, top): index of the clip, number
+    of the frame in it, and the window's corner in the resized frame, pixels.
 
     Args:
         clips: one or a tuple of several, each a video file or frames in memory, uint8 (time, height, width, 3),
             red-green-blue.
-        subtraction: how what moves is cut out.
+        subtraction: settings of the background subtraction.
         num_frames: frames of a sequence.
         size: height and width of the window, pixels of the resized frame.
         min_objects: smallest number of objects in the fullest frame of a sequence.
         max_objects: largest number of objects in a frame; number of slots.
         split: which block of each clip: "train", "validation" or "test", in this order of time.
-        shares: of the blocks, in that order.
+        shares: shares of the blocks, in that order.
         boxes: annotations, one table for each clip: (boxes, 5), rows of (frame, left, top, width, height), the number
             of the frame in the clip and edges in its pixels. Frames without a row have no objects. None = components.
-        least_inside: share of a box's area that is in the window, for it to count.
-        least_windows: number of windows to choose from below which a clip is refused.
-        cache: folder in which the foreground is kept between processes; None = it is not.
+        least_inside: smallest share of a box's area in the window for it to count.
+        least_windows: smallest number of accepted windows; clips with fewer are refused.
+        cache: folder in which the foreground is kept between processes; None = not kept.
         masks: whether to keep the masks of components, in the slots of `presence`, a byte per pixel and slot. Light
-            reaches up to one pixel beyond a component, and what does not count as an object has no mask. The videos
-            are the same with and without.
+            reaches up to one pixel beyond a component, and components that do not count as objects have no mask. Does
+            not change the videos.
 
     Raises:
-        ValueError: if a setting is out of its range, or masks are wanted of annotated boxes.
+        ValueError: if a setting is out of its range, or masks are requested for annotated boxes.
     """
 
     clips: Clip | tuple[Clip, ...]
@@ -73,7 +73,7 @@ class Surveillance:
     least_inside: float = 0.5
     least_windows: int = 100
     cache: str | os.PathLike[str] | None = None
-    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the name of the videos: they stay the same
+    masks: bool = field(default=False, kw_only=True, repr=False)  # not in the videos' name: it does not change them
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "max_objects", "least_windows"):
@@ -108,7 +108,7 @@ class Surveillance:
 
     @cached_property
     def foregrounds(self) -> tuple[Foreground, ...]:
-        """What moves in each clip, whole.
+        """The foreground of each whole clip.
 
         Raises:
             FileNotFoundError: if a clip is missing.
@@ -119,7 +119,7 @@ class Surveillance:
 
     @property
     def num_frames_used(self) -> int:
-        """How many frames the split has, of all clips together.
+        """Number of frames of the split, over all clips.
 
         Raises:
             ValueError: if a clip cannot be read or is too short.
@@ -128,7 +128,7 @@ class Surveillance:
 
     @property
     def num_windows(self) -> Int64[Tensor, " objects_and_one"]:
-        """How many windows (clip, start, corner) there are with 0, 1, 2, ... objects in their fullest frame.
+        """Numbers of windows (clip, start, corner) with 0, 1, 2, ... objects in their fullest frame.
 
         Raises:
             ValueError: as `simulate`.
@@ -150,9 +150,9 @@ class Surveillance:
         """Draw sequences; all randomness comes from `generator`, which lives on the CPU.
 
         Args:
-            num_sequences: how many; the same one may be drawn twice.
-            generator: moved on.
-            device: where they come to lie.
+            num_sequences: number of sequences; the same one may be drawn twice.
+            generator: source of randomness; its state advances.
+            device: device of the returned batch.
 
         Raises:
             FileNotFoundError: if a clip is missing.
@@ -183,7 +183,7 @@ class Surveillance:
         )
 
     def clip(self, index: int) -> Clip:
-        """One of the clips, as it was given."""
+        """One of the clips, as given."""
         return self._clips[index]
 
     @property
@@ -198,7 +198,7 @@ class Surveillance:
 
     @cached_property
     def _block(self) -> _Block:
-        """The frames of the split, of all clips in turn."""
+        """The frames of the split, clip after clip."""
         parts: list[_Block] = []
         length = 0
         for index, foreground in enumerate(self.foregrounds):
@@ -263,7 +263,7 @@ class _Block:
         light: uint8 (time, height, width).
         components: int16 (time, height, width).
         places: int64 (time, 2), clip and number of the frame in it.
-        starts: int64 (starts,), from which a sequence stays in one clip.
+        starts: int64 (starts,), first frames from which a sequence stays in one clip.
     """
 
     light: Tensor

@@ -1,4 +1,4 @@
-"""Which pixels show which object, where several light the same one."""
+"""Assigns each pixel to the object it shows, where several objects light it."""
 
 import torch
 from jaxtyping import Bool
@@ -9,16 +9,16 @@ def visible_masks(
     layers: Tensor,
     background: Tensor | None = None,
 ) -> Bool[Tensor, "*batch objects height width"]:
-    """Masks without overlap from the light that each object gives when it is drawn alone.
+    """Masks without overlap, from each object's light when drawn alone.
 
-    Simulators draw light on black, so no object is in front by nature. A pixel belongs to the object that gives it
-    most light, and to the first of several that give the same. It belongs to none if no object lights it, or if the
-    background gives more light than every object.
+    Simulators draw light on black, so no object is inherently in front. A pixel belongs to the object that gives it
+    most light, in a tie to the first. It belongs to none if no object lights it, or if the background gives more light
+    than every object.
 
     Args:
-        layers: (*batch, objects, height, width), each object's light, at least 0; where there is no object, 0.
-        background: light of what is no object, such as walls, (height, width), or with dims of the batch that
-            broadcast; None = black.
+        layers: (*batch, objects, height, width), each object's light, at least 0; 0 for absent objects.
+        background: light of everything else, such as walls, (height, width), or with batch dims that broadcast; None =
+            black.
 
     Raises:
         ValueError: if a shape is not as above.

@@ -1,4 +1,4 @@
-"""Windows on a foreground: how many objects each one holds, a draw among those that are wanted, and what is in them."""
+"""Windows on a foreground: counts of objects in each, draws among those accepted, and their contents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True)
 class Windows:
-    """Where windows of one size lie: one entry per sequence.
+    """Positions of windows of one size, one per sequence.
 
     Attributes:
         frames: int64 (sequences, time), index of each frame in the foreground.
@@ -28,7 +28,7 @@ class Windows:
     size: int
 
     def of(self, video: Tensor) -> Tensor:
-        """What is seen through them: (time, height, width) -> (sequences, time, size, size)."""
+        """The windows' contents: (time, height, width) -> (sequences, time, size, size)."""
         pixel = torch.arange(self.size)
         rows = (self.top[:, None] + pixel)[:, None, :, None]
         columns = (self.left[:, None] + pixel)[:, None, None, :]
@@ -41,14 +41,14 @@ class Components:
 
     Args:
         labels: int16 (time, height, width), number of the component, 0 = none.
-        least_area: pixels.
+        least_area: smallest area that counts, pixels.
     """
 
     labels: Int16[Tensor, "time height width"]
     least_area: int
 
     def count(self, size: int) -> UInt8[Tensor, "time rows columns"]:
-        """How many the window at each corner counts, in each frame."""
+        """Number of components that count in the window at each corner, in each frame."""
         return torch.stack([self._count(labels, size) for labels in self.labels])
 
     def _count(self, labels: Tensor, size: int) -> Tensor:
@@ -60,11 +60,11 @@ class Components:
     def seen_through(
         self, windows: Windows
     ) -> tuple[Float64[Tensor, "sequences time objects 4"], Bool[Tensor, "sequences time objects"]]:
-        """The part of each that is in the windows, and whether it counts.
+        """The part of each component inside the windows, and whether it counts.
 
         Returns:
-            Left, top, right and lower edge, in pixels of the window (pixel i reaches from i to i + 1), and bool. Edges
-            of what does not count are arbitrary.
+            Left, top, right and lower edge, in pixels of the window (pixel i extends from i to i + 1), and bool. Edges
+            of components that do not count are arbitrary.
         """
         labels = windows.of(self.labels)
         num_objects = int(labels.max())
@@ -86,7 +86,7 @@ class Boxes:
 
     Args:
         edges: float64 (time, objects, 4), left, top, right and lower edge; frames with fewer have empty boxes.
-        least_inside: share of the area.
+        least_inside: smallest share of the area that counts.
         shape: height and width of a frame, pixels.
     """
 
@@ -117,18 +117,18 @@ class Boxes:
         return torch.cat([inside_low - low, inside_high - low], -1), counts
 
 
-#: The objects of a foreground, which windows show in part.
+#: The objects of a foreground, as seen through windows.
 Objects = Components | Boxes
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Windows to choose from: every start and corner at which the fullest frame has a wanted number of objects.
+    """Accepted windows: every start and corner at which the number of objects in the fullest frame is in range.
 
     Args:
         largest: uint8 (starts, rows, columns), number of objects in the fullest frame of each window.
         starts: int64 (starts,), first frame.
-        wanted: smallest and largest number that is accepted.
+        wanted: smallest and largest accepted number of objects.
     """
 
     largest: UInt8[Tensor, "starts rows columns"]
@@ -137,16 +137,16 @@ class Choice:
 
     @cached_property
     def histogram(self) -> Int64[Tensor, " numbers"]:
-        """How many windows have 0, 1, 2, ... objects in their fullest frame."""
+        """Numbers of windows with 0, 1, 2, ... objects in their fullest frame."""
         return self.largest.flatten().bincount(minlength=self.wanted[1] + 1)
 
     @property
     def num_accepted(self) -> int:
-        """Number of windows to choose from."""
+        """Number of accepted windows."""
         return int(self._row_ends[-1])
 
     def draw(self, num_sequences: int, num_frames: int, size: int, generator: torch.Generator) -> Windows:
-        """Windows of `num_frames` frames, each accepted one alike, by its rank among all of them."""
+        """Windows of `num_frames` frames, uniform over the accepted ones, by rank among them."""
         rank = torch.randint(0, self.num_accepted, (num_sequences,), generator=generator)
         row = torch.searchsorted(self._row_ends, rank, right=True)
         in_row = self._accepted.flatten(0, 1)[row]
@@ -170,7 +170,7 @@ class Choice:
 def choose_from(
     objects: Objects, starts: Int64[Tensor, " starts"], num_frames: int, size: int, wanted: tuple[int, int]
 ) -> Choice:
-    """Count the objects of every window of `num_frames` frames that begins at one of `starts`."""
+    """Count the objects of every window of `num_frames` frames that starts at one of `starts`."""
     counts = objects.count(size)
     largest = counts[starts]
     for later in range(1, num_frames):
@@ -185,11 +185,11 @@ def in_slots(
     Float[Tensor, "sequences time slots 2"],
     Float[Tensor, "sequences time slots 2"],
 ]:
-    """Presence, positions (of the middle) and box sizes of those that count, from left to right, zeros elsewhere.
+    """Presence, positions (of the middle) and box sizes of objects that count, left to right, zeros elsewhere.
 
     Args:
         edges: left, top, right and lower edge of each object.
-        counts: which of them count; at most `num_slots` in a frame.
+        counts: which objects count; at most `num_slots` in a frame.
         num_slots: number of slots.
     """
     order = left_to_right(edges, counts, num_slots)
@@ -207,14 +207,14 @@ def in_slots(
 def left_to_right(
     edges: Float64[Tensor, "sequences time objects 4"], counts: Bool[Tensor, "sequences time objects"], num_slots: int
 ) -> Int64[Tensor, "sequences time slots"]:
-    """Which object is in which slot of `in_slots`; the index in an empty slot means nothing."""
+    """Index of the object in each slot of `in_slots`; arbitrary in an empty slot."""
     edges, counts = _with_spare(edges, counts, num_slots)
     across = torch.where(counts, _middles(edges)[..., 0], torch.inf)
     return across.argsort(dim=-1, stable=True)[..., :num_slots]
 
 
 def _with_spare(edges: Tensor, counts: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
-    """Objects that do not count behind the others, so that every slot has one."""
+    """Objects that do not count, placed after the others so that every slot has an index."""
     spare = max(0, num_slots - counts.shape[-1])
     return pad(edges, (0, 0, 0, spare)), pad(counts, (0, spare))
 

@@ -1,4 +1,4 @@
-"""Whether a guide fits its model: `check_guide`, one file for each kind of mismatch."""
+"""Does a guide fit its model? `check_guide`, one file for each kind of mismatch."""
 
 from guides.check.guide import GuideCheck, GuideMismatchError, check_guide
 

@@ -1,4 +1,4 @@
-"""Sites that only the guide has: without a counterpart in the model, a bound holds with a change of variables alone."""
+"""Sites that only the guide has: without a counterpart in the model, the bound holds only for a change of variables."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from guides.program import Arguments, Program, sample_sites
 from guides.site_table import SiteTable, name_distribution
 
 EXTRA_SITE = (
-    "do without it, or let the model draw a site of this name as well, given its other latents: scored by the guide "
+    "remove it, or let the model draw a site of this name too, given its other latents: scored by the guide "
     "alone, auxiliary or not, it lifts the bound by its entropy"
 )
 LARGEST_JACOBIAN = 4096
@@ -30,11 +30,11 @@ def compare_auxiliary(
 
         log q(z) = log q(u) - log |det dz/du|
 
-    Of any other auxiliary site the density stays in the bound: E[log p(x, z) - log q(z | u, x) - log q(u | x)] is that
-    of a model that scores u by 1, which is no density; it needs some r(u | z, x) (Agakov and Barber 2004).
+    The density of any other auxiliary site stays in the bound: E[log p(x, z) - log q(z | u, x) - log q(u | x)] belongs
+    to a model that scores u by 1, which is not a density; it needs some r(u | z, x) (Agakov and Barber 2004).
     """
     nodes = sample_sites(posterior)
-    auxiliary = [  # a factor, which Pyro marks so as well, is observed
+    auxiliary = [  # Pyro also marks factors as auxiliary, but those are observed
         name
         for name, node in nodes.items()
         if node["infer"].get("is_auxiliary") and not node["is_observed"] and name not in wanted
@@ -52,7 +52,7 @@ def compare_auxiliary(
 def _not_a_change_of_variables(
     guide: Program, arguments: Arguments, auxiliary: list[str], prior: dict[str, Any], nodes: dict[str, Any]
 ) -> str | None:
-    """Why auxiliary sites and point masses do not multiply to a density of the latents; None if they do."""
+    """Why the auxiliary sites and point masses do not amount to a density of the latents; None if they do."""
     points = [
         name for name, node in nodes.items() if name in prior and name_distribution(node["fn"]).startswith("Delta")
     ]
@@ -83,7 +83,7 @@ def _not_a_change_of_variables(
 
 
 def _unconstrained(value: Tensor, law: Any) -> tuple[Tensor, Tensor]:
-    """A value by coordinates without constraints, and log |d value / d coordinates|."""
+    """A value as a function of unconstrained coordinates, and log |d value / d coordinates|."""
     try:
         transform = biject_to(law.support)
     except NotImplementedError:
@@ -93,7 +93,7 @@ def _unconstrained(value: Tensor, law: Any) -> tuple[Tensor, Tensor]:
 
 
 def _log_volume(numbers: Tensor, leaves: list[Tensor]) -> Tensor | None:
-    """Logarithm of |det d numbers / d leaves|; None if that is too large a matrix."""
+    """Logarithm of |det d numbers / d leaves|; None if the matrix is too large."""
 
     def backwards(weights: Tensor) -> Tensor:
         gradients = torch.autograd.grad(
@@ -103,7 +103,7 @@ def _log_volume(numbers: Tensor, leaves: list[Tensor]) -> Tensor | None:
 
     weights = torch.rand_like(numbers) + 0.5
     slopes = backwards(torch.ones_like(numbers))
-    if torch.allclose(backwards(weights), slopes * weights, rtol=1e-4):  # number by number, the usual case
+    if torch.allclose(backwards(weights), slopes * weights, rtol=1e-4):  # elementwise, the usual case
         return slopes.abs().log().sum()
     if numbers.numel() > LARGEST_JACOBIAN:
         return None

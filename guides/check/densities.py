@@ -1,4 +1,4 @@
-"""Are the densities of guide and model finite, are draws and data in the supports, and does every parameter learn?"""
+"""Are all densities finite, draws and data in their supports, and does every parameter receive a gradient?"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -38,10 +38,10 @@ def compare_values(wanted: SiteTable, offered: SiteTable, prior: Trace, posterio
 
 
 def compare_data(arguments: Arguments, prior: Trace) -> Iterator[Mismatch]:
-    """The frames lie in [0, 1], and every value that the model observes in the support of its distribution."""
+    """Frames lie in [0, 1], and every value that the model observes lies in the support of its distribution."""
     frames, observed, _ = arguments
     seen = frames if observed is None else frames[observed]
-    outside = ~((seen >= 0) & (seen <= 1))  # so written that NaN is outside
+    outside = ~((seen >= 0) & (seen <= 1))  # written so that NaN counts as outside
     if bool(outside.any()):
         got = f"{share(outside)} outside: {describe_values(seen[outside])}"
         yield Mismatch("frames", "values in [0, 1]", got, "rescale them (bytes: frames / 255)")
@@ -79,7 +79,7 @@ def compare_scores(model: Program, guide: Program, arguments: Arguments, posteri
 
 
 def _parameters(guide: Program, posterior: Trace) -> Iterator[tuple[str, Tensor]]:
-    """Trainable leaves of the guide, each once: those of a module, and those of `pyro.param`."""
+    """Trainable leaves of the guide, each once: parameters of its modules and of `pyro.param`."""
     seen = set()
     if isinstance(guide, nn.Module):
         for name, parameter in guide.named_parameters():

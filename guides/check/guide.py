@@ -1,4 +1,4 @@
-"""Does this guide fit this model? Every mismatch at once, each with its remedy."""
+"""Does this guide fit this model? All mismatches at once, each with its remedy."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from pyro_models.components.arguments import check_video
 
 
 class GuideMismatchError(ValueError):
-    """A guide that does not fit its model; `mismatches` has every one."""
+    """A guide that does not fit its model; `mismatches` lists every reason."""
 
     def __init__(self, mismatches: tuple[Mismatch, ...]) -> None:
         self.mismatches = mismatches
@@ -32,11 +32,11 @@ class GuideMismatchError(ValueError):
 
 @dataclass(frozen=True)
 class GuideCheck:
-    """The sites of a model beside those of a guide that fits it.
+    """The sites of a model and of a guide that fits it.
 
     Attributes:
-        model: its sites.
-        guide: its sites; sites that the model has enumerated (`pyro.infer.TraceEnum_ELBO` alone does that) may lack.
+        model: sites of the model.
+        guide: sites of the guide; those that `pyro.infer.TraceEnum_ELBO` enumerates in the model may be missing.
     """
 
     model: SiteTable
@@ -70,13 +70,13 @@ def check_guide(
 ) -> GuideCheck:
     """Compare a guide with its model, site by site, and name every mismatch at once.
 
-    Checked: missing sites (those that the model has enumerated in parallel may be left out), extra sites (auxiliary
-    ones are allowed only as a change of variables, as in `pyro.infer.autoguide`) and sites that the model observes;
-    event shape, plates, support, dtype and device of each draw; draws outside the model's support, frames outside
-    [0, 1] and data outside the support of their distributions; non-finite log densities; entries of a draw that one
-    side scores and the other does not; draws and densities that depend on missing frames; parameters of the guide that
-    no gradient reaches; and whether particles, in a plate to the left of all others, are scored as each would be
-    alone. All for these arguments: pass `observed` and `controls` if the guide is to use them.
+    Checked: missing sites (those enumerated in parallel in the model may be left out), extra sites (auxiliary ones are
+    allowed only as a change of variables, as in `pyro.infer.autoguide`) and sites that the model observes; event shape,
+    plates, support, dtype and device of each draw; draws outside the model's support, frames outside [0, 1] and data
+    outside the support of their distributions; non-finite log densities; entries of a draw that only one side scores;
+    draws and densities that depend on missing frames; parameters of the guide that receive no gradient; and whether
+    particles, in a plate to the left of all others, get the same score as each alone. The checks hold for these
+    arguments: pass `observed` and `controls` if the guide is to use them.
 
     The random state, the parameters and the buffers are left as they were.
 
@@ -91,7 +91,7 @@ def check_guide(
         The table of `describe_sites`, both sides.
 
     Raises:
-        GuideMismatchError: a `ValueError` with every mismatch: the site, what was expected, what came, how to mend it.
+        GuideMismatchError: a `ValueError` that lists every mismatch: site, what was expected, what came, how to fix it.
         ValueError: if frames or observed have the wrong shape.
 
     Example:
@@ -117,7 +117,7 @@ def check_guide(
         >>> check.guide["a"].distribution, check.guide["a"].event_shape
         ('Normal.to_event(2).mask()', (7, 2))
 
-        What a guide that names the site otherwise hears:
+        The error for a guide that misnames the site:
 
         >>> def misnamed(frames, observed=None, controls=None):
         ...     with pyro.plate("sequences", frames.shape[0], dim=-1):
@@ -127,7 +127,7 @@ def check_guide(
             ...
         guides.check.guide.GuideMismatchError: the guide does not fit the model, 2 mismatches:
           - a: expected a draw of CodePrior with event shape (7, 2), got no such site; add it to the guide
-          - aa: expected no such site, got Normal.to_event(2); rename it to "a", or do without it, or let the model ...
+          - aa: expected no such site, got Normal.to_event(2); rename it to "a", or remove it, or let the model ...
     """
     if frames.dim() != 5:
         raise ValueError(f"frames: expected (sequences, time, channels, height, width), got {tuple(frames.shape)}")
@@ -142,7 +142,7 @@ def check_guide(
         offered = tabulate_trace(posterior)
         found = list(compare_sites(wanted, offered, posterior, complete=not stopped))
         if stopped:
-            found.append(Mismatch("guide", "a guide that runs", stopped, "mend this first: it hides what comes after"))
+            found.append(Mismatch("guide", "a guide that runs", stopped, "fix this first: it hides later mismatches"))
         else:
             found += compare_auxiliary(guide, arguments, wanted, prior, posterior)
         found += compare_values(wanted, offered, prior, posterior)

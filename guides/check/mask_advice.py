@@ -1,4 +1,4 @@
-"""What a model's mask of a latent depends on, found by trying, and how a guide says the same."""
+"""What a model's mask of a latent depends on, found by trial, and how to write the same mask in a guide."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Mask:
     """A mask that a guide may use.
 
     Attributes:
-        text: the expression, of `observed` and of draws by the names of their sites.
-        kept: its value, with as many dims as the draw, of size 1 where it does not depend on them.
-        event_dims: how many of the draw's event dims, from the left, it tells apart.
+        text: the expression, in terms of `observed` and of draws, by site name.
+        kept: its value, with the number of dims of the draw, of size 1 along those it does not depend on.
+        event_dims: the number of leading event dims of the draw along which it varies.
     """
 
     text: str
@@ -34,13 +34,13 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class MaskSearch:
-    """Tries what the masks of a model's latents depend on: missing frames, and values of other latents.
+    """Tests by trial whether the masks of a model's latents depend on missing frames or on values of other latents.
 
     Attributes:
         model: called with the arguments.
         arguments: frames, observed, controls.
         wanted: the model's sites.
-        values: the guide's draws of its latents.
+        values: the guide's draws of the model's latents.
     """
 
     model: Program
@@ -49,10 +49,10 @@ class MaskSearch:
     values: Values
 
     def advise(self, name: str) -> str:
-        """How a guide masks its distribution of a latent as the model does.
+        """How to mask the guide's distribution of a latent as the model's is masked.
 
-        An expression is given only if it is the model's own mask for these draws, for other values of the latents that
-        matter and for other missing frames; otherwise what the mask depends on is named.
+        An expression is given only if it equals the model's mask for these draws, for other values of the relevant
+        latents and for other missing frames; otherwise the message names what the mask depends on.
         """
         sites = self._sites_that_mask(name)
         by_frames = name in self._masked_by_frames
@@ -64,11 +64,11 @@ class MaskSearch:
         lists = [list(_masks(site, values, seen, sites, by_frames=by_frames)) for values, seen, _ in trials]
         for candidates in zip(*lists, strict=True):
             if all(_equal(mask.kept, scored) for mask, (*_, scored) in zip(candidates, trials, strict=True)):
-                return f"mask the guide's distribution as the model's is: {_statement(site, candidates[0])}"
+                return f"mask the guide's distribution as in the model: {_statement(site, candidates[0])}"
         causes = ["missing frames"] * by_frames + [f"the draw of {other}" for other in sites]
         if not causes:
-            return "mask the guide's distribution there: the model scored these entries for no values that were tried"
-        return f"mask the guide's distribution as the model's is; that mask depends on {' and '.join(causes)}"
+            return "mask the guide's distribution there: the model scored these entries for none of the values tried"
+        return f"mask the guide's distribution as in the model; that mask depends on {' and '.join(causes)}"
 
     @cached_property
     def _observed(self) -> Tensor:
@@ -86,11 +86,11 @@ class MaskSearch:
 
     @cached_property
     def _masked_by_frames(self) -> set[str]:
-        """Latents of which other entries are scored when every frame is seen."""
+        """Latents whose scored entries change when every frame is seen."""
         return _changed(self._base, self._scored(self.values, torch.ones_like(self._observed)))
 
     def _sites_that_mask(self, name: str) -> list[str]:
-        """Latents whose values the mask of this one depends on; continuous ones are tried only if nothing else does."""
+        """Latents on whose values this mask depends; continuous ones are tried only if nothing else explains it."""
         found = [other for other, changed in self._influence_of_discrete.items() if name in changed]
         if not found and name not in self._masked_by_frames:
             found = [other for other, changed in self._influence_of_continuous.items() if name in changed]
@@ -105,9 +105,9 @@ class MaskSearch:
         return self._influence([site.name for site in self.wanted if site.name in self.values and not site.discrete])
 
     def _influence(self, names: Sequence[str]) -> dict[str, set[str]]:
-        """For each of these latents those of which other entries are scored when its value changes.
+        """For each of these latents, the latents whose scored entries change with its value.
 
-        A chain of presences hides all but its first absence, so changes are tried where all are present, too.
+        In a chain of presences only the first absence shows, so changes are also tried where all are present.
         """
         binary = {name: torch.ones_like(value) for name, value in self.values.items() if self._is_binary(name)}
         found: dict[str, set[str]] = {name: set() for name in names}
@@ -129,7 +129,7 @@ class MaskSearch:
             yield self._other_draw(name)
 
     def _other_draw(self, name: str) -> Tensor:
-        """Some value: presences are often nearly certain, so they come from a coin; the others from the prior."""
+        """Random values: fair coins for presences, which are often nearly certain; prior draws for the others."""
         value = self.values[name]
         if self._is_binary(name):
             return torch.rand(value.shape).round().to(value)
@@ -138,7 +138,7 @@ class MaskSearch:
         return drawn[name]["value"].expand(value.shape)
 
     def _trials(self, sites: Sequence[str], *, by_frames: bool) -> Iterator[tuple[Values, Tensor]]:
-        """Values and missing frames to try an expression on: as they are, and at random."""
+        """Values and missing frames on which to try an expression: the given ones, and random ones."""
         yield self.values, self._observed
         for _ in range(RANDOM_TRIALS):
             values = {name: self._other_draw(name) for name in sites}
@@ -151,14 +151,14 @@ def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
 
 
 def _equal(kept: Tensor, scored: Tensor) -> bool:
-    """Whether a mask that broadcasts to the entries of a draw is what is scored of it."""
+    """Whether a mask that broadcasts to the entries of a draw equals its scored entries."""
     sizes = zip(reversed(kept.shape), reversed(scored.shape), strict=False)
     fits = kept.dim() <= scored.dim() and all(size in (1, whole) for size, whole in sizes)
     return fits and torch.equal(kept.expand(scored.shape), scored)
 
 
 def _masks(site: Site, values: Values, seen: Tensor, sites: Sequence[str], *, by_frames: bool) -> Iterator[Mask]:
-    """Masks by all that matters, in every layout that fits; their number depends on shapes alone."""
+    """Masks by all relevant causes, in every layout that fits; their number depends only on shapes."""
     draws = list(_by_draws(site, [(name, values[name]) for name in sites]))
     frames = list(_by_frames(site, seen)) if by_frames else []
     if not sites or not by_frames:
@@ -197,7 +197,7 @@ def _by_frames(site: Site, seen: Tensor) -> Iterator[Mask]:
 
 
 def _by_draws(site: Site, draws: Sequence[tuple[str, Tensor]]) -> Iterator[Mask]:
-    """Whether all of some draws are 1, or a single one is 0; they have no event, or the first dims of this one."""
+    """Whether some draws are all 1, or one of them is 0; their event is empty or the first event dims of this site."""
     if not draws or not all(name.isidentifier() for name, _ in draws):
         return
     product = reduce(mul, [value for _, value in draws])
@@ -210,7 +210,7 @@ def _by_draws(site: Site, draws: Sequence[tuple[str, Tensor]]) -> Iterator[Mask]
 
 
 def _statement(site: Site, mask: Mask) -> str:
-    """The mask as methods of a distribution, before those event dims that it tells apart become event dims."""
+    """The mask as distribution methods, applied before the event dims along which it varies are declared."""
     others = len(site.event_shape) - mask.event_dims
     if mask.event_dims == 0:
         return f".mask({mask.text})"

@@ -14,11 +14,11 @@ from guides.site_table import SiteTable
 
 
 def compare_masks(model: Program, arguments: Arguments, wanted: SiteTable, posterior: Trace) -> Iterator[Mismatch]:
-    """Entries of a draw that one side scores and the other leaves out, as it may where frames or objects are missing.
+    """Entries of a draw that only one side scores, for example where frames or objects are missing.
 
-    What the guide alone scores lifts the bound above the log evidence by its entropy; what the model alone scores is
-    missing from the bound by as much. A guide that takes densities back by `pyro.factor` is passed over: what it scores
-    in all is not to be told from its sites one by one. So are point masses, which score nothing.
+    Entries scored by the guide alone lift the bound above the log evidence by their entropy; entries scored by the
+    model alone lower it by as much. Guides that cancel densities by `pyro.factor` are skipped, since their total score
+    cannot be told site by site. So are point masses, which score nothing.
     """
     nodes = sample_sites(posterior)
     if any(type(node["fn"]).__name__ == "Unit" for node in nodes.values()):
@@ -40,5 +40,5 @@ def compare_masks(model: Program, arguments: Arguments, wanted: SiteTable, poste
         missed = torch.zeros_like(mine) if own is None else own & ~mine
         if bool(missed.any()):
             got = f"{share(missed)} scored by the model alone"
-            mend = "let the guide score them: mask its distribution as the model's is masked, and nowhere else"
+            mend = "let the guide score them: mask its distribution as in the model, and nowhere else"
             yield Mismatch(name, "a density of every entry that the model scores", got, mend)

@@ -1,4 +1,4 @@
-"""What a check of a guide finds, and the few operations that all its parts share."""
+"""Findings of `check_guide`, and the few operations that all its parts share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from guides.program import Arguments, Program
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One way in which a guide, its model and the frames do not fit together.
+    """One mismatch between guide, model and frames.
 
     Attributes:
-        site: name of the sample site, of the parameter, or of the argument.
+        site: name of the sample site, parameter or argument.
         expected: what is needed there.
         got: what came.
-        mend: what to change.
+        mend: what to change to fix it.
     """
 
     site: str
@@ -38,7 +38,7 @@ def share(failing: Tensor) -> str:
 
 
 def trace_until_error(program: Program, arguments: Arguments) -> tuple[Trace, str]:
-    """The trace, whole or up to the statement that raised, and what was raised."""
+    """The trace, up to the statement that raised if any did, and the error."""
     tracer = poutine.trace(program)
     try:
         return tracer.get_trace(*arguments), ""

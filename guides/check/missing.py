@@ -1,4 +1,4 @@
-"""Does anything depend on what lies where frames are missing: the draws of the guide, or a density of the model?"""
+"""Do the guide's draws or the model's densities depend on the contents of missing frames?"""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,12 @@ from torch import Tensor
 from guides.check.mismatches import Mismatch, masked_score, trace_until_error
 from guides.program import Arguments, Program, sample_sites
 
-FILLINGS = (0.0, 0.7, float("nan"))  # shades that frames may have, and what no operation passes over
-BLANK = "begin with frames = torch.where(observed[:, :, None, None, None], frames, 0)"
+FILLINGS = (0.0, 0.7, float("nan"))  # two grey values, and one that propagates through every operation
+BLANK = "start with frames = torch.where(observed[:, :, None, None, None], frames, 0)"
 
 
 def with_missing(arguments: Arguments, filling: float) -> Arguments:
-    """The arguments with a number in all pixels of missing frames."""
+    """The arguments, with all pixels of missing frames set to one number."""
     frames, observed, controls = arguments
     if observed is None:
         return arguments
@@ -29,7 +29,7 @@ def anything_missing(arguments: Arguments) -> bool:
 
 
 def compare_guide_at_missing(guide: Program, arguments: Arguments) -> Iterator[Mismatch]:
-    """Whether NaN in the missing frames changes a bit of what the guide draws, or stops it."""
+    """Whether NaN in the missing frames changes any bit of the guide's draws, or raises an error."""
     if not anything_missing(arguments):
         return
     expected = "draws that do not depend on missing frames"
@@ -39,7 +39,7 @@ def compare_guide_at_missing(guide: Program, arguments: Arguments) -> Iterator[M
         with torch.no_grad():
             trace, stopped = trace_until_error(guide, with_missing(arguments, filling))
         draws.append({name: node["value"] for name, node in sample_sites(trace).items()})
-        if stopped:  # never by zeros: that the guide runs on them was seen before
+        if stopped:  # never by zeros: the guide has already run on them
             site = next((name for name in draws[0] if name not in draws[-1]), "guide")
             got = f"{stopped.splitlines()[0]} when those are NaN: the guide reads them"
             yield Mismatch(site, expected, got, BLANK)
@@ -49,7 +49,7 @@ def compare_guide_at_missing(guide: Program, arguments: Arguments) -> Iterator[M
 
 
 def compare_model_at_missing(model: Program, arguments: Arguments, posterior: Trace) -> Iterator[Mismatch]:
-    """Whether the content of missing frames changes a bit of a density of the model at the guide's draws, or stops it.
+    """Whether missing frames change any bit of the model's densities at the guide's draws, or raise an error.
 
     Args:
         model: called with the arguments.
@@ -79,7 +79,7 @@ def compare_model_at_missing(model: Program, arguments: Arguments, posterior: Tr
 
 @torch.no_grad()
 def _densities_until_error(trace: Trace) -> tuple[dict[str, Tensor], str]:
-    """Log densities by site, and the first site that has none since it raised."""
+    """Log densities by site, and the first site whose density raised an error."""
     densities = {}
     for name, node in sample_sites(trace).items():
         try:

@@ -1,4 +1,4 @@
-"""Are particles in a plate scored as each would be by itself?"""
+"""Are particles in a plate scored as each would be alone?"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ from guides.site_table import name_distribution
 
 PARTICLES = "_particles"
 NUM_PARTICLES = 3
-ROUNDINGS = 50  # how many of a number's own rounding errors its sum may be off by; measured: up to 40
+ROUNDINGS = 50  # allowed error of a sum, in rounding errors of its terms; measured: up to 40
 SHARE_OF_SPREAD = (
-    0.01  # of that between particles: scales that are small enlarge both, and mixing particles up shows it
+    0.01  # allowed error as a share of the particles' spread: small scales enlarge both, and mix-ups far exceed it
 )
 BROADCAST = "let tensors broadcast over leading dims: a draw has shape (particles, *plates, *event)"
 COUNT_FROM_THE_RIGHT = (
@@ -32,8 +32,8 @@ def compare_particles(
 ) -> Iterator[Mismatch]:
     """Draw some particles in a plate, as estimators do, then score each of them without the plate.
 
-    Log densities have to have the plates' shape, and, summed over each sequence, the same value both ways: sizes may
-    coincide (as many particles as time steps), so that shapes alone tell nothing.
+    Log densities must have the plates' shape and, summed over each sequence, the same value both ways. Shapes alone
+    prove nothing, since sizes may coincide (as many particles as time steps).
     """
     with torch.no_grad(), _evaluation(model, guide):
         with _plate(nesting):
@@ -93,15 +93,15 @@ def _compare_densities(
     """Each site's log density per particle and sequence, in the plate and without it, at the same values.
 
     Args:
-        side: whose densities they are.
+        side: "model" or "guide".
         program: the model or the guide.
-        arguments: of it.
-        together: its trace in the plate.
-        single: its trace without: for the shapes of draws.
-        nesting: how many dims its plates lay claim to.
+        arguments: arguments of the program.
+        together: trace in the plate.
+        single: trace without it, for the shapes of draws.
+        nesting: number of dims that its plates occupy.
     """
     drawn, layout = sample_sites(together), sample_sites(single)
-    # where a guide's point masses are is a result, and compared as such
+    # the location of a guide's point mass is a result, and is compared
     given = {name: node["value"] for name, node in drawn.items() if not node["is_observed"]}
     if side == "guide":
         given = {name: value for name, value in given.items() if not _is_point(drawn[name])}
@@ -113,9 +113,9 @@ def _compare_densities(
         runs.append(sample_sites(poutine.trace(poutine.condition(program, own)).get_trace(*arguments)))
     for name, node in in_plate.items():
         if side == "model" and _is_point(node):
-            continue  # in the plate and alone its place may differ by rounding, and its density then is zero
+            continue  # rounding may move it between plate and single run, where its density is then zero
         if not torch.equal(_numbers(node)[0], _numbers(drawn[name])[0]):
-            continue  # the program draws noise of its own, outside its sites: there is nothing to compare
+            continue  # the program draws noise outside its sites: nothing to compare
         alone = torch.stack([_numbers(run[name])[0] for run in runs])
         size = torch.stack([_numbers(run[name])[1] for run in runs])
         both = _numbers(node)[0].reshape(alone.shape)
@@ -135,10 +135,10 @@ def _is_point(node: Any) -> bool:
 
 
 def _numbers(node: Any) -> tuple[Tensor, Tensor]:
-    """What of a site has to be the same in a plate of particles and without it, and the sum of its terms' sizes.
+    """The quantity of a site that must agree with and without the plate of particles, and its terms' summed magnitude.
 
     Returns:
-        Of a density the sums over all but particles and sequences, of a point mass its place.
+        For a density, its sum over all dims but particles and sequences; for a point mass, its location.
     """
     if _is_point(node):
         return node["value"], node["value"].abs()

@@ -1,4 +1,4 @@
-"""Which entries of a draw a density depends on: those that are not masked, by a mask or inside a distribution."""
+"""Which entries of a draw a density depends on: those not masked, whether by a mask or inside a distribution."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,13 +16,13 @@ Node = Mapping[str, Any]
 
 
 def depended_on(node: Node) -> Tensor | None:
-    """Which entries of its value a site's own density depends on, given what was drawn before.
+    """Entries of a site's value on which its own density depends, given the draws before it.
 
     Args:
         node: the site's record in a trace.
 
     Returns:
-        bool, of the value's shape; None for a point mass, which is no density.
+        bool, of the value's shape; None for a point mass, which has no density.
     """
     if name_distribution(node["fn"]).startswith("Delta"):
         return None
@@ -31,7 +31,7 @@ def depended_on(node: Node) -> Tensor | None:
         return kept
     found = torch.zeros_like(kept)
     value = node["value"].detach()
-    # A draw may be its mean to the last bit, where every density is flat; nothing is flat at the second place as well.
+    # A draw may equal its mean to the last bit, where every density is flat; no density is flat at a second point too.
     for place in (value, value + 0.1 * (1 + value.abs())):
         with torch.enable_grad():
             leaf = place.clone().requires_grad_()
@@ -42,15 +42,15 @@ def depended_on(node: Node) -> Tensor | None:
 
 
 def scored_by_model(model: Program, arguments: Arguments, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Which entries of its latents a model's joint density depends on.
+    """Entries of the latents on which a model's joint density depends.
 
-    No density on the reals is flat where it is drawn from: there a gradient of zero means that an entry is not scored.
-    Some densities are flat on other supports, and discrete values have no gradient: there the masks of the site count.
+    No density on the reals is flat at its own draws: a zero gradient there means that the entry is not scored. On other
+    supports densities may be flat, and discrete values have no gradient: for those the masks of the site decide.
 
     Args:
         model: called with the arguments.
         arguments: frames, observed, controls.
-        values: of latents; those of the others are drawn.
+        values: values of latents; latents without one are drawn.
 
     Returns:
         bool, of the values' shapes.

@@ -12,7 +12,7 @@ from guides.site_table import Site, SiteTable
 
 
 def compare_sites(wanted: SiteTable, offered: SiteTable, posterior: Trace, *, complete: bool) -> Iterator[Mismatch]:
-    """Names, and for each common name the shapes, plates, support, dtype and device."""
+    """Compare names, and for each common name shapes, plates, support, dtype and device."""
     auxiliary = {name for name, node in sample_sites(posterior).items() if node["infer"].get("is_auxiliary")}
     for site in wanted.latent:
         if site.name in offered:
@@ -37,7 +37,7 @@ def compare_sites(wanted: SiteTable, offered: SiteTable, posterior: Trace, *, co
 
 
 def _left_out(site: Site) -> Mismatch:
-    """A latent that nothing infers. TraceEnum_ELBO sums over sites of the model that are marked for that."""
+    """A latent that nothing infers. TraceEnum_ELBO sums over the model's sites that are marked for enumeration."""
     expected = f"a draw of {site.distribution} with event shape {site.event_shape}"
     mend = "add it to the guide"
     if site.enumeration is not None:

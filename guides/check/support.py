@@ -1,4 +1,4 @@
-"""Values outside a distribution's support, and parameters that a distribution must not have, in words."""
+"""Values outside a distribution's support, and parameters outside their constraints, in words."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -9,14 +9,14 @@ from torch.distributions import constraints
 
 from guides.site_table import name_distribution, name_support
 
-# Likelihoods for data that another one cannot hold.
+# Advice for data outside the support of a likelihood.
 OTHER_LIKELIHOODS = (
     "observe it under a distribution whose support holds these values (for shades of grey dist.Normal, say)"
 )
 
 
 class Violation(NamedTuple):
-    """Something outside its range: what the range is, what came, and whether all that came is finite."""
+    """Something outside its range: the range, what came, and whether all of it is finite."""
 
     expected: str
     got: str
@@ -24,14 +24,14 @@ class Violation(NamedTuple):
 
 
 def entry_mask(node: Mapping[str, Any]) -> Tensor:
-    """Which entries of a site's value its masks leave in.
+    """Entries of a site's value that its masks keep.
 
     Args:
         node: the site's record in a trace. Masks of its distribution count, at any depth of wrappers, and masks of the
             program around it.
 
     Returns:
-        bool, of the value's shape (batch, event). What a distribution leaves out by itself is taken to be scored.
+        bool, of the value's shape (batch, event). Entries that a distribution leaves out internally count as scored.
     """
     law, value = node["fn"], node["value"]
     kept = _inner_mask(law, value.device)
@@ -67,7 +67,7 @@ def value_violation(node: Mapping[str, Any], *, masked: bool = False) -> Violati
         masked: look at masked entries as well, as torch does when it validates.
 
     Returns:
-        None if it does, or if the distribution does not tell its support.
+        None if it does, or if the distribution does not define its support.
     """
     law, value = node["fn"], node["value"]
     try:
@@ -92,16 +92,16 @@ def value_violation(node: Mapping[str, Any], *, masked: bool = False) -> Violati
 
 
 def _somewhere(found: Tensor, shape: torch.Size) -> Tensor:
-    """Whether something holds in any of the places, such as particles, that share an entry of a smaller shape."""
+    """Reduce by `any` over the entries, such as particles, that share one entry of a smaller shape."""
     return found.to(torch.float32).expand(torch.broadcast_shapes(found.shape, shape)).sum_to_size(shape) > 0
 
 
 def parameter_violations(law: Any) -> Iterator[Violation]:
-    """The parameters of a distribution, wrappers left aside, that lie outside the range that it asks for."""
+    """Parameters of a distribution, inside any wrappers, that violate their constraints."""
     while hasattr(law, "base_dist"):
         law = law.base_dist
     for name, constraint in getattr(law, "arg_constraints", {}).items():
-        # one that is not in the instance is computed from another, which is
+        # a parameter that is not stored in the instance is computed from one that is
         if name not in vars(law) or constraints.is_dependent(constraint):
             continue
         value = getattr(law, name)
@@ -111,7 +111,7 @@ def parameter_violations(law: Any) -> Iterator[Violation]:
 
 
 def describe_values(values: Tensor) -> str:
-    """The smallest and the largest of some values, and how many are not finite."""
+    """The range of some values, and how many are not finite."""
     finite = values[values.isfinite()] if values.is_floating_point() else values
     parts = []
     if finite.numel():

@@ -1,4 +1,4 @@
-"""The guide of SQAIR: objects of the frame before are propagated, new ones discovered."""
+"""The guide of SQAIR: objects of the previous frame are propagated, new ones discovered."""
 
 from guides.discovery_propagation.guide import DiscoveryPropagationGuide
 

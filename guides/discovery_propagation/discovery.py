@@ -1,4 +1,4 @@
-"""What a frame shows beside the objects that are known: attend, infer, repeat, given them."""
+"""Discovery: attend, infer, repeat for the objects in a frame that are not yet known."""
 
 import pyro.distributions as dist
 import torch
@@ -22,18 +22,18 @@ class Discovery(nn.Module):
         d_i = RNN(d_{i-1}; features(x), l, what_{i-1}, where_{i-1}, present_{i-1})
         where_i ~ N(m(d_i), s(d_i)^2);   what_i ~ N(read(x, where_i));   present_i ~ Bernoulli(p(d_i, what_i))
 
-    l is the model's code of the objects that are known. present_i is 0 if present_{i-1} is, or no slot is left.
+    l is the model's code of the known objects. present_i is 0 if present_{i-1} is, or if no slot is left.
 
     Args:
-        reader: of glimpses; shared with propagation.
+        reader: reads glimpses; shared with propagation.
         feature_dim: size of the features of a frame.
-        num_slots: of the model.
+        num_slots: number of slots of the model.
         where_dim: size of a window.
         what_dim: size of an appearance.
-        units: of all networks.
-        order: of drawing, see `draw_object`; with "first", presence depends on d_i alone, as in the paper.
-        presence_bias: of p at the start; positive = look for objects first.
-        where_offset: learned offset of raw scales of windows, at the start.
+        units: hidden units of every network.
+        order: drawing order, see `draw_object`; with "first", presence depends on d_i alone, as in the paper.
+        presence_bias: initial bias of the logit of p; positive = look for objects first.
+        where_offset: initial value of the learned offset of the windows' raw scales.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class Discovery(nn.Module):
         draws: Draws,
         prior: "MissingDiscoveries | None" = None,
     ) -> ObjectSlots:
-        """New objects.
+        """Draw new objects.
 
         Args:
             step: number of the frame, from 1.
-            features: of the frame.
-            code: of the objects that are known.
-            room: how many slots are left.
+            features: features of the frame.
+            code: code of the known objects.
+            room: number of free slots.
             like: slots with the sizes of those to be found.
             images: the frame.
             draws: gives values to sites.
@@ -105,14 +105,14 @@ class Discovery(nn.Module):
         draws: Draws,
         prior: "MissingDiscoveries | None",
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Presence, window and appearance of one object.
+        """Draw presence, window and appearance of one object.
 
         Args:
             place: numbers that end the names of its sites.
-            index: how many were looked for before it.
-            state: of the network.
+            index: number of objects looked for before it.
+            state: state of the network.
             allowed: 1 where there can be one more.
-            before: window of the one before.
+            before: window of the object before it.
             images: the frame.
             draws: gives values to sites.
             prior: the model's distributions, where the frame is missing.
@@ -142,7 +142,7 @@ class MissingDiscoveries:
 
     Args:
         seen: bool (sequences,), False = missing.
-        prior: the model's.
+        prior: discovery prior of the model.
         logits: its `presence_logits`.
         context: its `where_context`.
     """
@@ -151,7 +151,7 @@ class MissingDiscoveries:
         self.seen, self.prior, self.logits, self.context = seen, prior, logits, context
 
     def where(self, mean: Tensor, scale: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Of windows, given the one before."""
+        """Distribution of a window, given the one before."""
         prior_mean, prior_scale = self.prior.where_law(before, self.context)
         there = self.seen.unsqueeze(-1)
         return torch.where(there, mean, prior_mean), torch.where(there, scale, prior_scale)

@@ -1,4 +1,4 @@
-"""What a window of an image says of the object in it."""
+"""Reads the appearance of an object from a window of an image."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ class GlimpseReader(nn.Module):
     """Mean and standard deviation of an appearance from a glimpse, softplus(raw) + 0.01.
 
     Args:
-        encoder: (*batch, height, width) -> (*batch, units), of glimpses.
-        units: of the encoder.
+        encoder: network for glimpses, (*batch, height, width) -> (*batch, units).
+        units: output size of the encoder.
         what_dim: size of an appearance.
         glimpse_size: height and width of a glimpse, pixels.
     """
@@ -34,12 +34,12 @@ class GlimpseReader(nn.Module):
         where: Float[Tensor, "*#batch where"],
         mask: Tensor | None = None,
     ) -> tuple[Float[Tensor, "*batch what"], Float[Tensor, "*batch what"]]:
-        """Read images, which are broadcast, at windows.
+        """Read images at windows, broadcasting the images.
 
         Args:
-            images: to look at.
+            images: images to read.
             where: windows, as logits.
-            mask: (*batch, glimpse height, glimpse width), what the glimpse is multiplied by; None = all ones.
+            mask: (*batch, glimpse height, glimpse width), multiplies the glimpse; None = all ones.
         """
         glimpses = read_glimpses(images, Windows.from_logits(where), self.glimpse_size)
         glimpses = glimpses if mask is None else glimpses * mask

@@ -1,4 +1,4 @@
-"""The guide of SQAIR: follow the objects of the frame before, then look for new ones."""
+"""The guide of SQAIR: follow the objects of the previous frame, then look for new ones."""
 
 from typing import NamedTuple
 
@@ -17,11 +17,11 @@ from pyro_models.sqair.object_slots import take_slots
 
 
 class FrameReadings(NamedTuple):
-    """A checked batch of videos and what is read of each frame, once for all particles.
+    """A checked batch of videos and the features of its frames, computed once for all particles.
 
     Attributes:
-        images: without missing ones.
-        features: of images.
+        images: frames, zero where missing.
+        features: features of the images.
         observed: bool, or None = all.
     """
 
@@ -31,32 +31,32 @@ class FrameReadings(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """The state after a frame: what the model knows of its objects, and what the guide remembers of each."""
+    """The state after a frame: the model's state of its objects, and the guide's memory of each."""
 
     objects: TrackedObjects
     memory: Float[Tensor, "*batch slots units"]
 
 
 class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGuide):
-    """Objects of the frame before are followed by `Propagation`, then new ones are found by `Discovery`::
+    """Objects of the previous frame are followed by `Propagation`, then new ones are found by `Discovery`::
 
         q(z | x) = prod_t prod_i q(z^P_ti | x_t, z_{t-1}, z^P_t1 ... z^P_t,i-1) q(D_t, z^D_t | x_t, z^P_t)
 
-    (Kosiorek et al. 2018, eqs. 4 and 11). It looks at the past and the present alone. Where a frame is missing every
-    distribution is the model's prior, and the guide's memories stay as they are, so that a forecast is the model's own.
+    (Kosiorek et al. 2018, eqs. 4 and 11). It uses only past and present frames. Where a frame is missing, every
+    distribution is the model's prior and the guide's memories do not change: a forecast is the model's own.
 
     Args:
         model: the model served.
         order: whether the presence of an object is drawn "first" or "last", see `draw_object`.
-        glance_units: of the networks for first looks, see `Propagation`.
-        masked: let propagation mask its glimpses.
-        correlated: let the numbers of a followed window be correlated.
-        propagation_bias: of the logit of going on, at the start.
-        discovery_bias: of the logit of a new object, at the start.
-        where_offset: of raw scales of windows, at the start; smaller = surer of places.
+        glance_units: hidden units of the networks for first looks, see `Propagation`.
+        masked: mask the glimpses of propagation.
+        correlated: use a full covariance for a followed window.
+        propagation_bias: initial bias of the logit that an object stays.
+        discovery_bias: initial bias of the logit of a new object.
+        where_offset: initial offset of the windows' raw scales; smaller = more certain positions.
 
     Raises:
-        ValueError: if there is no such order, or frames, observed or controls have the wrong shape.
+        ValueError: if the order is unknown, or frames, observed or controls have the wrong shape.
         TypeError: if the model is of another kind.
     """
 
@@ -121,14 +121,14 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         method: str = "modes",
         num_samples: int | None = None,
     ) -> dict[str, Tensor]:
-        """Objects of all frames: present if that is more likely than not, and then where and what they are on average.
+        """Objects of all frames: present if that is more likely than not, with the mean window and appearance.
 
         Args:
             frames: (sequences, time, 1, height, width).
             observed: bool (sequences, time), None = all.
             controls: None.
             method: "modes".
-            num_samples: number of draws, or None for the above, each given those before it.
+            num_samples: number of draws; None = the above, each object given those before it.
 
         Returns:
             A value (sequences, ...) for each site of the model; with draws (num_samples, 1, sequences, ...).
@@ -144,10 +144,10 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         return draws.values
 
     def _advance(self, index: int, state: Followed | None, context: FrameReadings, draws: Draws) -> Followed:
-        """One step with any way of drawing."""
+        """One step, with either way of drawing."""
         model, step, images = self.model, index + 1, context.images[:, index]
-        propagation = self.propagation  # once: Pyro looks at all of a module's parameters whenever it is got
-        # the model's distributions are needed where frames may be missing, and nowhere else
+        propagation = self.propagation  # once: PyroModule walks every parameter on each attribute access
+        # the model's distributions are needed only where frames may be missing
         seen = None if context.observed is None else context.observed[:, index]
         first = state is None
         if first:

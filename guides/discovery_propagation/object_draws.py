@@ -16,11 +16,11 @@ class Draws(Protocol):
     """Gives values to sites."""
 
     def draw(self, name: str, law: Any, alive: Tensor) -> Tensor:
-        """A value of a site that counts where `alive` is 1."""
+        """A value of a site, scored where `alive` is 1."""
         ...
 
     def forget(self, name: str, log_prob: Tensor, absent: Tensor) -> None:
-        """Take back a density that was counted, where `absent` is 1."""
+        """Cancel a density that was scored, where `absent` is 1."""
         ...
 
 
@@ -41,7 +41,7 @@ class CompletionDraws:
 
     Args:
         num_samples: number of draws; None = the most likely presences, and means.
-        num_sequences: of the batch.
+        num_sequences: number of sequences in the batch.
     """
 
     def __init__(self, num_samples: int | None, num_sequences: int) -> None:
@@ -69,19 +69,19 @@ def draw_object(
     presence_logit: Callable[[Tensor | None], Tensor],
     order: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Presence, window and appearance of one object.
+    """Draw presence, window and appearance of one object.
 
-    With presence "last" its distribution may depend on the appearance. Window and appearance are then drawn before it
-    is known whether they count; where the object turns out to be absent their log q is taken back, which extends the
-    model by p(where, what | absent) = q(where, what | absent) and leaves weights valid (specs of SQAIR, section 3.5).
+    With "last", presence may depend on the appearance. Window and appearance are then drawn first, and their log q is
+    cancelled where the object turns out to be absent. This extends the model by p(where, what | absent) =
+    q(where, what | absent) and leaves the weights valid.
 
     Args:
         draws: gives values to sites.
-        names: of presence, where, what, and of what takes densities back.
+        names: names of the sites presence, where and what, and of the factor that cancels densities.
         alive: 1 where there can be an object.
-        where_law: of the window.
-        what_law: of the appearance, given the window that was drawn.
-        presence_logit: given the appearance, or None if presence comes first.
+        where_law: distribution of the window.
+        what_law: distribution of the appearance, given the window that was drawn.
+        presence_logit: logit given the appearance, or None if presence comes first.
         order: "first" or "last".
     """
     presence_name, where_name, what_name, forget_name = names

@@ -1,4 +1,4 @@
-"""What a frame says of the objects of the frame before."""
+"""Propagation: follow the objects of the previous frame into this one."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,9 +19,9 @@ from pyro_models.sqair.model import stack_slots
 from pyro_models.sqair.object_slots import ObjectSlots
 from pyro_models.sqair.propagation_prior import PropagatedLaws
 
-PROPOSAL_STEP = 0.1  # of the window that is looked at first, from the window before
+PROPOSAL_STEP = 0.1  # scale of the shift from the previous window to the first look
 LARGEST_GATE = 0.9999
-SURER = -1.0  # added to raw scales of windows beside the learned offset
+SURER = -1.0  # added to raw scales of windows, besides the learned offset
 
 
 class Propagation(nn.Module):
@@ -34,21 +34,21 @@ class Propagation(nn.Module):
         what_i ~ N(F what'_i + (1 - I) g_i + (1 - U) t_i, (1 - I) s_i + (1 - U) u_i)    with gates F, I, U of h_i
         present_i ~ Bernoulli(p(r_i, h_i before, what_i))
 
-    Primes are of the frame before; h_i remembers object i, r the objects that have been followed in this frame. S_i is
+    Primes mark the previous frame; h_i remembers object i, r the objects already followed in this frame. S_i is
     diagonal or, with `correlated`, D L L' D with one learned lower triangular L for all.
 
     Args:
-        reader: of glimpses; shared with discovery.
-        num_slots: of the model.
+        reader: reads glimpses; shared with discovery.
+        num_slots: number of slots of the model.
         where_dim: size of a window.
         what_dim: size of an appearance.
-        units: of all networks but two.
-        glance_units: of those that say where the first look goes, and of the mask.
-        order: of drawing, see `draw_object`; with "first", e_i stands in for what_i.
+        units: hidden units of all networks but two.
+        glance_units: hidden units of the networks for the first look and for the mask.
+        order: drawing order, see `draw_object`; with "first", e_i stands in for what_i.
         masked: whether glimpses are masked.
         correlated: see above.
-        presence_bias: of p at the start; 5 = objects stay.
-        where_offset: learned offset of raw scales of windows, at the start.
+        presence_bias: initial bias of the logit of p; 5 = objects stay.
+        where_offset: initial value of the learned offset of the windows' raw scales.
     """
 
     def __init__(
@@ -95,16 +95,16 @@ class Propagation(nn.Module):
         prior: PropagatedLaws | None = None,
         seen: Tensor | None = None,
     ) -> tuple[ObjectSlots, Float[Tensor, "*batch slots units"]]:
-        """What becomes of the objects, and their memories.
+        """Draw the objects in this frame, and update their memories.
 
         Args:
             step: number of the frame, from 1.
-            slots: objects of the frame before.
-            memory: of them.
+            slots: objects of the previous frame.
+            memory: hidden state of each object.
             images: the frame.
             draws: gives values to sites.
-            prior: the model's distributions, which hold where the frame is missing; None = nowhere.
-            seen: bool (sequences,), where it is not.
+            prior: the model's distributions, used where the frame is missing; None = no frame is missing.
+            seen: bool (sequences,), False = missing.
         """
         objects = self._glance(slots, memory, images)
         before = objects[0].nothing()
@@ -120,7 +120,7 @@ class Propagation(nn.Module):
         return stack_slots(drawn), torch.stack(torch.broadcast_tensors(*memories), -2)
 
     def _glance(self, slots: ObjectSlots, memory: Tensor, images: Tensor) -> list["_Object"]:
-        """The objects, and what is known of each before any is followed."""
+        """The objects, and the inputs for each that do not depend on the order of following."""
         where, what, memory = (value.movedim(-2, 0) for value in (slots.where, slots.what, memory))
         mask = None if self.mask is None else self.mask(memory).sigmoid().unflatten(-1, self.reader.glimpse_size)
         glance, _ = self.reader(images, where + PROPOSAL_STEP * self.proposal(memory), mask)
@@ -138,13 +138,13 @@ class Propagation(nn.Module):
         draws: Draws,
         prior: "_PriorOfOne | None",
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """One object: the state of the relation, its memory, and its presence, window and appearance.
+        """Draw one object: relation state, memory, presence, window and appearance.
 
         Args:
             place: numbers that end the names of its sites.
-            one: the object in the frame before.
-            neighbour: presence, window and appearance of the object that was followed before it.
-            relation: state after that.
+            one: the object in the previous frame.
+            neighbour: presence, window and appearance of the object followed before it.
+            relation: relation state after that object.
             images: the frame.
             draws: gives values to sites.
             prior: the model's distributions, where the frame is missing.
@@ -190,7 +190,7 @@ class Propagation(nn.Module):
 
 
 class _Object(NamedTuple):
-    """One object of the frame before, the first look for it, and the mask of its glimpses."""
+    """One object of the previous frame, the first look for it, and the mask of its glimpses."""
 
     presence: Tensor
     where: Tensor
@@ -200,7 +200,7 @@ class _Object(NamedTuple):
     mask: Tensor | None
 
     def nothing(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Presence, window and appearance of no object."""
+        """Presence, window and appearance of an absent object."""
         return torch.zeros_like(self.presence), torch.zeros_like(self.where), torch.zeros_like(self.what)
 
 
@@ -216,11 +216,11 @@ class _PriorOfOne:
     what_scale: Tensor
 
     def presence(self, logit: Tensor) -> Tensor:
-        """Of presence, from the guide's logit."""
+        """Distribution of presence, from the guide's logit."""
         return torch.where(self.seen, logit, self.logit)
 
     def where(self, law: Any) -> Any:
-        """Of the window, from the guide's distribution."""
+        """Distribution of the window, from the guide's."""
         there = self.seen.unsqueeze(-1)
         if isinstance(law, dist.MultivariateNormal):
             factor = torch.where(there.unsqueeze(-1), law.scale_tril, torch.diag_embed(self.where_scale))
@@ -229,6 +229,6 @@ class _PriorOfOne:
         return dist.Normal(mean, torch.where(there, law.stddev, self.where_scale)).to_event(1)
 
     def what(self, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the appearance, from the guide's mean and standard deviation."""
+        """Distribution of the appearance, from the guide's mean and standard deviation."""
         there = self.seen.unsqueeze(-1)
         return torch.where(there, mean, self.what_mean), torch.where(there, scale, self.what_scale)

@@ -1,4 +1,4 @@
-"""What guides for positions of several objects share: a recurrent reader of frames, and how gaps are filled."""
+"""Base class of guides for positions of several objects: a recurrent reader of frames, and the filling of gaps."""
 
 from abc import abstractmethod
 from typing import NamedTuple
@@ -26,7 +26,7 @@ READINGS = ("linear", "keypoints", "tracking")
 
 
 class ReadPositions(NamedTuple):
-    """What was read of each object, (objects, sequences, time, 2), and the video as the model takes it."""
+    """Readings of each object, (objects, sequences, time, 2), and the video in the form the model takes."""
 
     mean: Tensor
     scale: Tensor
@@ -36,18 +36,18 @@ class ReadPositions(NamedTuple):
 class ObjectGuide(GuideOf[DynamicsFromPixels], PyroModule):
     """Reads a mean and a scale of every object's position in every frame, by `ObjectTimeRecurrence`.
 
-    What they mean is up to the subclass. Frames are read once for all particles.
+    The subclass decides how they are used. Frames are read once for all particles.
 
     Args:
         model: the model served.
         state_dim: size of the network's states.
-        bidirectional: read in both directions of time, by two networks whose states are joined.
-        reading: how a mean comes from a state: "linear", as in the paper, "keypoints" (see `Keypoints`),
+        bidirectional: read in both directions of time, by two networks whose states are concatenated.
+        reading: how a mean is computed from a state: "linear", as in the paper, "keypoints" (see `Keypoints`),
             or "tracking", which follows objects by the dynamics (see `TrackedKeypoints`).
-        first_log_scale: of all positions at the start.
+        first_log_scale: initial log standard deviation of all positions.
 
     Raises:
-        ValueError: if there is no such reading.
+        ValueError: if the reading is unknown.
         TypeError: if the model is of another kind.
     """
 
@@ -91,7 +91,7 @@ class ObjectGuide(GuideOf[DynamicsFromPixels], PyroModule):
 
     @abstractmethod
     def law(self, mean: Tensor, scale: Tensor, observed: Tensor | None) -> TorchDistribution:
-        """The distribution of positions, event (time, 2), given what was read: (objects, sequences, time, 2) each."""
+        """The distribution of positions, event (time, 2), given readings, (objects, sequences, time, 2) each."""
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> None:
         """Draw the positions of all objects.
@@ -113,14 +113,14 @@ class ObjectGuide(GuideOf[DynamicsFromPixels], PyroModule):
         return ReadPositions(*self.read(video.frames, video.presence), video)
 
     def step(self, index: int, state: PositionState | None, context: ReadPositions) -> None:
-        """Draw positions where a reading and the positions before it agree.
+        """Draw positions from the product of reading and prediction.
 
             q(a_t^n | a_{<t}, v) prop. to N(a; m, P) N(a; mu_t^n, diag r_t^n)     m, P of the model's p(a_t^n | a_{<t})
 
         Args:
-            index: of the frame, from 0.
-            state: the model's after the step before; None at the first.
-            context: from `prepare`.
+            index: index of the frame, from 0.
+            state: the model's state after the previous step; None at the first.
+            context: result of `prepare`.
         """
         prior, seen = context.video.prior, context.video.seen[:, index]
         prediction = self.model.prediction(state, context.video)
@@ -148,7 +148,7 @@ class ObjectGuide(GuideOf[DynamicsFromPixels], PyroModule):
         return self.position_of(self.features(frames, presence), frames, presence)
 
     def position_of(self, features: Tensor, frames: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale of each position, from states of the networks and the frames that they have read."""
+        """Mean and scale of each position, from the networks' states and the frames they have read."""
         if self.reading == "linear":
             mean = self.mean(features)
         elif self.reading == "keypoints":
@@ -169,17 +169,17 @@ class ObjectGuide(GuideOf[DynamicsFromPixels], PyroModule):
     ) -> dict[str, Tensor]:
         """Positions in every frame, those of missing frames by the dynamics (Chiappa and Paquet 2019, section 3.2).
 
-        The first frames that are seen, up to the first gap after them, are read; the state-space model continues their
-        positions; the frames rendered there stand in for the missing ones, so that the network still knows which object
-        is which when frames come back; all is read again, and the smoother gives the missing positions. A forecast is
-        the case in which no frame comes back. Missing frames before all seen ones stay black.
+        The first run of seen frames is read and the state-space model extrapolates its positions. Frames rendered from
+        these stand in for the missing ones, so that the network keeps object identities when frames come back. Then all
+        frames are read again, and the smoother gives the missing positions. In a forecast no frame comes back. Missing
+        frames before the first seen one stay black.
 
         Args:
             frames: (sequences, time, channels, height, width).
             observed: bool (sequences, time), None = all.
             controls: presence of objects, (sequences, time, objects), or None for all.
-            method: "first frames" takes the component that is likeliest before the first gap, as the paper does;
-                "smoothing" averages over components by all positions.
+            method: "first frames" takes the most likely component before the first gap, as the paper does;
+                "smoothing" averages over components given all positions.
             num_samples: number of joint draws instead of the expected positions, noise included.
 
         Returns:
@@ -214,13 +214,13 @@ class ObjectGuide(GuideOf[DynamicsFromPixels], PyroModule):
         weights: Tensor | None,
         num_samples: int | None,
     ) -> Tensor:
-        """Positions of all frames: of seen ones as the guide has them, of others by the smoother given those.
+        """Positions in all frames: the guide's in seen frames, the smoother's, given those, in missing ones.
 
         Args:
             mean: readings, (objects, sequences, time, 2).
             scale: their standard deviations, the same shape.
             observed: which frames were seen.
-            weights: of components, (objects, sequences, component), None = their posterior.
+            weights: weights of components, (objects, sequences, component), None = their posterior.
             num_samples: None for expected positions, else the number of draws.
         """
         prior = self.model.prior.law(mean.shape[-2], observed)

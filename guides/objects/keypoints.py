@@ -15,9 +15,9 @@ class Keypoints(nn.Module):
 
         w_p prop. to (v_p + 0.001) exp(l_p),   l = W s + b;      mean = sum_p w_p place_p
 
-    so that a reading lies where there is light from the first step on, and moves with it: the spatial softmax of
-    Levine et al. (2016) and Minderer et al. (2019), on the frame itself. Which light belongs to which object is what is
-    left to learn. Places are in units of position, a frame being 6 wide, the origin in its middle, y down.
+    From the first step a reading lies where there is light, and moves with it: the spatial softmax of Levine et al.
+    (2016) and Minderer et al. (2019), applied to the frame itself. What remains to learn is which light belongs to
+    which object. Places are in units of position: a frame is 6 wide, the origin in its middle, y down.
 
     Args:
         feature_dim: size of a state.
@@ -40,11 +40,11 @@ class Keypoints(nn.Module):
         features: Float[Tensor, "objects sequences time feature"],
         frames: Float[Tensor, "sequences time channels height width"],
     ) -> Float[Tensor, "objects sequences time 2"]:
-        """Places of all objects in all frames; missing frames are black, and say nothing."""
+        """Places of all objects in all frames; missing frames are black and carry no information."""
         return (self.attention(features) + self.light(frames)).softmax(-1) @ self.places()
 
     def places(self) -> Float[Tensor, "pixel 2"]:
-        """Where pixels are, x before y."""
+        """Positions of pixels, x before y."""
         return torch.stack(torch.meshgrid(self.columns, self.rows, indexing="xy"), -1).flatten(0, 1)
 
     def light(self, frames: Tensor) -> Float[Tensor, "sequences time pixel"]:

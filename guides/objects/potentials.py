@@ -1,4 +1,4 @@
-"""A structured guide for positions of objects: what is read of frames is combined with the exact dynamics."""
+"""A structured guide for positions of objects: readings of frames combined with the exact dynamics."""
 
 import torch
 from torch import Tensor
@@ -8,16 +8,15 @@ from pyro_models.distributions import ObservationsGivenReadings
 
 
 class ObjectPotentialsGuide(ObjectGuide):
-    """Positions by the model's own dynamics, given what is read of each frame::
+    """Positions under the model's own dynamics, given the readings of each frame::
 
         q(a | v) prop. to p~(a) prod_t N(m_t; a_t, diag r_t)          for each object; m_t, r_t read by the network
 
     p~ is the model's distribution with its components collapsed into one, whose first state has the mean and covariance
     of the mixture under q(k) prop. to w_k p(m | k), p(m | k) with r added to the emission noise (potentials as in
-    Johnson et al. 2016; for one object Pearce, Chiappa and Paquet 2018). Where the readings tell which component it is,
-    as they do after a few frames, this is the posterior given the readings, and otherwise a Gaussian near it, so that
-    draws can be reparameterised. With `reading="tracking"` the dynamics tell as well which light belongs to which
-    object.
+    Johnson et al. 2016; for one object Pearce, Chiappa and Paquet 2018). Where the readings identify the component, as
+    they do after a few frames, this is the posterior given the readings; otherwise it is a Gaussian near it, so draws
+    can be reparameterised. With `reading="tracking"` the dynamics also decide which light belongs to which object.
 
     log p(a) - log q(a) has little noise here, as p~ is in both: use `pyro.infer.Trace_ELBO`.
 
@@ -41,6 +40,6 @@ class ObjectPotentialsGuide(ObjectGuide):
     def fill(
         self, mean: Tensor, scale: Tensor, observed: Tensor, weights: Tensor | None, num_samples: int | None
     ) -> Tensor:
-        """Positions of all frames under q, which knows the dynamics; see `ObjectGuide.fill`."""
+        """Positions in all frames under q, which contains the dynamics; see `ObjectGuide.fill`."""
         law = self.law(mean, scale, observed, weights)
         return law.mean if num_samples is None else law.sample(torch.Size([num_samples]))

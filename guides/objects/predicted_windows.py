@@ -13,15 +13,15 @@ ABSENT = -1e9
 
 
 class Filtering(NamedTuple):
-    """A Kalman filter without the observations: what depends on the dynamics alone.
+    """The part of a Kalman filter that does not depend on observations.
 
     Attributes:
         start: mean of the first state.
         transition: A.
         offset: u.
         emission: C.
-        gains: of the update at each step.
-        variances: of each coordinate's innovation.
+        gains: Kalman gain of the update at each step.
+        variances: innovation variance of each coordinate.
     """
 
     start: Float[Tensor, " state"]
@@ -33,27 +33,27 @@ class Filtering(NamedTuple):
 
 
 class TrackedKeypoints(Keypoints):
-    """`Keypoints` frame after frame, with a window around the place that a Kalman filter predicts::
+    """`Keypoints` frame by frame, with a window around the place that a Kalman filter predicts::
 
         score_p^n = l_p^n - |place_p - c_t^n|^2 / (2 w_t)            l = W s + b, as in `Keypoints`
         w_p^n prop. to (v_p + 0.001) exp(score_p^n) share_p^n,   share_p^n = exp(score_p^n) / sum_j exp(score_p^j)
         h_t = h_t^- + G_t (m_t - c_t),   h_{t+1}^- = A h_t + u,   c = C h^-
 
-    so each object keeps to its own light, and where two meet each leaves the way that it came: data association by the
+    So each object keeps to its own light, and after two meet each continues on its own path: data association by the
     model's own dynamics (as in probabilistic data association filters, Bar-Shalom and Tse 1975). Gains G_t and
-    innovation variances w_t depend on no frame: they are computed once for all sequences. No gradient reaches the
-    dynamics from here.
+    innovation variances w_t do not depend on frames and are computed once for all sequences. No gradient flows from
+    here to the dynamics.
 
-    In the first frame nothing is predicted yet, and a mean over light that states do not tell apart would lie between
-    two balls: the first velocity would be wrong, and all that is read after a gap. There the window of an object lies
-    where it has most light within a window's reach, and objects look one after the other, each at what those before
-    have left; see `first_centres`. Where the first frames are missing, and so black, the filter begins with the first
-    that is not.
+    In the first frame there is no prediction yet, and a mean over light that the states do not tell apart would lie
+    between two balls: the first velocity would be wrong, and every reading after a gap. There an object's window is
+    centred where it covers most light, and objects look one after the other, each at the light that those before have
+    left; see `first_centres`. Where the first frames are missing, and so black, the filter starts at the first seen
+    frame.
 
     Args:
         feature_dim: size of a state.
         frame_shape: (channels, height, width).
-        prior: of positions; held as a plain reference.
+        prior: prior of positions; held as a plain reference.
     """
 
     def __init__(self, feature_dim: int, frame_shape: tuple[int, int, int], prior: PositionPrior) -> None:
@@ -70,11 +70,11 @@ class TrackedKeypoints(Keypoints):
         presence: Bool[Tensor, "objects sequences"],
     ) -> Float[Tensor, "objects sequences time 2"]:
         """Places of all objects in all frames."""
-        # An object that is not there has no share in any light. Time is taken apart once: a slice would have to be put
-        # back into a tensor of all frames for each of its gradients.
+        # An absent object has no share in any light. Time is unbound once: each slice's gradient would otherwise be
+        # scattered into a tensor of all frames.
         logits = torch.where(presence[..., None, None], self.attention(features), ABSENT).unflatten(-1, self.size)
         light = self.light(frames).unflatten(-1, self.size)
-        begin = (frames.flatten(2).amax(-1) > 0).int().argmax(-1)  # a video begins with its first frame that has light
+        begin = (frames.flatten(2).amax(-1) > 0).int().argmax(-1)  # a video starts with its first frame that has light
         sequences = torch.arange(len(begin), device=begin.device)
         first = self.first_centres(light[sequences, begin] + logits[:, sequences, begin], presence)
         columns, rows = self.columns, self.rows
@@ -101,7 +101,7 @@ class TrackedKeypoints(Keypoints):
         """Log of a Gaussian bump, 0 in its middle.
 
         Args:
-            centre: its place.
+            centre: place of its maximum.
             width: variance along each axis.
         """
         across = (self.columns - centre[..., :1]).square() / (-2 * width[..., :1])
@@ -112,13 +112,13 @@ class TrackedKeypoints(Keypoints):
     def first_centres(
         self, scores: Float[Tensor, "objects sequences height width"], presence: Bool[Tensor, "objects sequences"]
     ) -> Float[Tensor, "objects sequences 2"]:
-        """For each object in turn, the place with most light around it that is not an earlier object's::
+        """For each object in turn, the place with most light around it that no earlier object has claimed::
 
             c^n = argmax_c sum_p bump(p - c) left_p^n exp(s_p^n),   left_p^n = prod_{j < n} (1 - bump(p - c^j))
 
         Args:
             scores: log weights of pixels, s.
-            presence: which objects there are.
+            presence: which objects are present.
         """
         extent = self.log_extent.exp()
         blur_across = ((self.columns[:, None] - self.columns).square() / (-2 * extent)).exp()
@@ -135,10 +135,10 @@ class TrackedKeypoints(Keypoints):
 
     @torch.no_grad()
     def filtering(self, steps: int) -> "Filtering":
-        """The Kalman filter of the model's dynamics, their components collapsed into one.
+        """The Kalman filter of the model's dynamics, with its components collapsed into one.
 
         Args:
-            steps: frames of a video.
+            steps: number of frames of a video.
         """
         (prior,) = self._served
         weights = prior.law(steps).log_weights.exp()
@@ -159,5 +159,5 @@ class TrackedKeypoints(Keypoints):
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    """A matrix times vectors: at this size a library's product takes ten times as long as the sum itself."""
+    """A matrix times vectors: at this size a library call takes ten times as long as the plain sum."""
     return (matrix * vector.unsqueeze(-2)).sum(-1)

@@ -1,4 +1,4 @@
-"""Guides for the components and noises behind positions, where the model does not integrate them out."""
+"""Guides for the components and noises that generate positions, where the model does not integrate them out."""
 
 from typing import Any
 
@@ -22,13 +22,13 @@ class ObjectStatesGuide(ObjectFilterGuide):
         q(a, z, e | v) = q(a | v) p(z | a) p(e | a, z)          "exact": the same bound as with both integrated out
         q(a, z, e | v) = q(a | v) q(z | v) prod_t q(e_t | v)    "learned": looser; z has a score-function gradient only
 
-    for a model without `marginalize`. p(e | a, z) is the Gaussian posterior of the noises, dense in time, which exists
-    at zero process noise too. For comparison: nothing is gained by drawing what can be integrated out.
+    for a model without `marginalize`. p(e | a, z) is the Gaussian posterior of the noises, dense in time, which also
+    exists at zero process noise. For comparison only: drawing what can be integrated out gains nothing.
 
     Args:
         model: the model served, with `marginalize=False`.
         posterior: "exact" or "learned".
-        options: of `ObjectGuide`.
+        options: options of `ObjectGuide`.
 
     Raises:
         ValueError: if `posterior` is unknown or the model integrates out.
@@ -72,7 +72,7 @@ class ObjectStatesGuide(ObjectFilterGuide):
         method: str = "smoothing",
         num_samples: int | None = None,
     ) -> dict[str, Tensor]:
-        """Positions as in `ObjectGuide.complete`, and the components and noises behind them: likeliest, or draws."""
+        """Positions as in `ObjectGuide.complete`, with their components and noises: the most likely, or draws."""
         values = super().complete(frames, observed, controls, method=method, num_samples=num_samples)
         positions = values["a"]
         law = self.model.prior.law(positions.shape[-2]).component_posterior(positions)

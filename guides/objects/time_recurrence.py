@@ -1,4 +1,4 @@
-"""A network that is recurrent over objects and over time."""
+"""A network that is recurrent over objects and time."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,21 +8,21 @@ from pyro_models.components.initial_weights import normal_by_size
 
 
 class ObjectTimeRecurrence(nn.Module):
-    """One state per object and frame, from the object's last state, the object before it, and the frame::
+    """One state per object and frame, from the object's last state, the state of the object before it, and the frame::
 
         c = [s_{t-1}^n, s_t^{n-1}, v_t],   s_t^0 = 0,   s_0^n = tanh(phi_{N,n})
         s_t^n = (1 - g) s_t^{n-1} + g tanh(W_s c + b_s),   g = sigm(W_g c + b_g)
 
-    (Chiappa and Paquet 2019, eq. 6). The additive path runs over objects: each takes from the state before it what it
-    gates. States see frames up to their own, and objects up to their own.
+    (Chiappa and Paquet 2019, eq. 6). The additive, gated path runs over objects. A state has seen the frames and the
+    objects up to its own.
 
-    Cells (t, n) with the same t + n depend on none of each other, so they are computed together: T + N - 1 steps
-    instead of T * N, with the frames' part of all products done before.
+    Cells (t, n) with the same t + n are independent of each other and computed together: T + N - 1 steps instead of
+    T * N. The frames' part of all products is computed beforehand.
 
     Args:
-        frame_dim: numbers in a frame.
+        frame_dim: number of values in a frame.
         state_dim: size of a state.
-        num_objects: N, the largest number of objects; initial states are apart for every number of objects.
+        num_objects: N, the largest number of objects; each number of objects has its own initial states.
         backward: run over time from the end, so that states see frames from their own on.
     """
 
@@ -42,13 +42,13 @@ class ObjectTimeRecurrence(nn.Module):
         presence: Bool[Tensor, "objects sequences"],
         memory: Float[Tensor, "objects sequences state"] | None = None,
     ) -> Float[Tensor, "objects time sequences state"]:
-        """States of all objects and frames; those of an object that is not there are those of the one before it.
+        """States of all objects and frames; an absent object has the states of the object before it.
 
         Args:
-            frames: flattened.
-            presence: which objects there are.
-            memory: states to go on from, those of the frame before the first (with `backward`, after the last); None =
-                the beginning.
+            frames: flattened frames.
+            presence: which objects are present.
+            memory: states to continue from, at the frame before the first (with `backward`, after the last); None =
+                initial states.
         """
         if self.backward_in_time:
             frames = frames.flip(0)
@@ -57,7 +57,7 @@ class ObjectTimeRecurrence(nn.Module):
         bias = torch.cat([self.gate.bias, self.candidate.bias])
         pixels = nn.functional.linear(frames, weight[:, 2 * size :], bias)
         # The cell of object n in diagonal d belongs to frame d - n: with time reversed these are neighbours.
-        # They are taken apart once: a slice would have to be put back among all frames for each of its gradients.
+        # They are unbound once: each slice's gradient would otherwise be scattered into a tensor of all frames.
         pixels = nn.functional.pad(pixels.flip(0), (0, 0, 0, 0, objects - 1, objects - 1)).unbind(0)
         recurrent = weight[:, : 2 * size].T
         states = self.first_states(presence) if memory is None else memory

@@ -1,4 +1,4 @@
-"""What every model and guide checks before it reads a frame."""
+"""The check of arguments that every model and guide makes before it reads a frame."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,7 +12,7 @@ def check_video(
     frame_shape: tuple[int, int, int],
     control_dim: int,
 ) -> tuple[Float[Tensor, "sequences time channels height width"], Bool[Tensor, "sequences time"]]:
-    """Check the arguments of a model or guide and blank missing frames, so that what is stored there is never read.
+    """Check the arguments of a model or guide and set missing frames to zero, so that their contents are never read.
 
     Args:
         frames: (sequences, time, channels, height, width).
@@ -22,7 +22,7 @@ def check_video(
         control_dim: size of a control that the model was built for, 0 = none.
 
     Returns:
-        The frames, zero where they are missing, and the mask of those that are seen, all True for `observed=None`.
+        The frames, zero where missing, and the mask of seen frames, all True for `observed=None`.
 
     Raises:
         ValueError: if a shape or dtype is not as above.

@@ -1,4 +1,4 @@
-"""Controls beside states and frames: `controls[:, t]` acts between frames t - 1 and t."""
+"""Controls with states and frames: `controls[:, t]` acts between frames t - 1 and t."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch import Tensor
 def with_control(
     state: Float[Tensor, "*batch state"], control: Float[Tensor, "*sequences control"] | None
 ) -> Float[Tensor, "*batch input"]:
-    """State and control side by side; the control is the same for all particles."""
+    """State and control concatenated; the control is the same for all particles."""
     return state if control is None else torch.cat([state, control.expand(*state.shape[:-1], control.shape[-1])], -1)
 
 

@@ -46,8 +46,8 @@ class ConvEncoder(nn.Module):
 
     def forward(self, frames: Float[Tensor, "*batch channels height width"]) -> Float[Tensor, "*batch feature"]:
         """Features of each frame."""
-        # Images carry the layout. Weights keep theirs: Pyro's param store copies weights that are not contiguous, and
-        # then trains the copies.
+        # Only images carry the layout: Pyro's param store copies weights that are not contiguous, and then trains the
+        # copies.
         images = frames.reshape(-1, *self.frame_shape).contiguous(memory_format=self.memory_format)
         return self.convolutions(images).reshape(*frames.shape[:-3], self.feature_dim)
 
@@ -56,14 +56,14 @@ class ConvDecoder(nn.Module):
     """Frames from codes by sub-pixel convolutions (Shi et al. 2016).
 
     A linear map to a 4x4 image, then, until the frame's size is reached, a 3x3 convolution to four times the channels,
-    ReLU and a pixel shuffle that doubles both sides; a 1x1 convolution ends it. The output is unbounded: logits, or
+    ReLU and a pixel shuffle that doubles both sides; finally a 1x1 convolution. The output is unbounded: logits, or
     means of pixels.
 
     Args:
         code_dim: size of a code.
         frame_shape: (channels, height, width).
-        channels: channels after each stage; 32 in the reference. Most of a model's time is spent here: 16 cost a third
-            of 32.
+        channels: channels after each stage; 32 in the reference. Most of a model's time is spent here: 16 channels take
+            a third of the time of 32.
         memory_format: layout of the images; `torch.channels_last` is the faster one on CPUs and GPUs alike.
 
     Raises:
@@ -105,7 +105,7 @@ class ConvDecoder(nn.Module):
 
 
 def _pyramid(frame_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """How many halvings lead to the smallest image, and its height and width."""
+    """Number of halvings down to the smallest image, and its height and width."""
     _, height, width = frame_shape
     stages = max(min(height, width) // SMALLEST_SIDE, 1).bit_length() - 1
     factor = 2**stages

@@ -1,4 +1,4 @@
-"""Networks between frames and codes, by name: what a model or guide is given when it is told "conv" or "mlp"."""
+"""Networks between frames and codes, by name: what models and guides use for "conv" and "mlp"."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -94,7 +94,7 @@ def frame_encoder(network: str, frame_shape: FrameShape = (1, 32, 32), **options
         **options: further arguments of its constructor, such as its width.
 
     Raises:
-        ValueError: if there is no network of that name.
+        ValueError: if the network is unknown.
     """
     return _named("frame encoder", FRAME_ENCODERS, network)(frame_shape, **options)
 
@@ -109,7 +109,7 @@ def frame_decoder(network: str, code_dim: int, frame_shape: FrameShape = (1, 32,
         **options: further arguments of its constructor, such as its width.
 
     Raises:
-        ValueError: if there is no network of that name.
+        ValueError: if the network is unknown.
     """
     return _named("frame decoder", FRAME_DECODERS, network)(code_dim, frame_shape, **options)
 

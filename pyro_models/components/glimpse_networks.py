@@ -16,18 +16,18 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class GlimpseNetworks:
-    """Sizes of all networks that look at pixels or draw them.
+    """Sizes of all networks that read or draw pixels.
 
     Attributes:
-        kind: "mlp": fully connected; "conv": one stack of convolutions for images and glimpses alike, with a layer of
-            its own after it for each, and sub-pixel convolutions back to glimpses.
-        units: of every fully connected layer.
-        channels: numbers of channels of the convolutions that read.
-        strides: strides of the same convolutions.
-        decoder_units: of the fully connected layers before the convolutions that draw; the last one's output is taken
-            as a small image.
-        decoder_channels: of the convolutions that draw.
-        decoder_strides: how often each doubles (2) the sides of its image or not (1).
+        kind: "mlp": fully connected; "conv": one stack of convolutions shared by images and glimpses, followed by a
+            separate layer for each, and sub-pixel convolutions back to glimpses.
+        units: units of every fully connected layer.
+        channels: channels of the reading convolutions.
+        strides: strides of the reading convolutions.
+        decoder_units: units of the fully connected layers before the drawing convolutions; the last one's output is
+            reshaped to a small image.
+        decoder_channels: channels of the drawing convolutions.
+        decoder_strides: whether each of them doubles the sides of its image (2) or not (1).
     """
 
     kind: str = "mlp"
@@ -45,7 +45,7 @@ class GlimpseNetworks:
     def encoders(self, *sizes: Size) -> list[nn.Module]:
         """Encoders (*batch, height, width) -> (*batch, units) of one-channel images of these sizes.
 
-        With convolutions they share them.
+        Convolutions are shared between the sizes.
         """
         if self.kind == "mlp":
             return [MLPGlimpseEncoder(size, (self.units, self.units)) for size in sizes]
@@ -103,7 +103,7 @@ class ConvGlimpseEncoder(nn.Module):
         convolutions: shared with other encoders.
         channels: channels of the last convolution.
         strides: strides of all convolutions.
-        units: of the last layer.
+        units: units of the last layer.
     """
 
     def __init__(self, size: Size, convolutions: nn.Module, channels: int, strides: Sequence[int], units: int) -> None:
@@ -127,12 +127,12 @@ class ConvGlimpseDecoder(nn.Module):
     Args:
         code_dim: size of a code.
         size: height and width of a glimpse.
-        units: of the first layer.
-        channels: of the small image, and of each convolution after it.
-        strides: of each convolution, 1 or the factor by which it enlarges its image.
+        units: units of the first layer.
+        channels: channels of the small image, and of each convolution after it.
+        strides: stride of each convolution, 1 or the factor by which it enlarges its image.
 
     Raises:
-        ValueError: if the strides do not divide the size, or there are not as many as channels after the first.
+        ValueError: if the strides do not divide the size, or their number is not that of the channels after the first.
     """
 
     def __init__(self, code_dim: int, size: Size, units: int, channels: Sequence[int], strides: Sequence[int]) -> None:

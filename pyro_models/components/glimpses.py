@@ -1,14 +1,14 @@
-"""Windows of an image: read as small glimpses, and glimpses pasted back.
+"""Windows of an image: reading them as small glimpses, and pasting glimpses back.
 
 A window has its own coordinates, a scale and a middle per axis. A point g of the glimpse, in [-1, 1] from the middle of
 its first to that of its last pixel, lies at
 
     i = scale * g + shift
 
-of the image, in [-1, 1] as well (the spatial transformer of Jaderberg et al. 2015 without rotation, with
+of the image, also in [-1, 1] (the spatial transformer of Jaderberg et al. 2015 without rotation, with
 `align_corners=True` and zeros outside). So the scale is the share of the image that a window spans, and the shift is
-where its middle lies. Scales and shifts of the two axes are apart, and so is bilinear interpolation: to paste a glimpse
-takes two products with matrices, rows times glimpse times columns, whose gradients are deterministic on a GPU.
+the position of its middle. The axes are separate, and so is bilinear interpolation: pasting a glimpse takes two matrix
+products, rows times glimpse times columns, whose gradients are deterministic on a GPU.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-SMALLEST_SCALE = 1e-2  # of a window, where it is divided by
+SMALLEST_SCALE = 1e-2  # lower limit of a window's scale as a divisor
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Where windows lie, x before y.
+    """Positions and sizes of windows, x before y.
 
     Attributes:
         scale: (*batch, 2), share of the image's width and height that a window spans, in (0, 1).
@@ -36,7 +36,7 @@ class Windows:
 
     @classmethod
     def from_logits(cls, where: Tensor) -> "Windows":
-        """Windows of unbounded numbers: scales are sigmoids, shifts are hyperbolic tangents.
+        """Windows from unbounded numbers: scales are sigmoids, shifts are hyperbolic tangents.
 
         Args:
             where: (*batch, 3) with one scale for both axes, then x and y; or (*batch, 4) with a scale for each.
@@ -61,7 +61,7 @@ class Windows:
 def read_glimpses(
     images: Float[Tensor, "... height width"], windows: Windows, size: tuple[int, int]
 ) -> Float[Tensor, "... glimpse_height glimpse_width"]:
-    """What windows see of images.
+    """The glimpses of images through windows.
 
     Args:
         images: broadcast against the windows; those that lack dims on the left, such as particles, are not copied.
@@ -82,7 +82,7 @@ def read_glimpses(
     )
     points = torch.stack(torch.broadcast_tensors(columns[..., None, :], rows[..., :, None]), -1)
     images = images.expand(*own, *images.shape[-2:]).reshape(num_images, 1, *images.shape[-2:])
-    # all looks at an image are one tall glimpse of it
+    # all glimpses of an image are computed as one tall one
     glimpses = grid_sample(images, points.flatten(1, 2), align_corners=True)
     return glimpses.reshape(num_images, num_looks, *size).transpose(0, 1).reshape(*batch, *size)
 
@@ -90,11 +90,11 @@ def read_glimpses(
 def paste_glimpses(
     glimpses: Float[Tensor, "... glimpse_height glimpse_width"], windows: Windows, size: tuple[int, int]
 ) -> Float[Tensor, "... height width"]:
-    """Images that are black but for the glimpses at their windows: the inverse map, g = (i - shift) / scale.
+    """Images that are black except for the glimpses at their windows: the inverse map, g = (i - shift) / scale.
 
     Args:
         glimpses: one for each window.
-        windows: where they go.
+        windows: their positions.
         size: height and width of an image, pixels.
     """
     columns, rows = _inverse_interpolations(windows, (glimpses.shape[-2], glimpses.shape[-1]), size)
@@ -104,11 +104,11 @@ def paste_glimpses(
 def paste_and_add(
     glimpses: Float[Tensor, "... objects glimpse_height glimpse_width"], windows: Windows, size: tuple[int, int]
 ) -> Float[Tensor, "... height width"]:
-    """The sum over objects of `paste_glimpses`, without a picture for each.
+    """The sum over objects of `paste_glimpses`, without an image for each.
 
     Args:
         glimpses: one for each window.
-        windows: where they go, (..., objects).
+        windows: their positions, (..., objects).
         size: height and width of an image, pixels.
     """
     columns, rows = _inverse_interpolations(windows, (glimpses.shape[-2], glimpses.shape[-1]), size)
@@ -119,11 +119,11 @@ def paste_and_add(
 def cover(
     weights: Float[Tensor, "... objects"], windows: Windows, glimpse_size: tuple[int, int], size: tuple[int, int]
 ) -> Float[Tensor, "... height width"]:
-    """`paste_and_add` of glimpses that are the same everywhere: for weights of one, how many windows a pixel lies in.
+    """`paste_and_add` of constant glimpses: for weights of one, the number of windows that cover each pixel.
 
     Args:
-        weights: of each object's window.
-        windows: of the objects.
+        weights: weight of each object's window.
+        windows: windows of the objects.
         glimpse_size: height and width of a glimpse, pixels.
         size: height and width of an image, pixels.
     """
@@ -142,7 +142,7 @@ def _inverse(windows: Windows) -> tuple[Float[Tensor, "... 2"], Float[Tensor, ".
 def _inverse_interpolations(
     windows: Windows, glimpse_size: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Float[Tensor, "... width glimpse_width"], Float[Tensor, "... height glimpse_height"]]:
-    """Weights of a glimpse's columns and rows in those of an image."""
+    """Weights of a glimpse's columns and rows in the image's columns and rows."""
     scale, shift = _inverse(windows)
     columns = _interpolation(scale[..., 0], shift[..., 0], size[1], glimpse_size[1])
     rows = _interpolation(scale[..., 1], shift[..., 1], size[0], glimpse_size[0])
@@ -169,6 +169,6 @@ def _inside(
 def _places(
     scale: Float[Tensor, "*batch"], shift: Float[Tensor, "*batch"], num_targets: int, num_sources: int
 ) -> Float[Tensor, "*batch targets"]:
-    """Where target pixels lie on a line of source pixels, in pixels from the middle of the first."""
+    """Positions of target pixels on a line of source pixels, in pixels from the middle of the first."""
     targets = torch.linspace(-1, 1, num_targets, dtype=scale.dtype, device=scale.device)
     return 0.5 * (scale[..., None] * targets + shift[..., None] + 1) * (num_sources - 1)

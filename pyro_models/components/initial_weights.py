@@ -1,4 +1,4 @@
-"""The initial weights that networks share."""
+"""Weight initialisations shared by networks."""
 
 from torch import nn
 
@@ -6,9 +6,9 @@ from torch import nn
 def glorot(layer: nn.Module) -> None:
     """Uniform weights of variance 2 / (fan in + fan out) and zero biases, in place (Glorot & Bengio 2010, eq. 16).
 
-    For `module.apply(glorot)`: linear and convolutional layers and the input-to-hidden and hidden-to-hidden matrices of
-    recurrent ones are set (the gates of an LSTM as one matrix, its forget gates biased by 1 in total); other layers are
-    left as they are.
+    For `module.apply(glorot)`: sets linear and convolutional layers and the input-to-hidden and hidden-to-hidden
+    matrices of recurrent ones (the gates of an LSTM as one matrix, its forget gates biased by 1 in total); other layers
+    are unchanged.
 
     Args:
         layer: one layer.
@@ -35,7 +35,7 @@ def normal_by_size(layer: nn.Module) -> None:
 
     For `module.apply(normal_by_size)`: linear layers, and the input-to-hidden and hidden-to-hidden matrices of
     recurrent ones, where d counts one gate's matrix although those of all gates are stored as one; other layers are
-    left as they are.
+    unchanged.
 
     Args:
         layer: one layer.

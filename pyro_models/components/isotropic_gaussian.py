@@ -11,8 +11,8 @@ from torch.nn.functional import mse_loss
 class IsotropicGaussian(dist.Independent):
     """N(mean, scale^2 I): `Normal(mean, scale).to_event(dims)` in fewer passes over the event.
 
-    Most of the time of a density of many images is spent in memory, and `Normal` writes an image for each of its
-    operations. It is made as `IsotropicGaussian(Normal(mean, scale), dims)`; scale is a number.
+    The density of many images is limited by memory traffic, and `Normal` writes an image for each of its operations.
+    Constructed as `IsotropicGaussian(Normal(mean, scale), dims)`; scale is a number.
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ class IsotropicGaussian(dist.Independent):
             value: (*batch, *event).
 
         Raises:
-            ValueError: if scales may differ, being more than one number in memory.
+            ValueError: if scale is more than one number in memory, so that pixels could differ.
         """
         law: dist.Normal = self.base_dist
         if self._validate_args:

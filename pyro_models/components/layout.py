@@ -1,8 +1,8 @@
-"""Where particles, sequences and time sit in a tensor: the one place that moves them.
+"""The order of particles, sequences and time in a tensor: the one place that moves them.
 
 Plates follow one convention: `sequences` is dim -1 and, in models without objects, `time` is dim -2. A latent that is a
 whole sequence is drawn outside the time plate, so under a particle plate its batch shape is (particles, 1, sequences):
-the singleton keeps the time plate's place. Networks want the same value without that singleton.
+the singleton stands for the time plate. Networks take the value without it.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 def merge_particles(value: Tensor, event_dims: int) -> Tensor:
     """Drop the time plate's singleton: (*particles, 1, sequences, *event) -> (*particles, sequences, *event).
 
-    Values drawn without particles, (sequences, *event), come back as they are.
+    Values drawn without particles, (sequences, *event), are returned unchanged.
 
     Args:
         value: a site's value, drawn inside the `sequences` plate and outside the `time` plate.
@@ -38,6 +38,6 @@ def to_time_plate(value: Tensor, event_dims: int) -> Tensor:
 
 
 def concatenate(*values: Tensor) -> Tensor:
-    """Vectors (*batch, feature) side by side; batch dims broadcast."""
+    """Concatenate vectors (*batch, feature); batch dims broadcast."""
     batch = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
     return torch.cat([value.expand(*batch, value.shape[-1]) for value in values], -1)

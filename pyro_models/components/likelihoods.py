@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pyro_models.components.tiny_gradients import drop_tiny_gradients
 
-# Adam moves any number by about its learning rate a step, and a variance has to fall by three orders of magnitude while
-# weights move by less than one: the logarithm is stored divided by this.
+# Adam moves any number by about its learning rate per step, and a variance must fall by three orders of magnitude while
+# weights move by less than one: its logarithm is stored divided by this.
 STRIDE = 5.0
 
 
@@ -27,9 +27,9 @@ class GaussianFrames(nn.Module):
 
     Args:
         frame_shape: (channels, height, width).
-        initial_variance: s at the start, squared units of a pixel in [0, 1].
-        minimum_variance: what s stays above. A pixel that never changes would otherwise add an unbounded log density; a
-            standard deviation of 0.01 is what the published pendulum bounds amount to.
+        initial_variance: initial s, squared units of a pixel in [0, 1].
+        minimum_variance: lower limit of s. A pixel that never changes would otherwise add an unbounded log density; the
+            published pendulum bounds imply a standard deviation of 0.01.
 
     Raises:
         ValueError: unless 0 <= minimum_variance < initial_variance.
@@ -72,7 +72,7 @@ def frame_likelihood(likelihood: str, frame_shape: tuple[int, int, int]) -> nn.M
         frame_shape: (channels, height, width).
 
     Raises:
-        ValueError: if there is no distribution of that name.
+        ValueError: if the likelihood is unknown.
     """
     if likelihood not in FRAME_LIKELIHOODS:
         raise ValueError(f"likelihood: expected one of {', '.join(sorted(FRAME_LIKELIHOODS))}, got {likelihood!r}")

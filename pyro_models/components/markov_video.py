@@ -1,4 +1,4 @@
-"""Videos decoded from a Markov chain of states, one sample site per frame: what deep Markov models and DVBF share."""
+"""Videos decoded from a Markov chain of states, one site per frame: the base of deep Markov models and DVBF."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from pyro_models.components.transitions import Transition
 
 @dataclass(frozen=True)
 class VideoContext:
-    """A checked batch of videos: frames without their missing ones, which are seen, and the controls."""
+    """A checked batch of videos: frames, zero where missing, the mask of seen ones, and the controls."""
 
     frames: Tensor
     seen: Tensor
     controls: Tensor | None
 
     def control(self, index: int) -> Tensor | None:
-        """What acts between frames index - 1 and index."""
+        """The control that acts between frames index - 1 and index."""
         return None if self.controls is None else self.controls[:, index]
 
 

@@ -11,9 +11,9 @@ def step_cell(
     """The state after one step; batch dims of inputs and state broadcast.
 
     Args:
-        cell: with one state.
-        inputs: of the step.
-        state: before it.
+        cell: a cell with one state.
+        inputs: inputs of the step.
+        state: state before it.
     """
     batch = torch.broadcast_shapes(inputs.shape[:-1], state.shape[:-1])
     flat = (value.expand(*batch, value.shape[-1]).reshape(-1, value.shape[-1]) for value in (inputs, state))
@@ -29,10 +29,10 @@ def step_lstm(
     """Output and memory after one step; batch dims of all three broadcast.
 
     Args:
-        cell: an LSTM's.
-        inputs: of the step.
-        output: before it.
-        memory: before it.
+        cell: an LSTM cell.
+        inputs: inputs of the step.
+        output: output before it.
+        memory: memory before it.
     """
     batch = torch.broadcast_shapes(inputs.shape[:-1], output.shape[:-1], memory.shape[:-1])
     flat = [value.expand(*batch, value.shape[-1]).reshape(-1, value.shape[-1]) for value in (inputs, output, memory)]

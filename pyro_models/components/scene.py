@@ -1,4 +1,4 @@
-"""What is where in a video, whatever model says so: the common ground of metrics and pictures."""
+"""The objects in a video, in the form in which metrics and pictures take them from any model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class Scene:
         presence: (..., objects), 1 where an object exists, else 0, or a probability.
         positions: (..., objects, 2), middles, pixels (x, y) from the middle of the top left pixel.
         box_sizes: (..., objects, 2), width and height of the objects' boxes, pixels.
-        masks: (..., objects, height, width), in [0, 1], how far a pixel belongs to an object; of a mixture of K
-            components the K weights, background included. They may add up to less than 1 over objects, where the rest
-            is background.
-        appearance: (..., objects, feature), codes of what objects look like.
-        identities: (..., objects), whole numbers that stay with an object from frame to frame; -1 without one. None if
-            objects are told apart by their place among the slots, or not at all.
+        masks: (..., objects, height, width), in [0, 1], degree to which a pixel belongs to an object; for a mixture of
+            K components the K weights, background included. Where their sum over objects is below 1, the rest is
+            background.
+        appearance: (..., objects, feature), codes of the objects' appearance.
+        identities: (..., objects), integers that stay with an object from frame to frame; -1 without one. None if
+            slots distinguish the objects, or nothing does.
     """
 
     presence: Tensor | None = None
@@ -33,8 +33,8 @@ class Scene:
 
 @runtime_checkable
 class PlacesObjects(Protocol):
-    """A model that can say what is where."""
+    """A model that can describe its latents as a scene."""
 
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:
-        """The objects of given values of the latent sites, laid out as in the model."""
+        """The objects for given values of the latent sites, laid out as in the model."""
         ...

@@ -1,4 +1,4 @@
-"""Models that can be run one frame at a time, which particle filters need; the ordinary model is made of the steps."""
+"""Models that run one frame at a time, as particle filters need; `forward` is made of the steps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,9 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 State = Any
-"""What a step hands to the next: a tensor, or tuples and dicts of tensors, each shaped like a site's value.
+"""What a step passes to the next: a tensor, or tuples and dicts of tensors, each shaped like a site's value.
 
-That is, (*plates, ...) with every plate of the model in front and particles leftmost: a particle filter picks along it.
+That is, (*plates, ...) with every plate of the model in front and particles leftmost: the dim of resampling.
 """
 
 
@@ -22,8 +22,8 @@ class StepwiseModel(PyroModule):
 
         v_t ~ p(v_t | s_{t-1});   s_t = g(s_{t-1}, v_t);   x_t ~ p(x_t | s_t)
 
-    Inside a step sites carry its number in their names; `emit` scores any number of frames at once, so that a whole
-    video is decoded in one call. A guide that is to be run stepwise is a `guides.StepwiseGuide`.
+    Names of a step's sites contain its number; `emit` scores any number of frames at once, so a whole video is decoded
+    in one call. Stepwise guides are `guides.StepwiseGuide`.
     """
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Any:
@@ -35,7 +35,7 @@ class StepwiseModel(PyroModule):
             controls: (sequences, time, control) or None.
 
         Returns:
-            What `step` and `emit` are given as `context`.
+            The `context` passed to `step` and `emit`.
 
         Raises:
             ValueError: if a shape is wrong.
@@ -46,9 +46,9 @@ class StepwiseModel(PyroModule):
         """Draw the latents of one step, inside the plate `sequences`.
 
         Args:
-            index: of the frame, from 0.
-            state: after the step before; None at the first.
-            context: from `prepare`.
+            index: index of the frame, from 0.
+            state: state after the previous step; None at the first.
+            context: result of `prepare`.
         """
         raise NotImplementedError
 
@@ -56,8 +56,8 @@ class StepwiseModel(PyroModule):
         """Draw or score consecutive frames, in the plate `time`, inside the plate `sequences`.
 
         Args:
-            states: after each of their steps.
-            context: from `prepare`.
+            states: states after each of their steps.
+            context: result of `prepare`.
             first: index of the first of these frames.
         """
         raise NotImplementedError
@@ -72,7 +72,7 @@ class StepwiseModel(PyroModule):
                 is not used.
 
         Returns:
-            What `emit` returns.
+            The result of `emit`.
         """
         context = self.prepare(frames, observed, controls)
         with pyro.plate("sequences", frames.shape[0], dim=-1):

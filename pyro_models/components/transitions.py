@@ -16,7 +16,7 @@ class Transition(nn.Module, ABC):
     """A Markov chain of states s_t = g(s_{t-1}, u_t, v_t) with one Gaussian variable v_t per step.
 
     The variable is what a model draws and a guide infers; it may be the state itself or the noise that drives it. Four
-    methods say all: the distribution of the variable and the state that it leads to, at the first step and at later
+    methods define the chain: the distribution of the variable and the resulting state, at the first step and at later
     ones.
 
     Args:
@@ -52,7 +52,7 @@ class Transition(nn.Module, ABC):
         variable: Float[Tensor, "*batch variable"],
         control: Float[Tensor, "*sequences control"] | None,
     ) -> Float[Tensor, "*batch state"]:
-        """The state that the variable leads to."""
+        """The state that results from the variable."""
 
 
 class GatedTransition(Transition):
@@ -61,14 +61,14 @@ class GatedTransition(Transition):
         g = sigmoid(W2 relu(W1 [z, u]));   h = W4 relu(W3 [z, u])
         z' ~ N((1 - g) * (W z + b) + g * h, diag(softplus(W5 relu(h)))^2)
 
-    W starts as the identity, so that the chain can begin as a random walk. The variable is the next state itself. The
-    first state follows from a learned z_0 and no control.
+    W starts as the identity, so the chain can start as a random walk. The variable is the next state itself. The first
+    state follows from a learned z_0 without a control.
 
     Args:
         state_dim: size of z.
         control_dim: size of u, concatenated to z; 0 = none.
         hidden_dim: units of the two hidden layers.
-        minimum_scale: what every standard deviation stays above.
+        minimum_scale: lower limit of every standard deviation.
     """
 
     def __init__(
@@ -118,8 +118,8 @@ class LocallyLinearTransition(Transition):
         w_t ~ N(0, I);   alpha = softmax(V z_{t-1} + c);   (A, B, C)_t = sum_i alpha_i (A, B, C)_i
         z_1 = MLP(w_1);   z_t = z_{t-1} + A_t z_{t-1} + B_t u_t + C_t w_t
 
-    The variable is the noise w_t. The residual z_{t-1} is the authors' code's; the paper's formula omits it. The base
-    matrices are point estimates, where the authors have a Gaussian posterior over them.
+    The variable is the noise w_t. The residual z_{t-1} follows the authors' code; the paper's formula omits it. The
+    base matrices are point estimates, where the authors have a Gaussian posterior over them.
 
     Args:
         state_dim: size of z.

@@ -1,4 +1,4 @@
-"""Checks of what users pass to the distributions of this package, and the messages where it is wrong.
+"""Checks of the arguments that users pass to the distributions of this package, and their messages.
 
 A message has the argument, what was expected, what came, and what to do.
 """
@@ -14,10 +14,10 @@ from pyro_models.distributions.gaussian_numerics import covariance_fault, nonfin
 
 
 def check_type(name: str, value: Any, boolean: bool = False) -> None:
-    """Refuse what is no floating-point tensor (or no bool tensor).
+    """Refuse anything but a floating-point tensor (or a bool tensor).
 
     Raises:
-        TypeError: with the type that came.
+        TypeError: names the type that came.
     """
     kind, convert = ("a bool tensor", "bool") if boolean else ("a floating-point tensor", "float")
     if not isinstance(value, Tensor):
@@ -29,10 +29,10 @@ def check_type(name: str, value: Any, boolean: bool = False) -> None:
 
 
 def check_num_steps(num_steps: Any) -> None:
-    """Refuse what is no positive int.
+    """Refuse anything but a positive int.
 
     Raises:
-        TypeError: if it is no int.
+        TypeError: if it is not an int.
         ValueError: if it is not positive.
     """
     try:
@@ -44,10 +44,10 @@ def check_num_steps(num_steps: Any) -> None:
 
 
 def check_numbers(tensors: dict[str, Tensor]) -> None:
-    """Refuse numbers that are not finite, and covariances that are none.
+    """Refuse numbers that are not finite, and matrices that are not covariances.
 
     Raises:
-        ValueError: with the first name whose numbers are wrong.
+        ValueError: names the first argument with wrong numbers.
     """
     for name, value in tensors.items():
         if name.endswith("covariance"):
@@ -63,7 +63,7 @@ def check_variance(name: str, value: Tensor, positive: bool = False) -> None:
     """Refuse variances that are negative, or not positive.
 
     Raises:
-        ValueError: with the smallest of them.
+        ValueError: states the smallest of them.
     """
     wrong = value.detach() <= 0 if positive else value.detach() < 0
     if bool(wrong.any()):
@@ -81,10 +81,10 @@ def checked_values(
     observed: Tensor | None,
     validate: bool,
 ) -> tuple[Tensor, torch.Size]:
-    """The value with zeros at missing steps, so that nothing there is ever read, and its broadcast batch shape.
+    """The value with zeros at missing steps, so that they are never read, and its broadcast batch shape.
 
     Raises:
-        TypeError: if it is no floating-point tensor.
+        TypeError: if it is not a floating-point tensor.
         ValueError: if its shape does not fit, or (with `validate`) it is not finite where observed.
     """
     check_type(name, value)
@@ -107,7 +107,7 @@ def checked_values(
 def expanded_batch_shape(batch_shape: torch.Size, wanted: Sequence[int]) -> torch.Size:
     """The batch shape to which a distribution expands, by the rules of `torch.Tensor.expand`.
 
-    Dims of size 1 grow, others stay, new ones are added on the left; -1 stands for the size that is there.
+    Dims of size 1 grow, others stay, new ones are added on the left; -1 keeps a size.
 
     Raises:
         ValueError: if the distribution cannot be expanded to it.

@@ -1,4 +1,4 @@
-"""What follows the last observation of a state-space model, as a state-space model of its own."""
+"""The steps after the last observation of a state-space model, as another state-space model."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ def forecast_parameters(
 
     Args:
         model: the model of the past.
-        values: what was observed, finite also where missing.
+        values: the observations, finite also where missing.
         batch: their batch dims, broadcast with the model's.
         given: parameters of the new steps by name, None where the model's own hold for every step.
-        num_steps: how many steps to look ahead.
+        num_steps: number of steps to look ahead.
 
     Raises:
-        TypeError: if a given parameter is no floating-point tensor.
-        ValueError: if one that changes over time is left out, or has a wrong shape.
+        TypeError: if a given parameter is not a floating-point tensor.
+        ValueError: if one that changes over time is left out or has the wrong shape.
     """
     future = {name: _future(model, name, value, num_steps, batch) for name, value in given.items()}
     first: dict[str, Any] = {

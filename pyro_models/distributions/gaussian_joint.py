@@ -54,7 +54,7 @@ def draw_noises(model: StateSpace, batch: torch.Size) -> tuple[Tensor, Tensor, T
     moved = torch.randn((*batch, model.num_steps, model.state_dim), **options)
     seen = torch.randn((*batch, model.num_steps, model.obs_dim), **options)
     initial, transition, emission = factors
-    # with one step there may be no transition covariance at all
+    # with one step the transition covariance may be empty
     moves = apply(transition, moved[..., 1:, :]) if model.num_steps > 1 else moved[..., 1:, :]
     return apply(initial, moved[..., 0, :]), moves, apply(emission, seen)
 

@@ -42,7 +42,7 @@ def gaussian_log_prob(model: StateSpace, values: Tensor) -> Tensor:
 
 
 def is_traced(values: Tensor) -> bool:
-    """Whether someone records operators: a compiler, a dispatch mode (make_fx, fake tensors), a tensor subclass."""
+    """Whether operators are being recorded, by a compiler, dispatch mode (make_fx, fake tensors) or tensor subclass."""
     return (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
@@ -51,7 +51,7 @@ def is_traced(values: Tensor) -> bool:
 
 
 def kernel_serves(model: StateSpace, values: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the fused kernel can do this, else the torch reference does."""
+    """Whether the fused kernel supports these arguments; otherwise the torch reference computes them."""
     return (
         values.is_cpu
         and model.initial_mean.is_cpu
@@ -113,7 +113,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _differentiate(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
     inputs = ctx.saved_tensors
     wanted = list(ctx.needs_input_grad[:9])
-    if torch.is_grad_enabled():  # someone will differentiate this again
+    if torch.is_grad_enabled():  # it may be differentiated again
         values, *parameters = inputs
         model = StateSpace(*parameters, num_steps=values.shape[-2])
         log_prob = marginal_log_prob(model.double(), values.double()).to(values.dtype)

@@ -1,8 +1,8 @@
 """The one policy for covariances in finite precision: symmetrise, factor, and never repair silently.
 
 - Recursions run in float64 whatever the caller's dtype; results are cast back. No jitter is added anywhere.
-- A matrix that must be positive definite and is not becomes NaN (`factor_definite`), so that a wrong model gives a
-  visibly wrong number instead of a plausible one.
+- A matrix that must be positive definite and is not becomes NaN (`factor_definite`), so a wrong model gives a visibly
+  wrong number instead of a plausible one.
 - A matrix that may be singular (process noise, a state known exactly) is factored by `factor_semidefinite`, whose
   pivots below a stated tolerance are exact zeros.
 - A covariance means its symmetric part (M + M^T) / 2, and its gradient is symmetric. With argument validation one that
@@ -27,7 +27,7 @@ def factor_definite(covariance: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*
 
 
 def semidefinite_tolerance(size: int, dtype: torch.dtype) -> float:
-    """Share of a variance below which what is left of it after regression on the earlier coordinates counts as zero.
+    """Share of a variance below which its remainder after regression on the earlier coordinates counts as zero.
 
     A covariance given in `dtype` is known only to that dtype's rounding, `size * eps` relative to its diagonal.
     """
@@ -44,10 +44,10 @@ def factor_semidefinite(
     no gradient. A pivot that is NaN, or more negative than rounding explains, makes its column NaN.
 
     Args:
-        covariance: what to factor.
+        covariance: matrix to factor.
         tolerance: share of a variance that counts as zero, see `semidefinite_tolerance`.
-        variance: what the tolerance is a share of, if not of the diagonal: for a covariance that is left over from a
-            subtraction, the variances before it, to which its rounding errors are proportional.
+        variance: reference of the tolerance, if not the diagonal: for a covariance that results from a subtraction,
+            the variances before it, to which its rounding errors are proportional.
     """
     size, covariance = covariance.shape[-1], symmetrize(covariance)
     variance = covariance.diagonal(dim1=-2, dim2=-1) if variance is None else variance
@@ -78,7 +78,7 @@ def all_semidefinite(covariance: Float[Tensor, "*batch n n"]) -> bool:
 
 
 def covariance_fault(covariance: Float[Tensor, "*batch n n"]) -> str | None:
-    """What is wrong with a covariance, where and what to do, for a message; None if `all_semidefinite`."""
+    """What is wrong with a covariance, where, and what to do, for a message; None if `all_semidefinite`."""
     if all_semidefinite(covariance):
         return None
     if (fault := nonfinite_fault(covariance)) is not None:
@@ -101,7 +101,7 @@ def covariance_fault(covariance: Float[Tensor, "*batch n n"]) -> str | None:
 
 
 def nonfinite_fault(values: Tensor) -> str | None:
-    """Where the first number is that is not finite, for a message; None if there is none."""
+    """Place of the first number that is not finite, for a message; None if there is none."""
     finite = values.isfinite()
     if torch._is_all_true(finite):
         return None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class GaussianPath:
-    """Marginal distributions N(mean_t, covariance_t) of the states z_t, with what was computed on the way.
+    """Marginal distributions N(mean_t, covariance_t) of the states z_t, with intermediate results.
 
     Attributes:
         mean: E[z_t | ...].

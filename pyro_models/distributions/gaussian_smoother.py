@@ -71,7 +71,7 @@ def _differentiate(ctx: Any, adjoint: Tensor, *_unused: Any) -> tuple[Tensor | N
     wanted = ctx.needs_input_grad[:9]
     values, *parameters = inputs
     model = StateSpace(*parameters, num_steps=values.shape[-2])
-    if torch.is_grad_enabled():  # someone will differentiate this again
+    if torch.is_grad_enabled():  # it may be differentiated again
         again = smoothed_mean(model.double(), values.double()).to(mean.dtype)
         chosen = [tensor for tensor, needed in zip(inputs, wanted, strict=False) if needed]
         found = iter(torch.autograd.grad(again, chosen, adjoint, create_graph=True))

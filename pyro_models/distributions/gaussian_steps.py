@@ -1,10 +1,10 @@
 """Predict, condition, smooth: the recursions of a linear-Gaussian state-space model, written once in torch.
 
 Covariance form with Joseph's update (Bucy and Joseph 1968), which keeps filtered covariances positive semidefinite
-under rounding; backward sweep in the adjoint form of Bryson and Frazier (1963; also de Jong 1989), which inverts
-nothing but innovation covariances. Zero process noise, singular covariances and missing steps are therefore ordinary
-cases. Covariances depend on the parameters and on which steps are observed, not on the values: they keep the batch
-dims of the parameters and are computed once for all sequences that share them.
+under rounding; backward sweep in the adjoint form of Bryson and Frazier (1963; also de Jong 1989), which inverts only
+innovation covariances. Zero process noise, singular covariances and missing steps are therefore ordinary cases.
+Covariances depend on the parameters and on which steps are observed, not on the values: they keep the batch dims of
+the parameters and are computed once for all sequences that share them.
 """
 
 import math
@@ -27,7 +27,7 @@ class Moments(NamedTuple):
 
 
 class Conditioned(NamedTuple):
-    """One update by an observation: the new moments and what the backward sweep needs of it.
+    """One update by an observation: the new moments and the quantities that the backward sweep needs.
 
     `emission` = L^{-1} C and `innovation` = L^{-1} (a - C m - d) are whitened by the factor L of the innovation
     covariance S = C P C^T + R; `keep` = I - G C with the gain G. All are 0 (keep: I) where the step is missing.
@@ -41,7 +41,7 @@ class Conditioned(NamedTuple):
 
 
 class Adjoint(NamedTuple):
-    """What the later observations say of a state x: E[x | all] = m + P vector, Cov[x | all] = P - P matrix P."""
+    """What later observations add about a state x: E[x | all] = m + P vector, Cov[x | all] = P - P matrix P."""
 
     vector: Tensor
     matrix: Tensor
@@ -75,9 +75,9 @@ def condition(
 ) -> Conditioned:
     """Update by a = C z + d + N(0, R): G = P C^T S^{-1}, J = I - G C, m + G e, J P J^T + G R G^T.
 
-    A step that is not observed has C = 0, R = I and e = 0 instead, so that S = I and G = 0 there. That comes before the
+    A step that is not observed has C = 0, R = I and e = 0 instead, so S = I and G = 0 there. This precedes the
     factorisation: S may be singular at such a step, and the gradient of its factor would be NaN even where unused. The
-    value there must be finite; it does not enter.
+    value there must be finite but is not used.
     """
     residual = value - apply(matrix, state.mean)
     if offset is not None:
@@ -116,7 +116,7 @@ def product_of_gaussians(
 
 
 def smooth(later: Adjoint, update: Conditioned) -> Adjoint:
-    """Carry the adjoint of the filtered state back through the update: r = C^T S^{-1} e + J^T r', likewise N."""
+    """Carry the adjoint of the filtered state back through the update: r = C^T S^{-1} e + J^T r', same for N."""
     transposed = update.keep.mT
     return Adjoint(
         apply(update.emission.mT, update.innovation) + apply(transposed, later.vector),

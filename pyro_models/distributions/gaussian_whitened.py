@@ -1,7 +1,7 @@
 """All observations of a linear-Gaussian state-space model as one Gaussian vector, whitened once for all sequences.
 
-It gives what a filter does not: expectations of log p(a) under an uncertain a. Neither covariance nor whitening matrix
-depends on the observations, so where sequences share the parameters there is one matrix for all of them.
+Unlike a filter, it gives expectations of log p(a) under an uncertain a. Neither covariance nor whitening matrix depends
+on the observations, so sequences that share parameters share one matrix.
 """
 
 import math
@@ -19,10 +19,10 @@ from pyro_models.distributions.state_space import StateSpace
 class WhitenedMarginal(NamedTuple):
     """N(mean, C) of all observed a_t in one vector, with W C W' = I.
 
-    Missing coordinates have zero rows and columns in W, so nothing that is stored there enters.
+    Missing coordinates have zero rows and columns in W, so their values are not used.
 
     Attributes:
-        mean: of the observations, time before coordinates.
+        mean: mean of the observations, time before coordinates.
         whitening: W, lower triangular; NaN where C is not positive definite.
         log_normalizer: log det W - (number of observed coordinates) / 2 * log(2 pi).
     """
@@ -51,8 +51,8 @@ def whiten(model: StateSpace) -> WhitenedMarginal:
     """The joint distribution of all observations, in float64, with the batch dims of the parameters.
 
     States solve the block-bidiagonal system h_1 = m + e_1, h_t - A_t h_{t-1} = b_t + e_t, whose forward substitution
-    is the recursion of the prior; process noise may be zero. Good for vectors of a few hundred coordinates: time and
-    memory grow with the cube and the square of their number.
+    is the recursion of the prior; process noise may be zero. Suitable for vectors of a few hundred coordinates: time
+    and memory grow with the cube and the square of their number.
     """
     model = model.double()
     steps, obs = model.num_steps, model.obs_dim
@@ -93,7 +93,7 @@ def _states(model: StateSpace) -> tuple[Tensor, Tensor]:
 
 
 def _over_time(parameter: Tensor, steps: int, event_dims: int) -> Tensor:
-    """A parameter with as many steps as there are, where one value held for all."""
+    """A parameter expanded to all steps, where one value held for all."""
     shape = list(parameter.shape)
     shape[-event_dims - 1] = steps
     return parameter.expand(shape)

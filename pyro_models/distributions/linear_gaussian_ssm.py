@@ -43,15 +43,15 @@ class LinearGaussianSSM(TorchDistribution):
     per sequence. The first state emits the first observation, without a transition before it.
 
     Missing steps are integrated out; the values stored there are never read (NaN is allowed) and get no gradient.
-    Process noise may be singular or zero: nothing but innovation covariances C P C^T + R of observed steps is inverted,
-    and where one of these is not positive definite the result is NaN. Recursions run in float64 and give back the dtype
-    of parameters and values. Everything is differentiable in every parameter and in the observations.
+    Process noise may be singular or zero: only innovation covariances C P C^T + R of observed steps are inverted, and
+    where one of these is not positive definite the result is NaN. Recursions run in float64 and return the dtype of
+    parameters and values. Everything is differentiable in every parameter and in the observations.
 
     A covariance M means its symmetric part (M + M^T) / 2, and its gradient is symmetric. With `validate_args` one that
     is asymmetric beyond the rounding of its dtype is refused.
 
-    Batch dims broadcast: parameters may have fewer batch dims than the observations (or size 1 there), and what they
-    share is computed once.
+    Batch dims broadcast: parameters may have fewer batch dims than the observations (or size 1 there), and shared
+    quantities are computed once.
 
     Example:
         >>> eye = torch.eye(2)
@@ -77,7 +77,7 @@ class LinearGaussianSSM(TorchDistribution):
         validate_args: check numbers of parameters and values (types and shapes are always checked).
 
     Raises:
-        TypeError: if a parameter is no floating-point tensor, `observed` is no bool tensor, or `num_steps` no int.
+        TypeError: if a parameter is no floating-point tensor, `observed` no bool tensor or `num_steps` no int.
         ValueError: if a shape does not fit, or (with `validate_args`) a parameter is not finite, or a covariance is not
             symmetric and positive semidefinite.
     """
@@ -132,7 +132,7 @@ class LinearGaussianSSM(TorchDistribution):
             num_steps,
         )
         self._adopt(model)
-        # our own checks below are cheaper than torch's eigenvalues of every covariance, and name what is wrong
+        # the checks below are cheaper than torch's eigenvalues of every covariance, and name the fault
         super().__init__(batch_shape, torch.Size([model.num_steps, model.obs_dim]), validate_args=False)
         self._validate_args = TorchDistribution._validate_args if validate_args is None else validate_args
         if self._validate_args:
@@ -196,8 +196,8 @@ class LinearGaussianSSM(TorchDistribution):
     def expected_log_prob(self, mean: Tensor, variance: Tensor) -> Tensor:
         """E log p(a) for independent a_ti ~ N(mean_ti, variance_ti) at the observed steps, (*batch), nats; exact.
 
-        Made for parameters that sequences share: time and memory grow with the cube and the square of time * obs, for
-        each set of parameters once.
+        Meant for parameters shared by many sequences: time and memory grow with the cube and the square of time * obs,
+        once for each set of parameters.
 
         Args:
             mean: (*batch, time, obs).
@@ -235,7 +235,7 @@ class LinearGaussianSSM(TorchDistribution):
         path, path_batch = checked_values("z", z, self._path_shape, self.batch_shape, None, self._validate_args)
         if self._validate_args and (names := singular_covariances(self._model)):
             raise ValueError(
-                f"{', '.join(names)}: expected regular matrices, as the states have no joint density otherwise; "
+                f"{', '.join(names)}: expected nonsingular matrices, as the states have no joint density otherwise; "
                 "got a singular one (`log_prob` integrates the states out, and `posterior` can still be drawn from)"
             )
         result = joint_log_density(self._model, values, path)
@@ -276,7 +276,7 @@ class LinearGaussianSSM(TorchDistribution):
             step = torch.nonzero(~regular)[0, -1].item()
             names = ", ".join(singular_covariances(self._model)) or "a"
             raise ValueError(
-                f"{names}: expected states with a regular covariance given a, as their marginals have no density "
+                f"{names}: expected states with a nonsingular covariance given a, as their marginals have no density "
                 f"otherwise; got a singular one at step {step}. Draw from `posterior(a)`, which needs none, or read "
                 "the moments of `smooth(a)`"
             )
@@ -309,12 +309,12 @@ class LinearGaussianSSM(TorchDistribution):
     ) -> "LinearGaussianSSM":
         """The distribution of the next states and observations given a, itself a state-space model.
 
-        `state_marginals()`, `mean`, `variance`, `rsample` and `log_prob` of the result speak of steps time + 1 ...
+        `state_marginals()`, `mean`, `variance`, `rsample` and `log_prob` of the result refer to steps time + 1 ...
         time + num_steps.
 
         Args:
             a: (*batch, time, obs).
-            num_steps: how many steps to look ahead.
+            num_steps: number of steps to look ahead.
             transition_matrix: (*batch, num_steps or 1, state, state); index 0 moves the last state to the first new
                 one. This and the other parameters may be left out where the model's own hold for every step.
             transition_covariance: (*batch, num_steps or 1, state, state).

@@ -38,12 +38,12 @@ class MixtureLinearGaussianSSM(TorchDistribution):
         (torch.Size([3]), torch.Size([3, 2]))
 
     Args:
-        log_weights: log w, (*batch, component); normalised here, so logits will do.
+        log_weights: log w, (*batch, component), or logits; normalised here.
         components: the models, with batch shape (*batch, component).
         validate_args: check that the weights are a distribution (types and shapes are always checked).
 
     Raises:
-        TypeError: if `components` is no `LinearGaussianSSM`, or `log_weights` no floating-point tensor.
+        TypeError: if `components` is not a `LinearGaussianSSM`, or `log_weights` not a floating-point tensor.
         ValueError: if the numbers of components differ or batch dims do not broadcast, or (with `validate_args`) no
             component has a positive weight, or one is NaN or infinite.
     """
@@ -84,7 +84,7 @@ class MixtureLinearGaussianSSM(TorchDistribution):
 
     @property
     def num_components(self) -> int:
-        """How many components there are."""
+        """Number of components."""
         return self.log_weights.shape[-1]
 
     def expand(
@@ -110,9 +110,9 @@ class MixtureLinearGaussianSSM(TorchDistribution):
     def expected_log_prob(self, mean: Tensor, variance: Tensor) -> Tensor:
         """A lower bound on E log p(a) for independent a_ti ~ N(mean_ti, variance_ti), (*batch), nats per sequence.
 
-        The best of sum_k r_k (log w_k + E log p(a | k) - log r_k), which is log sum_k w_k exp(E log p(a | k)): exact
-        for one component, tight where one of them explains a. `kl_divergence` uses it, so that this site adds no noise
-        to Pyro's `TraceMeanField_ELBO`.
+        The maximum over r of sum_k r_k (log w_k + E log p(a | k) - log r_k), log sum_k w_k exp(E log p(a | k)): exact
+        for one component, tight where one of them explains a. `kl_divergence` uses it, so this site adds no noise to
+        Pyro's `TraceMeanField_ELBO`.
 
         Args:
             mean: (*batch, time, obs).
@@ -173,7 +173,7 @@ class MixtureLinearGaussianSSM(TorchDistribution):
 
     @torch.no_grad()
     def sample_posterior(self, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A joint draw of everything that a does not say.
+        """A joint draw of components, states and missing observations given a.
 
         Args:
             a: (*batch, time, obs).
@@ -205,7 +205,7 @@ class MixtureLinearGaussianSSM(TorchDistribution):
         return self.log_weights + self.components.log_prob(self._to_components(a))
 
     def _to_components(self, values: Tensor, name: str = "a") -> Tensor:
-        """Values with a dim for the components; their shape is checked first, as a message should not have that dim."""
+        """Values with a dim for the components; their shape is checked first, so that messages do not show that dim."""
         checked_values(name, values, self.event_shape, self.batch_shape, None, False)
         return values.unsqueeze(-3)
 

@@ -1,4 +1,4 @@
-"""The distribution of observations of which only noisy readings are known, as a Pyro distribution."""
+"""The distribution of observations given noisy readings of them, as a Pyro distribution."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,8 +31,8 @@ class ObservationsGivenReadings(TorchDistribution):
     combined with exact dynamics (Johnson et al. 2016; Pearce, Chiappa and Paquet 2018). Draws are joint over time, by
     Matheron's rule, and differentiable in the model, the readings and their variances.
 
-    Steps that the model calls missing have no reading; draws there follow the model given the others, and `log_prob` is
-    that of the observed steps.
+    Steps that are missing in the model have no reading; draws there follow the model given the others, and `log_prob`
+    is that of the observed steps.
 
     Args:
         ssm: the model of the observations.
@@ -40,7 +40,7 @@ class ObservationsGivenReadings(TorchDistribution):
         variance: r, (*batch, time, obs), positive.
 
     Raises:
-        TypeError: if `ssm` is no `LinearGaussianSSM`, or readings or variances are no floating-point tensors.
+        TypeError: if `ssm` is not a `LinearGaussianSSM`, or readings or variances are not floating-point tensors.
         ValueError: if a shape does not fit, or (with the model's `validate_args`) numbers are not finite, or variances
             not positive, where observed.
     """
@@ -85,7 +85,7 @@ class ObservationsGivenReadings(TorchDistribution):
 
     @property
     def _noise(self) -> Tensor:
-        """R; a covariance means its symmetric part."""
+        """R, symmetrised."""
         return symmetrize(self.ssm._model.emission_covariance)
 
     @cached_property
@@ -134,7 +134,7 @@ class ObservationsGivenReadings(TorchDistribution):
         return expected + emissions + self._gain(self.readings - expected - emissions - misread)
 
     def _gain(self, residual: Tensor) -> Tensor:
-        """R (R + r)^-1 residual: what of a reading's residual is the observation's own noise; 0 where missing."""
+        """R (R + r)^-1 residual: the part of a reading's residual due to the emission noise R; 0 where missing."""
         solved, _ = torch.linalg.solve_ex(self._noisy.emission_covariance, residual.unsqueeze(-1))
         share = (self._noise @ solved).squeeze(-1)
         return share if self.ssm.observed is None else torch.where(self.ssm.observed[..., None], share, 0.0)

@@ -59,7 +59,7 @@ class StatePathPosterior(TorchDistribution):
         a: the observations, (*batch, time, obs); values at missing steps are never read.
 
     Raises:
-        TypeError: if `a` is no floating-point tensor.
+        TypeError: if `a` is not a floating-point tensor.
         ValueError: if its shape does not fit, or (with the model's `validate_args`) it is not finite where observed.
     """
 

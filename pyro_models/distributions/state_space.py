@@ -16,7 +16,7 @@ from pyro_models.distributions.gaussian_numerics import symmetrize
 class StateSpace:
     """Parameters of z_1 ~ N(m, P), z_t = A_t z_{t-1} + b_t + N(0, Q_t), a_t = C_t z_t + d_t + N(0, R_t).
 
-    Batch dims broadcast and are kept as given, so what is shared by all sequences is stored and computed once. A time
+    Batch dims broadcast and are kept as given, so parameters shared by all sequences are stored and used once. A time
     dim of size 1 holds for every step. Index t of a transition parameter moves the state from step t to step t + 1
     (counted from 0).
     """
@@ -104,11 +104,11 @@ def checked_state_space(
 ) -> tuple[StateSpace, torch.Size]:
     """Build the record, and the batch shape to which its parameters broadcast.
 
-    Says which argument has the wrong type or shape.
+    Errors name the argument with the wrong type or shape.
 
     Raises:
-        TypeError: if a parameter is no floating-point tensor, or `observed` is no bool tensor.
-        ValueError: if a shape does not fit, or the number of steps cannot be known.
+        TypeError: if a parameter is not a floating-point tensor, or `observed` is not a bool tensor.
+        ValueError: if a shape does not fit, or the number of steps cannot be determined.
     """
     given: dict[str, Any] = {
         "initial_mean": initial_mean,
@@ -145,9 +145,9 @@ _LAYOUTS = {
     "observed": ("time",),
 }
 _REQUIRED = tuple(_LAYOUTS)[:6]
-# how many dims of each parameter are not batch dims (time included)
+# number of dims of each parameter that are not batch dims (time included)
 EVENT_DIMS = {name: len(words) for name, words in _LAYOUTS.items()}
-# which of them say how many steps there are, the most trustworthy first
+# parameters that determine the number of steps, the most reliable first
 _TIMED = (*(name for start in ("emission", "transition") for name in _LAYOUTS if name.startswith(start)), "observed")
 
 
@@ -173,7 +173,7 @@ def _count_steps(shapes: dict[str, torch.Size], num_steps: int | None) -> int:
     """The number of time steps: given, or read from the first time dim that is not 1."""
     if num_steps is not None:
         return num_steps
-    # emissions first: they have as many steps as the observations, so that a wrong count elsewhere is named there
+    # emissions first: they have one step per observation, so a wrong count elsewhere is reported where it is
     for name in (name for name in _TIMED if name in shapes):
         size = shapes[name][-EVENT_DIMS[name]]
         if size != 1 or name == "observed":
@@ -198,13 +198,13 @@ def _check_events(shapes: dict[str, torch.Size], steps: int) -> None:
 
 
 def _fits(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether the sizes right of the batch are those wanted; a time dim may be 1 where its word says so."""
+    """Whether the sizes right of the batch are as expected; a time dim may be 1 where its word allows it."""
     sizes = zip(shape[-len(wanted) :], _LAYOUTS[name], wanted, strict=True)
     return all(size == right or (size == 1 and word.endswith("or 1")) for size, word, right in sizes)
 
 
 def _count_obs(shapes: dict[str, torch.Size]) -> int:
-    """The size of an observation: rows of the emission matrix, unless its columns are no states."""
+    """The size of an observation: rows of the emission matrix, unless its columns do not match the states."""
     emission, noise = shapes["emission_matrix"], shapes["emission_covariance"]
     return noise[-1] if emission[-1] != shapes["initial_mean"][-1] and noise[-1] == noise[-2] else emission[-2]
 
@@ -219,7 +219,7 @@ def _remedy(name: str, shape: torch.Size, wanted: tuple[int, ...] = ()) -> str:
     if len(shape) > 1 and _fits(name, (*shape[:-2], shape[-1], shape[-2]), wanted):
         return f". Transposed it would fit: pass {name}.mT"
     if shape[1 - dims :] == wanted[1:] and name.startswith("transition") and shape[-dims] == wanted[0] + 1:
-        return f". No move comes before the first step: pass {name}.narrow({-dims}, 1, {wanted[0]})"
+        return f". There is no transition into the first step: pass {name}.narrow({-dims}, 1, {wanted[0]})"
     if shape[1 - dims :] == wanted[1:] and dims > 1 and not name.startswith("initial"):
         return f". If dim {-dims} is a batch, and the values hold for every step, pass {name}.unsqueeze({-dims})"
     return ""

@@ -13,26 +13,26 @@ STATE = 2 * COORDINATES
 
 
 class BallisticMixture(nn.Module):
-    r"""Bodies under one constant force, of K kinds that differ in how they start::
+    r"""Bodies under one constant force, of K kinds that differ in their initial state::
 
         k ~ Categorical(w);   h_1 ~ N(mu_k, Sigma_k);   h_t = A h_{t-1} + u + N(0, Q);   a_t = C h_t + N(0, R)
         A = [[I, delta I], [0, I]],   C = [I, 0]
 
     with h = (position, velocity) (Chiappa and Paquet 2019, eqs. 3 and 4). All objects share the parameters.
 
-    Positions are known from pixels up to one affine map only, and dynamics have symmetries besides: the unit of time,
-    and a velocity added to all objects against a drift of positions. So by default delta stays where it is and u =
-    (delta / 2 v, v), as a body falls; both can be set free.
+    Pixels determine positions only up to one affine map, and the dynamics have further symmetries: the unit of time,
+    and a velocity added to all objects against a drift of positions. So by default delta is fixed and u = (delta / 2 v,
+    v), as for a falling body; both can be learned.
 
     Args:
         num_components: K.
         full: learn correlations in Q, R and Sigma_k; otherwise they are diagonal.
-        step: delta at the start.
+        step: initial delta.
         learn_step: learn delta too.
-        tie_offset: let the positional part of u be delta / 2 times the rest.
-        transition_variance: Q at the start, times I.
-        emission_variance: R at the start, times I.
-        initial_variance: Sigma_k at the start, times I.
+        tie_offset: fix the positional part of u at delta / 2 times the rest.
+        transition_variance: initial diagonal of Q.
+        emission_variance: initial diagonal of R.
+        initial_variance: initial diagonal of Sigma_k.
 
     The positions in mu_k start at draws of N(0, I), velocities at 0 (their section 5).
 
@@ -98,8 +98,8 @@ class BallisticMixture(nn.Module):
         """The distribution of positions, event (time, 2).
 
         Args:
-            num_steps: how many there are.
-            observed: which of them count; the others are integrated out.
+            num_steps: number of positions.
+            observed: which of them are observed; the others are integrated out.
         """
         seen = None if observed is None else observed.unsqueeze(-2)
         components = self._chain(self.initial_mean, self.initial_covariance(), num_steps, seen)
@@ -121,7 +121,7 @@ class BallisticMixture(nn.Module):
     def driven(
         self, component: Shaped[Tensor, "*#batch"], noise: Float[Tensor, "*#batch time 4"]
     ) -> Float[Tensor, "*batch time 4"]:
-        """States of chosen components that standard normal noises drive: h_1 = mu + L noise_1, and so on."""
+        """States of given components driven by standard normal noises: h_1 = mu + L noise_1, and so on."""
         chosen = component.long()
         first = self.initial_mean[chosen] + _apply(self.initial_covariance.factor()[chosen], noise[..., 0, :])
         moves = self.transition_offset() + _apply(self.transition_covariance.factor(), noise[..., 1:, :])
@@ -136,7 +136,7 @@ class BallisticMixture(nn.Module):
         positions: Float[Tensor, "*#batch time 2"],
         observed: Bool[Tensor, "*#batch time"] | None = None,
     ) -> MultivariateNormal:
-        """p(noise | positions, component) for the noises that drive states, one vector (time * 4) an object.
+        """p(noise | positions, component) for the noises that drive states, one vector (time * 4) per object.
 
         Positions are an affine map c + G noise of independent standard normals, plus N(0, R): the precision I + G'
         R^-1 G is never singular.
@@ -160,7 +160,7 @@ class BallisticMixture(nn.Module):
         identity = torch.eye(size, dtype=white.dtype, device=white.device)
         precision = torch.linalg.cholesky_ex(identity + white @ white.mT)[0]
         mean = torch.cholesky_solve(white @ residual.flatten(-2).unsqueeze(-1), precision).squeeze(-1)
-        # L^-T is a factor of the covariance; a lower one with the same product comes from the covariance itself
+        # L^-T is a factor of the covariance but not lower triangular, so the covariance itself is factored
         scale = torch.linalg.cholesky_ex(torch.cholesky_inverse(precision))[0]
         return MultivariateNormal(mean.to(positions), scale_tril=scale.to(positions), validate_args=False)
 
@@ -188,7 +188,7 @@ def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
 class IndependentPositions(nn.Module):
     """No dynamics: every position is a draw of N(0, I) (the paper's model without its state-space model).
 
-    Written as a state-space model that forgets its state, so that whatever asks `BallisticMixture` can ask this.
+    Written as a state-space model that forgets its state, so it can replace a `BallisticMixture` everywhere.
     """
 
     num_components = 1

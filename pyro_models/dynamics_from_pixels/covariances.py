@@ -1,4 +1,4 @@
-"""A covariance matrix that is learned."""
+"""A learned covariance matrix."""
 
 import math
 
@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-SMALLEST_SCALE = 1e-4  # of the diagonal of a factor: a variance that is exactly zero would have no gradient
-# Adam moves any number by about its learning rate a step, and a variance may have to fall by orders of magnitude while
+SMALLEST_SCALE = 1e-4  # lower limit of a factor's diagonal: a variance of exactly zero would have no gradient
+# Adam moves any number by about its learning rate per step, and a variance may need to fall by orders of magnitude as
 # weights move by less than one: raw scales are stored divided by this.
 STRIDE = 5.0
 
@@ -18,9 +18,9 @@ class LearnedCovariance(nn.Module):
 
     Args:
         size: rows and columns.
-        variance: of each coordinate at the start, coordinates being uncorrelated.
+        variance: initial variance of each coordinate; coordinates start uncorrelated.
         full: learn correlations; otherwise the matrices are diagonal.
-        batch: how many matrices, None = one without a batch dim.
+        batch: number of matrices, None = one without a batch dim.
 
     Raises:
         ValueError: if the variance is not above 1e-8.

@@ -25,7 +25,7 @@ from pyro_models.dynamics_from_pixels.position_steps import (
 
 
 class PositionContext(NamedTuple):
-    """A checked batch: frames without the missing ones, which are seen, which objects there are, and how they move."""
+    """A checked batch: frames, zero where missing, the mask of seen ones, presence of objects, and their prior."""
 
     frames: Tensor
     seen: Tensor
@@ -34,7 +34,7 @@ class PositionContext(NamedTuple):
 
 
 class PositionState(NamedTuple):
-    """What a step hands on: positions, and what is known of the next ones (None after the last)."""
+    """State after a step: positions, and the prediction of the next ones (None after the last)."""
 
     positions: Tensor
     prediction: PositionPrediction | None
@@ -54,8 +54,8 @@ class DynamicsFromPixels(StepwiseModel):
     the standard normal noises that drive an object's states, event (time * 4,): h_1 = mu_z + L_z noise_1, h_t = A
     h_{t-1} + u + L_Q noise_t, which has a density at zero process noise too.
 
-    How many objects a video has is given, as `controls` (sequences, time, objects): 1 where there is one, 0 where there
-    is none, the same at all times; None = all. Positions of objects that are not there have no density.
+    The presence of objects is given, as `controls` (sequences, time, objects), 1 or 0, the same at all times; None =
+    all present. Positions of absent objects have no density.
 
     Where a frame is missing, the position is integrated out and its value in a trace means nothing.
 
@@ -67,7 +67,7 @@ class DynamicsFromPixels(StepwiseModel):
         num_objects: N, the largest number of objects.
         prior: distribution of the positions of one object; by default `BallisticMixture()`.
         renderer: logits of pixels from positions and presence; by default `RecurrentRenderer(frame_shape)`.
-        marginalize: integrate components and states out (no sites `z` and `noise`); without it the prior has to be a
+        marginalize: integrate components and states out (no sites `z` and `noise`); otherwise the prior must be a
             `BallisticMixture`.
 
     Raises:
@@ -94,7 +94,7 @@ class DynamicsFromPixels(StepwiseModel):
         self.likelihood = BernoulliFrames()
 
     def presence(self, frames: Tensor, controls: Tensor | None) -> Bool[Tensor, "objects sequences"]:
-        """Which objects there are."""
+        """Presence of objects."""
         if controls is None:
             return torch.ones(self.num_objects, len(frames), dtype=torch.bool, device=frames.device)
         return controls[:, 0].T > 0.5
@@ -102,7 +102,7 @@ class DynamicsFromPixels(StepwiseModel):
     def check_arguments(
         self, frames: Tensor, observed: Tensor | None, controls: Tensor | None
     ) -> tuple[Float[Tensor, "sequences time channels height width"], Bool[Tensor, "sequences time"]]:
-        """The frames, zero where they are missing, and which are seen; see `check_video`. Controls may be left out."""
+        """The frames, zero where missing, and the mask of seen ones; see `check_video`. Controls may be left out."""
         return check_video(frames, observed, controls, self.frame_shape, 0 if controls is None else self.control_dim)
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
@@ -140,11 +140,11 @@ class DynamicsFromPixels(StepwiseModel):
         """See `StepwiseModel.prepare`.
 
         Raises:
-            ValueError: if components and states are sites, which are drawn for whole paths.
+            ValueError: if components and states are sites, since those are drawn for whole paths.
         """
         if not self.marginalize:
             raise ValueError(
-                "model: expected marginalize=True, since sites 'z' and 'noise' are of whole paths; got False"
+                "model: expected marginalize=True, since sites 'z' and 'noise' hold whole paths; got False"
             )
         frames, seen = self.check_arguments(frames, observed, controls)
         return PositionContext(frames, seen, self.presence(frames, controls), self.prior.law(frames.shape[1]))
@@ -160,7 +160,7 @@ class DynamicsFromPixels(StepwiseModel):
         return PositionState(positions, next_prediction(context.prior, index, prediction, positions, seen))
 
     def prediction(self, state: PositionState | None, context: PositionContext) -> PositionPrediction:
-        """What is known of the positions of a step from the state before it."""
+        """The prediction of the positions of a step from the previous state."""
         if state is None:
             return first_prediction(context.prior, context.presence.shape)
         assert state.prediction is not None
@@ -178,13 +178,13 @@ class DynamicsFromPixels(StepwiseModel):
             pyro.sample("frames", likelihood.mask(seen[:, steps].T), obs=to_time_plate(frames[:, steps], 3))
 
     def render(self, positions: Tensor, presence: Tensor) -> Tensor:
-        """Logits (*particles, sequences, time, channels, height, width) of positions as they are drawn."""
+        """Logits (*particles, sequences, time, channels, height, width) from drawn positions."""
         first = positions.movedim(-4, 0)  # objects before particles
         there = presence.reshape(len(first), *(1,) * (first.dim() - 4), -1, 1)
         return self.renderer(first, there)
 
     def _emission(self, num_frames: int, observed: Tensor | None, presence: Tensor) -> dist.Independent:
-        """The distribution of positions given components and noises, which are drawn here."""
+        """The distribution of positions given components and noises, both drawn here."""
         prior = self.prior
         if not isinstance(prior, BallisticMixture):
             raise ValueError(f"prior: expected a BallisticMixture for marginalize=False, got {type(prior).__name__}")

@@ -13,23 +13,23 @@ from pyro_models.components.initial_weights import normal_by_size
 
 FrameShape = tuple[int, int, int]
 
-UNITS_ACROSS = 6.0  # of position, where positions are metric: a frame is about as wide as N(0, I)
+UNITS_ACROSS = 6.0  # width of a frame in units of metric position: about that of N(0, I)
 LOGIT_UNIT = 10.0  # of a glyph's weights
 
 
 class RecurrentRenderer(nn.Module):
-    """A canvas on which one object after the other is drawn, by a gate of its position::
+    """A canvas on which objects are drawn one after the other, gated by their position::
 
         x^0 = tanh(theta);   alpha^n = sigm(W_alpha a^n + b_alpha)
         x^n = (1 - alpha^n) x^{n-1} + alpha^n tanh(W_x a^n + b_x);   logits = W_v x^N + b_v
 
     (Chiappa and Paquet 2019, eq. 2). Later objects cover earlier ones, so their order matters. Gates and contributions
-    of all objects are one product; only the N convex updates follow one another.
+    of all objects are one product; only the N convex updates are sequential.
 
     Args:
         frame_shape: (channels, height, width).
         hidden_dim: size of the canvas x.
-        base_rate: share of white pixels that b_v starts from; None = 0.5, as in the paper.
+        base_rate: share of white pixels that initialises b_v; None = 0.5, as in the paper.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class RecurrentRenderer(nn.Module):
     def forward(
         self, positions: Float[Tensor, "objects *batch 2"], presence: Bool[Tensor, "objects *#batch"]
     ) -> Float[Tensor, "*batch channels height width"]:
-        """Logits of pixels; an object that is not there leaves the canvas as it is."""
+        """Logits of pixels; an absent object does not change the canvas."""
         there = presence.unsqueeze(-1)
         positions = torch.where(there, positions, 0.0)
         alpha = torch.where(there, self.gate(positions).sigmoid(), 0.0)
@@ -65,13 +65,13 @@ class GlyphRenderer(nn.Module):
 
         1 - p = (1 - p_0) prod_n (1 - sigm(glyph)(pixel - c(a^n))),    c(a) = middle + a * reach pixels
 
-    so that positions are metric, and drawing an object elsewhere needs no learning. Order does not matter.
+    So positions are metric, and drawing an object elsewhere needs no learning. Order does not matter.
 
     Args:
         frame_shape: (1, height, width).
         glyph_size: height and width of the glyph, pixels.
-        reach: pixels of a unit of position; None = a sixth of the frame's width.
-        base_rate: p_0 at the start; learned.
+        reach: pixels per unit of position; None = a sixth of the frame's width.
+        base_rate: initial p_0; learned.
 
     Logits are learned in units of `LOGIT_UNIT`: Adam moves a weight by about its learning rate whatever the gradient,
     and a logit has further to go than other weights.
@@ -99,7 +99,7 @@ class GlyphRenderer(nn.Module):
     def forward(
         self, positions: Float[Tensor, "objects *batch 2"], presence: Bool[Tensor, "objects *#batch"]
     ) -> Float[Tensor, "*batch channels height width"]:
-        """Logits of pixels; an object that is not there makes none white."""
+        """Logits of pixels; an absent object makes none white."""
         _, height, width = self.frame_shape
         positions = torch.where(presence.unsqueeze(-1), positions, 0.0)
         extent = positions.new_tensor([width - 1, height - 1]) / 2
@@ -107,7 +107,7 @@ class GlyphRenderer(nn.Module):
         windows = Windows(scale.expand(positions.shape), positions * (self.reach / extent))
         glyphs = (LOGIT_UNIT * self.scaled_glyph).sigmoid().expand(*positions.shape[:-1], -1, -1)
         light = torch.where(presence[..., None, None], paste_glimpses(glyphs, windows, (height, width)), 0.0)
-        # log(1 - p) is a sum over objects; p below the smallest that float32 tells from 1 keeps logits finite
+        # log(1 - p) is a sum over objects; p bounded below 1 in float32 keeps logits finite
         dark = torch.log1p(-light.clamp(max=1 - 1e-6)).sum(0) + nn.functional.logsigmoid(
             -LOGIT_UNIT * self.scaled_base_logit
         )

@@ -1,4 +1,4 @@
-"""Positions of an object one step at a time: a mixture of Kalman filters, one for each kind of motion."""
+"""Positions of an object step by step: a mixture of Kalman filters, one per component."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from pyro_models.distributions.gaussian_steps import Moments, apply, condition, 
 
 
 class PositionPrediction(NamedTuple):
-    """What earlier positions say of a step, by component.
+    """The prediction of a step from earlier positions, by component.
 
     Attributes:
         log_weights: log p(k | a_1, ..., a_{t-1}), (*batch, component).
@@ -25,7 +25,7 @@ class PositionPrediction(NamedTuple):
 
 
 def first_prediction(mixture: MixtureLinearGaussianSSM, batch_shape: torch.Size) -> PositionPrediction:
-    """What is known of the first position.
+    """The prediction of the first position.
 
     Args:
         mixture: distribution of whole paths.
@@ -69,14 +69,14 @@ def next_prediction(
     position: Float[Tensor, "*batch coordinate"],
     observed: Bool[Tensor, "*#batch"] | None,
 ) -> PositionPrediction:
-    """What is known of a step once the position of the step before it, `index`, is.
+    """The prediction of a step given the position of the previous step, `index`.
 
     Args:
         mixture: distribution of whole paths.
-        index: of the position.
-        prediction: of its step.
-        position: drawn; not read where it is missing.
-        observed: where it is seen, None = everywhere.
+        index: step of the position.
+        prediction: prediction of that step.
+        position: the position drawn there; not read where missing.
+        observed: mask of seen positions, None = all.
     """
     model = mixture.components.state_space
     batch = position.shape[:-1]

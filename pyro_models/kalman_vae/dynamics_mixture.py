@@ -1,7 +1,7 @@
-"""Networks that weigh K linear dynamics by what has been seen so far (the "dynamics parameter network").
+"""Networks that weight K linear dynamics given past codes (the "dynamics parameter network").
 
 Each maps the codes a_0, a_1, ..., a_{t-1} to a point alpha_t of the K-simplex (Fraccaro et al. 2017, between eqs. 8 and
-9). All share one contract: `forward` weighs a whole sequence in one pass, `step` weighs one step and carries a state,
+9). All share one contract: `forward` weights a whole sequence in one pass, `step` weights one step and carries a state,
 and both agree.
 """
 
@@ -20,8 +20,8 @@ State = tuple[Tensor, ...]
 class DynamicsMixture(nn.Module, ABC):
     """Weights alpha_t = softmax(f(inputs_{1:t})) of K dynamics.
 
-    The inputs are already shifted: `inputs[t]` is the code of step t - 1 and `inputs[0]` the learned code a_0, so the
-    weights of step t never see the code of step t and the prior over codes stays a proper autoregressive density.
+    The inputs are already shifted: `inputs[t]` is the code of step t - 1 and `inputs[0]` the learned code a_0. So the
+    weights of step t never see the code of step t, and the prior over codes is a proper autoregressive density.
 
     Args:
         code_dim: size of a code.
@@ -52,7 +52,7 @@ class LSTMDynamicsMixture(DynamicsMixture):
     """alpha_t = softmax(W h_t + b), h_t = LSTM(a_{t-1}, h_{t-1}).
 
     The initial state is zero and the forget gate is biased towards remembering. The paper writes softmax(h_t); the
-    affine map is the reference code's, since h_t has more entries than there are dynamics.
+    affine map follows the reference code, since h_t has more entries than there are dynamics.
 
     Args:
         code_dim: size of a code.
@@ -95,7 +95,7 @@ class WindowDynamicsMixture(DynamicsMixture):
     Args:
         code_dim: size of a code.
         num_components: K.
-        window: F, how many codes are seen.
+        window: F, number of past codes.
         hidden_dim: units of each of the two hidden layers.
     """
 
@@ -120,7 +120,7 @@ class WindowDynamicsMixture(DynamicsMixture):
     def step(
         self, inputs: Float[Tensor, "*batch code"], state: State
     ) -> tuple[Float[Tensor, "*batch component"], State]:
-        """Push one code into the buffer and weigh it."""
+        """Push one code into the buffer and compute the weights."""
         buffer = torch.cat([state[0], inputs.unsqueeze(-2)], -2)
         return self.network(buffer.flatten(-2)).softmax(-1), (buffer[..., 1:, :],)
 

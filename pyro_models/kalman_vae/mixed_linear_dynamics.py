@@ -1,4 +1,4 @@
-"""Linear-Gaussian dynamics whose matrices are mixed anew at each step by a network of past emissions."""
+"""Linear-Gaussian dynamics whose matrices are mixed at each step by a network of past emissions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,13 +14,13 @@ from pyro_models.kalman_vae.dynamics_mixture import DYNAMICS_MIXTURES, DynamicsM
 
 
 class CodePrediction(NamedTuple):
-    """What the codes before a step say of the step, and what the recursion carries along.
+    """The prediction of a step from the codes before it, and the recursion's state.
 
     Attributes:
         moments: mean and covariance of the state z_t, before the code of this step.
         weights: alpha_t, (*batch, component).
         emission: C_t, (*batch, code, state).
-        mixture: state of the network that weighs the dynamics.
+        mixture: state of the network that weights the dynamics.
     """
 
     moments: Moments
@@ -46,7 +46,7 @@ class CodePrediction(NamedTuple):
 class MixedLinearDynamics(nn.Module):
     """K linear-Gaussian dynamics, mixed by weights that depend on past codes::
 
-        alpha_t = f(a_0, ..., a_{t-1});   A_t = sum_k alpha_t[k] A_k,  B_t and C_t likewise
+        alpha_t = f(a_0, ..., a_{t-1});   (A_t, B_t, C_t) = sum_k alpha_t[k] (A_k, B_k, C_k)
         z_1 ~ N(0, Sigma);  z_t ~ N(A_t z_{t-1} + B_t u_t, Q);  a_t ~ N(C_t z_t, R)
 
     (Fraccaro et al. 2017, eqs. 8 and 9). Given all codes the chain is a `LinearGaussianSSM`, so filter, smoother and
@@ -65,12 +65,12 @@ class MixedLinearDynamics(nn.Module):
         learn_noise: train the diagonals of Q and R (log-variances, floored at 1e-4).
 
     Raises:
-        ValueError: if the mixture is not known by that name or does not fit the sizes.
+        ValueError: if the mixture is unknown or does not fit the sizes.
     """
 
     log_transition_variance: Tensor
     log_emission_variance: Tensor
-    noise_floor = 1e-4  # variance below which a learned noise would make the marginal explode
+    noise_floor = 1e-4  # lower limit of learned variances, below which the marginal would explode
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class MixedLinearDynamics(nn.Module):
         return self.given_weights(self._filtered_weights(codes, observed, controls, sample_missing), observed, controls)
 
     def first_prediction(self, batch_shape: Sequence[int] = ()) -> CodePrediction:
-        """What is known of the first step.
+        """The prediction of the first step.
 
         Args:
             batch_shape: plates in front of everything, such as (*particles, sequences).
@@ -204,14 +204,14 @@ class MixedLinearDynamics(nn.Module):
         control: Float[Tensor, "*#batch control"] | None = None,
         missing: Float[Tensor, "*batch code"] | None = None,
     ) -> CodePrediction:
-        """What is known of a step once the code of the step before it is; one step of the Kalman filter.
+        """The prediction of a step given the code of the previous step; one step of the Kalman filter.
 
         Args:
-            prediction: of the step before.
-            code: of the step before; not read where it is missing.
-            observed: where it is seen, None = everywhere.
-            control: what acts between the two steps.
-            missing: what the network of weights is fed where the code is missing; None = the mean C_t m_{t|t-1}.
+            prediction: prediction of the previous step.
+            code: code of the previous step; not read where missing.
+            observed: mask of seen codes, None = all.
+            control: control that acts between the two steps.
+            missing: input of the mixture network where the code is missing; None = the mean C_t m_{t|t-1}.
         """
         prediction = prediction.expand(code.shape[:-1])
         if observed is not None:

@@ -27,9 +27,9 @@ class CodePrior(TorchDistribution):
         alpha_t = f(a_0, ..., a_{t-1});   (A_t, B_t, C_t) = sum_k alpha_t[k] (A_k, B_k, C_k)
         p(a | u) = prod_t N(a_t; C_t m_{t|t-1}, C_t P_{t|t-1} C_t' + R)
 
-    m and P are the Kalman filter's predictions (Fraccaro et al. 2017, eqs. 3 and 8). Since alpha_t looks back only,
-    this is a proper autoregressive density. Missing steps are integrated out; there f is fed the prediction C_t
-    m_{t|t-1}, as in the reference code, so that with missing steps this is the distribution of the model that does so.
+    m and P are the Kalman filter's predictions (Fraccaro et al. 2017, eqs. 3 and 8). Since alpha_t depends only on
+    earlier codes, this is a proper autoregressive density. Missing steps are integrated out; there f is fed the
+    prediction C_t m_{t|t-1}, as in the reference code, and the distribution is that of the model with this rule.
 
     Args:
         dynamics: the mixture of linear dynamics.
@@ -77,7 +77,7 @@ class CodePrior(TorchDistribution):
 
 
 class CodeState(NamedTuple):
-    """What a step of a Kalman VAE hands on: its code, and what is known of the next one (None after the last)."""
+    """State after a step of a Kalman VAE: its code, and the prediction of the next one (None after the last)."""
 
     code: Tensor
     prediction: CodePrediction | None
@@ -87,7 +87,7 @@ class KalmanVAE(StepwiseModel):
     """Frames decoded from codes; codes emitted by a linear-Gaussian state whose dynamics are mixed at each step::
 
         alpha_t = f(a_0, ..., a_{t-1})
-        z_1 ~ N(0, Sigma);   z_t ~ N(A_t z_{t-1} + B_t u_t, Q)          A_t = sum_k alpha_t[k] A_k, likewise B_t, C_t
+        z_1 ~ N(0, Sigma);   z_t ~ N(A_t z_{t-1} + B_t u_t, Q)          A_t = sum_k alpha_t[k] A_k, same for B_t, C_t
         a_t ~ N(C_t z_t, R)
         x_t ~ Bernoulli(decoder(a_t)) or N(decoder(a_t), diag(s))
 
@@ -95,11 +95,11 @@ class KalmanVAE(StepwiseModel):
     the states, event (time, state), unless they are integrated out; and, in the plate `time` as well, the observed
     `frames`, event (channels, height, width).
 
-    The joint is written in the order in which it can be evaluated without a loop over sites: p(a) with all states
-    integrated out by the Kalman filter, then p(z | a), exact by the smoother. Their product is prod_t p(z_t | z_{t-1},
-    a_{<t}) p(a_t | z_t, a_{<t}), the model above; any guide for `a` and `z` is scored by it.
+    The joint is factorised so that it can be evaluated without a loop over sites: p(a) with all states integrated out
+    by the Kalman filter, then p(z | a), exact by the smoother. Their product is prod_t p(z_t | z_{t-1}, a_{<t})
+    p(a_t | z_t, a_{<t}), the model above, which scores any guide for `a` and `z`.
 
-    Where a frame is missing its terms are integrated out and f is fed the predicted code (see `CodePrior`).
+    Where a frame is missing, its terms are integrated out and f is fed the predicted code (see `CodePrior`).
 
     Step by step, for particle filters, the same joint is prod_t p(a_t | a_{<t}) p(x_t | a_t), with sites `a_1`, ...,
     `a_T` in place of `a`: each particle carries the Kalman filter's moments and the state of f.
@@ -110,7 +110,7 @@ class KalmanVAE(StepwiseModel):
         state_dim: size of z_t.
         num_components: K, number of linear dynamics.
         control_dim: size of u_t, 0 = none.
-        mixture: what weighs the dynamics: "lstm", "mlp" (the last code) or "fifo" (the last five).
+        mixture: network that weights the dynamics: "lstm", "mlp" (the last code) or "fifo" (the last five).
         decoder: "conv", "mlp", or a module (*batch, code) -> (*batch, channels, height, width).
         likelihood: "bernoulli" or "gaussian" (one learned variance per pixel).
         marginalize_state: integrate z out exactly (no site `z`).
@@ -183,7 +183,7 @@ class KalmanVAE(StepwiseModel):
         """See `StepwiseModel.step`.
 
         Raises:
-            ValueError: if the model has a site for its states, which are a path and not drawn step by step.
+            ValueError: if the model has a site for its states, which is a whole path and not drawn step by step.
         """
         if not self.marginalize_state:
             raise ValueError("model: expected marginalize_state=True, since the site 'z' is a whole path; got False")
@@ -196,7 +196,7 @@ class KalmanVAE(StepwiseModel):
         return CodeState(code, self.dynamics.next_prediction(prediction, code, seen, context.control(index + 1)))
 
     def prediction(self, state: CodeState | None, context: VideoContext) -> CodePrediction:
-        """What is known of the code of a step from the state before it."""
+        """The prediction of the code of a step from the previous state."""
         if state is None:
             return self.dynamics.first_prediction(context.frames.shape[:1])
         assert state.prediction is not None

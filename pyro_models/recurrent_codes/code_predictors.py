@@ -1,4 +1,4 @@
-"""Recurrent networks that predict the codes of a sequence from one another."""
+"""Recurrent networks that predict codes of a sequence from other codes of it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from pyro_models.components.initial_weights import glorot
 
 
 class CodePredictor(nn.Module, ABC):
-    """Predicts the codes of a sequence from other codes of it, with Gaussian errors of one learned size.
+    """Predicts codes of a sequence from other codes of it, with Gaussian errors of one learned scale.
 
     Args:
         code_dim: size of a code.
@@ -55,10 +55,10 @@ class CodePredictor(nn.Module, ABC):
         *,
         sample: bool = False,
     ) -> Float[Tensor, "*batch time code"]:
-        """The codes, those at missing steps replaced by predictions (or draws around them); nothing there is read."""
+        """The codes, with those at missing steps replaced by predictions (or draws around them) and never read."""
 
     def _run(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Predictions from inputs (*batch, time, input), whatever the batch; and the LSTM's state."""
+        """Predictions from inputs (*batch, time, input), and the LSTM's state."""
         output, new_state = self.lstm(inputs.reshape(-1, *inputs.shape[-2:]), state)
         return self.head(output).reshape(*inputs.shape[:-1], self.code_dim), new_state
 
@@ -112,7 +112,7 @@ class ForwardPredictor(CodePredictor):
         observed: Bool[Tensor, "sequences time"] | None,
         controls: Float[Tensor, "sequences time control"] | None,
     ) -> Float[Tensor, "*batch time code"]:
-        """One-step predictions of all codes; in one pass if none is missing."""
+        """One-step predictions of all codes, in one pass if none is missing."""
         if observed is not None:
             return self._unroll(codes, observed, controls, False)[0]
         inputs = with_control(codes[..., :-1, :], None if controls is None else controls[:, 1:])
@@ -183,7 +183,7 @@ class AutoregressiveCodes(TorchDistribution):
         return log_density.sum(-1)
 
     def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 - torch's own signature
-        """A draw of all codes, missing ones included: a sequence of which nothing is seen, completed."""
+        """A draw of all codes, missing ones included: the completion of an entirely missing sequence."""
         blank = self.predictor.initial_mean.new_zeros(Size(sample_shape) + self.batch_shape + self.event_shape)
         unseen = torch.zeros(self.batch_shape[-1:] + self.event_shape[:1], dtype=torch.bool, device=blank.device)
         return self.predictor.complete(blank, unseen, self.controls, sample=True)
@@ -194,15 +194,15 @@ class BidirectionalPredictor(CodePredictor):
 
         a_t ~ N(f(visible codes, u)_t, s^2 I)       for every hidden t, independently given the visible codes
 
-    In training a random share of every sequence, drawn uniformly between nothing and all, is hidden from f and
-    predicted; in evaluation mode it is every second code, so that a score can be repeated. The score is that of the
-    hidden codes given the visible ones, a pseudo-likelihood: it has no evidence to compare with other models.
+    In training a random share of every sequence, drawn uniformly between 0 and 1, is hidden from f and predicted; in
+    evaluation mode it is every second code, so scores are reproducible. The score is that of the hidden codes given the
+    visible ones, a pseudo-likelihood: there is no evidence to compare with other models.
 
     Args:
         code_dim: size of a code.
         hidden_dim: units of the LSTM in each direction.
         control_dim: size of a control, 0 = none.
-        keep_first: this many steps at the start are never hidden, as in the evaluation of imputation.
+        keep_first: number of steps at the start that are never hidden, as in the evaluation of imputation.
     """
 
     completion_methods = ("smoothing",)
@@ -238,7 +238,7 @@ class BidirectionalPredictor(CodePredictor):
         *,
         sample: bool = False,
     ) -> Float[Tensor, "*batch time code"]:
-        """An imputed code depends on all seen ones; draws at different steps are independent given these."""
+        """An imputed code depends on all seen codes; draws at different steps are independent given these."""
         guess = self.predict(codes, observed, controls)
         if sample:
             guess = guess + self.log_scale.exp() * torch.randn_like(guess)
@@ -258,7 +258,7 @@ class BidirectionalPredictor(CodePredictor):
 
 
 class HiddenCodes(TorchDistribution):
-    """Score of hidden codes given visible ones; steps that are neither are not read.
+    """Score of hidden codes given visible ones; other steps are not read.
 
     Args:
         predictor: gives the means and the standard deviation.
@@ -297,7 +297,7 @@ class HiddenCodes(TorchDistribution):
         return torch.where(self.hidden, log_density, log_density.new_zeros(())).sum(-1)
 
     def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 - torch's own signature
-        """A draw of all codes, of which the predictor sees none."""
+        """A draw of all codes, with none visible to the predictor."""
         blank = self.predictor.log_scale.new_zeros(Size(sample_shape) + self.batch_shape + self.event_shape)
         return self.predictor.complete(blank, torch.zeros_like(self.visible), self.controls, sample=True)
 

@@ -27,16 +27,15 @@ class RecurrentCodes(PyroModule):
     `FrameGaussianGuide(model)` this is the VAE-RNN, with `FrameGaussianGuide(model, point=True)` the AE-RNN. Sites, in
     the plate `sequences`: `a`, event (time, code); and, in the plate `time` as well, the observed `frames`.
 
-    It is trained in two stages, and what is frozen (`requires_grad_(False)`, or a schedule's `frozen(stage)`) says
-    which one it is in; nothing else has to be set, saved or restored:
+    It is trained in two stages, determined by what is frozen (`requires_grad_(False)`, or a schedule's
+    `frozen(stage)`); there is no other state to set, save or restore:
 
     - `"frames"`, only the predictor is frozen: the auto-encoder alone, a_t ~ N(0, I) at each step. For the AE-RNN this
-      is a penalty |a_t|^2 / 2; a site weight of 0 on `a` takes it away.
-    - `"codes"`, the decoder is frozen, not the predictor, and the encoder should be: the distribution of the codes
-      that the
-      guide gives, without `frames` site or decoding. Maximum likelihood of f is then least squares. Losses that draw
-      particles as a plate have to be told `max_plate_nesting=2` if this is the first stage that they see.
-    - `"whole"`, otherwise: the model above. In evaluation mode it always is whole.
+      is a penalty |a_t|^2 / 2; a site weight of 0 on `a` removes it.
+    - `"codes"`, the decoder is frozen, not the predictor, and the encoder should be: the distribution of the guide's
+      codes, without `frames` site or decoding. Maximum likelihood of f is then least squares. Losses that draw
+      particles as a plate need `max_plate_nesting=2` if this is the first stage that they see.
+    - `"whole"`, otherwise: the model above, and always in evaluation mode.
 
     Where a frame is missing, its terms are left out and f is fed its own last output.
 
@@ -84,10 +83,10 @@ class RecurrentCodes(PyroModule):
         return stages.get(("predictor" in learning, "decoder" in learning), "whole") if self.training else "whole"
 
     def frozen(self, stage: str) -> tuple[str, ...]:
-        """What a training schedule freezes in a stage: patterns over `model.<parameter>` and `guide.<parameter>`.
+        """Parameters frozen in a training stage: patterns over `model.<parameter>` and `guide.<parameter>`.
 
         Raises:
-            ValueError: if there is no stage of that name.
+            ValueError: if the stage is unknown.
         """
         if stage not in get_args(RecurrentCodesStage):
             raise ValueError(f"stage: expected one of {', '.join(get_args(RecurrentCodesStage))}, got {stage!r}")

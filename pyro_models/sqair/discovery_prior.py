@@ -1,4 +1,4 @@
-"""How many objects appear in a frame, and where."""
+"""Prior of the number of objects that appear in a frame, and of their windows."""
 
 import torch
 from jaxtyping import Float
@@ -15,20 +15,20 @@ from pyro_models.sqair.object_slots import hazard_logits
 class DiscoveryPrior(nn.Module):
     """The distribution of new objects (Kosiorek et al. 2018, eqs. 7 and 8, as in their code)::
 
-        log p(n) = log softmax(elu(b + 1[t > 1] c + f(e)))_n,    n = 0 ... N,   cut at the room that is left
+        log p(n) = log softmax(elu(b + 1[t > 1] c + f(e)))_n,    n = 0 ... N,   truncated at the number of free slots
         where_i ~ N(mean_i, scale_i^2)
 
-    e is the expected share of objects that go on, less a half for each slot. With `chained`, windows depend on the one
-    before, through u_i = tanh(W where_{i-1} + V s), s = elu(U [w, l, e]), l being a code of the objects that went on;
-    otherwise they are independent, N(where_mean, 1).
+    e is the expected share of objects that stay, minus a half for each slot. With `chained`, each window depends on the
+    previous one through u_i = tanh(W where_{i-1} + V s), s = elu(U [w, l, e]), where l is a code of the objects that
+    stayed; otherwise they are independent, N(where_mean, 1).
 
     Args:
         num_slots: N.
-        where_mean: means of a window at the start.
+        where_mean: initial means of a window.
         code_dim: size of l.
-        units: of s.
+        units: size of s.
         chained: see above.
-        later_offset: of the logit of no new object, after the first frame, at the start; 10 = a late discovery costs
+        later_offset: initial offset of the logit of no new object after the first frame; 10 = a late discovery costs
             ten nats.
     """
 
@@ -70,7 +70,7 @@ class DiscoveryPrior(nn.Module):
         Args:
             first: whether this is the first frame.
             survivors: e.
-            room: how many new objects there can be.
+            room: number of free slots.
         """
         logits = self.count + self.from_survivors(survivors.unsqueeze(-1))
         if not first:
@@ -78,7 +78,7 @@ class DiscoveryPrior(nn.Module):
         return hazard_logits(elu(logits).log_softmax(-1), room)
 
     def where_context(self, code: Float[Tensor, "*#batch code"], survivors: Float[Tensor, "*#batch"]) -> Tensor | None:
-        """What windows depend on beside the one before; None if they are independent."""
+        """What windows depend on besides the previous one; None if they are independent."""
         if not self.chained:
             return None
         return elu(self.context(concatenate(self.context_start, code, survivors.unsqueeze(-1))))
@@ -88,7 +88,7 @@ class DiscoveryPrior(nn.Module):
 
         Args:
             before: the window of the object found before it; None for the first.
-            context: from `where_context`.
+            context: result of `where_context`.
         """
         if context is None:
             return self.where_mean, torch.ones_like(self.where_mean)

@@ -27,12 +27,12 @@ Draw = Callable[[str, Any, Tensor], Tensor]
 
 
 class TrackedObjects(NamedTuple):
-    """The state after a frame: its objects, packed to the front of the slots, and what the model knows of each.
+    """The state after a frame: its objects, packed to the front of the slots, and the model's memory of each.
 
     Attributes:
         slots: the objects.
-        memory: of the propagation prior, (*batch, slots, units).
-        identities: their names.
+        memory: hidden states of the propagation prior, (*batch, slots, units).
+        identities: names of the objects.
     """
 
     slots: ObjectSlots
@@ -41,7 +41,7 @@ class TrackedObjects(NamedTuple):
 
 
 class SequentialAttendInferRepeat(StepwiseModel):
-    """Objects of the frame before go on or leave, new ones appear, and every object adds its patch to the frame::
+    """Objects of the previous frame stay or leave, new ones appear, and every object adds its patch to the frame::
 
         p(x, z) = prod_t prod_i p(z^P_ti | z_{<t,i}) p(D_t, z^D_t | z^P_t) p(x_t | z_t)
         x_t ~ N(sum_i present_ti paste(g decoder(what_ti), where_ti) + m_t mean_image, frame_scale^2)
@@ -50,10 +50,10 @@ class SequentialAttendInferRepeat(StepwiseModel):
     (Kosiorek et al. 2018, eqs. 2 to 10). In frame t and slot i, from 1 on, sites are `prop_pres_t_i`, `prop_where_t_i`
     and `prop_what_t_i` of objects that were there (from frame 2 on), `disc_pres_t_i`, `disc_where_t_i` and
     `disc_what_t_i` of new ones, all in the plate `sequences`; and `frames`, in the plate `time` as well. An object that
-    has left never comes back: what returns is a new object. Sites of absent objects are masked, and so are discoveries
-    for which no slot is left: the distribution of their number is cut there (the authors' code draws them,
-    counts their density, and drops them). Objects of a frame are packed to the front of the slots before the next;
-    `scene` gives them names that last. Guide: `DiscoveryPropagationGuide`.
+    has left never comes back: one that reappears is a new object. Sites of absent objects are masked, and so are
+    discoveries for which no slot is left: the distribution of their number is truncated there (the authors' code draws
+    them, counts their density, and drops them). Objects of a frame are packed to the front of the slots before the
+    next; `scene` gives them persistent identities. Guide: `DiscoveryPropagationGuide`.
 
     Windows are logits as in `Windows.from_logits`, with a scale for each axis.
 
@@ -62,16 +62,16 @@ class SequentialAttendInferRepeat(StepwiseModel):
         num_slots: N, the largest number of objects in a frame.
         what_dim: size of an appearance.
         glimpse_size: height and width of a patch, pixels.
-        networks: that look at pixels and draw them.
-        units: of the other networks.
-        context_units: of what chained windows depend on.
+        networks: sizes of the networks that read and draw pixels.
+        units: hidden units of the other networks.
+        context_units: size of the context of chained windows.
         where_mean: prior means of a new window: scales, x, y.
         chained: let new windows depend on one another; see `DiscoveryPrior`.
         residual: propagated means are changes; see `PropagationPrior`.
-        propagation_offset: of the prior logit of going on.
-        later_offset: of the prior logit of no discovery after the first frame.
-        mean_image: whether there is one, learned; it starts black, see `start_from`.
-        patch_gain: g at the start.
+        propagation_offset: offset of the prior logit of staying.
+        later_offset: offset of the prior logit of no discovery after the first frame.
+        mean_image: whether to learn a mean image; it starts black, see `start_from`.
+        patch_gain: initial g.
         frame_scale: standard deviation of a pixel.
 
     Raises:
@@ -120,7 +120,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
 
     @torch.no_grad()
     def start_from(self, frames: Tensor) -> None:
-        """Let the mean image begin as the mean of these frames, (..., 1, height, width)."""
+        """Initialise the mean image as the mean of these frames, (..., 1, height, width)."""
         if self.mean_image is not None:
             self.mean_image.copy_(frames.flatten(0, -4).mean(0)[0])
 
@@ -172,11 +172,11 @@ class SequentialAttendInferRepeat(StepwiseModel):
         )
 
     def propagated_laws(self, state: TrackedObjects) -> tuple[PropagatedLaws, Tensor]:
-        """Prior of what becomes of the objects, and their memories."""
+        """Prior of the propagated objects, and their memories."""
         return self.propagation(state.slots.where, state.slots.what, state.memory)
 
     def survivors(self, state: TrackedObjects, laws: PropagatedLaws | None) -> Float[Tensor, "*batch"]:
-        """The expected share of slots whose objects go on, less a half; `laws` None = first frame."""
+        """The expected share of slots whose objects stay, minus a half; `laws` None = first frame."""
         if laws is None:
             return torch.full_like(state.slots.presence[..., 0], -0.5)
         return (state.slots.presence * laws.presence.sigmoid()).mean(-1) - 0.5
@@ -194,16 +194,16 @@ class SequentialAttendInferRepeat(StepwiseModel):
     def join(
         self, state: TrackedObjects, tracked: ObjectSlots, memory: Tensor, found: ObjectSlots
     ) -> tuple[TrackedObjects, Tensor]:
-        """The objects that went on and those that were found, packed; also the order, to pack what a guide knows.
+        """The objects that stayed and those that were found, packed; also the order, to pack a guide's memory.
 
         Args:
-            state: after the frame before.
-            tracked: what became of its objects.
+            state: state after the previous frame.
+            tracked: its objects, propagated.
             memory: hidden state of each object.
             found: new objects.
 
         Returns:
-            The state, and which of the 2 N slots, tracked ones first, the N slots come from.
+            The state, and for each of the N slots its index among the 2 N, tracked ones first.
         """
         presence = join_slots(tracked.presence, found.presence, 0)
         order = packed_order(presence, self.num_slots)
@@ -224,12 +224,12 @@ class SequentialAttendInferRepeat(StepwiseModel):
         )
 
     def advance(self, index: int, state: TrackedObjects | None, like: Tensor, draw: Draw) -> TrackedObjects:
-        """One step with any way of drawing.
+        """One step, with any way of drawing.
 
         Args:
-            index: of the frame, from 0.
-            state: after the frame before.
-            like: (sequences,), of the right type, on the right device.
+            index: index of the frame, from 0.
+            state: state after the previous frame.
+            like: (sequences,), gives dtype and device.
             draw: gives values to sites.
         """
         step = index + 1
@@ -248,7 +248,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
             tracked = stack_slots(drawn)
         survivors = self.survivors(state, laws)
         room = self.num_slots - tracked.presence.sum(-1)
-        discovery = self.discovery  # once: Pyro looks at all of a module's parameters whenever it is got
+        discovery = self.discovery  # once: PyroModule walks every parameter on each attribute access
         logits = discovery.presence_logits(first, survivors, room)
         context = discovery.where_context(self.code_of(tracked), survivors)
         before, allowed, found = None, torch.ones_like(room), []
@@ -264,7 +264,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
 
     @torch.no_grad()
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:
-        """The objects of given values of the latent sites.
+        """The objects for given values of the latent sites.
 
         Args:
             latents: values of all latent sites, (*particles, 1, sequences, ...) or (sequences, ...).
@@ -291,7 +291,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
 
 
 def pyro_draw(name: str, law: Any, alive: Tensor) -> Tensor:
-    """A sample site that is masked where it does not count."""
+    """A sample site, masked where it does not count."""
     return pyro.sample(name, law.mask(alive > 0))
 
 
@@ -302,13 +302,13 @@ def stack_slots(drawn: Sequence[tuple[Tensor, Tensor, Tensor]]) -> ObjectSlots:
 
 
 def _blank_absent(slots: ObjectSlots) -> ObjectSlots:
-    """Zeros for absent objects, which may be anything: nothing times zero is not always zero."""
+    """Zeros for absent objects, whose values are arbitrary: 0 x NaN is NaN."""
     there = slots.presence.unsqueeze(-1) > 0
     return slots._replace(where=torch.where(there, slots.where, 0.0), what=torch.where(there, slots.what, 0.0))
 
 
 def join_slots(tracked: Tensor, found: Tensor, event_dims: int) -> Tensor:
-    """Slots of two kinds one after the other, batch dims broadcast."""
+    """Slots of two kinds concatenated, batch dims broadcast."""
     place = -1 - event_dims
     batch = torch.broadcast_shapes(tracked.shape[:place], found.shape[:place])
     return torch.cat([value.expand(*batch, *value.shape[place:]) for value in (tracked, found)], place)

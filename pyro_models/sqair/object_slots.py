@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-NEVER = -1e4  # log probability of what cannot be: finite, so that gradients are
+NEVER = -1e4  # log probability of the impossible, finite so that gradients are finite
 EMPTY = -1  # identity of a slot without an object
 
 
@@ -15,8 +15,8 @@ class ObjectSlots(NamedTuple):
 
     Attributes:
         presence: 1 if a slot holds an object, else 0.
-        where: its window, as logits; of no meaning without presence.
-        what: its appearance; of no meaning without presence.
+        where: its window, as logits; meaningless without presence.
+        what: its appearance; meaningless without presence.
     """
 
     presence: Float[Tensor, "*batch slots"]
@@ -36,7 +36,7 @@ class Identities(NamedTuple):
     latest: Int[Tensor, "*batch"]
 
     def follow(self, tracked: Tensor, found: Tensor) -> "Identities":
-        """Names of tracked and then found objects, (*batch, slots + slots): the former keep theirs, the latter get new.
+        """Names of tracked, then of found objects, (*batch, slots + slots): tracked ones keep theirs.
 
         Args:
             tracked: presence of the objects that have names, (*batch, slots).
@@ -51,11 +51,11 @@ class Identities(NamedTuple):
 
 
 def packed_order(presence: Float[Tensor, "*batch slots"], num_slots: int) -> Int[Tensor, "*batch num_slots"]:
-    """The slots that hold objects, in their order, then as many of the others as there is room for.
+    """The slots that hold objects, in order, then others up to `num_slots`.
 
     Args:
-        presence: of more slots than are kept.
-        num_slots: how many are kept; objects beyond are lost.
+        presence: presence in more slots than are kept.
+        num_slots: number of slots kept; objects beyond are lost.
     """
     places = torch.arange(presence.shape[-1], device=presence.device)
     keys = torch.where(presence > 0, 0, presence.shape[-1]) + places
@@ -85,13 +85,12 @@ def hazard_logits(
 
         logit_i = log sum_{n >= i} c_n - log c_{i-1}
 
-    so that sum_i presence_i, each Bernoulli where the one before is 1, has the distribution c (specs of SQAIR, section
-    2.6).
+    so that sum_i presence_i, each Bernoulli where the previous one is 1, has the distribution c.
 
     Args:
         log_probs: log c_0 ... log c_N, up to a constant; minus infinity is allowed.
-        room: how many objects there can be; larger numbers have no probability. Beyond it logits mean nothing: mask
-            them.
+        room: largest number of objects; larger numbers have no probability. Logits beyond it mean nothing and must be
+            masked.
     """
     log_probs = log_probs.clamp(min=NEVER)
     if room is not None:

@@ -1,4 +1,4 @@
-"""How objects that were there go on, each by itself: the dynamics of SQAIR."""
+"""The dynamics of SQAIR: each object of the previous frame propagates independently."""
 
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ from pyro_models.components.scales import scale_of
 
 
 class PropagatedLaws(NamedTuple):
-    """Distributions of what becomes of objects, dims (*batch, slots, ...).
+    """Distributions of propagated objects, dims (*batch, slots, ...).
 
     Attributes:
-        presence: logit of going on.
+        presence: logit of staying.
         where: mean and standard deviation of the window.
         what: mean and standard deviation of the appearance.
     """
@@ -25,7 +25,7 @@ class PropagatedLaws(NamedTuple):
     what: tuple[Float[Tensor, "*batch slots what"], Float[Tensor, "*batch slots what"]]
 
     def unbind(self) -> list["PropagatedLaws"]:
-        """The distributions of each object by itself."""
+        """The distributions of each object separately."""
         where, what = (zip(mean.unbind(-2), scale.unbind(-2), strict=True) for mean, scale in (self.where, self.what))
         return [PropagatedLaws(*one) for one in zip(self.presence.unbind(-1), where, what, strict=True)]
 
@@ -36,13 +36,13 @@ class PropagationPrior(nn.Module):
         m_t = GRU([what_{t-1}, where_{t-1}], m_{t-1})
         logit p(present_t), means, raw scales = W m_t + b;      scales = softplus(raw) + 0.01
 
-    Objects do not see one another. With `residual`, means are what the object had before plus 0.1 of that.
+    Objects do not see one another. With `residual`, means are the object's previous values plus 0.1 times the outputs.
 
     Args:
         where_dim: size of a window.
         what_dim: size of an appearance.
-        units: of the network.
-        presence_offset: added to the logit of going on; 10 = leaving costs ten nats at the start.
+        units: units of the network.
+        presence_offset: added to the logit of staying; 10 = leaving initially costs ten nats.
         residual: see above.
     """
 
@@ -68,12 +68,12 @@ class PropagationPrior(nn.Module):
         what: Float[Tensor, "*batch slots what"],
         memory: Float[Tensor, "*batch slots units"],
     ) -> tuple[PropagatedLaws, Float[Tensor, "*batch slots units"]]:
-        """Distributions of all objects, and the memory that goes with them.
+        """Distributions of all objects, and their new memory.
 
         Args:
-            where: windows in the frame before.
+            where: windows in the previous frame.
             what: appearances there.
-            memory: after the frame before; `start` for an object that was found there.
+            memory: memory after the previous frame; `start` for an object found there.
         """
         memory = step_cell(self.cell, torch.cat([what, where], -1), memory)
         logit, where_mean, what_mean, where_raw, what_raw = self.laws(memory).split(self.sizes, -1)

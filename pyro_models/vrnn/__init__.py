@@ -1,4 +1,4 @@
-"""The variational recurrent network (Chung et al. 2015), as SQAIR is compared with it."""
+"""The variational recurrent network (Chung et al. 2015), the baseline of SQAIR."""
 
 from pyro_models.vrnn.model import VariationalRecurrentNetwork
 

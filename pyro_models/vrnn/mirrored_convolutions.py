@@ -1,4 +1,4 @@
-"""Convolutions that look at whole frames, and their mirror image that draws them (Kosiorek et al. 2018, D.3)."""
+"""Convolutional encoder of whole frames, and its mirror image as decoder (Kosiorek et al. 2018, D.3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class MirroredConvolutions:
     """Sizes of a pair of networks, of 3 x 3 convolutions with ELU after each.
 
     Attributes:
-        units: of the fully connected layers between codes and convolutions.
-        channels: numbers of channels of the convolutions that read.
-        strides: strides of the same convolutions.
+        units: units of the fully connected layers between codes and convolutions.
+        channels: channels of the encoder's convolutions.
+        strides: strides of the encoder's convolutions.
     """
 
     units: int = 256
@@ -38,13 +38,13 @@ class MirroredConvolutions:
 class MirroredDecoder(nn.Module):
     """Two fully connected layers to a small image, then the transposed convolutions of an encoder, last one first.
 
-    Images pass through the sizes that they have in the encoder; ELU after each layer but the last.
+    Images have the sizes of the encoder's, in reverse; ELU after each layer but the last.
 
     Args:
         code_dim: size of a code.
         size: height and width of a frame.
-        units: of the first layer.
-        channels: numbers of channels of the encoder's convolutions.
+        units: units of the first layer.
+        channels: channels of the encoder's convolutions.
         strides: strides of the encoder's convolutions.
     """
 

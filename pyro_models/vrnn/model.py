@@ -1,4 +1,4 @@
-"""The variational recurrent network: a recurrent network between frames, with noise of its own at every step."""
+"""The variational recurrent network: a recurrent network over frames with a latent at every step."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,11 +20,11 @@ from pyro_models.vrnn.mirrored_convolutions import MirroredConvolutions
 
 
 class VideoReadings(NamedTuple):
-    """A checked batch of videos, and the features of each frame, once for all particles.
+    """A checked batch of videos, and the features of each frame, computed once for all particles.
 
     Attributes:
-        frames: without missing ones.
-        features: of frames.
+        frames: frames, zero where missing.
+        features: features of the frames.
         observed: bool, or None = all.
     """
 
@@ -42,13 +42,13 @@ class RecurrentState(NamedTuple):
 
 
 class VariationalRecurrentNetwork(StepwiseModel):
-    """A recurrent network makes the distribution of each frame's latent of all frames and latents before::
+    """A recurrent network gives the distribution of each frame's latent from all earlier frames and latents::
 
         o_t, c_t = LSTM([psi_x(x_{t-1}), psi_z(z_{t-1})], o_{t-1}, c_{t-1});      all zero before the first frame
         z_t ~ N(m(o_t), diag(s(o_t))^2);   x_t ~ N(d([psi_z(z_t), o_t]), frame_scale^2)
 
-    (Chung et al. 2015, eqs. 5 and 6, as in the code of Maddison et al. 2017; what SQAIR is compared with). s is
-    softplus + 0.01. Where the frame before is missing, its expectation stands in for it.
+    (Chung et al. 2015, eqs. 5 and 6, as in the code of Maddison et al. 2017; the baseline of SQAIR). s is
+    softplus + 0.01. Where the previous frame is missing, its expectation replaces it.
 
     Sites, in the plate `sequences`: `z_1` ... `z_T`; and the observed `frames`, in the plate `time` as well. Guide:
     `PriorCorrectionGuide`.
@@ -56,9 +56,9 @@ class VariationalRecurrentNetwork(StepwiseModel):
     Args:
         frame_shape: (1, height, width) of a frame.
         latent_dim: size of z.
-        units: of all layers.
-        layers: hidden layers of every network but the LSTM.
-        networks: convolutions that look at frames and draw them; None = fully connected, as many layers.
+        units: units of every layer.
+        layers: number of hidden layers of every network but the LSTM.
+        networks: convolutions that read and draw frames; None = fully connected networks with `layers` layers.
         frame_scale: standard deviation of a pixel.
 
     Raises:
@@ -128,12 +128,12 @@ class VariationalRecurrentNetwork(StepwiseModel):
         return means
 
     def recur(self, index: int, state: RecurrentState | None, context: VideoReadings) -> tuple[Tensor, Tensor]:
-        """The two states of the cell in a step, before its latent is drawn.
+        """The two states of the cell at a step, before its latent is drawn.
 
         Args:
-            index: of the frame, from 0.
-            state: after the step before; None at the first.
-            context: from `prepare`.
+            index: index of the frame, from 0.
+            state: state after the previous step; None at the first.
+            context: result of `prepare`.
         """
         if state is None:
             zeros = context.features.new_zeros(context.features.shape[0], self.units)
@@ -152,7 +152,7 @@ class VariationalRecurrentNetwork(StepwiseModel):
         return dist.Normal(mean, scale_of(raw)).to_event(1)
 
     def after(self, output: Tensor, memory: Tensor, latent: Tensor) -> RecurrentState:
-        """The state when the latent has been drawn."""
+        """The state after the latent is drawn."""
         code = self.latent_encoder(latent)
         batch = torch.broadcast_shapes(code.shape[:-1], output.shape[:-1])
         return RecurrentState(*(value.expand(*batch, -1) for value in (output, memory, code)))

@@ -28,7 +28,7 @@ def mismatches(model, guide, observed=OBSERVED):
 
 def advised(mismatch):
     """Turn the advice into a function of a distribution whose event dims are all in its batch, and of names."""
-    found = re.fullmatch(r"mask the guide's distribution as the model's is: (.*)", mismatch.mend)
+    found = re.fullmatch(r"mask the guide's distribution as in the model: (.*)", mismatch.mend)
     assert found, mismatch
     return found[1]
 
@@ -192,7 +192,7 @@ def kinds(masked):
 def test_what_else_a_mask_depends_on_is_named():
     pyro.set_rng_seed(0)
     by_kind, by_depth = mismatches(kinds(True), kinds(False))
-    same = "mask the guide's distribution as the model's is; that mask depends on the draw of"
+    same = "mask the guide's distribution as in the model; that mask depends on the draw of"
     assert (by_kind.site, by_kind.mend) == ("z", f"{same} kind")
     assert (by_depth.site, by_depth.mend) == ("w", f"{same} depth")
 
@@ -207,7 +207,7 @@ def test_a_draw_that_the_model_never_scores():
             pyro.sample("z", dist.Normal(0.0, 1.0))
 
     (found,) = mismatches(model, guide)
-    assert found.mend.endswith("the model scored these entries for no values that were tried")
+    assert found.mend.endswith("the model scored these entries for none of the values tried")
 
 
 def test_discrete_and_positive_draws_have_masks_too():

@@ -14,7 +14,7 @@ FRAMES = torch.rand(5, 7, 1, 3, 2)
 OBSERVED = torch.ones(5, 7, dtype=torch.bool)
 OBSERVED[1, 3:5] = False
 HOLES = torch.where(OBSERVED[:, :, None, None, None], FRAMES, float("nan"))
-BLANK = "begin with frames = torch.where(observed[:, :, None, None, None], frames, 0)"
+BLANK = "start with frames = torch.where(observed[:, :, None, None, None], frames, 0)"
 
 
 def blanked(frames, observed):

@@ -167,7 +167,7 @@ def test_a_clip_is_subtracted_once_per_content_and_settings(tmp_path, extracted)
     os.utime(path, ns=(1, 1))
     after = load_foreground(path, SUBTRACTION)
     assert not torch.equal(after.light, before.light)
-    with pytest.raises(FileNotFoundError, match="none.avi, which is no file"):
+    with pytest.raises(FileNotFoundError, match="none.avi, which is not a file"):
         load_foreground(tmp_path / "none.avi", SUBTRACTION)
 
 

@@ -46,7 +46,7 @@ def test_frames_that_a_clip_lacks_are_named(red_film):
 
 
 def test_what_is_no_video_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"clip: expected a video file, got .*none.avi, which is no file"):
+    with pytest.raises(FileNotFoundError, match=r"clip: expected a video file, got .*none.avi, which is not a file"):
         list(read_frames(tmp_path / "none.avi"))
     (tmp_path / "empty.avi").touch()
     with pytest.raises(ValueError, match=r"empty.avi, which is empty"):

@@ -117,7 +117,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"path: expected an .npz file of videos, got .*none.npz, which is no file"
+        FileNotFoundError, match=r"path: expected an .npz file of videos, got .*none.npz, which is not a file"
     ):
         load_videos(tmp_path / "none.npz")
 

@@ -276,7 +276,7 @@ def test_settings_out_of_range_are_named(source, settings, words):
 def test_no_sequences_are_refused_and_a_missing_clip_is_named(source, tmp_path):
     with pytest.raises(ValueError, match="num_sequences: expected a positive number, got 0"):
         source.simulate(0, generator())
-    with pytest.raises(FileNotFoundError, match="none.avi, which is no file"):
+    with pytest.raises(FileNotFoundError, match="none.avi, which is not a file"):
         Surveillance(tmp_path / "none.avi").simulate(1, generator())
 
 

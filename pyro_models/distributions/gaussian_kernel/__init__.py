@@ -18,12 +18,12 @@ A kernel is compiled when it is first needed for a pair of sizes and a dtype. Th
 
 **Who calls it.** `gaussian_marginal` and `gaussian_smoother`, as the PyTorch operators `kinema::gaussian_log_prob` (and
 one for its gradients) and `kinema::gaussian_smoothed_mean`, so that a traced or compiled step holds single nodes.
-Their `kernel_serves` lists what it does: CPU tensors in float32 or float64, states up to 16 and observations up to 8
-dimensions, more than one time step. For all else, second derivatives, forward mode and `torch.func` among it, the same
-numbers come from the PyTorch code of `gaussian_steps`, the reference.
+Their `kernel_serves` lists what it supports: CPU tensors in float32 or float64, states up to 16 and observations up to
+8 dimensions, more than one time step. Everything else, including second derivatives, forward mode and `torch.func`, is
+computed to the same numbers by the PyTorch code of `gaussian_steps`, the reference.
 
 **How it is tested.** `tests/pyro_models/distributions/test_gaussian_marginal.py` and `test_gaussian_smoother.py` hold
-values and gradients against the reference, which shares no code with the kernel: for every way in which sequences and
+values and gradients to the reference, which shares no code with the kernel: for every way in which sequences and
 steps can share parameters, with and without offsets and missing steps, on a grid of noises and lengths in float32, and
 under `torch.library.opcheck`. `benchmarks/gaussian_marginal.py` measures it beside peers.
 

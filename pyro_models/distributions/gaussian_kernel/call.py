@@ -26,7 +26,7 @@ _NOTHING_WANTED = np.zeros(9, dtype=np.bool_)
 
 @dataclass(frozen=True)
 class _Plan:
-    """What follows from the shapes of the arguments."""
+    """Quantities that follow from the shapes of the arguments."""
 
     state: int
     obs: int
@@ -71,10 +71,10 @@ def run_forward(inputs: Sequence[Any], event_dims: tuple[int, ...]) -> Tensor:
 def run_backward(
     adjoint: Tensor, inputs: Sequence[Any], wanted: Sequence[bool], event_dims: tuple[int, ...]
 ) -> list[Tensor]:
-    """Gradients of the first nine arguments where wanted, else empty tensors."""
+    """Gradients of the first nine arguments where requested, else empty tensors."""
     plan = _plan(tuple(None if tensor is None else tensor.shape for tensor in inputs), event_dims)
     kind = _KINDS[adjoint.dtype].dtype
-    # numpy's zeros come zeroed from the system, and are not filled by threads that a busy machine makes wait
+    # numpy's zeros come zeroed from the system, without threads that a busy machine would delay
     grads = [
         torch.from_numpy(np.zeros(tuple(tensor.shape) if needed else 0, kind))
         for tensor, needed in zip(inputs[:9], wanted, strict=True)
@@ -149,7 +149,7 @@ def _sweep(state: int, obs: int) -> Any:
 
 @cache
 def _kernel(state: int, obs: int, dtype: torch.dtype) -> Any:
-    """The kernel, which on its first call is compiled or loaded from disk; says so if it is compiled."""
+    """The kernel, compiled or loaded from disk on its first call; logs a compilation."""
     sweep = _sweep(state, obs)
 
     def first_call(*arguments: Any) -> None:
@@ -170,7 +170,7 @@ def _kernel(state: int, obs: int, dtype: torch.dtype) -> Any:
 
 
 class _Notice(event.Listener):
-    """Says that the kernel is being compiled: once for each pair of sizes and dtype on a machine."""
+    """Logs that the kernel is being compiled: once per pair of sizes and dtype on a machine."""
 
     def __init__(self, what: str) -> None:
         self.what = what

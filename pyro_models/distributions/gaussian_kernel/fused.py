@@ -2,8 +2,8 @@
 
 Sequences lie in SIMD lanes: every scalar of the recursion is a vector of `LANES` doubles, a *slot* of one flat work
 array. Covariances are swept once for all sequences that share their parameters and missing steps; means once per
-sequence. The reverse sweep repeats the forward one and keeps its states, so that nothing but the arguments survives
-between the two calls. The equations are in `steps`.
+sequence. The reverse sweep repeats the forward one and keeps its states, so only the arguments are kept between the
+two calls. The equations are in `steps`.
 """
 
 # ruff: noqa: ANN001, ANN202 (numba infers the types)
@@ -211,7 +211,7 @@ def build_sweep(state: int, obs: int) -> Callable[..., None]:
                     w[half_weights * LANES + lane] = 0.5 * w[all_weights * LANES + lane]
             for t in range(num_steps - 1, -1, -1):
                 here, before = first + t * stride, first + (t - 1) * stride
-                # to load the matrices again takes less than to have kept them
+                # loading the matrices again is faster than keeping them
                 if times[3] > 1 and t > 0:
                     load(w, matrix, nn, kind, addresses[3], table, 3 * array + lanes, times[3], t - 1)
                 if times[5] > 1:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 _COVARIANCE_PARAMETERS = (2, 3, 4, 5, 6, 9)  # initial covariance, transition and emission matrices and noises, observed
-_COVARIANCE_COST = 6  # how many sweeps of a mean one sweep of a covariance costs, roughly
+_COVARIANCE_COST = 6  # approximate cost of one sweep of a covariance, in sweeps of a mean
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class LaneLayout:
 
 
 def lane_layout(batch_shapes: tuple[torch.Size, ...], lanes: int) -> LaneLayout:
-    """Place sequences so that what they share is swept as few times as possible.
+    """Place sequences so that shared quantities are swept as few times as possible.
 
     Covariances differ between `distinct` parameter sets, each used by `repeats` sequences. Either the lanes hold
     distinct sets, and the repeats follow each other, or, if there are few distinct sets, all lanes hold one set and
@@ -31,7 +31,7 @@ def lane_layout(batch_shapes: tuple[torch.Size, ...], lanes: int) -> LaneLayout:
     Args:
         batch_shapes: of a, initial mean and covariance, transition matrix and covariance, emission matrix and
             covariance, the two offsets and `observed`.
-        lanes: how many sequences a vector holds.
+        lanes: number of sequences in a vector.
     """
     full = torch.broadcast_shapes(*batch_shapes)
     if full.numel() == 0:

@@ -18,7 +18,7 @@ def _mover(move: Callable[..., None], meaning: str, move_shared: Callable[..., N
 
     f(w, slot, size, kind, address, table, entry, time, step): `size` entries between slots and an array (row, time,
     size) of the type of `kind` at `address`; the row of lane l is table[entry + l]. With `move_shared`, one more
-    argument says that all lanes have one row, which that function serves.
+    argument states that all lanes use one row, which that function handles.
     """
 
     def describe(w: Any, size: Any, kind: Any, table: Any) -> Any:
@@ -43,7 +43,7 @@ def _mover(move: Callable[..., None], meaning: str, move_shared: Callable[..., N
 
         return signature, generate
 
-    # numba binds arguments by name and wants no star
+    # numba binds arguments by name and does not accept a star
     def plain(
         typingctx: Any,
         w: Any,
@@ -79,7 +79,7 @@ def _mover(move: Callable[..., None], meaning: str, move_shared: Callable[..., N
 
 
 class _Mover:
-    """One transfer: where the lanes' rows begin in memory, and single chunks of them."""
+    """One transfer: the addresses of the lanes' rows, and single chunks of them."""
 
     def __init__(self, slots: Slots, slot: Any, number: Any, address: Any, rows: Any, entry: Any, size: int) -> None:
         self.slots, self.builder, self.slot, self.number, self.size = slots, slots.builder, slot, number, size

@@ -165,7 +165,7 @@ def smooth_mean(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
 
 @vector_code
 def tilt_adjoint(x: Recorder, n: int, p: int, places: Sequence[Any]) -> None:
-    """What the tilt s'z says of z, beside the later observations: r + s."""
+    """Add the tilt s'z to the adjoint of the later observations: r + s."""
     at, (adjoint,) = WorkLayout(n, p).work, places
     x.add(adjoint, at.d_mean, n)
 

@@ -90,7 +90,7 @@ class Recorder:
                 self.slots.store(value, out, column.index, cols, below.index)
 
     def _row(self, form: str, i: Any, columns: int, c: Any, a: Any, b: Any, sizes: tuple[int, int, int]) -> dict:
-        """The first entries of row i; summed side by side, so that no addition waits for the one before."""
+        """The first entries of row i; summed in parallel, so that no addition waits for the previous one."""
         slots, builder, (rows, inner, cols) = self.slots, self.slots.builder, sizes
         flip_a, flip_b = "a'" in form, "b'" in form
         left = lambda i, k: slots.load(a, i, rows if flip_a else inner, k, flip_a)  # noqa: E731

@@ -43,10 +43,10 @@ def test_singular_states_are_refused_by_name(given, names, dtype):
     ssm = build(given(dtype))
     for seed in range(20):
         torch.manual_seed(seed)
-        with pytest.raises(ValueError, match="expected states with a regular covariance given a") as caught:
+        with pytest.raises(ValueError, match="expected states with a nonsingular covariance given a") as caught:
             ssm.smoothed_marginals(ssm.sample())
         message = str(caught.value)
-        assert message.startswith(f"{names}: expected states with a regular covariance given a"), message
+        assert message.startswith(f"{names}: expected states with a nonsingular covariance given a"), message
         assert "got a singular one at step 0" in message
         assert "Draw from `posterior(a)`" in message
         assert len(message) < 400  # no tensor in it

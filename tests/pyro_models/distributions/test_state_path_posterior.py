@@ -105,7 +105,7 @@ def test_no_density_without_noise(name):
     given[name] = root @ root.mT  # singular, and not exactly so in floating point
     ssm = build(**given, num_steps=TIME)
     z, a = ssm.rsample_joint()
-    with pytest.raises(ValueError, match=f"{name}: expected regular matrices"):
+    with pytest.raises(ValueError, match=f"{name}: expected nonsingular matrices"):
         ssm.posterior(a).log_prob(z)
     unchecked = build(**given, num_steps=TIME, validate_args=False)
     assert unchecked.posterior(a).log_prob(z).isnan()

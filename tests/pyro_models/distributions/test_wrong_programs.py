@@ -70,7 +70,7 @@ def test_a_transition_for_every_observation_is_one_too_many(name, known):
     wrong = torch.cat([given[name], given[name][-1:]])
     options = {"num_steps": TIME} if known == "num_steps" else {}
     dim = -2 if name.endswith("offset") else -3
-    remedy = rf"No move comes before the first step: pass {name}\.narrow\({dim}, 1, 6\)"
+    remedy = rf"There is no transition into the first step: pass {name}\.narrow\({dim}, 1, 6\)"
     message = rf"{name}: .* = \(..., 6, .*got \(..., 7, .*{remedy}"
     with pytest.raises(ValueError, match=message):
         build(given, **{name: wrong}, **options)
