@@ -172,7 +172,7 @@ def test_interrupted_command_says_how_to_go_on_and_does(tmp_path):
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"go on with: kinema train kvae-demo {' '.join(TINY)} --epochs 200 --run {path}" in printed
+    assert f"resume with: kinema train kvae-demo {' '.join(TINY)} --epochs 200 --run {path}" in printed
     assert main(words) == 0
     steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert steps[-1] == 400
