@@ -78,7 +78,7 @@ def test_what_cannot_be_restarted(tmp_path, capsys):
     [
         (0.9, 0.1, None),
         (0.05, 0.0, "objects are not found (identity F1 0.05)"),
-        (0.5, 1.25, "objects are not followed (1.2 late discoveries a video)"),
+        (0.5, 1.25, "objects are not tracked (1.2 late discoveries per video)"),
     ],
 )
 def test_wrong_turns(monkeypatch, idf1, late, said):
