@@ -176,7 +176,7 @@ def of_sites(names, size=lambda index: 1):
 @pytest.mark.parametrize(
     ("guide", "message"),
     [
-        (of_sites(()), "guide: expected latents, as codes are made of, it draws none"),
+        (of_sites(()), "guide: expected latents to build codes from, got none"),
         (of_sites(("z_1", "z_2", "path")), "site 'path': expected inside a plate called 'time', or a name that ends"),
         (of_sites(("z_1", "z_2"), lambda index: 1 + index), "latents of one size in each of 2 steps, got 1, 2"),
         (of_sites(("z_1",)), "latents of one size in each of 2 steps, got 1$"),

@@ -310,7 +310,7 @@ def test_a_lower_bound_without_the_held_out_frames_is_warned_of():
     frames, held_out, programs = 3 * videos(20), mask(20, 1), whole(LinearVideo(), blind=True)
     scores = predictive_scores(*programs, frames, held_out=held_out, num_particles=4, budget=QUICK)
     assert scores.verdicts[1].kind == "lower bound"
-    assert "warning: held out: the log evidence without these frames is a lower bound, so that" in str(scores)
+    assert "warning: held out: the log evidence without these frames is a lower bound, so their" in str(scores)
 
 
 def test_scores_one_step_ahead_add_up_to_the_log_evidence():
