@@ -1,4 +1,4 @@
-"""Where the empirical distribution of uniform numbers stays, at all points at once."""
+"""A simultaneous confidence band for the empirical distribution of uniform numbers."""
 
 from functools import lru_cache
 
@@ -16,11 +16,11 @@ def simultaneous_band(number: int, level: float, num_points: int = 64) -> tuple[
     The limits at each point are quantiles of the binomial distribution of its count, all of the same level, which is
     raised until the ECDF, a Markov chain over the points, stays inside with probability `level` (Säilynoja, Bürkner and
     Vehtari 2022, algorithm 1). Unlike Kolmogorov's band it is narrow at both ends, where guides that are too narrow or
-    too wide are seen.
+    too wide show.
 
     Args:
-        number: how many independent numbers there are.
-        level: of the band, between 0 and 1.
+        number: number of independent numbers.
+        level: level of the band, between 0 and 1.
         num_points: P.
 
     Returns:

@@ -1,4 +1,4 @@
-"""One look for all pictures: the same thing has the same colour everywhere, and a figure stays readable in a README."""
+"""Shared style of all pictures: consistent colours, and sizes that stay readable in a README."""
 
 from collections.abc import Iterable, Mapping
 
@@ -67,7 +67,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def tidy(axes: Axes) -> None:
-    """Only the lines that carry something: two spines, a pale grid behind the data."""
+    """Remove superfluous lines: keep two spines, and a pale grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(QUIET)
     axes.tick_params(labelsize=SMALL, color=QUIET)
