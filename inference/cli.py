@@ -243,7 +243,7 @@ def _recipe_named(name: str) -> Recipe:
 
 
 def _nothing(*words: object, **options: object) -> None:
-    """Print nothing: stands for `print` in every process but the leader."""
+    """Print nothing: replaces `print` in every process except the leader."""
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:

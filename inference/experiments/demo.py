@@ -1,4 +1,4 @@
-"""The demonstration: simulate, train, judge and draw in about three minutes on two CPU cores."""
+"""The demonstration: simulate, train, evaluate and draw in about three minutes on two CPU cores."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,7 @@ METHODS = {
 
 
 def run_demo(path: Path, *, seed: int = 0, num_train: int | None = None) -> None:
-    """Train a small Kalman VAE on simulated videos of a ball in a box, judge it, draw it.
+    """Train a small Kalman VAE on simulated videos of a ball in a box, evaluate it and draw its imputations.
 
     The same call resumes an interrupted training, or evaluates a finished one.
 

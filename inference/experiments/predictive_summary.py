@@ -75,7 +75,7 @@ class PredictiveSummary:
 def predict_run(
     run: TrainedRun, num_sequences: int, num_particles: int, seed: int = 0, progress: bool = False
 ) -> PredictiveSummary | None:
-    """`summarize_predictive` of a run's first test videos; None if none are asked for.
+    """`summarize_predictive` of a run's first test videos; None if none are requested.
 
     Args:
         run: from `load_run`.

@@ -14,7 +14,7 @@ from inference.runs.folder import RunFolder
 from inference.runtime.processes import ALONE, Processes
 from inference.training.train import TrainingResult
 
-SEED_STRIDE = 1000  # between a run and the one that replaces it, so that runs of seeds 0, 1, 2, ... stay apart
+SEED_STRIDE = 1000  # added at each restart, so restarts of runs with seeds 0, 1, 2, ... use different seeds
 
 
 def train_with_restarts(

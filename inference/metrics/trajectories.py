@@ -164,7 +164,7 @@ def side_accuracy(components: Tensor, labels: Tensor, presence: Tensor) -> Float
     if bool((component < 0).any()) or bool((label < 0).any()):
         raise ValueError("components, labels: expected numbers from 0 up, got a negative one")
     num_labels = int(label.max()) + 1
-    num_components = max(int(component.max()) + 1, num_labels)  # those that no object has may stand for any label
+    num_components = max(int(component.max()) + 1, num_labels)  # unused components may take any label
     counts = (component * num_labels + label).bincount(minlength=num_components * num_labels)
     counts = counts.reshape(num_components, num_labels).double()
     # A component assigned a label other than its most frequent one loses the difference.

@@ -41,7 +41,7 @@ def _limits(number: int, points: np.ndarray, outside: float) -> tuple[np.ndarray
 
 
 def _probability_inside(number: int, points: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> float:
-    """That the counts of numbers below the points lie between the limits, both included, at all points."""
+    """Probability that counts of numbers below the points are within the limits (inclusive) at all points."""
     log_factorials = gammaln(np.arange(number + 1) + 1.0)
     counts, inside, before = np.zeros(1, dtype=int), np.ones(1), 0.0
     for point, low, high in zip(points, lower, upper, strict=True):

@@ -41,7 +41,7 @@ def paint_masks(
     Args:
         masks: in [0, 1], or bool.
         numbers: which object each mask belongs to, negative to leave it out; None = its place among the masks.
-        palette: colours as matplotlib knows them.
+        palette: matplotlib colours.
 
     Raises:
         ValueError: if masks are not in [0, 1].

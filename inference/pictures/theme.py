@@ -45,7 +45,7 @@ SMALL, NORMAL, LARGE = 8.5, 10.0, 11.5
 
 
 def colours_of(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name: that of the method it begins with, else one that is still free.
+    """A colour for each name: that of the method it starts with, else an unused one.
 
     "smoothing", "KVAE smoothing" and "smoothed" are all blue, whichever picture they are in; another model's smoothing
     is not.

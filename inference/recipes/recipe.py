@@ -191,7 +191,7 @@ class Training(Part):
         return None
 
     def complaint(self, model: nn.Module, guide: nn.Module, videos: VideoBatch) -> str | None:
-        """Why training should be abandoned, in words; None if it should go on.
+        """Why training should be abandoned, in words; None if it should continue.
 
         Args:
             model: the model after `check_step` steps.
