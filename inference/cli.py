@@ -35,7 +35,7 @@ from inference.runtime.processes import joined_processes
 from inference.svi.compiled import COMPILE_MODES
 from inference.svi.step import NonFiniteError
 
-PREDICTED = 8  # videos, unless a number is given
+PREDICTED = 8  # videos scored by --predictive without a number
 USAGE_ERROR, FAILED, INTERRUPTED = 2, 1, 130
 
 
@@ -43,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: words of the command line; None = those of the process.
+        arguments: command-line words; None = `sys.argv[1:]`.
 
     Returns:
-        Exit status: 0, 1 if the work failed, 2 if the command was wrong, 130 if it was interrupted.
+        Exit status: 0 = success, 1 = the work failed, 2 = wrong usage, 130 = interrupted.
     """
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
@@ -83,37 +83,49 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--run", type=Path, default=Path("runs/demo"), help="folder of the run (default: runs/demo)")
     demo.add_argument("--seed", type=int, default=0)
-    demo.add_argument("--num-train", type=int, default=None, help="training videos (default: two minutes' worth)")
+    demo.add_argument("--num-train", type=int, default=None, help="training videos (default: enough for two minutes)")
 
     command("recipes", _recipes, "list the recipes and their options")
 
-    clip = command("clip", _clip, "cut videos out of a clip of a static camera, say how many there are, and draw one")
+    clip = command("clip", _clip, "cut videos out of a static-camera clip, count them and draw one")
     clip.add_argument("clip", type=Path, metavar="FILE")
-    clip.add_argument("--recipe", default="sqair-pedestrians", help="that the videos are for (%(default)s)")
-    clip.add_argument("--num-sequences", type=int, default=200, help="videos to draw and count (%(default)s)")
-    clip.add_argument("--picture", type=Path, help="file to draw one into (default: the clip's name, .png, here)")
+    clip.add_argument("--recipe", default="sqair-pedestrians", help="recipe to cut videos for (default: %(default)s)")
+    clip.add_argument("--num-sequences", type=int, default=200, help="videos to cut per split (default: %(default)s)")
+    clip.add_argument(
+        "--picture", type=Path, help="picture to write (default: the clip's name with .png, in this folder)"
+    )
     clip.epilog = "Every field of the recipe is an option: --width 160 --height 117 --frame-size 40 ..."
 
-    training = command("train", _train, "train a recipe; the same command goes on with a run that was interrupted")
+    training = command("train", _train, "train a recipe; the same command resumes an interrupted run")
     training.add_argument("recipe")
     training.add_argument("--run", type=Path, default=None, help="folder of the run (default: runs/RECIPE-SEED)")
     training.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     training.add_argument(
-        "--compile", choices=COMPILE_MODES, default="off", help="how steps are taken (default: off, eagerly)"
+        "--compile", choices=COMPILE_MODES, default="off", help="how training steps are compiled (default: off, eager)"
     )
     training.add_argument(
         "--restarts",
         type=int,
         default=0,
-        help="number of restarts, from other seeds, if training takes a wrong turn (default: 0; for SQAIR)",
+        help="restarts from new seeds if training fails the recipe's health check (default: 0; for SQAIR)",
     )
     training.add_argument("--quiet", action="store_true", help="no progress bar")
-    training.epilog = "Every field of the recipe is an option: --epochs 20 --data FOLDER ..."
+    training.epilog = (
+        "Every field of the recipe is an option: --epochs 20 --data FOLDER ...; "
+        "kinema train RECIPE --help-options lists them with their default values."
+    )
 
-    evaluation = command("evaluate", _evaluate, "bounds, evidence and imputation errors of a run on its test videos")
+    evaluation = command("evaluate", _evaluate, "compute bounds, evidence and scores of a run on its test videos")
     evaluation.add_argument("run", type=Path)
-    evaluation.add_argument("--num-particles", type=int, default=100, help="draws per sequence for the bounds")
-    evaluation.add_argument("--num-sequences", type=int, default=100, help="test sequences for the evidence")
+    evaluation.add_argument(
+        "--num-particles",
+        type=int,
+        default=100,
+        help="guide samples per sequence for the bounds (default: %(default)s)",
+    )
+    evaluation.add_argument(
+        "--num-sequences", type=int, default=100, help="test sequences for the evidence (default: %(default)s)"
+    )
     _add_evidence_options(evaluation)
     evaluation.add_argument(
         "--predictive",
@@ -122,13 +134,13 @@ def _parser() -> argparse.ArgumentParser:
         const=PREDICTED,
         default=0,
         metavar="VIDEOS",
-        help="score each frame of the first test videos given those before it, and a forecast of the last quarter "
-        "(default: none; without a number: %(const)s videos)",
+        help="score one-step-ahead prediction and a forecast of the last quarter on the first VIDEOS test videos "
+        "(default: 0 = off; without a number: %(const)s)",
     )
-    test_help = ".npz file of videos to score in place of the run's own test videos"
-    evaluation.add_argument("--test", type=Path, metavar="FILE", help=f"{test_help}; nothing is written")
+    test_help = ".npz file of videos to score instead of the run's own test videos"
+    evaluation.add_argument("--test", type=Path, metavar="FILE", help=f"{test_help}; evaluation.json is not written")
     evaluation.add_argument("--device", default="cpu")
-    group = evaluation.add_argument_group("options of scores", "which runs have if their recipe brings the score")
+    group = evaluation.add_argument_group("options of scores", "for runs whose recipe has the score")
     for name, value in _score_options().items():
         group.add_argument(
             f"--{dashed(name)}",
@@ -143,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument("--num-sequences", type=int, default=100)
     _add_evidence_options(comparison)
     comparison.add_argument("--test", type=Path, metavar="FILE", help=test_help)
-    comparison.add_argument("--picture", type=Path, help="file to draw the comparison into, such as compare.png")
+    comparison.add_argument("--picture", type=Path, help="picture of the comparison to write, such as compare.png")
     comparison.add_argument("--device", default="cpu")
 
     pictures = command("render", _render, "draw a run's reconstructions, imputations, codes and learning curve")
@@ -162,13 +174,13 @@ def _recipes(options: argparse.Namespace, rest: list[str]) -> int:
     for name, recipe in RECIPES.items():
         steps = f"{recipe.num_steps:6} steps of {recipe.training.batch_size:3}"
         print(f"{name:{width}}  {recipe.videos.world:12} {steps}   {recipe.paper}")
-    print("\nkinema train RECIPE --help-options lists a recipe's options with their values")
+    print("\nkinema train RECIPE --help-options lists a recipe's options with their default values")
     return 0
 
 
 def _clip(options: argparse.Namespace, rest: list[str]) -> int:
     recipe = _recipe_named(options.recipe)
-    clip_videos(recipe)  # another kind of recipe is refused before its options are
+    clip_videos(recipe)  # refuse a wrong kind of recipe before complaining about its options
     recipe = recipe.override({**_pairs(rest), "data": str(options.clip)})
     picture = options.picture or Path(options.clip.with_suffix(".png").name)
     print(show_clip(recipe, options.clip, options.num_sequences, picture))
@@ -186,7 +198,9 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     recipe = recipe.override(_pairs(rest))
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"--device: expected cpu, as this machine has no CUDA device, got {options.device}")
+        raise OptionError(
+            f"--device: this machine has no CUDA device, got {options.device}; leave it out to train on the CPU"
+        )
     path = options.run or Path("runs") / f"{name}-{recipe.seed}"
     with joined_processes(device) as (processes, device):
         say = print if processes.leads else _nothing
@@ -211,7 +225,7 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
             changed = [f"{key} {value}" for key, value in given.items() if value not in (None, "cpu", "off", 0)]
             several = f"torchrun --nproc-per-node {processes.size} -m -- inference.cli"
             program = "kinema" if processes.size == 1 else several
-            say(f"\ninterrupted; go on with: {program} train {' '.join([name, *rest, *changed])}", file=sys.stderr)
+            say(f"\ninterrupted; resume with: {program} train {' '.join([name, *rest, *changed])}", file=sys.stderr)
             return INTERRUPTED
         bound = (
             "" if result.best_bound is None else f", best validation bound {result.best_bound:.1f} nats per sequence"
@@ -230,7 +244,7 @@ def _recipe_named(name: str) -> Recipe:
 
 
 def _nothing(*words: object, **options: object) -> None:
-    """What a process that does not lead prints."""
+    """Print nothing: replaces `print` in every process except the leader."""
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
@@ -252,7 +266,7 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
         )
         if processes.leads:
             print(evaluation_table(evaluation))
-            if options.test is None:  # the run's record is of its own test videos
+            if options.test is None:  # evaluation.json records the run's own test videos only
                 print(f"written to {write_evaluation(run.folder, evaluation)}")
     return 0
 
@@ -267,8 +281,8 @@ def _compare(options: argparse.Namespace, rest: list[str]) -> int:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(
-            "runs: expected folders with different names, as the table is by name; two have the same name, "
-            f"{twice[0]!r}; rename one of them"
+            "runs: expected folders with different names, since the table lists runs by name, got two with the same "
+            f"name {twice[0]!r}; rename one of them"
         )
     budget = _budget(options)
     with joined_processes(torch.device(options.device)) as (processes, device):
@@ -277,7 +291,7 @@ def _compare(options: argparse.Namespace, rest: list[str]) -> int:
             runs = {name: with_test_videos(run, options.test) for name, run in runs.items()}
         for run in runs.values():
             check_has_evidence(run)
-        # The test videos of a world are the same as far as all runs have them.
+        # Runs of one world share their first test videos, so the shortest test set is common to all.
         count = min(options.num_sequences, *(run.test.num_sequences for run in runs.values()))
         progress = sys.stderr.isatty() and processes.leads
         evidence = {
@@ -299,19 +313,23 @@ def _compare(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _add_evidence_options(parser: argparse.ArgumentParser) -> None:
-    """What evidence may cost."""
+    """Options for the evidence budget."""
     parser.add_argument(
         "--evidence-particles",
         type=int,
         default=None,
         metavar="N",
-        help=f"most particles of a repeat for the evidence, from {RUNGS[0]} on (default: {USUAL})",
+        help=f"maximum number of particles per repeat for the evidence, at least {RUNGS[0]} (default: {USUAL})",
     )
     parser.add_argument(
-        "--populations", action="store_true", help="anneal what filters and draws have not settled; takes long"
+        "--populations",
+        action="store_true",
+        help="run annealed SMC on videos whose cheaper estimates have not converged; slow",
     )
     parser.add_argument(
-        "--certify", action="store_true", help="bracket the evidence of videos near the test videos from both sides"
+        "--certify",
+        action="store_true",
+        help="bracket from both sides the evidence of videos sampled from the model close to the test videos",
     )
 
 
@@ -320,7 +338,7 @@ def _num_videos(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected a whole number of test videos, or none for {PREDICTED}, got {text!r}; a run's folder goes "
+            f"expected a whole number of test videos, or nothing for {PREDICTED}, got {text!r}; put the run's folder "
             "before it: kinema evaluate RUN --predictive"
         ) from None
 
@@ -329,8 +347,8 @@ def _budget(options: argparse.Namespace) -> Budget:
     given = options.evidence_particles
     if given is not None and given < RUNGS[0]:
         raise OptionError(
-            f"--evidence-particles: expected a number from {RUNGS[0]} on, got {given}; it is the most that a repeat "
-            f"may have (leave it out for {USUAL})"
+            f"--evidence-particles: expected at least {RUNGS[0]} particles per repeat, got {given}; "
+            f"leave it out for the default of {USUAL}"
         )
     budget = Budget(populations=options.populations, certify=options.certify)
     return budget if given is None else replace(budget, particles=given)
@@ -343,7 +361,7 @@ def _render(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _pairs(rest: Sequence[str]) -> dict[str, str]:
-    """--name value and --name=value, as a dict."""
+    """Parse `--name value` and `--name=value` into a dict."""
     options: dict[str, str] = {}
     words = iter(rest)
     for word in words:
@@ -353,7 +371,7 @@ def _pairs(rest: Sequence[str]) -> dict[str, str]:
         if not equals:
             value = next(words, "")
             if not value:
-                raise OptionError(f"--{name}: expected a value")
+                raise OptionError(f"--{name}: expected a value, got none; write --{name} VALUE")
         options[name] = value
     return options
 

@@ -1,1 +1,1 @@
-"""Chains that walk from the guide to the posterior, alone and in populations."""
+"""Annealed chains from the guide to the posterior, independent or in populations."""

@@ -1,4 +1,4 @@
-"""Chains of each video on their way between the guide and the posterior."""
+"""State of the annealed chains of each video between the guide and the posterior."""
 
 from collections.abc import Mapping
 
@@ -12,16 +12,16 @@ from inference.annealing.hamiltonian import Pace, hamiltonian_move
 
 
 class TemperedChains:
-    """Chains of each video, where they are and what they weigh.
+    """Chains of each video: their latents and weights.
 
     Args:
-        densities: of the batch.
-        start: in the coordinates of `densities`.
+        densities: densities of the batch.
+        start: initial latents, in the coordinates of `densities`.
 
     Attributes:
-        latents: where the chains are.
+        latents: current latents of the chains.
         log_joint: log p there, (particles, sequences), and
-        log_guide: log q.
+        log_guide: log q there.
         log_weights: (particles, sequences), float64.
     """
 
@@ -42,12 +42,12 @@ class TemperedChains:
         return bool(self.densities.coordinates)
 
     def reweigh(self, step: Float[Tensor, "*sequences"]) -> None:
-        """Weights after a change of temperature.
+        """Update the weights after a change of temperature.
 
         Args:
-            step: by which the inverse temperature of each video, or of all, rises.
+            step: increase of the inverse temperature, of each video or of all.
         """
-        # no step leaves all weights as they are, also of chains where p is 0
+        # a zero step leaves all weights unchanged, even if p is 0: 0 x inf is NaN
         self.log_weights = self.log_weights + torch.where(step != 0, step * self.log_ratio, 0.0)
 
     def flip(self, inverse: Float[Tensor, "*sequences"]) -> None:
@@ -59,7 +59,7 @@ class TemperedChains:
         """Move the continuous latents of each chain.
 
         Returns:
-            The chance that each move was accepted with.
+            Acceptance probability of each move.
         """
         self.latents, self.log_joint, self.log_guide, chance = hamiltonian_move(
             self.densities, self.latents, inverse, pace, num_leapfrog
@@ -67,7 +67,7 @@ class TemperedChains:
         return chance
 
     def select(self, ancestors: Int[Tensor, "particles sequences"]) -> None:
-        """Each chain goes on from where its ancestor is; weights are left to the caller.
+        """Replace each chain by its ancestor; the caller updates the weights.
 
         Args:
             ancestors: index of a chain, for each chain and video.

@@ -1,4 +1,4 @@
-"""Log p and log q of a fixed batch of videos as functions of the latents: what annealing goes between."""
+"""Log p and log q of a fixed batch of videos as functions of the latents: the two ends of annealing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,20 +30,19 @@ class TemperedDensities:
 
     Continuous latents are given in unbounded coordinates, bits (such as presence) as 0 and 1.
 
-    A latent that is masked, such as the place of an object that does not exist, has no density in either program. Here
-    both have the guide's distribution of it, unmasked: it cancels in p / q, and the space of latents is always the same
-    one, with a proper distribution on all of it, so that a bit may flip and find a place at hand (Carlin and Chib
-    1995).
+    A masked latent, such as the position of an absent object, has no density in either program. Here both use the
+    guide's unmasked distribution of it, which cancels in p / q: the space of latents is then fixed, with a proper
+    distribution on all of it, and a bit can flip to a presence that already has a position (Carlin and Chib 1995).
 
     Args:
-        traces: draws of the guide that the functions start from; their particles are the chains.
+        traces: initial draws of the guide; their particles are the chains.
         model: the model.
         guide: the guide.
         args: their positional arguments.
 
     Raises:
-        ValueError: if a latent site is discrete and not made of bits, if it is a point mass, or if its support has no
-            unbounded coordinates, differs between model and guide, or depends on other latents; names it.
+        ValueError: if a latent site is discrete but not binary, is a point mass, or has a support without unbounded
+            coordinates, that differs between model and guide, or that depends on other latents; names it.
     """
 
     def __init__(self, traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any]) -> None:
@@ -73,7 +72,7 @@ class TemperedDensities:
             check_supports_stay(self.sites, _latents(others))
         replayed = traces.guide.copy()
         for name in self.computed:
-            replayed.remove_node(name)  # so that it is computed anew
+            replayed.remove_node(name)  # so the replay recomputes it
         self.traces = replace(traces, guide=replayed)
 
     def start(self) -> dict[str, Tensor]:
@@ -87,7 +86,7 @@ class TemperedDensities:
         }
 
     def exact(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """An exact draw: the latents behind simulated videos, with what is masked there drawn from the guide.
+        """An exact draw: the true latents of simulated videos, with masked ones drawn from the guide.
 
         Args:
             values: by latent site of the model, for one particle or for all.
@@ -103,7 +102,7 @@ class TemperedDensities:
         return self.unconstrained({site["name"]: site["value"] for site in sample_sites(drawn.guide).values()})
 
     def _source(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
-        """What a computed site is computed from, by `check_point_masses`."""
+        """The site that a computed site is a function of; `check_point_masses` has checked it."""
         return biject_to(self.latents[name]["fn"].support).inv(values[name])
 
     def __call__(
@@ -114,12 +113,12 @@ class TemperedDensities:
         for name, coordinates in self.coordinates.items():
             values[name], volume = coordinates.value(latents[name])
             shared = shared + self.traces.per_sequence(self.sites[name], volume, scaled=False)
-        # The start was validated; a trajectory that runs away is to be rejected, not to end the run.
+        # The start was validated; a divergent trajectory must be rejected, not raise an error.
         with pyro.validation_enabled(False):
             traces = traces_at(values, self.traces, self.model, self.guide, self.args)
         for site in sample_sites(traces.guide).values():
             if site["name"] in self.computed:
-                volume = -site["log_prob"]  # a point mass carries the change of volume from where it was computed
+                volume = -site["log_prob"]  # the log density of this point mass is the change of volume
                 shared = shared + traces.per_sequence(site, volume)
             elif site["name"] in self.sites and is_masked(site):
                 hidden = site["scale"] * unmasked(site["fn"]).log_prob(site["value"]) - site["log_prob"]
@@ -127,16 +126,16 @@ class TemperedDensities:
         return traces.log_joint() + shared, traces.log_guide() + shared
 
     def event_dims(self, name: str) -> int:
-        """How many dims of a site's coordinates (of its value, for bits) are its own, the last ones."""
+        """Number of event dims of a site's coordinates (of its value, for bits)."""
         return len(self.sites[name]["fn"].event_shape) if name in self.bits else self.coordinates[name].event_dims
 
     def chain_dim(self, name: str) -> int | None:
-        """The dim of a site's coordinates that counts chains, negative; None if there is one chain only."""
+        """The chain dim of a site's coordinates, negative; None for a single chain."""
         particle_dim = self.traces.particle_dim
         return None if particle_dim is None else particle_dim - self.event_dims(name)
 
     def broadcast(self, numbers: Shaped[Tensor, "particles sequences"], name: str) -> Tensor:
-        """A number for each chain and video, shaped to meet the coordinates of a site."""
+        """A number for each chain and video, shaped to broadcast with the coordinates of a site."""
         site, event_dims = self.sites[name], self.event_dims(name)
         shape = [1] * (site["value"].dim() - len(site["fn"].event_shape) + event_dims)
         shape[int(sequences_frame(site).dim) - event_dims] = self.traces.num_sequences
@@ -145,7 +144,7 @@ class TemperedDensities:
         return numbers.reshape(shape)
 
     def per_sequence(self, name: str, terms: Tensor) -> Float[Tensor, "particles sequences"]:
-        """Terms of a site's coordinates, summed over everything but chains and videos."""
+        """Terms of a site's coordinates, summed over all dims except chains and videos."""
         return self.traces.per_sequence(self.sites[name], sum_rightmost(terms, self.event_dims(name)), scaled=False)
 
 

@@ -1,4 +1,4 @@
-"""Metropolis moves of bits, such as presence, one after the other."""
+"""Metropolis moves of bits, such as presence, one at a time."""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,15 +12,15 @@ from inference.annealing.densities import TemperedDensities
 def flip_bits(
     densities: TemperedDensities, latents: Mapping[str, Tensor], inverse: Float[Tensor, "*sequences"]
 ) -> tuple[dict[str, Tensor], Float[Tensor, "particles sequences"], Float[Tensor, "particles sequences"]]:
-    """Propose to flip each bit of each chain and video once; the target q^(1 - b) p^b stays as it is.
+    """Propose to flip each bit of each chain and video once; leaves the target q^(1 - b) p^b invariant.
 
     A flip of one bit is accepted with probability min(1, target after / target before): metropolised Gibbs sampling,
-    which moves more often than Gibbs sampling does (Liu 1996). The bits of a site are taken in turn, all chains and
-    videos at once.
+    which moves more often than Gibbs sampling (Liu 1996). The bits of a site are visited in turn, all chains and videos
+    in parallel.
 
     Args:
-        densities: of the batch.
-        latents: in the coordinates of `densities`.
+        densities: densities of the batch.
+        latents: current latents, in the coordinates of `densities`.
         inverse: b, the inverse temperature, of each video or of all.
 
     Returns:
@@ -41,7 +41,7 @@ def flip_bits(
 
 
 def _cells(densities: TemperedDensities, name: str) -> Iterator[Bool[Tensor, "..."]]:
-    """One bit of the site for every chain and video; then the next."""
+    """Masks that select one bit of the site for every chain and video, bit after bit."""
     value = densities.sites[name]["value"]
     ones = torch.ones(densities.traces.num_particles, densities.traces.num_sequences, device=value.device)
     shared = densities.broadcast(ones, name).shape  # what is not 1 here belongs to chains and videos

@@ -1,4 +1,4 @@
-"""Hamiltonian moves of continuous latents, all chains and videos at once, each on its own."""
+"""Hamiltonian moves of continuous latents, for all chains and videos in parallel."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ JITTER = (0.5, 1.5)
 
 @dataclass(frozen=True, eq=False)
 class Pace:
-    """How far the moves at one temperature go.
+    """Step sizes of the moves at one temperature.
 
     Attributes:
-        sizes: of a leapfrog step, for each video, in units of
-        scales: the spread of each coordinate among chains, by site: masses are their inverse squares.
+        sizes: size of a leapfrog step for each video, in units of `scales`.
+        scales: spread of each coordinate among chains, by site: masses are their inverse squares.
     """
 
     sizes: Float[Tensor, " sequences"]
     scales: Mapping[str, Tensor]
 
     def scale(self, name: str, dims: int) -> Tensor:
-        """The scale of a site's coordinates, which have so many dims: a chain by itself has no dim of chains."""
+        """The scale of a site's coordinates with this number of dims: a single chain has no chain dim."""
         scale = self.scales[name]
         return scale.reshape(scale.shape[-dims:])
 
@@ -42,21 +42,21 @@ def hamiltonian_move(
     Float[Tensor, "particles sequences"],
     Float[Tensor, "particles sequences"],
 ]:
-    """One Hamiltonian Monte Carlo move (Neal 2011) of the continuous latents; the target q^(1 - b) p^b stays as it is.
+    """One Hamiltonian Monte Carlo move (Neal 2011) of continuous latents; leaves the target q^(1 - b) p^b invariant.
 
-    Each chain of each video multiplies the step size by a number of its own, uniform on (0.5, 1.5). Trajectories of one
-    length that is near a multiple of half a period end where they began, or at its mirror image, at every temperature
-    alike, so that more temperatures may do worse than fewer (Mackenzie 1989; Neal 2011).
+    The step size of each chain and video is multiplied by a random factor, uniform on (0.5, 1.5). Trajectories of a
+    fixed length near a multiple of half a period end where they started, or at its mirror image, at every temperature,
+    and more temperatures may then do worse than fewer (Mackenzie 1989; Neal 2011).
 
     Args:
-        densities: of the batch.
-        latents: in the coordinates of `densities`; bits stay as they are.
+        densities: densities of the batch.
+        latents: current latents, in the coordinates of `densities`; bits are not moved.
         inverse: b, the inverse temperature of each video, or of all.
-        pace: lengths of the steps.
-        num_leapfrog: leapfrog steps, each a gradient of both densities.
+        pace: step sizes.
+        num_leapfrog: leapfrog steps per move, each with a gradient of both densities.
 
     Returns:
-        The latents after the move, log p and log q there, and the chance that the move was accepted with.
+        The latents after the move, log p and log q there, and the acceptance probability.
     """
     bits = {name: latents[name] for name in densities.bits}
     start = {name: place for name, place in latents.items() if name not in bits}
@@ -90,7 +90,7 @@ def hamiltonian_move(
         momenta = {name: momenta[name] + 0.5 * epsilon[name] * gradients[name] for name in places}
     after = target(log_joint, log_guide) - kinetic(momenta)
     chance = torch.exp(torch.clamp(after - before, max=0.0))
-    chance = torch.where(torch.isfinite(chance), chance, 0.0)  # a move that ran away
+    chance = torch.where(torch.isfinite(chance), chance, 0.0)  # reject divergent trajectories
     accept = torch.rand_like(chance) < chance
     moved = {name: torch.where(densities.broadcast(accept, name), places[name], start[name]).detach() for name in start}
     return (

@@ -1,4 +1,4 @@
-"""How far moves of chains go at each temperature, found by chains that do not count."""
+"""Step sizes of moves at each temperature, tuned on separate pilot chains."""
 
 import math
 
@@ -9,20 +9,20 @@ from torch import Tensor
 from inference.annealing.chains import TemperedChains
 from inference.annealing.hamiltonian import Pace
 
-QUARTER = math.pi / 2  # of the period of a standard Gaussian: after it, a draw has forgotten where it came from
+QUARTER = math.pi / 2  # a quarter period of a standard Gaussian, after which a draw is independent of its start
 TARGET_ACCEPTANCE, ADAPTATION_RATE = 0.8, 1.0
-PRIOR_DRAWS = 5  # as many as the spread at the temperature before counts for
+PRIOR_DRAWS = 5  # weight of the spread at the previous temperature, in draws
 
 
 class PaceFinder:
-    """The pace at each temperature, from chains that do not count.
+    """Tunes step sizes at each temperature, on pilot chains.
 
-    Scales are the spread of the chains of a video. Step sizes follow the share of moves that are accepted, but moves go
-    no further than a quarter of a period: where all coordinates are alike, longer ones come back.
+    Scales are the spread of the chains of a video. Step sizes adapt to the acceptance rate, but a trajectory is at most
+    a quarter of a period: if all coordinates have the same scale, longer ones turn back.
 
     Args:
-        chains: those that do not count, at least two of each video.
-        num_leapfrog: leapfrog steps of a move.
+        chains: pilot chains, at least two for each video.
+        num_leapfrog: leapfrog steps per move.
     """
 
     def __init__(self, chains: TemperedChains, num_leapfrog: int) -> None:
@@ -32,7 +32,7 @@ class PaceFinder:
         self.variances: dict[str, Tensor] = {}
 
     def pace(self) -> Pace:
-        """The pace of the next move, from where the chains are."""
+        """The pace of the next move, from the current chains."""
         densities = self.chains.densities
         number = densities.traces.num_particles
         for name in densities.coordinates:
@@ -43,10 +43,10 @@ class PaceFinder:
         return Pace(self.sizes, {name: variance.sqrt() for name, variance in self.variances.items()})
 
     def hear(self, chance: Float[Tensor, "particles sequences"]) -> None:
-        """Take account of how the move went.
+        """Adapt step sizes to the last move.
 
         Args:
-            chance: that the moves of the chains were accepted with.
+            chance: acceptance probabilities of the move.
         """
         change = torch.exp(ADAPTATION_RATE * (chance.mean(0) - TARGET_ACCEPTANCE))
         self.sizes = (self.sizes * change).clamp(max=self.longest)

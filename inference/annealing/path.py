@@ -1,4 +1,4 @@
-"""At which temperatures, and how far, chains of each video move: found by chains that do not count."""
+"""Temperatures and step sizes for the chains of each video, tuned on separate pilot chains."""
 
 import warnings
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ BISECTIONS = 40
 
 @dataclass(frozen=True, eq=False)
 class TemperingPath:
-    """What was found on the way from the guide to the posterior.
+    """Temperatures and step sizes from the guide to the posterior, found by pilot chains.
 
     Attributes:
         inverse: inverse temperatures of each video, from 0 to 1.
-        distance: from the guide to each of them: the sum of the standard deviations of the steps' log weights, which
-            for small steps does not depend on how many there are (the "communication barrier" of Syed et al. 2021).
-        paces: of moves at each of them but the first.
-        densities: of the chains that found it.
+        distance: distance from the guide to each of them: the sum of the standard deviations of the steps' log weights,
+            which for small steps does not depend on their number (the "communication barrier" of Syed et al. 2021).
+        paces: paces of moves at each of them except the first.
+        densities: densities of the pilot chains.
     """
 
     inverse: Float[Tensor, "knots sequences"]
@@ -36,10 +36,10 @@ class TemperingPath:
     densities: TemperedDensities
 
     def schedule(self, num_temperatures: int) -> tuple[Float[Tensor, "temperatures sequences"], list[Pace]]:
-        """Inverse temperatures at equal distances, from 0 to 1, and the paces of moves at those between the ends.
+        """Inverse temperatures at equal distances, from 0 to 1, and the paces of moves at the intermediate ones.
 
         Args:
-            num_temperatures: steps from the guide to the posterior, of every video.
+            num_temperatures: steps from the guide to the posterior, the same for all videos.
         """
         shares = torch.linspace(0, 1, num_temperatures + 1, dtype=torch.float64, device=self.distance.device)
         wanted = shares[:, None] * self.distance[-1]
@@ -64,20 +64,20 @@ class TemperingPath:
 
 
 def find_path(densities: TemperedDensities, num_leapfrog: int, target_ess: float, threshold: float) -> TemperingPath:
-    """Walk from the guide to the posterior in steps that keep the conditional effective sample size.
+    """Anneal from the guide to the posterior in steps that keep the conditional effective sample size.
 
     From b the next inverse temperature is the largest b' with
 
         CESS(b') = (sum_k W_k u_k)^2 / sum_k W_k u_k^2 >= target,   u_k = (p(x, z_k) / q(z_k | x))^(b' - b)
 
     where W_k are the weights of the chains, which sum to 1 (Zhou, Johansen and Aston 2016, eq. 3.4, over the number of
-    chains). Each video has its own steps: how far the guide is from the posterior differs between videos.
+    chains). Each video has its own steps, since the distance from guide to posterior differs between videos.
 
     Args:
-        densities: of chains that do not count, some dozens of each video.
-        num_leapfrog: leapfrog steps of a move.
+        densities: densities of the pilot chains, a few dozen for each video.
+        num_leapfrog: leapfrog steps per move.
         target_ess: between 0 and 1.
-        threshold: of the effective sample size, as a share of the chains, below which chains are resampled.
+        threshold: effective sample size, as a share of the chains, below which chains are resampled.
     """
     chains = TemperedChains(densities, densities.start())
     finder = PaceFinder(chains, num_leapfrog)
@@ -88,8 +88,8 @@ def find_path(densities: TemperedDensities, num_leapfrog: int, target_ess: float
             warnings.warn(
                 f"target_ess: {int((here < 1).sum())} of {len(here)} videos are not at the posterior after "
                 f"{MOST_TEMPERATURES} temperatures (the farthest at inverse temperature {here.min().item():.2g}); "
-                "they go there in one step, so their estimates are noisy. The guide is far off: train it further, or "
-                "lower target_ess",
+                "the last step takes them there, so their estimates are noisy. The guide is far off: train it further, "
+                "or lower target_ess",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -130,7 +130,7 @@ def largest_step(
 
 
 def spread(chains: TemperedChains) -> Float[Tensor, " sequences"]:
-    """The standard deviation of log p - log q among the chains of each video, by weight."""
+    """The weighted standard deviation of log p - log q over the chains of each video."""
     ratio, weights = _living(chains)
     shares = weights.exp()
     mean = (shares * ratio).sum(0)
@@ -138,7 +138,7 @@ def spread(chains: TemperedChains) -> Float[Tensor, " sequences"]:
 
 
 def _living(chains: TemperedChains) -> tuple[Tensor, Tensor]:
-    """Log p - log q, and log weights that sum to 1, of the chains where p is not 0: others have no say."""
+    """Log p - log q, and normalised log weights, with weight 0 for chains where p is 0."""
     ratio = chains.log_ratio
     dead = ~ratio.isfinite()
     weights = torch.where(dead, -torch.inf, chains.log_weights)

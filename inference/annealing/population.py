@@ -1,4 +1,4 @@
-"""Resampling of chains, each population of each video by itself, when their weights have become unequal."""
+"""Resampling of chains with unequal weights, independently per population and video."""
 
 import math
 
@@ -11,21 +11,21 @@ from inference.estimators.resampling import systematic
 
 
 def resample(chains: TemperedChains, count: int, threshold: float) -> Float[Tensor, "count sequences"]:
-    """Resample the populations whose effective sample size is below a share of their chains; their weights become 1.
+    """Resample populations whose effective sample size is below a share of their chains, and reset their weights to 1.
 
     Args:
-        chains: of all populations, one after the other.
-        count: how many populations there are.
+        chains: chains of all populations, concatenated.
+        count: number of populations.
         threshold: the share.
 
     Returns:
-        Log mean weight of each population that was resampled, 0 of the others.
+        Log mean weight of each resampled population, 0 for the others.
     """
     weights = chains.log_weights.unflatten(0, (count, -1))
     size = weights.shape[1]
     total = weights.logsumexp(1)
     effective = torch.exp(2 * total - (2 * weights).logsumexp(1))
-    chosen = (effective < threshold * size) & total.isfinite()  # nothing to choose from where all weights are 0
+    chosen = (effective < threshold * size) & total.isfinite()  # if all weights are 0 there is nothing to resample
     shares = torch.where(chosen[:, None], (weights - total[:, None]).exp(), 1 / size)
     ancestors = systematic(shares.transpose(0, 1).flatten(1)).reshape(size, count, -1).transpose(0, 1)
     same = torch.arange(size, device=weights.device)[:, None]

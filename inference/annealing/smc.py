@@ -1,4 +1,4 @@
-"""A sequential Monte Carlo sampler from the guide to the posterior: annealing with a population that helps itself."""
+"""A sequential Monte Carlo sampler from the guide to the posterior: annealing with resampling."""
 
 import math
 from collections.abc import Sequence
@@ -21,24 +21,24 @@ from inference.programs.traces import Program, importance_traces
 class SMC:
     """A sequential Monte Carlo sampler (Del Moral, Doucet and Jasra 2006) from the guide to the posterior.
 
-    A population of chains goes through targets q(z | x)^(1 - b) p(x, z)^b, b from 0 to 1. At each b between them chains
-    are resampled if their weights have become unequal, then each is offered a flip of each of its bits (presence) and
-    one Hamiltonian move of its continuous latents. The product of the mean weights between resamplings,
+    A population of chains passes through targets q(z | x)^(1 - b) p(x, z)^b, b from 0 to 1. At each intermediate b,
+    chains are resampled if their weights are too unequal; then each gets a proposed flip of each of its bits (presence)
+    and one Hamiltonian move of its continuous latents. The product of the mean weights between resamplings,
 
         Z = prod_s 1/K sum_k w_sk,   E[Z] = p(x),
 
-    is unbiased for any choice of temperatures and moves that other chains made (Del Moral 2004). They are found in a
-    run before, for each video by itself: see `inference.annealing.path`.
+    is unbiased if temperatures and moves were chosen by other chains (Del Moral 2004). A pilot run finds them, for each
+    video separately: see `inference.annealing.path`.
 
     Attributes:
-        num_particles: K, chains of a population.
-        num_temperatures: steps from the guide to the posterior; None = as many as `target_ess` asks for in the video
-            that asks for most.
-        target_ess: conditional effective sample size that a step of the run before keeps, as a share of its chains.
-        num_leapfrog: leapfrog steps of a move, each a gradient of both densities.
+        num_particles: K, chains per population.
+        num_temperatures: steps from the guide to the posterior; None = the largest number that `target_ess` requires in
+            any video.
+        target_ess: conditional effective sample size that each step of the pilot run keeps, as a share of its chains.
+        num_leapfrog: leapfrog steps per move, each with a gradient of both densities.
         threshold: chains are resampled when their effective sample size is below this share of them; 0 = never, which
             is annealed importance sampling.
-        num_tuning: chains of the run before.
+        num_tuning: chains of the pilot run.
     """
 
     num_particles: int = 64
@@ -63,21 +63,21 @@ class SMC:
 def smc_log_estimates(
     model: Program, guide: Program, args: Sequence[Any], smc: SMC, count: int, *, particle_dim: int | None = None
 ) -> Float[Tensor, "count sequences"]:
-    """Log estimates of the evidence of each video, whose exponentials have the evidence as expectation, in nats.
+    """Logs of unbiased estimates of the evidence of each video, in nats.
 
-    All populations run at once, `count * smc.num_particles` chains in the plate of particles. Random streams are the
-    caller's.
+    All populations run in parallel, `count * smc.num_particles` chains in the particle plate. Draws use the caller's
+    random streams.
 
     Args:
         model: the model.
         guide: the guide.
         args: their positional arguments.
-        smc: how.
-        count: estimates, each from a population of its own; at least 1.
-        particle_dim: what `find_particle_dim` returned for this pair, if it is known.
+        smc: settings of the sampler.
+        count: number of estimates, each from a separate population; at least 1.
+        particle_dim: result of `find_particle_dim` for this pair, if known.
 
     Raises:
-        ValueError: if `count` is not positive, and what `TemperedDensities` and `importance_traces` raise.
+        ValueError: if `count` is not positive; also what `TemperedDensities` and `importance_traces` raise.
     """
     if count < 1:
         raise ValueError(f"count: expected at least 1, got {count}")

@@ -25,18 +25,18 @@ from inference.programs.traces import (
 
 @dataclass(frozen=True)
 class Annealing:
-    """How to go from the guide to the posterior.
+    """Settings of annealing from the guide to the posterior.
 
     At inverse temperature b the target is q(z | x)^(1 - b) p(x, z)^b; b goes from 0 to 1 along a logistic curve, slow
-    at both ends (Grosse, Ghahramani and Adams 2015). At each b between them each chain is offered a flip of each of its
-    bits (presence), then one Hamiltonian move of its continuous latents, see `inference.annealing.hamiltonian`.
+    at both ends (Grosse, Ghahramani and Adams 2015). At each intermediate b each chain gets a proposed flip of each of
+    its bits (presence), then one Hamiltonian move of its continuous latents, see `inference.annealing.hamiltonian`.
 
     Attributes:
-        num_temperatures: steps of b. The mean gap to the evidence falls with their number, in inverse proportion to it
-            where moves forget where they started.
-        num_leapfrog: leapfrog steps of a move, each a gradient of both densities.
-        num_tuning: chains of the run before, at least 2. It finds the step size of each temperature and video and the
-            spread of each coordinate, so that the run that counts does not adapt and its weights stay unbiased.
+        num_temperatures: steps of b. The mean gap to the evidence falls with their number, inversely proportionally if
+            chains mix well at each temperature.
+        num_leapfrog: leapfrog steps per move, each with a gradient of both densities.
+        num_tuning: chains of the pilot run, at least 2. It finds the step size for each temperature and video and the
+            spread of each coordinate; the main run does not adapt, so its weights stay unbiased.
     """
 
     num_temperatures: int = 100
@@ -65,12 +65,12 @@ def anneal(
     """Run chains through all temperatures.
 
     Args:
-        densities: of the batch.
-        start: in the coordinates of `densities`: draws of the guide, or of the posterior when going backwards.
-        annealing: how.
-        paces: of the moves at the temperatures between the ends, from the guide to the posterior; None finds them on
-            the way.
-        backwards: from the posterior to the guide.
+        densities: densities of the batch.
+        start: in the coordinates of `densities`: draws from the guide, or from the posterior if `backwards`.
+        annealing: settings.
+        paces: paces of the moves at intermediate temperatures, from the guide to the posterior; None tunes them during
+            the run.
+        backwards: anneal from the posterior to the guide.
 
     Returns:
         Log weights, whose exponentials have the evidence (backwards: its inverse) as expectation; and the paces.
@@ -99,14 +99,14 @@ def anneal(
 def annealed_log_weights(
     traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any], annealing: Annealing
 ) -> Float[Tensor, "particles sequences"]:
-    """Log weights of annealed importance sampling (Neal 2001) that starts at draws of the guide.
+    """Log weights of annealed importance sampling (Neal 2001) started at draws of the guide.
 
     Args:
         traces: the draws, from `importance_traces`.
         model: the model.
         guide: the guide.
         args: their positional arguments.
-        annealing: how.
+        annealing: settings.
     """
     with frozen(model, guide):
         paces = tuned_paces(traces, model, guide, args, annealing)
@@ -117,7 +117,7 @@ def annealed_log_weights(
 def tuned_paces(
     traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any], annealing: Annealing
 ) -> list[Pace]:
-    """Paces from a run of other chains, so that they are independent of the chains that count."""
+    """Paces from a pilot run, independent of the main chains."""
     others = importance_traces(model, guide, args, annealing.num_tuning, particle_dim=traces.particle_dim)
     densities = TemperedDensities(others, model, guide, args)
     return anneal(densities, densities.start(), annealing)[1]
@@ -125,7 +125,7 @@ def tuned_paces(
 
 @contextmanager
 def frozen(*programs: Program) -> Iterator[None]:
-    """Inside, no parameter asks for a gradient, and modules are in evaluation mode."""
+    """Inside, no parameter requires a gradient, and modules are in evaluation mode."""
     parameters = [p for module in modules_of(*programs) for p in module.parameters(recurse=False) if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)

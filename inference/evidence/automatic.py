@@ -1,4 +1,4 @@
-"""Evidence by whatever the model allows, with more draws until estimates agree, and a verdict in words."""
+"""Evidence by the best available method, with more draws until estimates agree, and a verdict in words."""
 
 import math
 import time
@@ -29,13 +29,13 @@ USUAL = 2048  # particles of the last rung, unless the budget allows more
 PILOT_PARTICLES = 128  # at most
 FIRST_ROUNDS = 3  # of pilots on the first rung
 BRACKETED_AT_ONCE = 8  # sequences
-WIDEST = 1.0  # nats per sequence of a bracket that certifies
+WIDEST = 1.0  # nats per sequence; the widest bracket that certifies
 DRAWS_AT_ONCE = 2048  # particles of all repeats and sequences that run together
 QUIET = 0.5  # nats; spread of repeats below which the bias of their mean, spread^2 / 2 R, is below 0.02
-HOPELESS = 20.0  # nats; repeats that differ by more are far from what four times the particles mend
-SLACK = 0.05  # nats by which rungs of a sequence may differ besides their errors
+HOPELESS = 20.0  # nats; four times the particles cannot reconcile repeats that differ by more
+SLACK = 0.05  # nats; allowed difference between rungs beyond their standard errors
 SAMPLERS = SMC(32), SMC(64, target_ess=0.97)
-SAMPLERS_COST = 8.0  # of both, in times of the first
+SAMPLERS_COST = 8.0  # cost of both, relative to the first
 IMPORTANCE, FILTERS = "importance sampling", "particle filters"
 
 
@@ -44,13 +44,13 @@ class Budget:
     """How much `log_evidence(method="auto")` may spend.
 
     Attributes:
-        seconds: a rung is not begun when it would, by the time that the one before it took, end later than this after
-            the start; None = no limit. The result then depends on the machine.
-        particles: most particles of one repeat.
-        tolerance: nats per sequence by which the mean may be off for the verdict "converged".
-        populations: anneal what filters and draws have not settled by populations of chains (`SMC`), some hundred times
-            more expensive for each particle; for latents that are continuous or bits.
-        certify: also bracket the evidence of videos near the given ones from both sides (`bracket`), which takes some
+        seconds: time limit from the start; None = none. A rung is skipped if, judging by the time of the one before
+            it, it would end later than this. With a limit the result depends on the machine.
+        particles: maximum number of particles per repeat.
+        tolerance: error of the mean, nats per sequence, up to which the verdict is "converged".
+        populations: run annealed SMC (`SMC`) on videos whose estimates have not converged; some hundred times more
+            expensive per particle; for continuous or binary latents.
+        certify: also bracket the evidence of videos near the given ones from both sides (`bracket`), which takes a few
             times longer. The verdict is "certified" if estimates have converged and the bracket is at most a nat wide.
     """
 
@@ -71,7 +71,7 @@ class Budget:
 
 @dataclass
 class _Climb:
-    """What has been found of each sequence so far."""
+    """Estimates of each sequence so far."""
 
     estimates: Float[Tensor, "repeats sequences"]
     method: str
@@ -82,12 +82,12 @@ class _Climb:
 
     @property
     def impossible(self) -> Tensor:
-        """Which sequences no draw of some repeat could explain."""
+        """Sequences for which some repeat has only draws of probability 0."""
         return ~self.estimates.isfinite().all(0)
 
     @property
     def worth_more(self) -> Tensor:
-        """Which sequences another rung may settle."""
+        """Sequences that another rung may settle."""
         return ~self.settled & ((self.estimates.std(0) <= HOPELESS) | self.impossible)
 
 
@@ -101,20 +101,19 @@ def evidence_by_rungs(
     progress: bool = False,
     processes: Processes = ALONE,
 ) -> Evidence:
-    """The best method that model and guide allow, with more draws until estimates agree; see `log_evidence`.
+    """The best method that model and guide support, with more draws until estimates agree; see `log_evidence`.
 
     Methods are particle filters with pilots, for models and guides with steps, and importance sampling. The first rung
-    tries each; the one whose single repeats lie highest goes on, since all of them are lower bounds in expectation.
-    Each rung has eight repeats with independent draws, and four times the particles of the rung before. A video has
-    settled when the repeats of its last rung differ by less than half a nat (one standard deviation), the last two
-    rungs agree within their errors, and its error is small enough for the mean over videos; only the others go on.
-    If the budget says so, what has not settled in the end is annealed by populations of chains (`SMC`), by two settings
-    that have to agree.
-    Standard errors are those of the repeats.
+    tries each; the one with the highest single repeats is kept, since all are lower bounds in expectation. Each rung
+    has eight repeats with independent draws, and four times the particles of the rung before. A video has settled when
+    the repeats of its last rung differ by less than half a nat (one standard deviation), the last two rungs agree
+    within their errors, and its error is small enough for the mean over videos; only the others take the next rung. If
+    the budget says so, annealed SMC (`SMC`) then runs on the videos that have not settled, with two settings that must
+    agree. Standard errors are over repeats.
 
     Returns:
         A record whose log weights are the repeats, (8, sequences), and whose `verdict` says what was done. `elbo` and
-        its parts are those of the guide's draws in the first rung.
+        its parts are over the guide's draws in the first rung.
     """
     budget = Budget() if budget is None else budget
     began = time.monotonic()
@@ -152,7 +151,7 @@ def evidence_by_rungs(
 def _certified(
     record: Evidence, climb: _Climb, model: Program, guide: Program, args: tuple[Tensor | None, ...], seed: int
 ) -> Evidence:
-    """The record with what a bracket adds to it."""
+    """Add a bracket to the record."""
     verdict = record.verdict
     assert verdict is not None
     if climb.method != FILTERS:
@@ -200,13 +199,13 @@ def _methods(model: Program, guide: Program) -> dict[str, Run]:
 
 
 def _pilot(particles: int) -> Pilot:
-    """More pilots on higher rungs: they are for videos at which the guide is bad."""
+    """More pilots on higher rungs, where only the videos with a poor guide remain."""
     number = min(particles, PILOT_PARTICLES)
     return Pilot(number, FIRST_ROUNDS * 2 ** RUNGS.index(particles), looks_ahead=number == PILOT_PARTICLES)
 
 
 def _chunks(frames: Tensor, draws: int, particles: int) -> dict[str, int]:
-    """Chunks in which at most `DRAWS_AT_ONCE` particles run; every repeat by itself or several at once."""
+    """Chunk sizes with at most `DRAWS_AT_ONCE` particles, from one or several repeats."""
     sequences = max(1, min(frames.shape[0], DRAWS_AT_ONCE // particles))
     return {
         "sequences_per_chunk": sequences,
@@ -215,13 +214,13 @@ def _chunks(frames: Tensor, draws: int, particles: int) -> dict[str, int]:
 
 
 def _repeats(record: Evidence) -> Float[Tensor, "repeats sequences"]:
-    """Log estimates of eight repeats."""
+    """Log estimates of the eight repeats."""
     grouped = record.log_weights.unflatten(0, (REPEATS, -1))
     return grouped.logsumexp(1) - math.log(grouped.shape[1])
 
 
 def _height(estimates: Float[Tensor, "repeats sequences"]) -> tuple[int, float]:
-    """What the better of two methods has more of: repeats that are possible at all, then nats."""
+    """Sort key of a method: the number of finite repeats, then their mean in nats."""
     possible = estimates[estimates.isfinite()]
     return len(possible), possible.mean().item() if len(possible) else -math.inf
 
@@ -255,7 +254,7 @@ def _anneal_rest(
     tolerance: float,
     options: dict[str, Any],
 ) -> str:
-    """Estimate what has not settled by populations of chains; where they lie higher they stand. Returns words."""
+    """Run annealed SMC on unsettled sequences and keep its estimates where they are higher. Returns a note in words."""
     rows = (~climb.settled).nonzero()[:, 0]
 
     def run(sampler: SMC, rows: Tensor) -> Tensor:
@@ -288,7 +287,7 @@ def _agreement(
     tolerance: float,
     count: int,
 ) -> tuple[Tensor, Tensor]:
-    """Which sequences have settled between two rungs, and by how much their estimates changed."""
+    """Mask of sequences that have settled between two rungs, and by how much their estimates changed."""
     old, new = summaries(before), summaries(now)
     change = (new["log_evidence"] - old["log_evidence"]).abs()
     error = (new["standard_error"].square() + old["standard_error"].square()).sqrt()

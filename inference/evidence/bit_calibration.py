@@ -1,4 +1,4 @@
-"""Are bits, such as presence, as probable as a guide's draws say? Exact tests by counting."""
+"""Exact calibration tests for binary latents, such as presence."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class BitCalibration:
-    """True bits of a site beside those that were drawn.
+    """True bits of a site, and those drawn from the guide.
 
     If draws are from the posterior, truth and draws are exchangeable: given that s of these K + 1 bits are 1, the true
     one is 1 with probability s / (K + 1), whatever the posterior. So two counts over videos are sums of independent
-    bits of known probabilities: how often the truth is 1, and how often it surprises, being what fewer than half of
-    the K + 1 bits are. A rank with random ties knows neither how sure the draws were nor, in most videos, anything: a
-    guide that doubles its log odds passes it nearly always.
+    bits with known probabilities: how often the truth is 1, and how often it is a surprise, that is, the value of fewer
+    than half of the K + 1 bits. A rank with random tie-breaking ignores how confident the draws were, and is mostly
+    noise: a guide that doubles its log odds nearly always passes it.
 
     Attributes:
         truth: 0 or 1, (sequences, coordinates).
         shares: s / (K + 1), (sequences, coordinates).
-        weighted_shares: the same with draws weighed by p(x, z) / q(z | x).
+        weighted_shares: the same with draws weighted by p(x, z) / q(z | x).
     """
 
     truth: Float[Tensor, "sequences coordinates"]
@@ -34,12 +34,12 @@ class BitCalibration:
         draws: Float[Tensor, "draws sequences coordinates"],
         shares: Float[Tensor, "draws sequences"],
     ) -> "BitCalibration":
-        """From the draws.
+        """Build from the draws.
 
         Args:
             truth: 0 or 1.
             draws: 0 or 1.
-            shares: of the weights p / q, which sum to 1 over draws.
+            shares: normalised weights p / q, which sum to 1 over draws.
         """
         number = len(draws)
         plain, weighed = draws.mean(0), (shares[..., None] * draws).sum(0)
@@ -49,15 +49,15 @@ class BitCalibration:
         """The smallest two-sided p-value of both counts of each coordinate, times their number (Bonferroni).
 
         Args:
-            weighted: of the weighed draws.
+            weighted: use the weighted draws.
         """
         return min(1.0, 2 * min(one.p.min().item() for one in self._counts(weighted)) * self.truth.shape[1])
 
     def shape(self, weighted: bool = False) -> str:
-        """What the count that is farther off says: "biased", "too narrow" (too sure) or "too wide" (not sure enough).
+        """Name the worse of the two counts: "biased", "too narrow" (overconfident) or "too wide" (underconfident).
 
         Args:
-            weighted: of the weighed draws.
+            weighted: use the weighted draws.
         """
         ones, surprises = self._counts(weighted)
         if ones.p.min() <= surprises.p.min():
@@ -90,10 +90,10 @@ def _count(bits: Tensor, probabilities: Tensor) -> _Count:
 def poisson_binomial(
     probabilities: Float[Tensor, "coordinates sequences"],
 ) -> Float[Tensor, "coordinates counts"]:
-    """The distribution of a sum of independent bits, by convolving halves; off by rounding, 1e-15 or so.
+    """The distribution of a sum of independent bits, by convolving halves; rounding errors are about 1e-15.
 
     Args:
-        probabilities: of the bits, the last dim summed over.
+        probabilities: probabilities of the bits; the sum is over the last dim.
     """
     number = probabilities.shape[1]
     chances = torch.stack([1 - probabilities, probabilities], -1).double()

@@ -1,4 +1,4 @@
-"""The log evidence from both sides, for videos near the real ones, by filters with and without a posterior path."""
+"""Lower and upper bounds of the log evidence of videos near real ones, by plain and conditional particle filters."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,14 +25,14 @@ FRAMES = "frames"
 
 @dataclass(frozen=True, eq=False)
 class Bracket:
-    """Stochastic lower and upper bounds of the log evidence of videos that a model drew near given ones, nats.
+    """Stochastic lower and upper bounds, in nats, of the log evidence of videos simulated near given ones.
 
     Attributes:
         lower: (sequences,), log of the mean of filters' estimates: at most the log evidence in expectation.
         upper: (sequences,), minus log of the mean of conditional filters' inverse estimates: at least that.
         frames: the videos.
         repeats: filters on each side.
-        num_particles: of each filter.
+        num_particles: particles per filter.
     """
 
     lower: Float[Tensor, " sequences"]
@@ -43,7 +43,7 @@ class Bracket:
 
     @property
     def width(self) -> Float[Tensor, " sequences"]:
-        """Upper minus lower, which noise may make negative."""
+        """Upper minus lower; noise can make it negative."""
         return self.upper - self.lower
 
     def __str__(self) -> str:
@@ -71,16 +71,16 @@ def bracket(
 ) -> Bracket:
     """Bracket the log evidence of simulated videos near given ones, by filters (after Grosse et al. 2015).
 
-    Videos drawn from the prior are often unlike real ones, and a bracket there says little about these. So for each
-    video a path of latents is drawn from its (approximate) posterior by a filter, and a new video x' from the model
-    given that path. If the given videos were draws of the model, path and new video would be an exact draw of the
-    joint. As they are not, `sweeps` of particle Gibbs (Andrieu et al. 2010) then move the path by the posterior given
-    x'. With such a path z as one of its particles a conditional filter has E[1 / p_hat(x')] = 1 / p(x'), so that
+    Videos drawn from the prior are often unlike real ones, so a bracket on them says little about real ones. So a
+    filter draws a path of latents from the (approximate) posterior of each video, and the model a new video x' given
+    that path. If the given videos were draws of the model, path and new video would be an exact draw of the joint.
+    Since they are not, `sweeps` of particle Gibbs (Andrieu et al. 2010) then move the path towards the posterior given
+    x'. With such a path z as one of its particles a conditional filter has E[1 / p_hat(x')] = 1 / p(x'), hence
 
         E[log mean p_hat]  <=  log p(x')  <=  E[- log mean (1 / p_hat_z)]
 
-    Between any two of the `repeats` conditional filters another sweep moves the path. The upper side is as good as the
-    sweeps: where they do not mix, it is that of the part of the posterior they are in.
+    Another sweep moves the path between consecutive conditional filters. The upper bound is only as good as the
+    sweeps: if they do not mix, it covers only the part of the posterior that they explore.
 
     Args:
         model: a `StepwiseModel`.
@@ -89,11 +89,11 @@ def bracket(
         observed: bool (sequences, time), or None; new videos have the same mask.
         controls: (sequences, time, control), or None.
         filtering: number of particles and resampling; None = `FIVO(256)`.
-        pilot: how to fit the guide to each video; None = `Pilot(256, 20)`, as new videos
-            may be noisier than those that the guide knows.
+        pilot: how to fit the guide to each video; None = `Pilot(256, 20)`, since new videos may be noisier than the
+            guide's training videos.
         repeats: filters on each side.
-        sweeps: of particle Gibbs before the first conditional filter.
-        seed: of everything.
+        sweeps: particle Gibbs sweeps before the first conditional filter.
+        seed: seed of all draws.
 
     Raises:
         ValueError: if model or guide has no steps, a number is not positive, or there is no site `frames`.
@@ -124,7 +124,7 @@ def bracket(
 
 
 class _Filters:
-    """Filters of one batch of videos, with the guide fitted to each of them."""
+    """Filters for one batch of videos, with the guide adapted to each video."""
 
     def __init__(
         self,
@@ -153,12 +153,12 @@ class _Filters:
             )
 
     def path(self) -> Path:
-        """A path by the weights of one filter."""
+        """Sample a path by the final weights of one filter."""
         recorder = PathRecorder()
         return recorder.draw(self.run(watch=recorder.watch))
 
     def sweep(self, path: Path) -> tuple[Path, Tensor]:
-        """One conditional filter: another path, and the log estimate with the given one."""
+        """One conditional filter: a new path, and the log estimate conditional on the given one."""
         recorder, retained = PathRecorder(), RetainedDraws(path, self.dim)
 
         def watch(step: FilterStep) -> None:
@@ -171,7 +171,7 @@ class _Filters:
 
 
 def _video_given(model: Any, path: Path, frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> Tensor:
-    """Draw a video for a path, frame by frame, since the model may look at the frames before."""
+    """Draw a video for a path, frame by frame, since the model may condition on earlier frames."""
     video, state = torch.zeros_like(frames), None
     for index, values in enumerate(path):
         context = model.prepare(video, observed, controls)

@@ -1,4 +1,4 @@
-"""Is a guide as sure as it should be? Simulation-based calibration, site by site."""
+"""Simulation-based calibration of a guide, site by site: is it overconfident, underconfident or biased?"""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -31,25 +31,25 @@ SIGNIFICANCE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Where the truth lies among a guide's draws, for videos that the model itself drew.
+    """Ranks of the true latents among a guide's draws, for videos simulated from the model.
 
-    For each simulated video, latent site and coordinate: the share of draws below the true value (with a random
-    tie-break, so that it is continuous). If draws were from the posterior, these shares would be uniform on [0, 1]
-    (Talts et al. 2018, theorem 1), independently over videos. Too narrow a guide piles them up at 0 and 1, too wide a
-    one in the middle, a biased one on one side.
+    For each simulated video, latent site and coordinate: the fraction of draws below the true value (ties broken at
+    random, which makes it continuous). If draws were from the posterior, these ranks would be uniform on [0, 1] (Talts
+    et al. 2018, theorem 1), independently over videos. They pile up at 0 and 1 if the guide is too narrow, in the
+    middle if it is too wide, and on one side if it is biased.
 
-    Of bits, such as presence, ranks know little; see `BitCalibration` for the test that they are put to.
+    For binary latents, such as presence, ranks have little power; they get the exact tests of `BitCalibration`.
 
-    What it finds: of 300 videos and 20 draws or more, a guide whose scale is off by a factor of 1.3, or whose mean is
-    off by 0.3 standard deviations, in more than nine cases of ten; so too presence whose log odds are off by 1 or 2.5
-    times too large. Of guides that are exact, at most one in a hundred is called something else.
+    Power: with 300 videos and at least 20 draws, it detects a guide whose scale is off by a factor of 1.3, or whose
+    mean is off by 0.3 standard deviations, in more than nine cases of ten; also presence with log odds off by 1 or 2.5
+    times too large. At most one in a hundred exact guides is called miscalibrated.
 
     Attributes:
-        ranks: by site, (sequences, coordinates): of the guide's draws.
-        weighted_ranks: the same for the draws weighed by p(x, z) / q(z | x), as far as that mends them.
+        ranks: by site, (sequences, coordinates): ranks among the guide's draws.
+        weighted_ranks: the same among the draws weighted by p(x, z) / q(z | x), which corrects them in part.
         num_draws: draws per video.
         effective_sample_size: of the weights, (sequences,).
-        bits: by site that is made of bits, the true ones beside those drawn.
+        bits: by binary site, the true bits beside those drawn.
     """
 
     ranks: Mapping[str, Float[Tensor, "sequences coordinates"]]
@@ -59,13 +59,13 @@ class Calibration:
     bits: Mapping[str, BitCalibration] = field(default_factory=dict)
 
     def p_values(self, weighted: bool = False) -> dict[str, float]:
-        """By site: how probable ranks so far from uniform are for a calibrated guide.
+        """By site: p-value of the hypothesis that the guide is calibrated.
 
         The smallest p-value of three tests of each coordinate, times their number (Bonferroni): Kolmogorov-Smirnov, the
-        mean of the ranks, and their mean square distance from 1/2. Of bits, that of two counts.
+        mean of the ranks, and their mean square distance from 1/2. For binary sites, that of two counts.
 
         Args:
-            weighted: of the weighed draws.
+            weighted: use the weighted draws.
         """
         from scipy.stats import kstest, norm
 
@@ -84,7 +84,7 @@ class Calibration:
         """By site, in words: "calibrated", "too narrow", "too wide", "biased" or "wrong shape".
 
         Args:
-            weighted: of the weighed draws.
+            weighted: use the weighted draws.
         """
         ranks = self.weighted_ranks if weighted else self.ranks
         return {
@@ -125,26 +125,26 @@ def calibrate(
     seed: int = 0,
     progress: bool = False,
 ) -> Calibration:
-    """Simulate videos from the model, draw from the guide what is behind them, and rank the truth among the draws.
+    """Simulate videos from the model, draw their latents from the guide, and rank the true latents among the draws.
 
-    Where and what of an object that does not exist are masked and rank at random: the guide's distribution of them
-    stands in for the truth. Some hundreds of videos tell a good guide from a bad one; the draws may be fewer, but not
-    below 20. `pictures.draw_calibration` shows the result.
+    Position and appearance of an absent object are masked: their true values are drawn from the guide, so their ranks
+    are uniform. A few hundred videos distinguish a good guide from a bad one; fewer draws suffice, but at least 20.
+    `pictures.draw_calibration` shows the result.
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`.
         guide: called with the same arguments. Its draws of all latent sites of the model are ranked.
-        frames: (sequences, time, ...); as many videos of this size are simulated. The values are not used.
+        frames: (sequences, time, ...); gives number and size of the simulated videos. The values are not used.
         observed: bool (sequences, time), the masks of the simulated videos, or None.
         controls: (sequences, time, control), their controls, or None.
         num_draws: draws per video.
-        draws_per_chunk: how many to draw at once.
-        sequences_per_chunk: how many videos to run at once, once they are simulated; None runs all.
-        seed: of simulation, draws and ties.
+        draws_per_chunk: draws made at once.
+        sequences_per_chunk: simulated videos processed at once; None = all.
+        seed: seed of simulation, draws and ties.
         progress: show a bar.
 
     Raises:
-        ValueError: if a number is not positive, if the model observes anything but `frames`, and what `simulate` and
+        ValueError: if a number is not positive, or the model observes anything but `frames`; also what `simulate` and
             `inference.programs.traces` raise.
     """
     num_sequences = frames.shape[0]
@@ -193,9 +193,9 @@ def _completed(
     sequences_per_chunk: int,
     seed: int,
 ) -> tuple[Tensor, dict[str, Float[Tensor, "sequences coordinates"]], list[str]]:
-    """Simulated videos, the latents behind them, and which are bits; what is masked is drawn from the guide, as there.
+    """Simulated videos, their true latents, and the names of binary sites; masked latents are drawn from the guide.
 
-    The videos do not depend on the size of the chunks, what is masked does.
+    The videos do not depend on the size of the chunks; the masked latents do.
     """
     frames, observed, controls = args
     trace = simulated_trace(model, frames, observed, controls, seed=seed)
@@ -236,7 +236,7 @@ def _ranks(
     draws: Float[Tensor, "draws sequences coordinates"],
     shares: Float[Tensor, "draws sequences"],
 ) -> Float[Tensor, "sequences coordinates"]:
-    """Weight of the draws below the truth and a random part of that of its equals, the truth among them as one draw."""
+    """Weight of the draws below the truth, plus a random fraction of the ties, which count the truth as one draw."""
     num_draws = draws.shape[0]
     below = (shares[..., None] * (draws < truth)).sum(0)
     equal = (shares[..., None] * (draws == truth)).sum(0)
@@ -244,7 +244,7 @@ def _ranks(
 
 
 def _deviations(ranks: Float[Tensor, "sequences coordinates"]) -> tuple[Tensor, Tensor]:
-    """Of each coordinate: mean, and mean square distance from 1/2, in standard deviations under uniformity."""
+    """Mean and mean square distance from 1/2 of each coordinate's ranks, in standard deviations under uniformity."""
     count = ranks.shape[0]
     offset = (ranks.mean(0) - 0.5) / (1 / 12 / count) ** 0.5
     spread = ((ranks - 0.5).square().mean(0) - 1 / 12) / (1 / 180 / count) ** 0.5
@@ -252,7 +252,7 @@ def _deviations(ranks: Float[Tensor, "sequences coordinates"]) -> tuple[Tensor, 
 
 
 def _shape(ranks: Float[Tensor, "sequences coordinates"]) -> str:
-    """What the larger of the two deviations says, if one is large."""
+    """Name the larger of the two deviations, or "wrong shape" if neither is large."""
     offset, spread = _deviations(ranks)
     largest = spread[spread.abs().argmax()]
     if max(offset.abs().max(), largest.abs()) < 3:

@@ -1,4 +1,4 @@
-"""Videos and particles piece by piece, each piece with a random stream of its own."""
+"""Videos and particles in chunks, each with its own random stream."""
 
 from collections.abc import Iterator
 from hashlib import sha256
@@ -21,7 +21,7 @@ from inference.runtime.processes import ALONE, Processes
 
 
 def digests(args: tuple[Tensor | None, ...]) -> tuple[str, str]:
-    """Short digests of what was seen, and of which frames were seen."""
+    """Short digests of the observed data, and of the mask of observed frames."""
     frames, observed, controls = args
     assert frames is not None
     mask = torch.ones(frames.shape[:2], dtype=torch.bool) if observed is None else observed.cpu()
@@ -47,7 +47,7 @@ def particle_chunks(
     """Run guide and model chunk by chunk, each chunk with its own random stream.
 
     Yields:
-        Which particles, which sequences, and the traces with their draws, on the device of the parameters.
+        Slice of particles, slice of sequences, and the traces of their draws, on the device of the parameters.
     """
     device = device_of(model, guide)
     particle_dim = None
@@ -66,7 +66,7 @@ def particle_chunks(
 def cells(
     num_sequences: int, num_particles: int, particles_per_chunk: int, sequences_per_chunk: int, processes: Processes
 ) -> Iterator[tuple[slice, slice, int, int]]:
-    """Which particles and sequences each chunk of this process has, and its place."""
+    """Slices of particles and sequences of each of this process's chunks, and the chunk's row and column."""
     number = 0
     for row, start in enumerate(range(0, num_sequences, sequences_per_chunk)):
         sequences = slice(start, min(start + sequences_per_chunk, num_sequences))
@@ -82,16 +82,16 @@ def chunk_of(args: tuple[Tensor | None, ...], sequences: slice, device: torch.de
 
 
 def device_of(*programs: Program) -> torch.device | None:
-    """Where the parameters of the programs are; None without any."""
+    """Device of the programs' parameters; None if they have none."""
     parameters = (parameter for module in modules_of(*programs) for parameter in module.parameters(recurse=False))
     return next((parameter.device for parameter in parameters), None)
 
 
 def check_arguments(args: tuple[Tensor | None, ...]) -> int:
-    """How many sequences frames, mask and controls have.
+    """Number of sequences of frames, mask and controls.
 
     Raises:
-        ValueError: if they have different numbers of them, or none.
+        ValueError: if they have different numbers of sequences, or none.
     """
     sizes = {
         name: value.shape[0]

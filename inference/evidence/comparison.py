@@ -1,4 +1,4 @@
-"""Models side by side by their log evidence, with what to make of the differences."""
+"""Comparison of models by log evidence, with confidence intervals and tests of their differences."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from inference.evidence.tables import LOWER_BOUND, ComparedModel, Comparison, Mo
 
 UNRELIABLE_K = 0.7  # above it, importance-sampling estimates cannot be relied upon (Vehtari et al., 2024)
 MOST_MONTE_CARLO = 0.5  # share of the variance of a difference from which more draws help more than more sequences
-# Fields of evidences between which differences may be taken: in words, and what to do where they differ
+# Fields that must agree between compared evidences: name in words, and the remedy if they differ
 MUST_AGREE = {
     "videos": ("videos", "weigh all models on the same videos in the same order (kinema compare RUN RUN --test FILE)"),
     "mask": ("missing frames", "weigh all models with the same mask"),
@@ -26,7 +26,7 @@ MUST_AGREE = {
 
 
 class IncomparableError(ValueError):
-    """Between these evidences no difference may be taken; the message says why and what to do."""
+    """Evidences that cannot be compared; the message says why and what to do."""
 
 
 def compare(evidences: Mapping[str, Evidence], *, level: float = 0.95) -> Comparison:
@@ -35,30 +35,30 @@ def compare(evidences: Mapping[str, Evidence], *, level: float = 0.95) -> Compar
     Each model is compared with the best one found, by the paired differences of the sequences: Student's t, corrected
     over all pairs of models, since the best one was chosen by the same numbers; see `paired_differences`.
 
-    Two errors are in a difference. Which sequences were taken: their differences vary, by the models and by the noise
-    of the Monte Carlo estimates together, so `difference_error` and `interval` have both. Which draws were taken:
-    `difference_monte_carlo` is that part alone, what would vary if the same sequences were weighed again. Draws of one
-    seed and number share random numbers; their correlation is taken from the weights. Where that part is more than half
-    of the variance, a warning says that more draws are needed rather than more sequences.
+    A difference has two sources of error. Sampling of sequences: their differences vary with the models and with the
+    noise of the Monte Carlo estimates, so `difference_error` and `interval` include both. Sampling of draws:
+    `difference_monte_carlo` is this part alone, the variation if the same sequences were evaluated again. Estimates
+    with the same seed and number of draws share random numbers; their correlation is computed from the weights. If this
+    part is more than half of the variance, a warning asks for more draws rather than more sequences.
 
-    Differences are those of the estimates. Where the verdict is "lower bound", the log evidence may lie well above.
-    Where both were bracketed (`Budget(certify=True)`), `bracketed` says how far that can move the difference.
+    Differences are between the estimates. If the verdict is "lower bound", the log evidence may be well above. If both
+    were bracketed (`Budget(certify=True)`), `bracketed` says how far that can move the difference.
 
     Args:
-        evidences: what `log_evidence` returned for each model, by name, for the same videos in the same order.
-        level: probability with which the intervals of all pairs cover their differences; 1 - level is the probability
-            of any false claim that two models differ.
+        evidences: records of `log_evidence` by model name, for the same videos in the same order.
+        level: probability that the intervals of all pairs cover their differences; 1 - level is the probability of any
+            false claim that two models differ.
 
     Returns:
         The best model first, with paired differences to it. Warnings name models whose estimates are unreliable by
-        k-hat, whose difference is mostly Monte Carlo error, or that were weighed with another number of particles or
-        in another way than the rest. `inference.pictures.draw_comparison` draws it.
+        k-hat, whose difference is mostly Monte Carlo error, or that were evaluated with another number of particles or
+        by another method than the rest. `inference.pictures.draw_comparison` draws it.
 
     Raises:
         TypeError: if `evidences` does not map names to records of `log_evidence`.
         ValueError: if there is no model, or `level` is not between 0 and 1.
-        IncomparableError: a ValueError: if numbers of sequences, videos or missing frames are not the same for all
-            models, some evidences are densities and others probabilities, or one is not finite; names the models.
+        IncomparableError: a ValueError: if numbers of sequences, videos or missing frames differ between models, some
+            evidences are densities and others probabilities, or one is not finite; names the models.
     """
     _check(evidences)
     ranked = sorted(evidences, key=lambda name: -evidences[name].log_evidence.mean().item())
@@ -76,7 +76,7 @@ def tabulate_evidence(evidences: Mapping[str, Evidence]) -> str:
     """A table of models without their differences, in the order given: for models that `compare` refuses.
 
     Args:
-        evidences: what `log_evidence` returned for each model, by name.
+        evidences: records of `log_evidence` by model name.
     """
     models = [ModelEvidence(**_summary(name, evidence)) for name, evidence in evidences.items()]
     return text_table(evidence_rows(models)) + "\n\nnats per sequence; +- is one standard error over sequences"
@@ -100,7 +100,7 @@ def _compared(
 
 
 def _bracketed(difference: float, evidence: Evidence, best: Evidence) -> tuple[float, float] | None:
-    """Each estimate is a lower bound, and too low by at most the width of its bracket."""
+    """Limits of the difference, since each estimate is too low by 0 to the width of its bracket."""
     own, other = _too_low_by(evidence), _too_low_by(best)
     return None if own is None or other is None else (difference - other, difference + own)
 
@@ -148,12 +148,12 @@ def _monte_carlo_error(first: Evidence, second: Evidence) -> float:
         one, other = one - one.mean(0), other - other.mean(0)
         scale = (one.square().sum(0) * other.square().sum(0)).sqrt()
         correlation = torch.where(scale > 0, (one * other).sum(0) / scale, 0.0)
-        variances = (variances - 2 * correlation * errors[0] * errors[1]).clamp(min=0)  # of rounding
+        variances = (variances - 2 * correlation * errors[0] * errors[1]).clamp(min=0)  # rounding can make it negative
     return (variances.sum().sqrt() / len(variances)).item()
 
 
 def _check(evidences: object) -> None:
-    """That there is something to compare and that it can be compared."""
+    """Refuse an empty mapping, wrong types, and evidences that cannot be compared."""
     if not isinstance(evidences, Mapping):
         raise TypeError(
             f"evidences: expected a mapping of names to evidences, got {type(evidences).__name__}; "
@@ -165,7 +165,8 @@ def _check(evidences: object) -> None:
         if not isinstance(evidence, Evidence):
             raise TypeError(
                 f"evidences[{name!r}]: expected the whole record that log_evidence returns, got "
-                f"{type(evidence).__name__}; its attribute log_evidence alone does not say what it is of"
+                f"{type(evidence).__name__}; pass the record, not its attribute log_evidence, which does not identify "
+                "the videos"
             )
     counts = {name: evidence.num_sequences for name, evidence in evidences.items()}
     if len(set(counts.values())) > 1:
@@ -179,7 +180,7 @@ def _check(evidences: object) -> None:
     for field, (words, remedy) in MUST_AGREE.items():
         found = _groups({name: getattr(evidence, field, "") for name, evidence in evidences.items()})
         if len(found) > 1:
-            kinds = (f"{value}: " if field == "reference" else "" for value in found)  # a digest tells a reader nothing
+            kinds = (f"{value}: " if field == "reference" else "" for value in found)  # digests mean nothing to readers
             sides = (kind + ", ".join(map(repr, names)) for kind, names in zip(kinds, found.values(), strict=True))
             differing.append(f"the {words} differ ({' against '.join(sides)})")
             remedies.append(remedy)
@@ -209,7 +210,7 @@ def _warnings(models: tuple[ComparedModel, ...], evidences: Mapping[str, Evidenc
     for model in models:
         if math.isnan(model.unreliable) and model.is_lower_bound:
             verdict = getattr(evidences[model.name], "verdict", None)
-            words = "too few particles to compute k-hat; whether to believe them is not known"
+            words = "too few particles to compute k-hat, so the reliability of the estimate is unknown"
             found.append(f"{model.name}: {words if verdict is None else verdict.words}")
     for model in models[1:]:
         variance = model.difference_error**2
@@ -217,15 +218,15 @@ def _warnings(models: tuple[ComparedModel, ...], evidences: Mapping[str, Evidenc
         if share > MOST_MONTE_CARLO:
             found.append(
                 f"{model.name}: {share:.0%} of the variance of its difference to {models[0].name} is Monte Carlo "
-                "error; it takes more draws rather than more sequences to tell them apart"
+                "error; telling them apart needs more draws rather than more sequences"
             )
     if len(models) > 1 and models[0].num_sequences == 1:
-        found.append("one sequence: whether the models differ on others cannot be said (weigh several)")
+        found.append("one sequence: this says nothing about other sequences (compare on several)")
     return found
 
 
 def _groups(values: Mapping[str, object]) -> dict[object, list[str]]:
-    """The names that have each value."""
+    """Names grouped by value."""
     found: dict[object, list[str]] = {}
     for name, value in values.items():
         found.setdefault(value, []).append(name)
@@ -233,7 +234,7 @@ def _groups(values: Mapping[str, object]) -> dict[object, list[str]]:
 
 
 def _other_ways(evidences: Mapping[str, Evidence]) -> Iterator[str]:
-    """What was not the same for all models, though it may be."""
+    """Warnings about settings that differ between models, which is allowed."""
 
     def kind(evidence: Evidence) -> str:
         if evidence.filtering is not None:
@@ -242,7 +243,7 @@ def _other_ways(evidences: Mapping[str, Evidence]) -> Iterator[str]:
 
     for values, words in (
         ({name: evidence.num_particles for name, evidence in evidences.items()}, "the numbers of particles differ"),
-        ({name: kind(evidence) for name, evidence in evidences.items()}, "the ways of estimation differ"),
+        ({name: kind(evidence) for name, evidence in evidences.items()}, "the estimation methods differ"),
     ):
         if len(_groups(values)) > 1:
             each = ", ".join(f"{name} {value}" for name, value in values.items())

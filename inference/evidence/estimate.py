@@ -1,4 +1,4 @@
-"""The public way to the log evidence of videos under a model."""
+"""The public function for the log evidence of videos under a model."""
 
 from torch import Tensor
 
@@ -36,29 +36,29 @@ def log_evidence(
     """Estimate the log evidence log p(x_n) of each video, with the guide as proposal.
 
     `method="auto"` chooses the method and the number of draws: particle filters where model and guide have steps,
-    importance sampling otherwise, with more and more draws until estimates agree or the budget is spent. Its `verdict`
-    says in words how far to rely on the result. Otherwise it is what the other arguments say:
+    importance sampling otherwise, with increasing numbers of draws until estimates agree or the budget is spent. Its
+    `verdict` says in words how far to rely on the result. Without `method`, the other arguments choose; by default
 
     log p(x_n) ~ log 1/K sum_k p(x_n, z_kn) / q(z_kn | x_n): a lower bound in expectation, tight for large K or an
     exact guide (Burda et al., 2016). No gradients; modules in evaluation mode; site weights of training do not enter.
 
-    With `annealing` each particle walks from the guide to the posterior (Neal 2001): some hundred times more expensive
-    for each particle, and far tighter where the guide is poor or the latents are many. Still a lower bound in
+    With `annealing` each particle is annealed from the guide to the posterior (Neal 2001): some hundred times more
+    expensive per particle, and far tighter if the guide is poor or the latents are many. Still a lower bound in
     expectation.
 
     With `sampler` each particle is itself the estimate of a population of chains, annealed and resampled (`SMC`): for
     models without steps, or whose guide is far from the posterior of whole videos.
 
     With `filtering` each particle is itself the estimate of a particle filter (`FIVO`), for models and guides with
-    steps: what long videos want, where the weights of whole paths come to rest on one of them. A `pilot` fits the guide
-    to each video before that.
+    steps: recommended for long videos, where the weights of whole paths degenerate to a single path. A `pilot` first
+    fits the guide to each video.
 
-    Where the guide draws nothing, since the model has no latents, the weight is the evidence itself: it is computed
-    once, and all particles have it.
+    If the model has no latents, the weight is the evidence itself: it is computed once and shared by all particles.
 
-    Each chunk has its own stream, from the seed and its place: one seed and one choice of chunk sizes give one result,
-    more particles in the same chunks only add to the first ones, and the caller's random streams are untouched. Other
-    chunk sizes draw other particles: the result is then another draw of the same estimator, within its standard error.
+    Each chunk has its own random stream, derived from the seed and its position: one seed and one choice of chunk sizes
+    give one result, more particles in the same chunks extend the first ones, and the caller's random streams are
+    untouched. Other chunk sizes draw other particles and give another draw of the same estimator, within its standard
+    error.
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`; every site inside the plate `sequences`.
@@ -66,25 +66,24 @@ def log_evidence(
         frames: (sequences, time, ...) in [0, 1]. Chunks go to the device of the parameters.
         observed: bool (sequences, time), or None.
         controls: (sequences, time, control), or None.
-        method: "auto", or None for what the other arguments say.
-        budget: of "auto"; None = `Budget()`.
-        num_particles: K; needed unless the method is "auto", which finds its own.
-        particles_per_chunk: how many to draw at once: memory against speed.
-        sequences_per_chunk: how many sequences to run at once; None runs all.
-        annealing: how to anneal; None draws from the guide alone. Needs continuous latents.
-        sampler: the population that makes each draw; its own number of chains comes on top of K. Latents as for
-            annealing.
-        filtering: the filter that makes each draw; its own number of particles comes on top of K.
-        pilot: filters that adapt the guide's draws to each video first; None takes the guide as it is.
-        seed: of the particles.
+        method: "auto", or None to choose by the other arguments.
+        budget: budget of "auto"; None = `Budget()`.
+        num_particles: K; required unless the method is "auto", which chooses it.
+        particles_per_chunk: particles drawn at once; trades memory for speed.
+        sequences_per_chunk: sequences run at once; None = all.
+        annealing: annealing settings; None = draws from the guide alone. Needs continuous latents.
+        sampler: population behind each of the K draws, with its own number of chains. Latents as for annealing.
+        filtering: filter behind each of the K draws, with its own number of particles.
+        pilot: filters that first adapt the guide's draws to each video; None = the guide as it is.
+        seed: seed of the particles.
         progress: show a bar.
-        processes: which share the chunks; all get the whole result, the one that a single process gets.
+        processes: processes that share the chunks; all get the whole result, as from a single process.
 
     Raises:
-        ValueError: if the method is unknown or arguments of another are given, if a number is not positive or the
-            arguments count different numbers of sequences, if several ways are asked for, or a pilot
-            without filtering, if the guide draws point masses or sites that the model has not, and what
-            `importance_traces` and `run_filter` raise.
+        ValueError: if the method is unknown or combined with arguments of another, a number is not positive, the
+            arguments have different numbers of sequences, several methods are given, a pilot is given without
+            filtering, or the guide draws point masses or sites that the model lacks; also what `importance_traces` and
+            `run_filter` raise.
     """
     args = (frames, observed, controls)
     if method == "auto":

@@ -1,4 +1,4 @@
-"""Log weights of many draws: of a guide, of chains annealed from it, or of particle filters."""
+"""Log weights of many draws: from a guide, from chains annealed from it, or from particle filters."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -44,7 +44,9 @@ def evidence_by_draws(
     """See `log_evidence`: a given number of draws, by a given method."""
     ways = {"annealing": annealing, "sampler": sampler, "filtering": filtering}
     if len(asked := [name for name, way in ways.items() if way is not None]) > 1:
-        raise ValueError(f"{', '.join(asked)}: expected one of them at most, since each is a way by itself")
+        raise ValueError(
+            f"{', '.join(asked)}: expected at most one, got {len(asked)}, which exclude each other; drop all but one"
+        )
     if pilot is not None and filtering is None:
         raise ValueError("pilot: expected None without filtering, since pilots are filters; give filtering=FIVO(...)")
     num_sequences = check_arguments(args)
@@ -96,7 +98,7 @@ def evidence_by_draws(
 
 
 def _look(model: Program, guide: Program, args: tuple[Any, ...]) -> tuple[bool, str]:
-    """Whether the guide draws anything, and the reference measure of what is observed; leaves no trace."""
+    """Whether the guide has latents, and the reference measure of the observed sites; no side effects."""
     with (
         torch.no_grad(),
         evaluation_mode(model, guide),
@@ -119,7 +121,7 @@ def _look(model: Program, guide: Program, args: tuple[Any, ...]) -> tuple[bool, 
 
 
 def _verdict(known: dict[str, Any], num_draws: int, draws_latents: bool, way: FIVO | SMC | None) -> Verdict:
-    """Of one estimate by itself; `evidence_by_rungs` compares several."""
+    """Verdict on a single estimate; `evidence_by_rungs` compares several."""
     k, error = known["pareto_k"], known["standard_error"]
     if not draws_latents:
         return Verdict("exact", "nothing is latent", 0.0)
@@ -139,7 +141,7 @@ def _verdict(known: dict[str, Any], num_draws: int, draws_latents: bool, way: FI
 def _weighed(
     model: Program, guide: Program, args: tuple[Tensor | None, ...], **chunks: Any
 ) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
-    """Which particles, which sequences, their log weights, and the log probabilities of what is observed."""
+    """Yield particles, sequences, their log weights, and the log probabilities of observed sites."""
     for particles, sequences, traces in particle_chunks(model, guide, args, **chunks):
         weights, sites = traces.log_weights(), sample_sites(traces.model).values()
         likelihoods = [traces.per_sequence(site, site["log_prob"]) for site in sites if site["is_observed"]]
@@ -149,7 +151,7 @@ def _weighed(
 def _annealed(
     annealing: Annealing, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: Any
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Which particles, which sequences, and the log weights of their walks."""
+    """Yield particles, sequences, and the log weights of their annealed chains."""
     for particles, sequences, traces in particle_chunks(model, guide, args, **chunks, seed=seed):
         batch = chunk_of(args, sequences, device_of(model, guide))
         with seeded("annealing", seed, particles.start, sequences.start):
@@ -159,7 +161,7 @@ def _annealed(
 def _sampled(
     sampler: SMC, model: Program, guide: Program, args: tuple[Tensor | None, ...], *, seed: int, **chunks: Any
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Which particles, which sequences, and the log estimates of populations."""
+    """Yield particles, sequences, and the log estimates of populations."""
     for particles, sequences, row, column in cells(check_arguments(args), **chunks):
         batch = chunk_of(args, sequences, device_of(model, guide))
         with seeded("populations", seed, column, row):
@@ -180,7 +182,7 @@ def _filtered(
     seed: int,
     **chunks: Any,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Which particles, which sequences, and log estimates: filters run at once, on as many copies of each sequence."""
+    """Yield particles, sequences, and log estimates; filters run in parallel, each on its own copy of the sequences."""
     adaptation, piloted = Adaptation({}, None), -1
     for particles, sequences, row, column in cells(check_arguments(args), **chunks):
         count = particles.stop - particles.start

@@ -1,4 +1,4 @@
-"""Which of several models differ, judged by their values on the same sequences."""
+"""Which of several models differ, by paired tests on the same sequences."""
 
 import math
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from jaxtyping import Float
 
 @dataclass(frozen=True, eq=False)
 class PairedDifferences:
-    """All differences between models, from the paired differences of the sequences; from `paired_differences`.
+    """All differences between models, from paired differences over sequences; returned by `paired_differences`.
 
-    Entry [i, j] of each matrix is about model i minus model j.
+    Entry [i, j] of each matrix is for model i minus model j.
 
     Attributes:
-        mean: of the paired differences, (..., models, models).
+        mean: mean paired difference, (..., models, models).
         error: standard error of `mean`, (..., models, models); nan for one sequence.
-        half_width: of the confidence interval around `mean`, (..., models, models). All intervals cover their
-            differences at once with the stated probability.
-        p_value: of the hypothesis that i and j do not differ, corrected for the number of pairs,
+        half_width: half width of the confidence interval around `mean`, (..., models, models). All intervals cover
+            their differences simultaneously with the stated probability.
+        p_value: p-value of the hypothesis that i and j do not differ, corrected for the number of pairs,
             (..., models, models); 1 on the diagonal.
         degrees_of_freedom: of Student's t: sequences - 1.
         num_pairs: models (models - 1) / 2.
@@ -38,19 +38,19 @@ def paired_differences(values: Float[np.ndarray, "*batch models sequences"], lev
     With d_n the difference on sequence n, mean d and standard deviation s over N sequences, t = sqrt(N) d / s has
     Student's distribution with N - 1 degrees of freedom around the expected difference (Student, 1908): exactly for
     independent normal d_n, approximately for many independent sequences otherwise (frames of one video are not). Noise
-    of Monte Carlo estimates, independent from sequence to sequence, is part of s; it must not be added again.
+    of Monte Carlo estimates, independent between sequences, is already part of s; do not add it again.
 
-    The pairs that a reader looks at are chosen by the same values: those with the best model found. So intervals and
-    tests are corrected over all M pairs, and hold for whichever are looked at. The intervals are Bonferroni's,
-    d -+ t(1 - (1 - level) / 2M) s / sqrt(N). The p-values are those of Holm (1979): sorted p_1 <= p_2 <= ..., the k-th
-    becomes max_{i <= k} min(1, (M - i + 1) p_i). Both need no assumption on how the pairs depend on one another, while
-    Dunnett's procedure takes the best model as given before the values were seen, and equal variances of all
-    differences. For two models they are the plain paired t interval and test. Holm's tests are the stronger: a
-    p-value may be below 1 - level although the interval holds zero, never the other way round.
+    The pairs of interest, those with the best model found, are chosen by the same values. So intervals and tests are
+    corrected over all M pairs, and hold for any selection of them. The intervals are Bonferroni's,
+    d -+ t(1 - (1 - level) / 2M) s / sqrt(N). The p-values are Holm's (1979): sorted p_1 <= p_2 <= ..., the k-th becomes
+    max_{i <= k} min(1, (M - i + 1) p_i). Neither assumes anything about the dependence between pairs, whereas Dunnett's
+    procedure assumes that the best model was fixed in advance, and equal variances of all differences. For two models
+    they are the plain paired t interval and test. Holm's tests are more powerful: a p-value may be below 1 - level
+    although the interval contains zero, never the other way round.
 
     Args:
-        values: of each model on each sequence; more dims to the left are more such tables.
-        level: probability with which all intervals cover.
+        values: value of each model on each sequence; leading dims are a batch of such tables.
+        level: probability that all intervals cover.
 
     Raises:
         ValueError: if there is no model or no sequence, or `level` is not between 0 and 1.
@@ -91,7 +91,7 @@ def paired_differences(values: Float[np.ndarray, "*batch models sequences"], lev
 
 
 def _holm(p_values: Float[np.ndarray, "*batch pairs"]) -> Float[np.ndarray, "*batch pairs"]:
-    """Adjusted p-values of Holm's step-down procedure, in the order that came."""
+    """Adjusted p-values of Holm's step-down procedure, in the given order."""
     order = p_values.argsort(-1)
     factors = np.arange(p_values.shape[-1], 0, -1)
     stepped = np.maximum.accumulate(np.take_along_axis(p_values, order, -1) * factors, -1).clip(max=1.0)

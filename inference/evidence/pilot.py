@@ -1,4 +1,4 @@
-"""Filters that are run first, so that guide and weights fit each video."""
+"""Pilot filters, which adapt proposals and weights to each video before the main filter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class Adaptation(NamedTuple):
     twist: Twist | None
 
     def repeat_sequences(self, count: int) -> "Adaptation":
-        """For a batch that holds every sequence `count` times, one copy of the batch after the other."""
+        """Repeat for `count` copies of the batch, concatenated along the sequences."""
         corrections = {name: correction.repeat_sequences(count) for name, correction in self.corrections.items()}
         return Adaptation(corrections, None if self.twist is None else self.twist.repeat_sequences(count))
 
     def choose(self, other: "Adaptation", better: Bool[Tensor, " sequences"]) -> "Adaptation":
-        """For each video the other one where it is better."""
+        """Take `other` for the videos where it is better."""
         corrections = choose_corrections(self.corrections, other.corrections, better)
         twist = other.twist if other.twist is None else choose_twists(self.twist, other.twist, better)
         return Adaptation(corrections, twist)
@@ -35,20 +35,20 @@ class Adaptation(NamedTuple):
 class Pilot:
     """How to adapt the proposals of a particle filter to each video.
 
-    A guide is amortized: for a single frame its Gaussian lies somewhat beside the posterior. In each round a filter
-    runs with the guide as it is corrected so far. The first two moments of each step's weighted draws, relative to the
-    guide's own Gaussian, are the next correction (adaptive importance sampling, Cappé et al. 2004, within each step).
-    A pilot also says what became of its particles, from which a function of their states is fitted that looks ahead
-    (`Twist`): the next filters keep particles that have a future, and their moments are those of smoothing. Each video
-    keeps correction and twist of the quietest pilot, which may be none, unless its estimate lies significantly below
-    another's: where the posterior has several modes, their common moments are a bad guide. The filter whose estimate
-    counts runs afterwards with draws of its own, so that it stays unbiased.
+    A guide is amortized: for a single frame its Gaussian is somewhat off the posterior. In each round a filter runs
+    with the guide as corrected so far. The first two moments of each step's weighted draws, relative to the guide's own
+    Gaussian, are the next correction (adaptive importance sampling, Cappé et al. 2004, within each step). The pilot's
+    ancestry also shows which particles survived; a look-ahead function of their states (`Twist`) is fitted to it, so
+    the next filters favour particles with surviving descendants, and their moments are smoothing moments. Each video
+    keeps correction and twist of the pilot with the least noise (possibly neither), unless its estimate is
+    significantly below another's: with a multimodal posterior, the moments over all modes make a bad proposal. The
+    filter whose estimate is reported runs afterwards with independent draws, so it stays unbiased.
 
     Attributes:
-        num_particles: of each pilot.
-        rounds: how many corrections are tried, one after the other; with one pilot more than that.
-        widening: factor of the variances that are found.
-        looks_ahead: fit twists as well; worth it from about a hundred particles on.
+        num_particles: particles per pilot.
+        rounds: number of successive corrections; one more pilot than that is run.
+        widening: factor applied to the fitted variances.
+        looks_ahead: also fit twists; worthwhile from about a hundred particles.
     """
 
     num_particles: int = 128
@@ -62,16 +62,16 @@ class Pilot:
                 f"pilot: expected at least 2 particles and 1 round, got {self.num_particles} and {self.rounds}"
             )
         if not 1 <= self.widening < float("inf"):
-            raise ValueError(f"widening: expected a number from 1 on, got {self.widening}")
+            raise ValueError(f"widening: expected a finite number of at least 1, got {self.widening}")
 
     def adapt(self, model: Any, guide: Any, args: Sequence[Any], resampling: Resampling) -> Adaptation:
-        """Run the pilots, from the random state that there is.
+        """Run the pilots, from the current random state.
 
         Args:
             model: a `StepwiseModel`.
             guide: a `StepwiseGuide`; its Gaussian sites are corrected.
-            args: frames first, and what else both take.
-            resampling: when and how.
+            args: frames, then the other arguments of model and guide.
+            resampling: when and how to resample.
 
         Raises:
             ValueError: as `run_filter`.
@@ -114,9 +114,9 @@ class Pilot:
 def _improves(
     new: Float[Tensor, "2 sequences"], old: Float[Tensor, "2 sequences"] | None
 ) -> Bool[Tensor, " sequences"]:
-    """Whether estimates (log evidence and its variance, by effective sample sizes) are to be preferred to older ones.
+    """Whether new estimates (log evidence and its variance, by effective sample sizes) are better than older ones.
 
-    The quieter one is, unless it lies significantly below: then it has lost a part of the posterior.
+    The one with less variance is better, unless it is significantly lower: then it has lost a part of the posterior.
     """
     if old is None:
         return torch.ones_like(new[0], dtype=torch.bool)

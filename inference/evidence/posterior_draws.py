@@ -75,11 +75,20 @@ def inference_data(
     if num_draws < 1:
         raise ValueError(f"num_draws: expected at least 1, got {num_draws}")
     if evidence.annealing is not None:
-        raise ValueError("evidence: expected particles of the guide, got annealed ones, whose draws are not kept")
+        raise ValueError(
+            "evidence: expected particles of the guide, got annealed ones, whose draws are not kept; "
+            "call log_evidence without annealing"
+        )
     if evidence.sampler is not None:
-        raise ValueError("evidence: expected particles of the guide, got populations, whose draws are not kept")
+        raise ValueError(
+            "evidence: expected particles of the guide, got populations, whose draws are not kept; "
+            "call log_evidence without sampler"
+        )
     if evidence.filtering is not None:
-        raise ValueError("evidence: expected particles of the guide, got filters, whose draws are not kept")
+        raise ValueError(
+            "evidence: expected particles of the guide, got filters, whose draws are not kept; "
+            "call log_evidence with num_particles and without filtering"
+        )
     frames = args[0]
     if frames is None or frames.shape[0] != evidence.num_sequences:
         got = None if frames is None else frames.shape[0]
@@ -117,7 +126,7 @@ class _Draws:
         self.dims: dict[str, list[str]] = {}
 
     def add(self, traces: ImportanceTraces, particles: slice, sequences: slice, chosen: Tensor) -> None:
-        """Take from a chunk the particles that were chosen: chosen (draws, sequences of the chunk)."""
+        """Store the chosen particles of a chunk; `chosen` is (draws, sequences of the chunk)."""
         draw, sequence = torch.nonzero((chosen >= particles.start) & (chosen < particles.stop), as_tuple=True)
         particle = chosen[draw, sequence] - particles.start
         place = (draw.numpy(), sequence.numpy() + sequences.start)

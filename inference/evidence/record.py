@@ -1,4 +1,4 @@
-"""What an estimate of the log evidence leaves behind: numbers for each sequence, and how far to rely on them."""
+"""The record of an estimate of the log evidence: numbers for each sequence, and how far to rely on them."""
 
 import math
 import warnings
@@ -27,13 +27,13 @@ RESOLUTION = 1e-3  # nats; weights closer than this differ by rounding, to which
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Estimates of the log evidence of each sequence, with what tells whether they are reliable.
+    """Estimates of the log evidence of each sequence, with diagnostics of their reliability.
 
     For sequence n with log weights l_kn = log p(x_n, z_kn) - log q(z_kn | x_n), k = 1 ... K, in nats:
 
     Attributes:
         log_weights: l, (particles, sequences), float64 on the CPU.
-        log_evidence: log 1/K sum_k exp l_kn, (sequences,). Its expectation lies below the log evidence.
+        log_evidence: log 1/K sum_k exp l_kn, (sequences,). Its expectation is at most the log evidence.
         elbo: 1/K sum_k l_kn, (sequences,).
         effective_sample_size: (sum_k w_kn)^2 / sum_k w_kn^2 with w = exp l, (sequences,), between 1 and K.
         pareto_k: k-hat of Vehtari et al. (2024), (sequences,): the tail index of the weights. Above 0.7 the estimate
@@ -44,25 +44,24 @@ class Evidence:
         seed: the seed with which the particles were drawn.
         particles_per_chunk: how many particles were drawn at once.
         sequences_per_chunk: how many sequences were run at once.
-        annealing: how particles walked from the guide to the posterior; None if they did not. With it the log weights
-            are those of the walks, and `elbo` is the bound that they give, between the guide's and the evidence.
-        sampler: the population of chains whose log estimates stand in the place of the log weights, or None.
-        filtering: the particle filter whose log estimates stand in the place of the log weights, or None; `elbo` is
-            then its bound.
-        pilot: the filters that adapted the guide's draws to each video before that, or None.
+        annealing: how particles were annealed from the guide to the posterior; None if they were not. With it the log
+            weights are those of the annealed chains, and `elbo` is their bound, between the guide's and the evidence.
+        sampler: the population of chains whose log estimates replace the log weights, or None.
+        filtering: the particle filter whose log estimates replace the log weights, or None; `elbo` is then its bound.
+        pilot: the filters that first adapted the guide's draws to each video, or None.
         reconstruction: 1/K sum_k log p(x_n | z_kn), all observed sites together, (sequences,), and
         divergence: 1/K sum_k (log q(z_kn | x_n) - log p(z_kn)), (sequences,): `elbo` is their difference. None if
             particles were annealed or filtered, whose last draws are not kept.
         weighted_reconstruction: the same, but sum_k v_kn in place of 1/K sum_k, with v = w / sum_k w, (sequences,), and
         weighted_divergence: the same. Their difference exceeds `log_evidence` by KL(v || uniform), in [0, log K].
-        videos: digest of the frames that were seen and of the controls, and
-        mask: of which frames were seen; so that `compare` knows whether two records speak of the same data.
-        reference: what the numbers are of: "probability" where all that is observed is discrete, "density" where it is
-            continuous, "mixed" where both occur. Evidences of different kinds cannot be compared.
+        videos: digest of the observed frames and the controls, and
+        mask: digest of the mask of observed frames; `compare` uses both to check that two records share their data.
+        reference: "probability" if all observed sites are discrete, "density" if they are continuous, "mixed" if both
+            occur. Evidence of different kinds cannot be compared.
         bracket_width: how far log evidence and estimate lie apart on videos near these: the mean width of their bracket
             plus two standard errors, nats per sequence; None unless the budget said `certify`.
-        verdict: how far to rely on the numbers, in words. With `method="auto"` the log weights are estimates of eight
-            repeats, and `elbo` and its parts are of draws of the guide.
+        verdict: how far to rely on the numbers, in words. With `method="auto"` the log weights are the estimates of
+            eight repeats, and `elbo` and its parts are over draws of the guide.
     """
 
     log_weights: Float[Tensor, "particles sequences"]
@@ -95,7 +94,7 @@ class Evidence:
 
     @property
     def num_sequences(self) -> int:
-        """How many sequences were weighed."""
+        """Number of sequences."""
         return self.log_weights.shape[1]
 
     def to_inference_data(
@@ -117,8 +116,8 @@ class Evidence:
             model: the model of this record, with the same parameters.
             guide: the guide of this record, with the same parameters.
             frames: the videos of this record.
-            observed: their mask, if there is one.
-            controls: their controls, if there are some.
+            observed: their mask, if any.
+            controls: their controls, if any.
             num_draws: draws for each sequence.
 
         Returns:
@@ -127,8 +126,8 @@ class Evidence:
             `sample_stats` (log_weight of each draw), `observed_data`, and `evidence` (this record, by sequence).
 
         Raises:
-            ValueError: if `num_draws` is not positive, if particles were annealed or filtered, or if model, guide or
-                videos do not give these log weights.
+            ValueError: if `num_draws` is not positive, if particles were annealed or filtered, or if model, guide and
+                videos do not reproduce these log weights.
         """
         return inference_data(self, model, guide, (frames, observed, controls), num_draws)
 
@@ -152,12 +151,12 @@ def summaries(weights: Float[Tensor, "particles sequences"]) -> dict[str, Any]:
 def parts(
     weights: Float[Tensor, "particles sequences"], likelihoods: Float[Tensor, "particles sequences"]
 ) -> dict[str, Any]:
-    """What was seen and what was drawn have their parts in the log weights: means, plain and by weight."""
+    """Reconstruction and divergence parts of the log weights: plain and importance-weighted means."""
     shares = torch.softmax(weights, 0)
     means = {}
     for name, values in (("reconstruction", likelihoods), ("divergence", likelihoods - weights)):
         means[name] = values.mean(0)
-        # what is impossible has no share, but is infinite
+        # impossible draws have weight 0 but infinite values, and 0 x inf is NaN
         means[f"weighted_{name}"] = torch.where(shares > 0, shares * values, 0.0).sum(0)
     return means
 

@@ -1,4 +1,4 @@
-"""The log evidence between two bounds, for videos that the model itself drew."""
+"""Lower and upper bounds of the log evidence of videos simulated from the model."""
 
 import math
 from dataclasses import dataclass
@@ -21,23 +21,22 @@ LEVEL = 0.95  # of the limits that are printed
 class Sandwich:
     """Stochastic bounds of the log evidence of each simulated video, nats.
 
-    In expectation lower <= log p(x) <= upper, so the mean gap bounds how far either is from the truth, and so how far
-    an estimate by the same annealing on real videos is likely to be, if the model fits them. For one video each end is
-    an estimate with noise: the truth may lie outside, and lower above upper. `limits` and `mean_limits` hold at a
-    stated level.
+    In expectation lower <= log p(x) <= upper, so the mean gap bounds the error of either, and suggests the error of an
+    estimate by the same annealing on real videos, if the model fits them. For a single video each bound is noisy: the
+    truth may lie outside, and lower above upper. `limits` and `mean_limits` hold at a stated level.
 
-    They need no more than E[exp(lower)] = p(x) and E[exp(-upper)] = 1 / p(x), which any annealing has (Grosse,
+    They require only E[exp(lower)] = p(x) and E[exp(-upper)] = 1 / p(x), which holds for any annealing (Grosse,
     Ghahramani and Adams 2015, section 4). By Markov's inequality
 
         P(lower > log p(x) + log 1/a) <= a,   P(upper < log p(x) - log 1/a) <= a,
 
-    and since the videos are independent, the same holds of products over n of them:
+    and since the videos are independent, the same holds for products over n of them:
 
-        P(mean lower > mean log p(x) + 1/n log 1/a) <= a,   and the same for the mean of the upper ends.
+        P(mean lower > mean log p(x) + 1/n log 1/a) <= a,   and the same for the mean of the upper bounds.
 
     Attributes:
-        lower: (sequences,), from chains that go from the guide to the posterior.
-        upper: (sequences,), from chains that go back from the posterior, at the latents behind the video.
+        lower: (sequences,), from chains annealed from the guide to the posterior.
+        upper: (sequences,), from reverse chains that start at the true latents, a draw from the posterior.
         num_particles: chains in each direction.
         frames: the videos.
     """
@@ -55,10 +54,10 @@ class Sandwich:
     def limits(self, level: float = LEVEL) -> tuple[Float[Tensor, " sequences"], Float[Tensor, " sequences"]]:
         """Limits between which the log evidence of a video lies with at least this probability, nats.
 
-        They hold for each video by itself, not for all at once: of many videos, a share of 1 - level may lie outside.
+        They hold for each video separately, not simultaneously: of many videos, a share of 1 - level may lie outside.
 
         Args:
-            level: between 0 and 1, for both sides together; each is missed with half of what is left.
+            level: between 0 and 1, for both sides together; either side fails with probability (1 - level) / 2.
 
         Raises:
             ValueError: if the level is not between 0 and 1.
@@ -69,7 +68,7 @@ class Sandwich:
     def mean_limits(self, level: float = LEVEL) -> tuple[float, float]:
         """Limits between which the mean log evidence of these videos lies with at least this probability, nats.
 
-        With n videos they are no more than 1/n log 2 / (1 - level) outside the means of both ends.
+        With n videos they are 1/n log(2 / (1 - level)) outside the means of the two bounds.
 
         Args:
             level: between 0 and 1, for both sides together.
@@ -89,12 +88,12 @@ class Sandwich:
             f"{len(self.gap)} simulated videos, {self.num_particles} chains each way, nats per sequence: "
             f"lower {mean(self.lower)}, upper {mean(self.upper)}, gap {mean(self.gap)}; the mean log evidence of these "
             f"videos lies between {low:.2f} and {high:.2f} ({LEVEL:.0%} confidence), that of one video at most "
-            f"{_slack(LEVEL):.1f} beyond its own ends ({LEVEL:.0%} each)"
+            f"{_slack(LEVEL):.1f} outside its own bounds ({LEVEL:.0%} each)"
         )
 
 
 def _slack(level: float) -> float:
-    """Log 1/a in Markov's inequality, where both sides have half of what the level leaves."""
+    """Log 1/a in Markov's inequality, with a = (1 - level) / 2 for each side."""
     if not 0 < level < 1:
         raise ValueError(f"level: expected a probability between 0 and 1, such as 0.95, got {level}")
     return math.log(2 / (1 - level))
@@ -113,22 +112,22 @@ def sandwich(
 ) -> Sandwich:
     """Bracket the log evidence from both sides by bidirectional Monte Carlo (Grosse, Ghahramani and Adams 2015).
 
-    A video that was simulated comes with one exact draw from its posterior: the latents behind it. Annealing from the
-    guide underestimates the log evidence, annealing back from that draw overestimates it.
+    A simulated video comes with one exact draw from its posterior: its true latents. Annealing from the guide
+    underestimates the log evidence; reverse annealing from that draw overestimates it.
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`, with one observed site, `frames`; latents
-            continuous or bits.
+            continuous or binary.
         guide: called with the same arguments; draws the latents of the model and no others.
-        frames: (sequences, time, ...); as many videos of this size are simulated. The values are not used.
+        frames: (sequences, time, ...); gives number and size of the simulated videos. The values are not used.
         observed: bool (sequences, time), the masks of the simulated videos, or None.
         controls: (sequences, time, control), their controls, or None.
         num_particles: chains in each direction.
-        annealing: how; None = the defaults of `Annealing`.
-        seed: of the videos and the chains.
+        annealing: annealing settings; None = the defaults of `Annealing`.
+        seed: seed of the videos and the chains.
 
     Raises:
-        ValueError: if the model observes anything but `frames`, and what `inference.programs.simulation`,
+        ValueError: if the model observes anything but `frames`; also what `inference.programs.simulation`,
             `inference.programs.traces` and `TemperedDensities` raise.
     """
     annealing = Annealing() if annealing is None else annealing

@@ -1,4 +1,4 @@
-"""Tables of models by their log evidence: as text, as Markdown, and as a table in a notebook."""
+"""Tables of models by log evidence: as text, as Markdown, and as HTML for notebooks."""
 
 import html
 import math
@@ -10,21 +10,20 @@ LOWER_BOUND = "lower bound"  # the verdict on an estimate that may lie far below
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEvidence:
-    """What is known of one model by itself; nats per sequence.
+    """Summary of one model; nats per sequence.
 
     Attributes:
-        name: of the model.
-        log_evidence: mean of the estimates over sequences. What it is an estimate of, `verdict` says.
+        name: the model's name.
+        log_evidence: mean of the estimates over sequences; `verdict` says whether it is only a lower bound.
         standard_error: of that mean, over sequences; nan for one sequence.
         elbo: mean over sequences.
         monte_carlo_error: standard error of log_evidence over draws of the particles, sequences held fixed.
         effective_sample_size: median over sequences.
         unreliable: share of sequences with k-hat above 0.7; nan if k-hat was not computed.
         num_particles: draws per sequence.
-        num_sequences: how many were weighed.
-        verdict: how far the estimate is to be trusted: "exact", "certified", "converged" or "lower bound", if the
-            record says so; otherwise "lower bound" if k-hat is above 0.7 or unknown for any sequence, else
-            "k-hat below 0.7".
+        num_sequences: number of sequences.
+        verdict: how reliable the estimate is: the record's "exact", "certified", "converged" or "lower bound"; without
+            one, "lower bound" if k-hat is above 0.7 or unknown for any sequence, else "k-hat below 0.7".
     """
 
     name: str
@@ -51,15 +50,15 @@ class ComparedModel(ModelEvidence):
     Attributes:
         difference: log_evidence minus that of the best model, 0 for the best.
         difference_error: standard error of the difference, from the paired differences of the sequences: usually far
-            below what the two standard errors suggest, as hard sequences are hard for every model. The Monte Carlo
-            error of both models is in it.
+            below what the two standard errors suggest, since hard sequences are hard for every model. It includes the
+            Monte Carlo error of both models.
         interval: confidence interval of the difference; see `Comparison.level`.
         p_value: of the hypothesis that the model and the best one do not differ, corrected; nan for the best.
         significant: whether they differ after correction: p_value is at most 1 - level.
-        difference_monte_carlo: the part of difference_error that comes from draws: standard error of the difference
-            with sequences held fixed. More draws make it smaller.
-        bracketed: the difference of the log evidences themselves lies between these, as far as the brackets of both
-            models on videos near the given ones say how far their estimates are too low; None without brackets.
+        difference_monte_carlo: Monte Carlo part of difference_error: standard error of the difference with sequences
+            held fixed. More draws reduce it.
+        bracketed: limits of the true difference in log evidence, assuming that each estimate is too low by at most the
+            width of its model's bracket on videos near the given ones; None without brackets.
     """
 
     difference: float
@@ -77,9 +76,9 @@ class Comparison:
 
     Attributes:
         models: one line per model, by falling log evidence.
-        num_sequences: sequences that all models were weighed on.
-        warnings: what speaks against taking the table at its word.
-        level: probability with which the intervals of all pairs of models cover their differences, all at once.
+        num_sequences: number of sequences, the same for all models.
+        warnings: reasons not to rely on the table.
+        level: probability that the intervals of all pairs of models cover their differences simultaneously.
     """
 
     models: tuple[ComparedModel, ...]
@@ -142,14 +141,17 @@ class Comparison:
                 + f"; corrected by Holm over all {pairs} pairs, as the best was chosen on these sequences" * several,
             ]
         if any(model.bracketed for model in self.models):
-            notes.append("by brackets: where the difference lies if estimates are no lower than on videos near these")
+            notes.append(
+                "by brackets: limits of the difference if estimates are no further below the log evidence than on "
+                "videos near these"
+            )
         if any(model.is_lower_bound for model in self.models):
             notes.append(f"{LOWER_BOUND}: the log evidence may lie well above the estimate")
         return notes
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width; the first is aligned to the left, the others to the right."""
+    """A plain-text table; the first column is left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -159,7 +161,7 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def evidence_rows(models: Sequence[ModelEvidence]) -> list[list[str]]:
-    """Headings and one row per model, in their order and without differences: for models that cannot be compared."""
+    """Headings and one row per model, in the given order, without differences: for models that cannot be compared."""
     rows = [{**_cells(model), "sequences": str(model.num_sequences)} for model in models]
     return [list(rows[0]), *(list(row.values()) for row in rows)]
 

@@ -7,17 +7,17 @@ KINDS = ("exact", "certified", "converged", "lower bound")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an estimate is worth.
+    """How reliable an estimate is.
 
     - exact: nothing is latent, or all latents are integrated out; no sampling error.
-    - certified: bracketed from both sides, on videos near the real ones; `width` is that of the bracket.
-    - converged: estimates with more draws, or by another method, agree to within `width`; no upper bound stands behind
-      it, and what all of them miss (a mode of the posterior far from the guide) is not seen.
+    - certified: bracketed from both sides, on videos near the real ones; `width` is the bracket's.
+    - converged: estimates with more draws, or by another method, agree to within `width`. There is no upper bound, and
+      a posterior mode that all of them miss (far from the guide) goes unnoticed.
     - lower bound: below the evidence in expectation, by an unknown amount.
 
     Attributes:
         kind: one of the four.
-        words: what was done, and what speaks for or against relying on it.
+        words: what was done, and the reasons for or against relying on it.
         width: see above, nats per sequence; None where there is none.
     """
 

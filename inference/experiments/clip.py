@@ -1,4 +1,4 @@
-"""What a clip of a static camera gives: how many videos, with how many objects, and a picture of one."""
+"""Videos cut out of a static-camera clip: their number, their object counts, and a picture of one."""
 
 from pathlib import Path
 
@@ -15,13 +15,13 @@ def show_clip(recipe: Recipe, clip: Path, num_sequences: int, picture: Path) -> 
     """Cut videos out of a clip, count them and draw one.
 
     Args:
-        recipe: that the videos are for.
+        recipe: a recipe that learns from clips.
         clip: a video file.
-        num_sequences: videos to draw and count.
-        picture: file to draw one into.
+        num_sequences: videos to cut per split.
+        picture: picture file to write.
 
     Returns:
-        A table of what there is.
+        A table with one line per split.
 
     Raises:
         OptionError: if the recipe does not learn from clips.

@@ -1,4 +1,4 @@
-"""The demonstration: simulate, train, judge and draw in about three minutes on two CPU cores."""
+"""The demonstration: simulate, train, evaluate and draw in about three minutes on two CPU cores."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from inference.scores.imputation_curves import imputation_curve
 
 RECIPE = "kvae-demo"
 NUM_WEIGHED = 8  # test sequences of bound and evidence
-BUDGET = Budget(seconds=60.0, particles=128)  # a slow or busy machine is content with the first rung
+BUDGET = Budget(seconds=60.0, particles=128)  # a slow or busy machine stops after the smallest particle count
 QUESTIONS = {"12 in a row": ("gap", 12), "half of them": ("random", 0.5), "all of them": ("random", 1.0)}
 METHODS = {
     "last frame": "copy of the last frame",
@@ -21,14 +21,14 @@ METHODS = {
 
 
 def run_demo(path: Path, *, seed: int = 0, num_train: int | None = None) -> None:
-    """Train a small Kalman VAE on simulated videos of a ball in a box, judge it, draw it.
+    """Train a small Kalman VAE on simulated videos of a ball in a box, evaluate it and draw its imputations.
 
-    Called again with the same arguments it goes on with a training that was interrupted, or judges the finished one.
+    The same call resumes an interrupted training, or evaluates a finished one.
 
     Args:
         path: folder of the run.
         seed: of everything random.
-        num_train: training videos, and by that the length of the training; None = the recipe's.
+        num_train: training videos, which also sets the number of steps; None = the recipe's.
     """
     began = time.monotonic()
     recipe = RECIPES[RECIPE].with_options(seed=seed)
@@ -40,12 +40,12 @@ def run_demo(path: Path, *, seed: int = 0, num_train: int | None = None) -> None
     )
     train_recipe(recipe, path, validate_every=200)
     trained = load_run(path)
-    print("Judging it on videos that it has not seen\n")
+    print("Evaluating it on held-out videos\n")
     _print_bounds(trained, seed)
     _print_imputation(trained)
     pictures = render(trained)
     film = next(picture for picture in pictures if picture.suffix == ".gif")
-    print(f"\nThe run is in {path}; {len(pictures)} pictures are in {pictures[0].parent}. Look first at")
+    print(f"\nThe run is in {path}; {len(pictures)} pictures are in {pictures[0].parent}. Start with")
     print(f"    {pictures[0]}\n    {film}")
     print(f"Done in {(time.monotonic() - began) / 60:.1f} minutes")
 
@@ -63,8 +63,8 @@ def _print_bounds(trained: TrainedRun, seed: int) -> None:
 
 
 def _print_imputation(trained: TrainedRun) -> None:
-    print("\n    Wrong pixels in the missing frames, four seen first and")
-    print(f"    {'then missing:':28}" + "".join(f"{question:>15}" for question in QUESTIONS))
+    print("\n    Wrong pixels in the missing frames, after four observed frames")
+    print(f"    {'missing:':28}" + "".join(f"{question:>15}" for question in QUESTIONS))
     for method, name in METHODS.items():
         curves = [
             imputation_curve(trained.model, trained.guide, trained.test, pattern, method, levels=(level,), num_masks=1)

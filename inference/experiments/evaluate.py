@@ -1,4 +1,4 @@
-"""What a trained run is worth: bounds, evidence, and the scores of its recipe."""
+"""Evaluation of a trained run: bounds, evidence, and the scores of its recipe."""
 
 import time
 from collections.abc import Iterable
@@ -26,17 +26,17 @@ def run_evidence(
     progress: bool = False,
     processes: Processes = ALONE,
 ) -> Evidence:
-    """Log evidence of the first test sequences, by what model and guide allow.
+    """Log evidence of the first test sequences, by the best method that model and guide support.
 
     Raises:
-        ValueError: if the run's guide has no evidence, such as one of point masses; names the run.
+        ValueError: if the run's guide gives no evidence, as a guide of point masses does; names the run.
     """
     options = {"seed": seed, "progress": progress, "processes": processes}
     return _weigh(run, num_sequences, method="auto", budget=budget, **options)
 
 
 def check_has_evidence(run: TrainedRun) -> None:
-    """Weigh one draw for one video, so that a run without evidence is refused before others have taken their time.
+    """Weigh one draw for one video: a run without evidence is refused before others have been evaluated.
 
     Raises:
         ValueError: as `run_evidence`.
@@ -64,27 +64,27 @@ def evaluate(
     processes: Processes = ALONE,
     **options: Any,
 ) -> Evaluation:
-    """Score a run on its test videos: bounds, evidence, and what its recipe's scores compute.
+    """Score a run on its test videos: bounds, evidence, and its recipe's scores.
 
     Args:
         run: from `load_run`.
         num_particles: draws of the guide per sequence for the bounds; particles of each repeat for predictive scores.
         num_evidence_sequences: test sequences for bounds and evidence.
         budget: how much to spend on the evidence; None = `Budget()`.
-        num_predictive_sequences: test sequences for predictive scores, at least 2; 0 = no scores.
+        num_predictive_sequences: test sequences for predictive scores, at least 2; 0 = none.
         seed: of draws, masks and probes.
         progress: show bars.
-        processes: which share the work on evidence and imputation; all get the whole result.
+        processes: processes that share the work on evidence and imputation; all get the whole result.
         options: of the recipe's scores, such as `num_masks` of imputation errors.
 
     Raises:
         TypeError: for an option that none of the scores has.
-        ValueError: if frames are to be predicted by a run that gives them no density, the number of sequences for it is
-            wrong, and what scores raise.
+        ValueError: if predictive scores are requested for a run whose guide has no density, or for a single sequence;
+            also what scores raise.
     """
     scores = scores_with(run, options)
     keep_freed_memory()
-    # First, as the run may refuse them, and they take less time than the evidence.
+    # First: the run may refuse predictive scores, and they take less time than the evidence.
     predictive = predict_run(run, num_predictive_sequences, num_particles, seed, progress)
     evidence, bounds = _bounds(run, num_particles, num_evidence_sequences, budget, seed, progress, processes)
     evaluated = replace(evaluated_run(run), seed=seed, progress=progress, processes=processes)
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def score_options(scores: Iterable[Score]) -> dict[str, Any]:
-    """Options that some scores have, with their values; those that text can give."""
+    """Options of some scores with their values; only those that can be given as text."""
     return {
         option.name: getattr(score, option.name)
         for score in scores
@@ -129,7 +129,7 @@ def scores_with(run: TrainedRun, options: dict[str, Any]) -> list[Score]:
 
 
 def evaluated_run(run: TrainedRun) -> Evaluated:
-    """A run as scores and pictures see it."""
+    """A run in the form that scores and pictures take."""
 
     def fresh_videos(batch_size: int) -> FreshVideos:
         recipe = run.recipe.with_options(batch_size=batch_size)

@@ -22,22 +22,22 @@ class Bounds:
     Attributes:
         elbo: mean bound, one draw.
         elbo_error: its standard error over sequences.
-        log_evidence: mean estimate. Whether it is one of the evidence or a lower bound, `verdict` says.
+        log_evidence: mean estimate; `verdict` says whether it estimates the log evidence or bounds it from below.
         log_evidence_error: its standard error over sequences.
         num_particles: draws of the guide per sequence behind `importance_weighted`; in records of version 0.1.0, which
             have no verdict, behind `log_evidence`.
         num_sequences: test sequences behind all of them.
-        pareto_k_above: share of sequences in which k-hat of these draws exceeds 0.7; None if they are too few for it.
+        pareto_k_above: share of sequences in which k-hat of these draws exceeds 0.7; None with too few draws for k-hat.
         reconstruction: mean of log p(x | z), and
         divergence: of log q(z | x) - log p(z), over the guide's draws; `elbo` is their difference.
-        weighted_reconstruction: the same with draws counted by their importance weights, and
-        weighted_divergence: the same. Records of earlier versions have none of the four.
+        weighted_reconstruction: the same with importance-weighted draws, and
+        weighted_divergence: the same. Records of earlier versions lack all four.
         importance_weighted: mean importance-weighted bound.
         verdict: "exact", "certified", "converged" or "lower bound".
-        reasons: the verdict's words.
+        reasons: the verdict's reasons, in words.
         width: nats per sequence by which `log_evidence` may be off, if it converged.
-        seconds: time that `log_evidence` took, per sequence.
-        effective_sample_size: mean over sequences, of the guide's draws.
+        seconds: time spent on `log_evidence`, per sequence.
+        effective_sample_size: of the guide's draws, mean over sequences.
     """
 
     elbo: float
@@ -63,19 +63,19 @@ class Bounds:
         """Whether `log_evidence` may lie far below the evidence."""
         if self.verdict is not None:
             return self.verdict == "lower bound"
-        return self.pareto_k_above != 0 or self.num_particles < SMALLEST_TAIL  # 0.1.0 wrote 0 where k-hat is not known
+        return self.pareto_k_above != 0 or self.num_particles < SMALLEST_TAIL  # 0.1.0 wrote 0 where k-hat was unknown
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one run is worth on its test videos.
+    """How one run performs on its test videos.
 
     Attributes:
         recipe: name of the recipe.
         step: training step of the weights.
         bounds: bound and evidence; None for a guide of point masses, whose objective bounds nothing.
         frames: frames in a sequence, to turn nats per sequence into nats per frame.
-        scores: by name, those of the recipe that are defined, and "predictive" if it was asked for.
+        scores: by name: the recipe's scores that are defined, and "predictive" if requested.
     """
 
     recipe: str
@@ -86,23 +86,23 @@ class Evaluation:
 
 
 def write_evaluation(run: RunFolder, evaluation: Evaluation) -> Path:
-    """Write an evaluation into the run's folder, in one piece; returns the file."""
+    """Write an evaluation into the run's folder atomically; returns the file."""
     path = run.path / EVALUATION
     write_bytes(path, json.dumps(_plain(evaluation), indent=1).encode())
     return path
 
 
 def read_evaluation(run: RunFolder) -> Evaluation | None:
-    """What `write_evaluation` wrote last, also in earlier versions; None if the run has not been evaluated.
+    """The last evaluation that `write_evaluation` wrote, in any version; None if the run has not been evaluated.
 
-    Scores that the run's recipe does not know stay what JSON has made of them.
+    Scores that the run's recipe does not define are left as parsed JSON.
     """
     path = run.path / EVALUATION
     if not path.is_file():
         return None
     record = json.loads(path.read_text())
     known = {"recipe", "step", "bounds", "frames"}
-    # Up to version 0.1.0 scores stood beside the bounds, undefined ones as null or empty.
+    # Up to version 0.1.0 scores were stored beside the bounds, undefined ones as null or empty.
     written = record["scores"] if "scores" in record else {key: record[key] for key in record if key not in known}
     readers: dict[str, Callable[[Any], Any]] = {score.name: score.read for score in recipe_of(run.config).scores()}
     readers[PREDICTIVE] = PredictiveSummary.from_record
@@ -120,7 +120,7 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses as mappings, wherever they are."""
+    """Convert dataclasses to mappings, recursively."""
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, Mapping):

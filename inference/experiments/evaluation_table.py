@@ -5,7 +5,7 @@ from inference.recipes import RECIPES
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
-    """What `kinema evaluate` prints: a line for each score, or a few."""
+    """The table that `kinema evaluate` prints: one or a few lines per score."""
     lines = [f"{evaluation.recipe}, weights of step {evaluation.step}"]
     bounds = evaluation.bounds
     if bounds is not None:

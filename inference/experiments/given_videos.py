@@ -1,4 +1,4 @@
-"""Runs that are scored on videos of a file in place of their own test videos."""
+"""Scoring runs on videos from a file instead of their own test videos."""
 
 import os
 from dataclasses import replace
@@ -15,12 +15,12 @@ def with_test_videos(run: TrainedRun, path: str | os.PathLike[str]) -> TrainedRu
     Args:
         run: from `load_run`.
         path: an .npz file that `videos.load_videos` reads, with frames and controls as in the run's own test videos;
-            only the number of sequences may be another.
+            only the number of sequences may differ.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no videos, or frames or controls are not as the run's own: their shapes, values outside
-            [0, 1], or grey values where the run's are 0 and 1. Names the run.
+        ValueError: if it holds no videos, or frames or controls do not match the run's own: other shapes, values
+            outside [0, 1], or grey values where the run's are 0 and 1. Names the run.
     """
     videos = load_videos(path)
     for name in ("frames", "controls"):
@@ -37,7 +37,7 @@ def with_test_videos(run: TrainedRun, path: str | os.PathLike[str]) -> TrainedRu
         grey = seen[(seen != 0) & (seen != 1)]
         raise ValueError(
             f"frames of {path}: expected 0 and 1 only, as in the test videos of {run.folder.path.name!r}, got "
-            f"{grey[0].item():g} among others; make them binary, or score runs that learned from grey videos"
+            f"{grey[0].item():g} among others; make them binary, or score a run that was trained on grey videos"
         )
     return replace(run, test=videos.to(own.device))
 
@@ -52,7 +52,7 @@ def _check_shape(
     got, expected = ("none" if sizes is None else f"(..., {', '.join(map(str, sizes))})" for sizes in (got, expected))
     raise ValueError(
         f"{name} of {path}: expected (sequences, {words}) = {expected}, as in the test videos of "
-        f"{run.folder.path.name!r}, got {got}; take videos of the kind that the run learned from"
+        f"{run.folder.path.name!r}, got {got}; give videos of the kind that the run was trained on"
     )
 
 

@@ -1,4 +1,4 @@
-"""A trained run at hand: `run = load("runs/demo")`, then `run.model`, `run.guide`, `run.evaluate()`."""
+"""Load a trained run: `run = load("runs/demo")`, then `run.model`, `run.guide`, `run.evaluate()`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from inference.experiments.runs import TrainedRun, load_run
 
 @dataclass(frozen=True)
 class LoadedRun(TrainedRun):
-    """A run with its weights loaded, which can judge itself; see `TrainedRun` for what it has."""
+    """A run with its weights loaded and a method to evaluate it; see `TrainedRun` for its attributes."""
 
     def evaluate(self, **options: Any) -> Evaluation:
         """Score the run on its test videos.
@@ -28,7 +28,7 @@ class LoadedRun(TrainedRun):
 
 
 def load(path: str | Path, device: torch.device | str = "cpu", which: str = "best") -> LoadedRun:
-    """Rebuild model and guide of a run, with its weights and its test videos.
+    """Rebuild a run's model and guide with their weights, and its test videos.
 
     Args:
         path: the run's folder, as made by `kinema train` or `kinema demo`.

@@ -1,4 +1,4 @@
-"""How well a trained model predicts the frames of test videos, as numbers for a record."""
+"""How well a trained model predicts the frames of test videos, summarised for a record."""
 
 import time
 from collections.abc import Mapping
@@ -29,15 +29,15 @@ class PredictiveSummary:
         scores: one line for each kind of score. Log scores are nats per frame, larger is better; the others are losses.
         reference: what log scores are logarithms of: "density" with respect to Lebesgue measure of pixel values on the
             scale where [0, 1] is black to white, or "probability".
-        dimensions: channels * height * width of a frame, by which nats become bits per dimension.
-        num_sequences: how many videos.
-        total: of the log scores one step ahead, summed over the frames of a video; mean over videos, nats per sequence.
-        frames_held_out: how many frames at the end of a video are forecast, at most; 0 if there is nothing to forecast.
-        notes: the conventions in words, how the numbers were made, and warnings.
-        seconds: time that all of them took.
-        log_evidence: mean log evidence of the same videos by another way, which `total` estimates and lies below in
-            expectation; nats per sequence. None if they have not been weighed.
-        verdict: on that log evidence.
+        dimensions: channels * height * width of a frame, which converts nats to bits per dimension.
+        num_sequences: number of videos.
+        total: log scores one step ahead, summed over the frames of a video; mean over videos, nats per sequence.
+        frames_held_out: largest number of frames forecast at the end of a video; 0 if there is nothing to forecast.
+        notes: the conventions in words, how the numbers were computed, and warnings.
+        seconds: time spent on all scores.
+        log_evidence: mean log evidence of the same videos by `log_evidence`, nats per sequence. `total` estimates it
+            and is below it in expectation. None if it was not computed for these videos.
+        verdict: verdict on that log evidence.
     """
 
     scores: tuple[ScoreSummary, ...]
@@ -53,12 +53,12 @@ class PredictiveSummary:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "PredictiveSummary":
-        """What `dataclasses.asdict` and JSON made of one."""
+        """Rebuild a summary from its record: `dataclasses.asdict`, then JSON."""
         scores = tuple(ScoreSummary(**one) for one in record["scores"])
         return cls(**{**record, "scores": scores, "notes": tuple(record["notes"])})
 
     def beside(self, evidence: Evidence | None) -> "PredictiveSummary":
-        """The same with the log evidence of the same videos beside it, if they are the first of those weighed."""
+        """A copy with the log evidence of the same videos, if `evidence` covers them."""
         if evidence is None or evidence.num_sequences < self.num_sequences:
             return self
         assert evidence.verdict is not None
@@ -75,30 +75,30 @@ class PredictiveSummary:
 def predict_run(
     run: TrainedRun, num_sequences: int, num_particles: int, seed: int = 0, progress: bool = False
 ) -> PredictiveSummary | None:
-    """`summarize_predictive` of a run's first test videos; None if none are asked for.
+    """`summarize_predictive` of a run's first test videos; None if none are requested.
 
     Args:
         run: from `load_run`.
         num_sequences: test videos, at least 2; 0 = none.
-        num_particles: of each of the eight repeats.
-        seed: of all draws.
+        num_particles: particles in each of the eight repeats.
+        seed: seed of all draws.
         progress: show a bar.
 
     Raises:
-        ValueError: if there is one sequence, the guide draws point masses, or what `predictive_scores` raises; names
-            the run.
+        ValueError: if there is one sequence, or the guide draws point masses; also what `predictive_scores` raises.
+            Names the run.
     """
     if num_sequences == 0:
         return None
     name = "num_predictive_sequences (--predictive)"
     if num_sequences < 2:
         raise ValueError(
-            f"{name}: expected at least 2 test videos, as errors are taken over videos, got {num_sequences}; give "
-            "more, or 0 for no predictive scores"
+            f"{name}: expected at least 2 test videos, since standard errors are over videos, got {num_sequences}; "
+            "give more, or 0 for no predictive scores"
         )
     if draws_points(run):
         raise ValueError(
-            f"{name}: expected a guide that draws from densities, as log scores are estimated by weighing its draws, "
+            f"{name}: expected a guide with densities, since log scores are estimated by weighing its draws, "
             f"got one of point masses (Delta) in run {run.folder.path.name!r}; leave --predictive out"
         )
     videos = run.test.select(slice(0, num_sequences))
@@ -110,7 +110,7 @@ def predict_run(
 
 
 def draws_points(run: TrainedRun) -> bool:
-    """Whether a run's guide draws point masses, whose weights bound nothing."""
+    """Whether a run's guide draws point masses, whose weights give no bound."""
     sites = describe_sites(run.guide, *run.test.select(slice(0, 1)).arguments)
     return any(site.distribution == "Delta" for site in sites.latent)
 
@@ -126,15 +126,15 @@ def summarize_predictive(
 ) -> PredictiveSummary:
     """Score each seen frame one step ahead, and a forecast of the last quarter of each video.
 
-    Frames are held out at the end alone: their log score is then a sum of scores one step ahead, where that of a gap
-    would be a difference of two bounds, and may be far too high.
+    Frames are held out only at the end: their log score is then a sum of one-step-ahead scores. The log score of a gap
+    would be a difference of two bounds and could be far too high.
 
     Args:
         model: a trained model.
         guide: its guide.
         videos: at least two.
-        num_particles: of each of the eight repeats, see `predictive_scores`.
-        seed: of all draws.
+        num_particles: particles in each of the eight repeats, see `predictive_scores`.
+        seed: seed of all draws.
         progress: show a bar.
 
     Raises:
@@ -161,15 +161,15 @@ def summarize_predictive(
         number = 0
         notes = [
             *scores.notes,
-            "no forecast: each video has a single seen frame, and a forecast needs one before it; one step ahead is "
-            "log p(x) of that frame",
+            "no forecast: each video has a single observed frame, and a forecast needs an earlier one; the "
+            "one-step-ahead score is log p(x) of that frame",
         ]
     with quietly(model, guide, seed=seed):
         latent = describe_sites(model, *videos.select(slice(0, 1)).arguments).latent
     if forecast and not latent:
         notes.append(
-            "the model has no latents: what it is fed in a forecast is the one video that it expects, so that draws "
-            "differ by the noise of pixels alone; log scores are exact"
+            "the model has no latents: in a forecast it is fed its own expected frames, so draws differ only by pixel "
+            "noise; log scores are exact"
         )
     return PredictiveSummary(
         scores=scores.summaries,
@@ -184,10 +184,10 @@ def summarize_predictive(
 
 
 def last_frames(seen: Bool[Tensor, "sequences time"]) -> Bool[Tensor, "sequences time"]:
-    """The last quarter of the seen frames of each video, at least one; none of a video with a single one.
+    """The last quarter of each video's observed frames, at least one; none if a video has a single observed frame.
 
     Args:
-        seen: which frames there are.
+        seen: True where a frame is observed.
     """
     number = seen.sum(1, keepdim=True)
     held_out = torch.minimum((number // PART_HELD_OUT).clamp(min=1), number - 1)

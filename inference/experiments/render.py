@@ -1,4 +1,4 @@
-"""A run as pictures: those of its recipe."""
+"""Draw a run: the pictures of its recipe."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ def render(run: TrainedRun, folder: Path | None = None) -> list[Path]:
 
     Args:
         run: from `load_run`.
-        folder: where to; None = `pictures` in the run's folder.
+        folder: output folder; None = `pictures` in the run's folder.
 
     Returns:
         The files written.

@@ -1,4 +1,4 @@
-"""Runs that took a wrong turn are given up early and restarted from another seed."""
+"""Runs that fail an early health check are abandoned and restarted from another seed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from inference.runs.folder import RunFolder
 from inference.runtime.processes import ALONE, Processes
 from inference.training.train import TrainingResult
 
-SEED_STRIDE = 1000  # between a run and the one that replaces it, so that runs of seeds 0, 1, 2, ... stay apart
+SEED_STRIDE = 1000  # added at each restart, so restarts of runs with seeds 0, 1, 2, ... use different seeds
 
 
 def train_with_restarts(
@@ -26,18 +26,18 @@ def train_with_restarts(
     processes: Processes = ALONE,
     **options: Any,
 ) -> TrainingResult:
-    """Train a recipe, look at it after its `check_step`, and restart if the recipe complains.
+    """Train a recipe, check it after its `check_step`, and restart from another seed if the recipe complains.
 
-    A run that is given up stays beside the new one, as PATH-abandoned-1 and so on, and the new one has another seed.
-    These folders tell how often it happened: the same call goes on where an interrupted one ended.
+    An abandoned run is kept beside the new one, as PATH-abandoned-1 and so on. These folders count the restarts, so
+    the same call resumes after an interruption.
 
     Args:
-        recipe: what is trained.
+        recipe: recipe to train.
         path: folder of the run.
-        restarts: how many runs may be given up; what comes after them is trained to the end whatever it does.
-        device: where model, guide and batches go.
-        processes: which train together; with several there can be no restarts.
-        options: handed on to `train_recipe`.
+        restarts: maximum number of abandoned runs; the run after them is trained to the end without a check.
+        device: device of model, guide and batches.
+        processes: processes that train together; restarts need a single one.
+        options: passed on to `train_recipe`.
 
     Raises:
         OptionError: if `restarts` is negative, or positive with a recipe that defines no health check or with several
@@ -52,7 +52,7 @@ def train_with_restarts(
         return train_recipe(recipe, path, **options)
     if step is None or processes.size > 1:
         why = f"{recipe.name} defines no health check" if step is None else "several processes train together"
-        raise OptionError(f"--restarts: expected 0, as {why}, got {restarts}")
+        raise OptionError(f"--restarts: expected 0, since {why}, got {restarts}")
     while True:
         abandoned = len(list(path.parent.glob(f"{path.name}-abandoned-*")))
         current = replace(recipe, seed=recipe.seed + SEED_STRIDE * abandoned)
@@ -64,7 +64,7 @@ def train_with_restarts(
             if complaint is not None:
                 aside = path.with_name(f"{path.name}-abandoned-{abandoned + 1}")
                 path.rename(aside)
-                print(f"step {step}: {complaint}; given up ({aside})")
+                print(f"step {step}: {complaint}; run abandoned ({aside})")
                 continue
         return train_recipe(current, path, **options)
 

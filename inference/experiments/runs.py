@@ -24,7 +24,7 @@ class TrainedRun:
 
     Attributes:
         folder: the run's folder.
-        recipe: what it was trained by.
+        recipe: the recipe it was trained by.
         model: with the weights of the best validation bound.
         guide: with the weights of the same step.
         test: test videos.
@@ -48,18 +48,18 @@ def train_recipe(
     last_step: int | None = None,
     **options: Any,
 ) -> TrainingResult:
-    """Train a recipe into a folder, or go on with the run of the same recipe that is there.
+    """Train a recipe into a folder, or resume the run of the same recipe found there.
 
     Args:
         recipe: with its options.
         path: folder of the run.
-        device: where model, guide and batches go.
-        processes: which train together.
-        last_step: stop there, as if the recipe ended; without it the run can go on to the recipe's end.
-        options: of `TrainingOptions`, such as `compile` and `progress`, beside those that the recipe says.
+        device: device of model, guide and batches.
+        processes: processes that train together.
+        last_step: stop after this step, as if the recipe ended; a later call without it trains to the recipe's end.
+        options: further `TrainingOptions`, such as `compile` and `progress`.
 
     Raises:
-        ValueError: if the folder holds something else, or the run of another configuration.
+        ValueError: if the folder holds anything else, or a run with another configuration.
     """
     model, guide = recipe.build()  # first: it refuses wrong options, and videos may take a while
     model.to(device)
@@ -86,7 +86,7 @@ def train_recipe(
 
 
 def plain_config(recipe: Recipe) -> dict[str, Any]:
-    """What config.json of a run says: the recipe's name and every option."""
+    """Contents of a run's config.json: the recipe's name and every option."""
     values = {key: str(value) if isinstance(value, Path) else value for key, value in recipe.options.items()}
     return {"recipe": recipe.name, "fields": values}
 
@@ -95,13 +95,13 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
     """The recipe that a run was trained by.
 
     Raises:
-        ValueError: if its recipe or an option is not known to this version.
+        ValueError: if this version lacks the recipe or one of its options.
     """
     name = config.get("recipe")
     if name not in RECIPES:
         raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r} in the run's config.json")
     recipe = RECIPES[name]
-    # An option that came later had the default of its type, whatever the recipe has now.
+    # An option added since the run was made takes its class's default, whatever the recipe sets now.
     recipe = replace(recipe, **{part: type(getattr(recipe, part))() for part in PARTS})
     values = with_tuples(config["fields"])
     unknown = sorted(set(values) - set(recipe.options))
@@ -113,11 +113,11 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
 
 
 def load_run(path: str | Path, device: torch.device | str = "cpu", which: str = "best") -> TrainedRun:
-    """Rebuild model and guide of a run and load its weights.
+    """Rebuild a run's model and guide and load their weights.
 
     Args:
         path: the run's folder.
-        device: where model and guide go.
+        device: device of model, guide and test videos.
         which: "best" validation bound, or "last".
 
     Raises:

@@ -1,1 +1,1 @@
-"""Pictures of trained models on their test videos, which recipes choose from."""
+"""Pictures of trained models on their test videos; each recipe lists the ones it draws."""

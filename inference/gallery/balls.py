@@ -1,4 +1,4 @@
-"""Cannonballs: paths inferred, forecast and interpolated, and frames over frames."""
+"""Cannonballs: inferred, forecast and interpolated paths, and overlays of predicted on true frames."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class BallPictures(Picture):
     """Overlays of predicted on true frames, and paths if the model has positions.
 
     Attributes:
-        simulator: what made the videos.
+        simulator: simulator of the videos.
     """
 
     simulator: Cannonballs

@@ -1,4 +1,4 @@
-"""Codes in the plane, and the dynamics that are mixed in it: figures 3c and 4 of Fraccaro et al. (2017)."""
+"""Codes in the plane, and the mixture weights of the dynamics: figures 3c and 4 of Fraccaro et al. (2017)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from pyro_models.kalman_vae.mixed_linear_dynamics import MixedLinearDynamics
 
 @dataclass(frozen=True, kw_only=True)
 class CodePictures(Picture):
-    """Paths of the codes, and weights of the dynamics, if codes have two dimensions.
+    """Paths of the codes and mixture weights of the dynamics, if codes are two-dimensional.
 
     Attributes:
         site: name of the latent with codes, (sequences, time, code).

@@ -1,4 +1,4 @@
-"""Videos with frames that are missing, as a model fills them in; and videos from the prior."""
+"""Videos with imputed missing frames, and videos from the prior."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from videos import VideoBatch
 from videos.missing import gap, tail
 
 NUM_SHOWN = 4  # sequences in a picture
-NUM_FIRST = 4  # frames seen before the gap, and by the generation
+NUM_FIRST = 4  # frames observed before the gap, and before generation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,11 @@ class ImputationPictures(Picture):
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCurvePictures(Picture):
-    """Imputation errors, if the run has been evaluated, beside published ones of the same videos.
+    """Imputation errors, if the run has been evaluated, beside published ones on the same videos.
 
     Attributes:
-        label: name of the model; curves of one name have one colour.
-        published: curves that a paper prints.
+        label: name of the model; curves with the same name share a colour.
+        published: curves printed in a paper.
     """
 
     label: str
@@ -58,7 +58,7 @@ class ErrorCurvePictures(Picture):
 
 
 def shown_answers(evaluated: Evaluated) -> tuple[VideoBatch, dict[str, Imputation]]:
-    """The first test videos, and what they become in a gap, by method, and after their first frames ("generated").
+    """The first test videos, and their completions: in a gap, by method, and after the first frames ("generated").
 
     Args:
         evaluated: model, guide and test videos.

@@ -1,4 +1,4 @@
-"""Objects as models place them: in still scenes, and in videos in which they are followed."""
+"""Objects found by models: in still scenes, and tracked in videos."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +16,20 @@ from videos.missing import tail
 
 NUM_SCENES = 16  # in a picture of still scenes
 NUM_FILMS = 4
-NUM_TRACKED = 8  # sequences in a picture of objects that are followed
-NUM_FOLLOWED = 3  # frames seen before their forecast
+NUM_TRACKED = 8  # sequences in a picture of tracked objects
+NUM_FOLLOWED = 3  # frames observed before the forecast
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScenePictures(Picture):
-    """Still scenes with the objects that were found in them, and scenes from the prior."""
+    """Still scenes with the objects found in them, and scenes from the prior."""
 
     def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
         """See `Picture.draw`."""
         model = evaluated.model
         if not isinstance(model, PlacesObjects):
             return []
-        # From all of the test set: scenes that are frames of videos are much like their neighbours.
+        # Spread over the test set: scenes that are consecutive frames of a video look alike.
         last = evaluated.test.num_sequences - 1
         videos = evaluated.test.select(torch.linspace(0, last, min(NUM_SCENES, last + 1)).round().long())
         answer = reconstruct(model, evaluated.guide, *videos.arguments, seed=0)
@@ -50,12 +50,12 @@ class ScenePictures(Picture):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackPictures(Picture):
-    """Objects that are followed through videos, forecasts from the first frames, and videos from the prior.
+    """Objects tracked through videos, forecasts from the first frames, and videos from the prior.
 
-    For a model without objects the same videos without boxes.
+    A model without objects gets the same pictures without boxes.
 
     Attributes:
-        switches: whether to show test videos in which objects change their identities, as far as there are any.
+        switches: also show test videos with identity switches, if there are any.
     """
 
     switches: bool = True
@@ -111,7 +111,7 @@ def _draw_switches(evaluated: Evaluated, folder: Path) -> list[Path]:
 
 
 def _select(index: int | Tensor, scene: Scene | None) -> Scene | None:
-    """One sequence of a scene, or some."""
+    """One or several sequences of a scene."""
     if scene is None:
         return None
     return Scene(**{name: value[index] for name, value in vars(scene).items() if value is not None})

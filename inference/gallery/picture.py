@@ -11,15 +11,15 @@ from inference.scores.score import Evaluated
 
 @dataclass(frozen=True, kw_only=True)
 class Picture(ABC):
-    """One picture of a trained model, or a few, which `kinema render` draws."""
+    """One or a few pictures of a trained model, drawn by `kinema render`."""
 
     @abstractmethod
     def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
-        """Draw into a folder; returns the files written, none where there is nothing to see.
+        """Draw into a folder; returns the files written, none if there is nothing to show.
 
         Args:
-            evaluated: model, guide and test videos, and what scores have found, if the run has been evaluated.
-            folder: where to; it exists.
+            evaluated: model, guide and test videos, and results of scores if the run has been evaluated.
+            folder: an existing output folder.
         """
 
 

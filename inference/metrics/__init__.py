@@ -1,4 +1,4 @@
-"""Scores of frames and scenes; they know no model."""
+"""Metrics of frames and scenes, independent of any model."""
 
 from inference.metrics.counting import counting_accuracy, counting_confusion
 from inference.metrics.discs import find_discs

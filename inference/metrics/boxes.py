@@ -1,15 +1,15 @@
-"""Rules about the boxes of objects: how far two overlap, what is near, and what is visible.
+"""Boxes of objects: overlap, distance and visibility criteria.
 
-Boxes are given by middles and sizes, (x, y) and (width, height) in pixels.
+Boxes are given by centres and sizes, (x, y) and (width, height) in pixels.
 """
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-MIN_OVERLAP = 0.5  # intersection over union of boxes from which an object is found, as in most of tracking
-NEAR = 0.5  # of a true box's mean side: as far as a found object's middle may lie from the true one
-VISIBLE = 0.5  # share of a box inside the frame from which its object is visible
+MIN_OVERLAP = 0.5  # minimum intersection over union for a match, as usual in tracking
+NEAR = 0.5  # maximum distance of centres for a match, as a fraction of the mean side of true boxes
+VISIBLE = 0.5  # minimum share of a box inside the frame for its object to be visible
 
 
 def box_overlaps(
@@ -18,12 +18,12 @@ def box_overlaps(
     other_positions: Float[Tensor, "*batch other_boxes 2"],
     other_sizes: Float[Tensor, "*batch other_boxes 2"],
 ) -> Float[Tensor, "*batch boxes other_boxes"]:
-    """Intersection over union of all pairs of boxes; NaN, which no gate lets through, if neither has an area.
+    """Intersection over union of all pairs of boxes; NaN, which passes no gate, if neither has an area.
 
     Args:
-        positions: middles of boxes.
+        positions: centres of boxes.
         box_sizes: their widths and heights.
-        other_positions: middles of the boxes that they are compared with.
+        other_positions: centres of the boxes to compare with.
         other_sizes: their widths and heights.
     """
     sides = torch.minimum(
@@ -39,11 +39,11 @@ def box_overlaps(
 
 
 def near_distance(box_sizes: Float[Tensor, "*batch 2"], presence: Shaped[Tensor, "*batch"]) -> float:
-    """How far a found object's middle may lie from the true one: half the mean side of the true boxes, in pixels.
+    """Maximum distance of a found object's centre from the true one: half the mean side of the true boxes, in pixels.
 
     Args:
-        box_sizes: of the true objects.
-        presence: above 0 where there is one.
+        box_sizes: box sizes of the true objects.
+        presence: above 0 where there is an object.
     """
     return NEAR * box_sizes[presence > 0].mean().item()
 
@@ -52,6 +52,6 @@ def is_visible(inside: Float[Tensor, "*batch"]) -> Bool[Tensor, "*batch"]:
     """Whether an object counts as visible: at least half of its box lies inside the frame.
 
     Args:
-        inside: share of the box that does, in [0, 1].
+        inside: share of the box inside the frame, in [0, 1].
     """
     return inside >= VISIBLE

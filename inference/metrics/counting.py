@@ -1,4 +1,4 @@
-"""How many objects: what a model counted against what there was."""
+"""Counting accuracy: predicted against true numbers of objects."""
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
@@ -7,11 +7,11 @@ from torch import Tensor
 def counting_accuracy(
     presence: Shaped[Tensor, "*batch objects"], truth: Shaped[Tensor, "*batch true_objects"]
 ) -> Float[Tensor, ""]:
-    """Share of frames whose number of objects is right.
+    """Share of frames with the right number of objects.
 
     Args:
-        presence: 1 or True for each object that a model found.
-        truth: 1 or True for each object that there was; the two need not have the same number of slots.
+        presence: 1 or True for each predicted object.
+        truth: 1 or True for each true object; the two may have different numbers of slots.
     """
     return (presence.sum(-1) == truth.sum(-1)).double().mean()
 
@@ -19,7 +19,7 @@ def counting_accuracy(
 def counting_confusion(
     presence: Shaped[Tensor, "*batch objects"], truth: Shaped[Tensor, "*batch true_objects"]
 ) -> Int[Tensor, "true_counts counts"]:
-    """How often a true number of objects (row) was counted as some number (column)."""
+    """Number of frames by true number of objects (row) and predicted number (column)."""
     rows, columns = truth.shape[-1] + 1, presence.shape[-1] + 1
     pairs = truth.sum(-1).long() * columns + presence.sum(-1).long()
     return pairs.flatten().bincount(minlength=rows * columns).reshape(rows, columns)

@@ -1,4 +1,4 @@
-"""Places of discs in pictures: where a model that has no positions draws its objects."""
+"""Locate discs in pictures: object positions for models without position latents."""
 
 import torch
 from jaxtyping import Float
@@ -8,15 +8,15 @@ from torch import Tensor, nn
 def find_discs(
     pictures: Float[Tensor, "*batch height width"], count: int, radius: int = 2
 ) -> Float[Tensor, "*batch count 2"]:
-    """The brightest disc, then the brightest of what is left without it, and so on (matching pursuit).
+    """Find the brightest disc, remove it, find the next, and so on (matching pursuit).
 
-    A disc's place is that of the pixel around which, within the radius, there is most light, moved to the centre of
-    that light; the first of several equally bright ones counts.
+    A disc is found at the pixel with the most light within the radius, and its place is the centre of that light; ties
+    go to the first pixel.
 
     Args:
         pictures: expected frames, (*batch, height, width), not negative.
-        count: how many discs to find, also if there are fewer.
-        radius: of a disc, pixels.
+        count: number of discs to find, even if there are fewer.
+        radius: radius of a disc, pixels.
 
     Returns:
         Places (*batch, count, 2), (x, y) in pixels, the brightest first.
@@ -37,7 +37,7 @@ def find_discs(
     columns = torch.arange(width, dtype=light.dtype, device=light.device)
     found = []
     for _ in range(count):
-        # rounded, as the last bits of sums must not choose among discs that are equally bright
+        # rounded: rounding errors of sums must not break ties between equally bright discs
         brightness = nn.functional.conv2d(light[:, None], disc, padding=radius).mul(1e9).round()
         brightest = brightness.flatten(1).argmax(-1)[:, None, None]
         row, column = brightest // width, brightest % width

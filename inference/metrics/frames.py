@@ -1,9 +1,8 @@
-"""How far imputed frames and codes are from the true ones, on the frames that were missing.
+"""Errors of imputed frames and codes on the missing frames.
 
-Every score takes `observed` and counts the frames where it is False, as the papers on imputation do; with
-`observed=None` every frame counts (reconstructions). A set of frames may hold no missing one (a random pattern at a
-small rate does, now and then): counts can then still be added up over batches, and only the ratio of an empty total is
-an error.
+Every score takes `observed` and counts the frames where it is False, as papers on imputation do; with `observed=None`
+every frame counts (reconstructions). A batch may have no missing frame (as random patterns at a small rate do now and
+then): counts can still be added up over batches; only the ratio of an empty total is an error.
 """
 
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from inference.metrics.pixels import WHITE, shared_pixels, wrong_pixels
 
 @dataclass(frozen=True)
 class PixelErrors:
-    """Wrong pixels among those counted; add those of several batches to pool them.
+    """Number of wrong pixels and of all counted pixels; add those of several batches to pool them.
 
     Attributes:
         wrong: pixels on the wrong side of the threshold.
@@ -69,7 +68,7 @@ def incorrect_pixels_per_frame(
 ) -> Tensor:
     """Fraction of incorrect pixels at each time step, (time,), over the sequences in which that frame is missing.
 
-    NaN where no sequence misses the frame: there is nothing to score, and a plot leaves the point out.
+    NaN where the frame is missing in no sequence; plots omit the point.
 
     Args:
         frames: (sequences, time, channels, height, width), expected frames in [0, 1].
@@ -110,14 +109,14 @@ def intersection_over_union(
 
 
 def normalized_code_rmse(codes: Tensor, encoded: Tensor, observed: Tensor | None = None) -> float:
-    """Root mean squared distance of imputed codes to the codes of the true frames, over the spread of the latter.
+    """Root mean squared distance of imputed codes from the codes of the true frames, relative to the latter's spread.
 
     sqrt(E |a_hat - a|^2 / E |a - E a|^2), both over the missing frames: 0 is perfect, 1 is as good as the mean code.
-    Turning, shifting or scaling the code space does not change it.
+    Invariant to rotation, translation and scaling of the code space.
 
     Args:
         codes: (sequences, time, code), imputed.
-        encoded: (sequences, time, code), recognised from the true frames.
+        encoded: (sequences, time, code), encoded from the true frames.
         observed: bool (sequences, time); None: every frame counts.
 
     Raises:

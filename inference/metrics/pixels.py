@@ -1,4 +1,4 @@
-"""When a predicted pixel is on, and when it is wrong: the rule of every score of frames."""
+"""When a predicted pixel is on, and when it is wrong; used by every score of frames."""
 
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
@@ -11,11 +11,11 @@ def wrong_pixels(
     truth: Shaped[Tensor, "*batch channels height width"],
     threshold: float = WHITE,
 ) -> Bool[Tensor, "*batch channels height width"]:
-    """Which pixels are on in one of two videos alone.
+    """Pixels that are on in exactly one of two videos.
 
     Args:
         frames: expected frames in [0, 1].
-        truth: the true ones.
+        truth: the true frames.
         threshold: grey value above which a pixel is on.
     """
     return (frames > threshold) != (truth > threshold)
@@ -26,11 +26,11 @@ def shared_pixels(
     truth: Shaped[Tensor, "*batch channels height width"],
     threshold: float = WHITE,
 ) -> tuple[Int[Tensor, "*batch"], Int[Tensor, "*batch"]]:
-    """For each frame how many pixels are on in both videos, and how many in either: an overlap's two counts.
+    """Intersection and union counts: for each frame, pixels that are on in both videos, and in either.
 
     Args:
         frames: expected frames in [0, 1].
-        truth: the true ones.
+        truth: the true frames.
         threshold: grey value above which a pixel is on.
     """
     on, truly_on = frames > threshold, truth > threshold

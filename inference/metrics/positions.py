@@ -1,4 +1,4 @@
-"""Do codes tell where things are? An affine or quadratic map from codes to positions, and how well it does."""
+"""Predict positions from codes: an affine or quadratic map, and its R2 and error."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from torch import Tensor
 class PositionMap:
     """A map from codes to positions, fitted by least squares with `fit_position_map`.
 
-    Fit it on some sequences and score it on others: a map with few coefficients and many frames hardly overfits, but
-    then the score needs no such argument.
+    Fit it on some sequences and score it on others. A map with few coefficients hardly overfits many frames, but
+    held-out scores need no such argument.
 
     Attributes:
         degree: "affine" (1, a) or "quadratic" (1, a, a_i a_j).
@@ -49,9 +49,9 @@ class PositionMap:
 
 
 def fit_position_map(codes: Tensor, positions: Tensor, degree: str = "affine") -> PositionMap:
-    """The map of codes to positions with the least squared error.
+    """Fit the map from codes to positions by least squares.
 
-    Codes are learned up to an invertible map, so what can be asked of them is that some simple map finds the position
+    Codes are identified only up to an invertible map, so the test is whether a simple map recovers the position
     (Fraccaro et al. 2017, figure 4, where codes look like an affine image of the ball's position).
 
     Args:
@@ -71,7 +71,7 @@ def fit_position_map(codes: Tensor, positions: Tensor, degree: str = "affine") -
             f"codes: expected at least {features.shape[1]} frames for the {degree} map's coefficients, "
             f"got {features.shape[0]}"
         )
-    # gelsd copes with codes of which one is a function of the others
+    # gelsd handles collinear codes
     solution = torch.linalg.lstsq(features.cpu(), target.cpu(), driver="gelsd").solution
     return PositionMap(degree, solution.to(codes.device))
 

@@ -1,9 +1,8 @@
-"""Proper scores of a predictive distribution that is known by its draws: CRPS, energy score, Brier score.
+"""Proper scores of a predictive distribution given by draws: CRPS, energy score, Brier score.
 
-All are losses, smaller is better, and proper: no forecast has a smaller expectation than the distribution that the
-truth comes from (Gneiting and Raftery 2007). All are computed from independent draws, and fair (Ferro 2014): their
-expectation does not depend on the number of draws, so that scores from 10 and from 1,000 draws can be compared. A fair
-score may be negative by chance.
+All are losses, smaller is better, and proper: the true distribution has the smallest expected score (Gneiting and
+Raftery 2007). All are computed from independent draws, and fair (Ferro 2014): their expectation does not depend on the
+number of draws, and scores from 10 and from 1,000 draws can be compared. A fair score may be negative by chance.
 """
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 
 def crps(samples: Tensor, truth: Tensor) -> Tensor:
-    """Continuous ranked probability score of each number, in the unit of the numbers.
+    """Continuous ranked probability score of each number, in the units of the numbers.
 
         E|X - x| - E|X - X'| / 2        X, X' independent draws
 
@@ -31,7 +30,7 @@ def crps(samples: Tensor, truth: Tensor) -> Tensor:
     apart = _check(samples, truth)
     count = len(apart)
     ranks = 2 * torch.arange(1, count + 1, dtype=apart.dtype, device=apart.device) - count - 1
-    # of the draws in order, the sum over pairs of their distances: draw k is the larger in k - 1 pairs of count - 1
+    # sum of distances over pairs of sorted draws: draw k is the larger one in k - 1 of its count - 1 pairs
     pairs = torch.tensordot(ranks, apart.sort(0).values, 1)
     return apart.abs().mean(0) - pairs / (count * (count - 1))
 
@@ -42,12 +41,12 @@ def energy_score(samples: Tensor, truth: Tensor, event_dims: int = 1) -> Tensor:
         E|X - x| - E|X - X'| / 2        X, X' independent draws, |.| the Euclidean norm
 
     (Gneiting and Raftery 2007, eq. 22 with beta = 1, with the sign of a loss). Unlike the mean CRPS of its entries, it
-    sees whether entries depend on one another as they should.
+    is sensitive to the dependence between entries.
 
     Args:
         samples: (draws, *shape), at least 2 independent draws.
         truth: (*shape), what came.
-        event_dims: how many dims, from the right, make one vector.
+        event_dims: number of dims, from the right, that form one vector.
 
     Returns:
         (*shape) without the event dims, float64.
@@ -60,20 +59,20 @@ def energy_score(samples: Tensor, truth: Tensor, event_dims: int = 1) -> Tensor:
         raise ValueError(f"event_dims: expected 1 to {truth.dim()}, the dims of truth, got {event_dims}")
     vectors = apart.flatten(-event_dims).movedim(0, -2)
     count = len(apart)
-    # cdist by matrix products cancels where draws lie close together
+    # cdist by matrix products loses precision if draws are close together
     distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
     return vectors.norm(dim=-1).mean(-1) - distances.sum((-2, -1)) / (2 * count * (count - 1))
 
 
 def brier_score(probabilities: Tensor, truth: Tensor) -> Tensor:
-    """Brier score of each binary number, (P - x)^2, P the probability of a one under the whole mixture.
+    """Brier score of each binary number, (P - x)^2, P the marginal probability of a one.
 
-    P is the mean of the probabilities given each draw of what lies behind. The square of a mean of draws has their
-    variance over their number in it, so the estimate is the mean of (P_i - x) (P_j - x) over pairs of different draws.
-    It equals the CRPS of a binary number; half of Brier's (1950) sum over the two outcomes.
+    P is the mean of the probabilities given each draw of the latents. The square of that mean is biased by the draws'
+    variance over their number, so the estimate is the mean of (P_i - x) (P_j - x) over pairs of different draws. It
+    equals the CRPS of a binary number, and half of Brier's (1950) sum over the two outcomes.
 
     Args:
-        probabilities: (draws, *shape), of a one given each of at least 2 independent draws, in [0, 1].
+        probabilities: (draws, *shape), probability of a one given each of at least 2 independent draws, in [0, 1].
         truth: (*shape), zeros and ones.
 
     Returns:

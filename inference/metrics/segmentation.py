@@ -1,4 +1,4 @@
-"""Which pixels belong together: the adjusted Rand index of masks.
+"""Segmentation: the adjusted Rand index of masks.
 
 index = adjusted_rand_index(scene.masks, videos.masks)     # (sequences,)
 index.nanmean()                                            # videos without objects have nothing to score
@@ -25,29 +25,28 @@ def adjusted_rand_index(
 
         (sum_ij C(n_ij) - E) / ((sum_i C(a_i) + sum_j C(b_j)) / 2 - E),     E = sum_i C(a_i) sum_j C(b_j) / C(n)
 
-    is 1 where the partitions are the same, whatever their parts are called, 0 on average for random ones with the same
-    sizes of parts, and may be negative.
+    is 1 if the partitions are the same up to labels, 0 on average for random ones with the same sizes of parts, and may
+    be negative.
 
-    A pixel belongs to the component with the largest mask, to the first of several; pixels where all masks are 0 form a
-    part of their own. True background, the pixels in no true mask, is a part like an object, unless `foreground_only`
-    leaves it out: then, as is the custom for models of objects (Greff et al. 2019; often called ARI-FG), only pixels of
-    true objects count, and a component may cover background at no cost.
+    A pixel belongs to the component with the largest mask, the first in a tie; pixels where all masks are 0 form a
+    separate part. True background, the pixels in no true mask, is a part like an object, unless `foreground_only`
+    excludes it: then, as usual for object-centric models (Greff et al. 2019; often called ARI-FG), only pixels of true
+    objects count, and a component may cover background at no cost.
 
-    Over videos the pixels of all frames are one set, so that a component has to stay with its object, and a true mask
-    has to stay in its slot (those of `Surveillance` do not: score them by frames). Over frames each one is a set of its
-    own.
+    Over videos the pixels of all frames are one set: a component must stay with its object, and a true mask must stay
+    in its slot (those of `Surveillance` do not: score them by frames). Over frames each frame is a separate set.
 
-    Special cases: NaN where no pixel counts; take means over videos with `.nanmean()`, which leaves these out, and is
-    NaN if there are no others. Where both partitions have one part, or every pixel is a part of its own in both, the
-    ratio is 0 / 0 and the index is 1, since they are the same. So of a single true object, with `foreground_only`, it
-    is 1 if one component covers it, and 0 however else it is divided: such videos say little. One predicted component
-    for several objects scores 0.
+    Special cases: NaN where no pixel counts; take means over videos with `.nanmean()`, which excludes these, and is NaN
+    if there are no others. If both partitions have one part, or all parts in both are single pixels, the ratio is 0 / 0
+    and the index is 1, since they are the same. So for a single true object, with `foreground_only`, it is 1 if one
+    component covers it, and 0 for any other division: such videos are uninformative. One predicted component for
+    several objects scores 0.
 
     Args:
-        predicted: (sequences, time, components, height, width), masks in [0, 1], soft or bool; a background that is no
-            component of the model has to be added as one, such as 1 - sum of the others.
+        predicted: (sequences, time, components, height, width), masks in [0, 1], soft or bool; if the model has no
+            background component, add one, such as 1 - sum of the others.
         truth: bool (sequences, time, objects, height, width), without overlap, as in `VideoBatch.masks`.
-        foreground_only: whether true background is left out.
+        foreground_only: whether to exclude true background.
         over: "video" or "frame".
 
     Returns:
@@ -70,7 +69,7 @@ def adjusted_rand_index(
 
 
 def _parts(masks: Tensor) -> Int64[Tensor, "sequences time height width"]:
-    """Number of the mask that each pixel belongs to; that of none is one more than the last."""
+    """Index of the mask that each pixel belongs to; pixels in no mask get one more than the last index."""
     largest, part = masks.to(torch.uint8 if masks.dtype == torch.bool else masks.dtype).max(2)
     return torch.where(largest > 0, part, masks.shape[2])
 
@@ -78,7 +77,7 @@ def _parts(masks: Tensor) -> Int64[Tensor, "sequences time height width"]:
 def _contingency(
     rows: Tensor, columns: Tensor, counted: Tensor, size: tuple[int, int]
 ) -> Int64[Tensor, "*groups rows columns"]:
-    """How many counted pixels (the last dim) are in each row and column."""
+    """Number of counted pixels (the last dim) in each row and column."""
     groups = rows.shape[:-1]
     number = torch.arange(groups.numel(), device=rows.device).reshape(*groups, 1)
     cells = (number * size[0] + rows) * size[1] + columns
@@ -93,7 +92,7 @@ def _adjusted(counts: Int64[Tensor, "*groups rows columns"]) -> Float[Tensor, " 
     )
     total = counts.sum((-2, -1))
     pairs = _pairs(total)
-    # Numbers of pairs are whole, so that these comparisons are exact.
+    # Numbers of pairs are integers, so these comparisons are exact.
     same = (in_rows == in_columns) & ((in_rows == pairs) | (in_rows == 0))
     expected = in_rows.double() * in_columns.double() / pairs.clamp(min=1)
     largest = 0.5 * (in_rows + in_columns).double()

@@ -1,11 +1,11 @@
-"""How well a model keeps track of objects that it names itself: CLEAR MOT, IDF1, and when it finds objects.
+"""Tracking of objects whose identities a model assigns: CLEAR MOT, IDF1, and late discoveries.
 
     scores = score_tracks(scene, truth)
     scores.mota, scores.idf1, scores.switches.sum()
 
-The code is its own because no library fits: motmetrics 1.4.0 (of 2022) breaks on NumPy 2 where it compares boxes, and
-takes 30 s for 1,000 sequences of 10 frames with 3 objects (this: 0.4 s); TrackEval and trackers require opencv-python,
-which takes the place of the headless build that reads clips. The tests hold numbers of motmetrics.
+We use our own code because no library fits: motmetrics 1.4.0 (2022) fails on NumPy 2 when comparing boxes, and takes
+30 s for 1,000 sequences of 10 frames with 3 objects (this: 0.4 s); TrackEval and trackers require opencv-python, which
+replaces the headless build that reads clips. The tests compare with numbers from motmetrics.
 """
 
 import math
@@ -18,28 +18,28 @@ from torch import Tensor
 from inference.metrics.boxes import MIN_OVERLAP, box_overlaps
 from pyro_models.components.scene import Scene
 
-NOBODY = -1  # number of the track that an object without a match, or a slot without an object, belongs to
+NOBODY = -1  # track number of an object without a match, or a slot without an object
 
 
 @dataclass(frozen=True)
 class TrackingScores:
-    """Counts for each sequence, and the scores that they add up to over all sequences.
+    """Counts for each sequence, and scores pooled over all sequences.
 
     A frame with three objects counts three objects. A score whose denominator is zero is NaN.
 
     Attributes:
-        objects: true objects that were to be found.
+        objects: true objects to be found.
         predictions: predicted objects.
         matches: true objects that were found.
-        switches: how often a true object is matched to another identity than when it was last matched.
-        fragmentations: how often a true object is matched again after it was missed.
-        redetected_objects: true objects (each counted once) that were matched to more than one identity, be it that
-            they were found anew or that they were taken for another.
-        late_discoveries: identities that first occur after the first frame; none, if all true objects are there from
-            the start.
-        identity_matches: true objects that were found by the one identity that stands for them, IDTP.
-        closeness: sum over matches of what the gate measures, intersection over union or distance in pixels.
-        distance: sum over matches of the distance of middles, pixels.
+        switches: number of times a true object is matched to a different identity than at its last match.
+        fragmentations: number of times a true object is matched again after it was missed.
+        redetected_objects: true objects (each counted once) that were matched to more than one identity, through
+            rediscovery or confusion with another object.
+        late_discoveries: identities that first occur after the first frame; ideally none if all true objects are there
+            from the start.
+        identity_matches: true objects found by their assigned identity, IDTP.
+        closeness: sum over matches of the gate's measure, intersection over union or distance in pixels.
+        distance: sum over matches of the distance of centres, pixels.
     """
 
     objects: Int[Tensor, " sequences"]
@@ -73,16 +73,16 @@ class TrackingScores:
 
     @property
     def motp(self) -> float:
-        """Tracking precision, the mean of what the gate measures over all matches.
+        """Tracking precision, the mean of the gate's measure over all matches.
 
-        Bernardin and Stiefelhagen (2008). An intersection over union, of which 1 is perfect, or a distance in pixels,
-        of which 0 is.
+        Bernardin and Stiefelhagen (2008). An intersection over union (1 is perfect) or a distance in pixels (0 is
+        perfect).
         """
         return _ratio(self.closeness, self.matches)
 
     @property
     def idf1(self) -> float:
-        """2 IDTP / (objects + predictions), in [0, 1]: the share that the one right identity explains.
+        """2 IDTP / (objects + predictions), in [0, 1]: F1 under the best one-to-one assignment of identities.
 
         Ristani, Solera, Zou, Cucchiara and Tomasi (2016).
         """
@@ -90,12 +90,12 @@ class TrackingScores:
 
     @property
     def position_error(self) -> float:
-        """Mean distance of a found object's middle from the true one, pixels."""
+        """Mean distance of a found object's centre from the true one, pixels."""
         return _ratio(self.distance, self.matches)
 
     @property
     def unswitched_share(self) -> float:
-        """Share of the sequences without a switch; one in which nothing is found has none."""
+        """Share of sequences without a switch, including those in which nothing is found."""
         return float((self.switches == 0).double().mean())
 
 
@@ -110,21 +110,20 @@ def score_tracks(
     """Compare tracks, that is, objects with identities, with the true ones.
 
     In each frame predicted objects are matched to true ones one to one, and only within a gate: boxes overlap, or
-    middles are near each other. As in CLEAR MOT (Bernardin and Stiefelhagen 2008) a true object keeps the identity that
-    it was last matched to while that is in the gate and has not been matched to another since; the rest is matched so
-    that as many as possible are, and then as closely as possible. For IDF1 (Ristani et al. 2016) each identity stands
-    for at most one true object of its sequence, so that most frames are explained.
+    centres are near each other. As in CLEAR MOT (Bernardin and Stiefelhagen 2008) a true object keeps the identity that
+    it was last matched to while that is in the gate and has not been matched to another since; the rest are matched
+    with the largest number of matches, then the smallest total distance. For IDF1 (Ristani et al. 2016) each identity
+    is assigned to at most one true object of its sequence, to explain the most frames.
 
     Args:
         predicted: presence, (sequences, time, slots), above 0.5 where there is an object; identities, integers of the
             same shape, not negative where there is an object; positions and box sizes, (sequences, time, slots, 2),
-            pixels. Identities mean nothing across sequences.
-        truth: presence, positions and box sizes, in the same layout; the identity of an object is its place
-            among the slots.
-        visible: bool (sequences, time, objects); a true object is not asked for where it is False, and what is
-            predicted in its gate without another match is no false positive. None: all are.
-        min_overlap: the gate, the least intersection over union of boxes.
-        max_distance: pixels; if given, the gate is the distance of middles, and boxes are not read.
+            pixels. Identities are independent between sequences.
+        truth: presence, positions and box sizes, in the same layout; an object's identity is its slot.
+        visible: bool (sequences, time, objects); a true object need not be found where it is False, and an otherwise
+            unmatched prediction in its gate is no false positive. None: all are visible.
+        min_overlap: the gate, minimum intersection over union of boxes.
+        max_distance: pixels; if given, the gate is the maximum distance of centres, and boxes are not read.
 
     Raises:
         ValueError: if a field is missing or has a wrong shape or dtype, an object has no identity or two of a frame
@@ -179,10 +178,10 @@ def _match(
     tracks: Int[Tensor, "sequences time slots"],
     costs: Float[Tensor, "sequences time objects slots"],
 ) -> Bool[Tensor, "sequences time objects slots"]:
-    """Which predicted object is which true one; costs of those that are near are in [0, 1]."""
+    """Match predicted to true objects; costs of near pairs are in [0, 1]."""
     from scipy.optimize import linear_sum_assignment
 
-    # One forbidden pair costs more than all others together, so that as many as possible are matched.
+    # One forbidden pair costs more than all others together, which maximises the number of matches.
     forbidden = near.shape[2] + 1.0
     matches = torch.zeros_like(near)
     claims = torch.full_like(near[:, 0, :, 0], NOBODY, dtype=torch.long)
@@ -195,7 +194,7 @@ def _match(
             chosen = linear_sum_assignment(priced[sequence])
             matches[sequence, time][chosen] |= free[sequence][chosen]
         followed = torch.where(matches[:, time], tracks[:, time, None], NOBODY).amax(-1)
-        # A track that has gone over to another object is no longer claimed by the one that it has left.
+        # When a track moves to another object, its previous object loses its claim.
         left = (claims[:, :, None] == followed[:, None]).any(-1)
         claims = torch.where(followed != NOBODY, followed, claims.masked_fill(left, NOBODY))
     return matches
@@ -228,7 +227,7 @@ def _explained(shared: Int[Tensor, "sequences objects tracks"]) -> Int[Tensor, "
 def _count_per_track(
     tracks: Int[Tensor, "sequences time objects slots"], counted: Bool[Tensor, "sequences time objects slots"]
 ) -> Int[Tensor, "sequences objects tracks"]:
-    """How often each true object is counted with each track, over time and slots."""
+    """Counts of each true object with each track, over time and slots."""
     index, hits = (value.transpose(1, 2).flatten(2) for value in (tracks.clamp(min=0), counted.long()))
     counts = hits.new_zeros(*index.shape[:2], int(index.max()) + 1)
     return counts.scatter_add_(2, index, hits)

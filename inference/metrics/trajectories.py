@@ -1,15 +1,15 @@
-"""How well a model follows several objects that it names in an order, and in coordinates, of its own.
+"""Errors of inferred positions of several objects, whose order and coordinate system are the model's choice.
 
-A model that learns positions without seeing any knows them up to one affine map that all videos share, and knows the
-objects of a video up to their order (Chiappa and Paquet 2019, section 2). So first the map is fitted, on videos of one
-object, where there is no order; then each video's objects are matched; then positions are compared, in pixels:
+A model trained without positions identifies them up to one affine map shared by all videos, and the objects of a video
+up to their order (Chiappa and Paquet 2019, section 2). So first the map is fitted, on videos with a single object,
+which have no order; then each video's objects are matched; then positions are compared, in pixels:
 
     world = fit_single_object_map(inferred, positions, presence)
     matched = match_objects(world.predict(inferred), positions, presence)
     coefficient_of_determination(matched, positions, presence)
 
-Everywhere positions are (sequences, time, objects, 2), and `presence`, bool (sequences, objects), says which slots hold
-an object, on both sides alike. Values in the other slots are never read: they may be NaN.
+Positions are always (sequences, time, objects, 2); `presence`, bool (sequences, objects), says which slots hold an
+object, for both inferred and true ones. Values in the other slots are never read and may be NaN.
 """
 
 from itertools import permutations
@@ -29,7 +29,7 @@ def fit_single_object_map(inferred: Tensor, positions: Tensor, presence: Tensor)
     Args:
         inferred: (sequences, time, objects, 2), in the model's own coordinates.
         positions: (sequences, time, objects, 2), pixels.
-        presence: bool (sequences, objects); where there is one object, both sides have it in that slot.
+        presence: bool (sequences, objects); a single object must be in the same slot on both sides.
 
     Returns:
         The map; `predict` takes inferred positions of any shape (*batch, 2) to pixels.
@@ -45,7 +45,7 @@ def fit_single_object_map(inferred: Tensor, positions: Tensor, presence: Tensor)
 
 
 def object_order(inferred: Tensor, positions: Tensor, presence: Tensor) -> Int[Tensor, "sequences objects"]:
-    """Which inferred object is which true one: the order with the least squared error over the whole sequence.
+    """Permutation of inferred objects that matches the true ones with the least squared error over the sequence.
 
     Inferred object `order[i, j]` of sequence i follows true object j. Slots without an object keep their place.
 
@@ -70,11 +70,11 @@ def match_objects(
 
 
 def swap_rate(inferred: Tensor, positions: Tensor, presence: Tensor, apart: float = 6.0) -> Float[Tensor, ""]:
-    """Share of the sequences with two or more objects in which inferred objects change places.
+    """Share of the sequences with two or more objects in which inferred objects swap identities.
 
     They do if the order with the least squared error is not the same in all frames in which all true objects are
-    further apart than `apart`: it may have changed in the open, or while objects were near one another. In frames
-    where they are near, any order will do. The order of the slots does not matter.
+    further apart than `apart`, whether it changed there or while objects were near one another. Frames in which objects
+    are near are ignored. The order of the slots does not matter.
 
     Args:
         inferred: (sequences, time, objects, 2), pixels.
@@ -105,7 +105,7 @@ def swap_rate(inferred: Tensor, positions: Tensor, presence: Tensor, apart: floa
 def coefficient_of_determination(inferred: Tensor, positions: Tensor, presence: Tensor) -> Float[Tensor, ""]:
     """R^2 = 1 - sum |inferred - positions|^2 / sum |positions - mean|^2 over objects, frames, x and y together.
 
-    The mean is that of x and that of y, over all objects and frames: 1 is perfect, 0 is as good as the mean place.
+    The mean is taken separately for x and y, over all objects and frames: 1 is perfect, 0 is as good as the mean place.
 
     Args:
         inferred: (sequences, time, objects, 2), pixels, in the order of the true ones.
@@ -138,10 +138,10 @@ def root_mean_squared_error(inferred: Tensor, positions: Tensor, presence: Tenso
 
 
 def side_accuracy(components: Tensor, labels: Tensor, presence: Tensor) -> Float[Tensor, ""]:
-    """Share of objects whose mixture component stands for their label, components being named as well as possible.
+    """Share of objects whose mixture component has their label, under the best assignment of labels to components.
 
-    Each component is given one label and every label gets a component, so that most objects are right: with as many
-    components as labels that is the best permutation.
+    Each component gets one label and each label at least one component, to maximise the share: with equal numbers of
+    components and labels this is the best permutation.
 
     Args:
         components: integer (sequences, objects), each object's component, 0 ... K - 1, in the order of the labels:
@@ -164,10 +164,10 @@ def side_accuracy(components: Tensor, labels: Tensor, presence: Tensor) -> Float
     if bool((component < 0).any()) or bool((label < 0).any()):
         raise ValueError("components, labels: expected numbers from 0 up, got a negative one")
     num_labels = int(label.max()) + 1
-    num_components = max(int(component.max()) + 1, num_labels)  # those that no object has may stand for any label
+    num_components = max(int(component.max()) + 1, num_labels)  # unused components may take any label
     counts = (component * num_labels + label).bincount(minlength=num_components * num_labels)
     counts = counts.reshape(num_components, num_labels).double()
-    # A component that must stand for a label other than its most frequent one loses the difference.
+    # A component assigned a label other than its most frequent one loses the difference.
     most = counts.amax(1)
     losses = (most[:, None] - counts).cpu().numpy()
     chosen = linear_sum_assignment(losses)

@@ -1,4 +1,4 @@
-"""Calibration of a guide at a glance."""
+"""Picture of a guide's calibration."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,16 +11,16 @@ _GUIDE, _WEIGHED = "#0072B2", "#E69F00"
 
 
 def draw_calibration(calibration: Calibration, *, num_bins: int = 20) -> Figure:
-    """Where the truth lies among draws, one row for each site.
+    """Ranks of the truth among draws, one row for each site.
 
-    Left, the histogram of ranks over all videos and coordinates: flat for a calibrated guide, a cup for a too narrow
-    one, a hill for a too wide one, a slope for a biased one. Then the empirical distribution function (ECDF) of the
-    ranks minus the uniform one, a line for each coordinate, for the guide's draws and for the weighed ones, as
-    `arviz.plot_ecdf(..., difference=True)` shows it. Lines of a calibrated guide all stay inside the band in 99 % of
-    all pictures of a site (Säilynoja, Bürkner and Vehtari 2022, Bonferroni over coordinates); others are marked. A
-    curve of a too narrow guide rises first and falls then, of a too wide one falls first; a biased one has one arc.
+    Left, the histogram of ranks over all videos and coordinates: flat for a calibrated guide, U-shaped if it is too
+    narrow, a hill if too wide, a slope if biased. Then the empirical distribution function (ECDF) of the ranks minus
+    the uniform one, a line for each coordinate, for the guide's draws and for the weighted ones, as in
+    `arviz.plot_ecdf(..., difference=True)`. For a calibrated guide all lines stay inside the band in 99 % of pictures
+    of a site (Säilynoja, Bürkner and Vehtari 2022, Bonferroni over coordinates); other lines are marked. The curve of a
+    too narrow guide first rises and then falls, that of a too wide one first falls; a biased one has a single arc.
 
-    Presence is tested by counts, see `BitCalibration`: its lines may stay inside where the verdict finds fault.
+    Presence is tested by counts, see `BitCalibration`: its lines may stay inside although the verdict is negative.
 
     Args:
         calibration: from `calibrate`.

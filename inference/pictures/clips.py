@@ -1,4 +1,4 @@
-"""How a training sequence is cut out of a clip: frame, foreground, window."""
+"""Picture of how a training sequence is cut out of a clip: frame, foreground, window."""
 
 import torch
 from matplotlib.axes import Axes
@@ -15,16 +15,16 @@ _ROWS = ("frame", "foreground", "resized", "window")
 
 
 def draw_clip(source: Surveillance, videos: VideoBatch, index: int = 0, *, title: str = "") -> Figure:
-    """One sequence from a clip of a static camera, step by step, a column for each of its frames.
+    """One sequence from a static-camera clip, step by step, with a column for each of its frames.
 
-    From above: the clip's own frame under its number; the connected components of what moves; their light, with a box
-    around each component and the window's square; what is seen through the window, with the objects that count, under
+    From top to bottom: the clip's frame with its number; the connected components of moving pixels; their brightness,
+    with a box around each component and the window's outline; the view through the window, with the counted objects and
     their number.
 
     Args:
-        source: what the videos came from; it says which clip, and its foreground is shown.
+        source: source of the videos; gives the clip and its foreground.
         videos: from `source.simulate`.
-        index: which of the videos.
+        index: index of the video to draw.
         title: above all.
 
     Raises:

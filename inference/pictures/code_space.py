@@ -1,4 +1,4 @@
-"""Pictures of a two-dimensional code space: how codes travel through it, and where which dynamics hold."""
+"""Pictures of a two-dimensional code space: paths of codes, and weights of the dynamics."""
 
 from collections.abc import Mapping
 
@@ -18,13 +18,12 @@ def draw_code_trajectories(
 ) -> Figure:
     """Paths of codes, one panel per sequence: encoded from the true frames, generated, smoothed.
 
-    As in figure 3c of Fraccaro et al. (2017). The square is where a path begins; dots are frames that were seen, rings
-    frames that were missing. The first path, the truth, lies under the others as a broad line.
+    As in figure 3c of Fraccaro et al. (2017). A square marks the start of a path; dots are frames that were seen, rings
+    frames that were missing. The first path, the truth, is a broad line under the others.
 
     Args:
         trajectories: name of a path -> (sequences, time, 2), the truth first.
-        observed: name of a path -> bool (sequences, time), which frames it was inferred from; a path that is not named
-            has seen all.
+        observed: name of a path -> bool (sequences, time), the frames it was inferred from; None or no entry = all.
         columns: panels in a row.
         title: above all.
 
@@ -96,12 +95,12 @@ def draw_weight_maps(
 ) -> Figure:
     """Weight of each of K dynamics as a function of the last code, one panel per dynamics.
 
-    As in figures 4a to 4c of Fraccaro et al. (2017); the number of a dynamics means nothing.
+    As in figures 4a to 4c of Fraccaro et al. (2017); the numbering of the dynamics is arbitrary.
 
     Args:
         weights: (rows, columns, component), each in [0, 1], at the codes of `code_grid(extent)`.
         extent: least and greatest first code, least and greatest second code.
-        codes: (*batch, 2), drawn as dots to show where codes really are.
+        codes: (*batch, 2), drawn as dots to show where actual codes are.
         title: above all.
 
     Raises:

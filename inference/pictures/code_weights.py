@@ -1,4 +1,4 @@
-"""Which dynamics govern where: mixture weights at the codes that led to them."""
+"""Mixture weights of the dynamics, at the codes that they are computed from."""
 
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -10,8 +10,8 @@ from inference.pictures.theme import NORMAL, QUIET, SMALL, new_figure, tidy
 def draw_weights_at_codes(weights: Float[Tensor, "*batch component"], codes: Float[Tensor, "*batch 2"]) -> Figure:
     """Weight of each of K dynamics at step t as a colour at the code of step t - 1, one panel per dynamics.
 
-    For mixtures that remember more than one code, whose weights are no function of the plane; `draw_weight_maps` is for
-    those that do not.
+    For mixtures that depend on more than one code, whose weights are not a function on the plane; `draw_weight_maps` is
+    for those that depend on one.
 
     Args:
         weights: alpha_t, each in [0, 1].

@@ -1,4 +1,4 @@
-"""Models side by side by their log evidence."""
+"""Comparison of models by log evidence."""
 
 from matplotlib.figure import Figure
 
@@ -7,12 +7,12 @@ from inference.pictures.theme import MISSING, NORMAL, QUIET, SMALL, TRUTH, new_f
 
 
 def draw_comparison(comparison: Comparison) -> Figure:
-    """Log evidence of each model, the best on top, in the manner of ArviZ's `plot_compare`.
+    """Log evidence of each model, the best on top, in the style of ArviZ's `plot_compare`.
 
     Dots with a bar: log evidence, one standard error over sequences to each side. Rings: the ELBO. Triangles with a
-    bar, below each dot: the difference to the best model with its confidence interval, filled where it is significant
-    after correction; the dashed line is no difference. A model whose estimate is but a lower bound is drawn in the
-    colour of warnings.
+    bar, below each dot: the difference to the best model with its confidence interval, filled if it is significant
+    after correction; the dashed line is no difference. A model whose estimate is only a lower bound is drawn in the
+    warning colour.
 
     Args:
         comparison: from `compare`.

@@ -1,4 +1,4 @@
-"""Where the empirical distribution of uniform numbers stays, at all points at once."""
+"""A simultaneous confidence band for the empirical distribution of uniform numbers."""
 
 from functools import lru_cache
 
@@ -16,11 +16,11 @@ def simultaneous_band(number: int, level: float, num_points: int = 64) -> tuple[
     The limits at each point are quantiles of the binomial distribution of its count, all of the same level, which is
     raised until the ECDF, a Markov chain over the points, stays inside with probability `level` (Säilynoja, Bürkner and
     Vehtari 2022, algorithm 1). Unlike Kolmogorov's band it is narrow at both ends, where guides that are too narrow or
-    too wide are seen.
+    too wide show.
 
     Args:
-        number: how many independent numbers there are.
-        level: of the band, between 0 and 1.
+        number: number of independent numbers.
+        level: level of the band, between 0 and 1.
         num_points: P.
 
     Returns:
@@ -41,7 +41,7 @@ def _limits(number: int, points: np.ndarray, outside: float) -> tuple[np.ndarray
 
 
 def _probability_inside(number: int, points: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> float:
-    """That the counts of numbers below the points lie between the limits, both included, at all points."""
+    """Probability that counts of numbers below the points are within the limits (inclusive) at all points."""
     log_factorials = gammaln(np.arange(number + 1) + 1.0)
     counts, inside, before = np.zeros(1, dtype=int), np.ones(1), 0.0
     for point, low, high in zip(points, lower, upper, strict=True):

@@ -1,4 +1,4 @@
-"""Curves of imputation errors: as more frames are missing, beside a paper's; and frame by frame."""
+"""Curves of imputation errors: by the number of missing frames, beside a paper's; and frame by frame."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ _LABELS = {
 def draw_imputation_curves(
     curves: Sequence[ImputationCurve], published: Sequence[ImputationCurve] = (), *, title: str = ""
 ) -> Figure:
-    """Fraction of incorrect pixels against how much is missing, one panel per pattern.
+    """Fraction of incorrect pixels against the amount missing, one panel per pattern.
 
     As in figures 3a and 3b of Fraccaro et al. (2017): ours as lines with dots and error bars of one standard error, the
     paper's points as rings on dashed lines, a method in the same colour in both.
@@ -86,7 +86,7 @@ def draw_imputation_curves(
 
 
 def draw_errors_per_frame(curves: Mapping[str, Tensor], observed: Tensor | None = None, *, title: str = "") -> Figure:
-    """Fraction of incorrect pixels at each frame; frames that were seen lie on a grey ground.
+    """Fraction of incorrect pixels at each frame; observed frames have a grey background.
 
     Args:
         curves: name -> (time,), as from `incorrect_pixels_per_frame`; NaN leaves a gap.

@@ -1,4 +1,4 @@
-"""Videos as animated GIFs: several side by side, under their names."""
+"""Videos as animated GIFs: several side by side, with their names."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,12 +22,12 @@ def write_film(
     scale: int = 5,
     frames_per_second: float = 6.0,
 ) -> Path:
-    """Write videos side by side as a GIF that repeats for ever.
+    """Write videos side by side as a GIF that loops forever.
 
-    While a frame is missing the first panel, the truth, has an orange frame and the others have frames in their colour.
+    While a frame is missing, the first panel, the truth, has an orange border, and the others a border in their colour.
 
     Args:
-        path: where to; folders on the way are made.
+        path: output file; parent folders are created.
         videos: name of a panel -> (time, 1 or 3, height, width) in [0, 1], the truth first; grey ones and coloured
             ones may be mixed.
         observed: bool (time,), None = all seen.

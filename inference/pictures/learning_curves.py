@@ -1,4 +1,4 @@
-"""Runs side by side while they learn."""
+"""Learning curves of several runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,15 +10,15 @@ from inference.pictures.theme import NORMAL, SMALL, colours_of, new_figure, tidy
 def draw_learning_curves(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, label: str, title: str = ""
 ) -> Figure:
-    """A score against time, one line for each run, named where it ends.
+    """A score against time, one line for each run, labelled at its end.
 
     Args:
-        curves: by name of the run: minutes, and the score then.
-        label: what the score is.
+        curves: by name of the run: minutes, and the score at these times.
+        label: name of the score.
         title: above the picture.
 
     Raises:
-        ValueError: if there is no curve, or one has not a score for each time.
+        ValueError: if there is no curve, or one lacks a score for some time.
     """
     if not curves:
         raise ValueError("curves: expected at least one, got none")

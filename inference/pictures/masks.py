@@ -18,9 +18,9 @@ class MaskVideo(NamedTuple):
     """Painted masks of one scene: a row of a figure, or a panel of a film.
 
     Attributes:
-        name: of the row.
+        name: name of the row.
         video: (..., 3, height, width); leading dims are those of the frames.
-        labels: what each colour means, in words -> colour, of those that occur.
+        labels: legend of the colours that occur: words -> colour.
     """
 
     name: str
@@ -41,7 +41,7 @@ def paint_masks(
     Args:
         masks: in [0, 1], or bool.
         numbers: which object each mask belongs to, negative to leave it out; None = its place among the masks.
-        palette: colours as matplotlib knows them.
+        palette: matplotlib colours.
 
     Raises:
         ValueError: if masks are not in [0, 1].
@@ -71,9 +71,9 @@ def mask_videos(
     A mask has the colour of its identity, or, in a scene without identities, of its slot. Slots whose presence is not
     above 0.5, and those whose identity is -1, are left out.
 
-    A true object has the colour of the mask that stands for it in its video: objects and masks are paired so that as
-    many pixels as possible are in both, each counted for its largest mask. An object is pale grey if none is left for
-    it. Without a scene that has masks, a true object has the colour of its slot.
+    A true object has the colour of the mask matched to it in its video: objects and masks are paired to maximise the
+    number of shared pixels, each counted for its largest mask. An object without a match is pale grey. Without a scene
+    that has masks, a true object has the colour of its slot.
 
     Args:
         scene: masks (*leading, slots, *size), presence and identities (*leading, slots) or None.
@@ -113,14 +113,14 @@ def match_masks(
     numbers: Int[Tensor, "*sequences time slots"],
     num_colours: int,
 ) -> Int[Tensor, "*sequences time objects"]:
-    """The colour of the mask that stands for each true object in its video, by the rule of `mask_videos`.
+    """The colour of the mask matched to each true object in its video, by the rule of `mask_videos`.
 
     Args:
         truth: masks of true objects.
         true_numbers: negative where an object is left out.
-        masks: of the model.
-        numbers: of these masks, negative where one is left out.
-        num_colours: after which colours repeat.
+        masks: the model's masks.
+        numbers: numbers of these masks, negative where one is left out.
+        num_colours: number of colours before they repeat.
 
     Returns:
         Places in the palette; `num_colours` for an object without a mask, -1 for one that is left out.

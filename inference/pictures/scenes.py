@@ -22,14 +22,14 @@ def draw_scenes(
     *,
     columns: int = 8,
 ) -> Figure:
-    """Frames above what a model makes of them, with a box around each object that it found, and masks below.
+    """Frames above their reconstructions, with a box around each object found, and masks below.
 
-    Boxes and masks have the colour of their slot, true masks that of the mask that stands for them, see `mask_videos`.
+    Boxes and masks have the colour of their slot, true masks that of the mask matched to them, see `mask_videos`.
     A title gives the number of objects found, and the true one if it differs.
 
     Args:
         frames: (scenes, height, width), or (scenes, 1 or 3, height, width), in [0, 1].
-        reconstructions: what the model expects, shaped as the frames.
+        reconstructions: expected frames, shaped as the frames.
         scene: presence, positions and box sizes, or masks, or all of them; leading dims (scenes,).
         truth: (scenes,) true number of objects, or None.
         true_masks: (scenes, objects, height, width), another row; as in `VideoBatch.masks`.

@@ -1,4 +1,4 @@
-"""A video as one image: frame after frame in a strip, or all frames in one place with the time as shade."""
+"""A video as one image: frames in a strip, or all frames overlaid with time as shade."""
 
 from collections.abc import Mapping
 
@@ -30,7 +30,7 @@ GAP = 0.1  # between frames, as a share of their width
 def draw_strips(
     videos: Mapping[str, Tensor], observed: Tensor | None = None, *, every: int = 1, title: str = ""
 ) -> Figure:
-    """One strip of frames under the other: the truth, and what was made of it.
+    """Strips of frames, one below the other: the truth, and reconstructions or imputations.
 
     Frames that were missing are outlined in orange in the first strip; in the others, those are the imputed ones.
 
@@ -84,11 +84,11 @@ def draw_strips(
 
 
 def draw_shaded_videos(videos: Mapping[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
-    """Each video as one panel, all its frames in one place, early frames light and late frames dark.
+    """Each video as one panel, with all its frames overlaid, early frames light and late frames dark.
 
-    As in figures 4d and 5 of Fraccaro et al. (2017). What is in every frame (walls) is grey. Colour means time here, so
-    that of videos in colour only this is left: how far a frame is from the median of all frames, in the channel where
-    it is furthest.
+    As in figures 4d and 5 of Fraccaro et al. (2017). Whatever is in every frame (walls) is grey. Colour means time
+    here; of a colour video only the difference of each frame from the median of all frames is shown, in the channel
+    where it is largest.
 
     Args:
         videos: name of a panel -> (time, 1 or 3, height, width) in [0, 1].

@@ -1,4 +1,4 @@
-"""One look for all pictures: the same thing has the same colour everywhere, and a figure stays readable in a README."""
+"""Shared style of all pictures: consistent colours, and sizes that stay readable in a README."""
 
 from collections.abc import Iterable, Mapping
 
@@ -45,7 +45,7 @@ SMALL, NORMAL, LARGE = 8.5, 10.0, 11.5
 
 
 def colours_of(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name: that of the method it begins with, else one that is still free.
+    """A colour for each name: that of the method it starts with, else an unused one.
 
     "smoothing", "KVAE smoothing" and "smoothed" are all blue, whichever picture they are in; another model's smoothing
     is not.
@@ -67,7 +67,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def tidy(axes: Axes) -> None:
-    """Only the lines that carry something: two spines, a pale grid behind the data."""
+    """Remove superfluous lines: keep two spines, and a pale grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(QUIET)
     axes.tick_params(labelsize=SMALL, color=QUIET)

@@ -1,4 +1,4 @@
-"""Objects that a model follows, as boxes and masks in the colour of their identity: by frames, and as a film."""
+"""Tracked objects, as boxes and masks in the colour of their identity: as rows of frames, and as a film."""
 
 import math
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ Box = tuple[float, float, float, float]
 
 
 class _Objects(NamedTuple):
-    """What is drawn of a scene, leading dims (sequences, time) or (time,); identities of true objects are None."""
+    """Drawn fields of a scene, leading dims (sequences, time) or (time,); identities are None for true objects."""
 
     presence: Tensor
     positions: Tensor
@@ -58,11 +58,11 @@ def draw_tracks(
     every: int = 1,
     title: str = "",
 ) -> Figure:
-    """A row of frames for each video, with a box around each object that a model follows.
+    """A row of frames for each video, with a box around each object that a model tracks.
 
-    An identity has one colour in all frames, videos and pictures; after ten, colours repeat. True boxes are dashed.
-    Frames that were missing are outlined in orange. Masks of either scene are a row of their own below the frames, see
-    `mask_videos` for their colours; a scene with masks may do without boxes.
+    An identity has the same colour in all frames, videos and pictures; after ten, colours repeat. True boxes are
+    dashed. Missing frames are outlined in orange. Masks of either scene get a separate row below the frames, see
+    `mask_videos` for their colours; a scene with masks need not have boxes.
 
     Args:
         frames: (sequences, time, 1 or 3, height, width) in [0, 1].
@@ -151,10 +151,10 @@ def animate_tracks(
     scale: int = 5,
     frames_per_second: float = 6.0,
 ) -> Path:
-    """Write one video with the boxes of `draw_tracks` as a GIF, beside it what the model expects, and masks.
+    """Write one video with the boxes of `draw_tracks` as a GIF, beside its reconstruction and masks.
 
     Args:
-        path: where to; folders on the way are made.
+        path: output file; parent folders are created.
         frames: (time, 1 or 3, height, width) in [0, 1].
         scene: as in `draw_tracks`, with leading dims (time,).
         truth: as in `draw_tracks`, with leading dims (time,).
@@ -181,7 +181,7 @@ def animate_tracks(
 
 
 def _legend(objects: list[_Objects], masks: list[MaskVideo], frames: list[tuple[int, int]]) -> list[Line2D | Patch]:
-    """What the colours of the boxes in these frames, and those of masks, mean."""
+    """Legend of the colours of boxes and masks in these frames."""
     colours = {identity: colour for frame in frames for _, colour, identity in _boxes(objects, frame)}
     dashed = [Line2D([], [], color=QUIET, linewidth=1, linestyle=DASHED, label="true box")] if None in colours else []
     named = sorted(identity for identity in colours if identity is not None)
@@ -202,7 +202,7 @@ def _with_boxes(video: Tensor, objects: list[_Objects], scale: int) -> Tensor:
         page = Image.fromarray(picture.numpy()).resize((width * scale, height * scale), Image.Resampling.NEAREST)
         pen = ImageDraw.Draw(page)
         for (x, y, wide, tall), colour, identity in _boxes(objects, (time,)):
-            # a pixel's middle is at a whole number, its left edge half a pixel before
+            # a pixel's centre is at an integer, its left edge half a pixel before
             left, top = round((x + 0.5) * scale), round((y + 0.5) * scale)
             right = max(left, round((x + wide + 0.5) * scale) - 1)
             bottom = max(top, round((y + tall + 0.5) * scale) - 1)
@@ -238,7 +238,7 @@ def _boxes(objects: list[_Objects], frame: tuple[int, ...]) -> Iterator[tuple[Bo
 
 
 def _check_scenes(scene: Scene | None, truth: Scene | None, leading: tuple[int, ...]) -> list[_Objects]:
-    """Objects of both scenes, true ones last, so that their boxes are drawn over the others."""
+    """Objects of both scenes, true ones last, which draws their boxes on top."""
     objects = []
     fields = {"presence": (), "positions": (2,), "box_sizes": (2,)}
     for name, source, wanted in (("scene", scene, fields | {"identities": ()}), ("truth", truth, fields)):

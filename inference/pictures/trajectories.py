@@ -1,4 +1,4 @@
-"""Pictures of several objects under way: their paths in the plane of a frame, and predicted frames over true ones."""
+"""Pictures of several moving objects: their paths in the image plane, and predicted frames over true ones."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,11 +34,10 @@ def draw_trajectories(
     """Paths of objects over the traces that they leave in the frames, one panel per sequence.
 
     As in figures 3, 5, 8 and 9 of Chiappa and Paquet (2019). The first paths, the truth, are broad; the others have a
-    dot in each frame, a ring where the frame was missing, and a square where they begin.
+    dot in each frame, a ring where the frame was missing, and a square at the start.
 
     Args:
-        frames: (sequences, time, 1 or 3, height, width) in [0, 1]; of colours the brightness is shown, as colours are
-            those of paths.
+        frames: (sequences, time, 1 or 3, height, width) in [0, 1]; only brightness is shown, since colours mark paths.
         paths: name -> positions (sequences, time, objects, 2), pixels, the truth first.
         presence: bool (sequences, objects).
         observed: bool (sequences, time), None = all seen.
@@ -97,9 +96,9 @@ def draw_trajectories(
 
 
 def draw_overlays(truth: Tensor, predicted: Mapping[str, Tensor], observed: Tensor, *, every: int = 3) -> Figure:
-    """Predicted frames in red over true ones in blue-green, so that what agrees is white; one row per prediction.
+    """Predicted frames in red over true ones in blue-green, white where they agree; one row per prediction.
 
-    Of frames in colour the brightness is compared, the largest channel: the picture is about where things are.
+    Colour frames are compared by brightness, the largest channel: the picture is about positions.
 
     Args:
         truth: (time, 1 or 3, height, width) in [0, 1].

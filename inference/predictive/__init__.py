@@ -1,1 +1,1 @@
-"""Predictive scores: frames one step ahead, and frames that are held out."""
+"""Predictive scores of frames: one step ahead, and held out."""

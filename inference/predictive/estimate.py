@@ -1,4 +1,4 @@
-"""Predictive scores of a model: of each frame given those before it, and of frames that are held out."""
+"""Predictive scores of a model: each frame given those before it, and held-out frames."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,7 +21,7 @@ from inference.queries.imputation import check_frames, chunks, quietly
 from inference.runtime.generators import child_seed
 
 NUM_REPEATS = 8
-VIDEOS_AT_ONCE = 4  # at least: so often does the bar move
+VIDEOS_AT_ONCE = 4  # minimum; the progress bar moves after each such chunk
 
 Videos = tuple[Tensor, Tensor, Tensor | None]
 
@@ -41,43 +41,42 @@ def predictive_scores(
     seed: int = 0,
     progress: bool = False,
 ) -> PredictiveScores:
-    """Score a model's predictions: each frame one step ahead, and frames that are held out; see `PredictiveScores`.
+    """Score a model's predictions: each frame one step ahead, and held-out frames; see `PredictiveScores`.
 
-    One step ahead, log p(x_t | x_{<t}): the increments of eight particle filters where model and guide have steps,
-    differences of importance-sampling estimates of log p(x_1, ..., x_t) otherwise. They add up to an estimate of the
+    One step ahead, log p(x_t | x_{<t}): the increments of eight particle filters if model and guide have steps,
+    otherwise differences of importance-sampling estimates of log p(x_1, ..., x_t). They add up to an estimate of the
     log evidence, below it in expectation.
 
-    Held out, log p(x_held | x_seen). Where all held-out frames of a sequence come after the others, it is the sum of
-    their scores one step ahead. Otherwise it is log p(x_seen, x_held) - log p(x_seen), both by
-    `log_evidence(method="auto")`: of the model, whatever the guide, as far as both verdicts reach. A difference of two
-    lower bounds is itself no bound, and too high where the guide is worse at videos with gaps than at whole ones.
+    Held out, log p(x_held | x_seen). If all held-out frames of a sequence come after the others, it is the sum of their
+    one-step-ahead scores. Otherwise it is log p(x_seen, x_held) - log p(x_seen), both by `log_evidence(method="auto")`:
+    a score of the model, independent of the guide if both estimates have converged. A difference of two lower bounds is
+    not a bound, and too high if the guide is worse on videos with gaps than on whole ones.
 
-    CRPS and energy score (grey frames) or Brier score (binary ones), see `inference.metrics.proper_scores`, are of
-    draws of whole frames: latents from `queries.impute`, then pixels from the model. They are of model and guide
-    together, since the guide's completion is not weighed.
+    CRPS and energy score (grey frames) or Brier score (binary ones), see `inference.metrics.proper_scores`, use draws
+    of whole frames: latents from `queries.impute`, then pixels from the model. They score model and guide together,
+    since the guide's completion is not importance-weighted.
 
-    Held-out frames are blanked before anything that predicts them from both sides is run. Site weights of training do
-    not enter.
+    Held-out frames are blanked before they are predicted from both sides. Site weights of training are not used.
 
     Args:
-        model: a `PyroModule` called `(frames, observed, controls)`, whose one observed site is `frames`.
-        guide: called with the same arguments. Scores of draws need its `complete`, or draws that mean something at
-            missing frames.
-        frames: (sequences, time, channels, height, width); at least two sequences, over which errors are taken.
+        model: a `PyroModule` called `(frames, observed, controls)`, with `frames` as its only observed site.
+        guide: called with the same arguments. Scores of draws need its `complete`, or meaningful draws at missing
+            frames.
+        frames: (sequences, time, channels, height, width); at least two sequences, for standard errors.
         observed: bool (sequences, time), False = missing: neither read nor scored. None = all seen.
-        controls: (sequences, time, control) or None; those of held-out steps are given to the model.
-        held_out: bool (sequences, time), True = held out; observed frames only. None = one step ahead alone.
+        controls: (sequences, time, control) or None; the model is given those of held-out steps too.
+        held_out: bool (sequences, time), True = held out; observed frames only. None = one step ahead only.
         num_samples: draws of held-out frames, at least 2.
-        num_particles: of each of the eight repeats, one step ahead.
-        budget: of `log_evidence`, for frames held out between others; None = `Budget()`.
-        completion: one of `guide.completion_methods`, which has to draw; None = its first.
-        seed: of all draws; the caller's random streams are untouched.
+        num_particles: particles in each of the eight repeats, one step ahead.
+        budget: budget of `log_evidence`, for frames held out between others; None = `Budget()`.
+        completion: one of `guide.completion_methods`, which must draw; None = its first.
+        seed: seed of all draws; the caller's random streams are untouched.
         progress: show bars.
 
     Raises:
-        ValueError: if a shape or number is wrong, there is one sequence, no frame is held out or one that is not
-            observed or not finite, the model has other observed sites or scores missing frames, and what
-            `log_evidence`, `queries.impute` and the scores raise.
+        ValueError: if a shape or number is wrong, there is a single sequence, the mask holds out no frame or one that
+            is not observed, an observed frame is not finite, or the model has other observed sites or scores missing
+            frames; also what `log_evidence`, `queries.impute` and the scores raise.
     """
     seen = check_frames(frames, observed).to(frames.device)
     held_out = None if held_out is None else held_out.to(frames.device)
@@ -131,8 +130,8 @@ def _check_sizes(args: tuple[Tensor, Tensor | None, Tensor | None], num_samples:
     num_sequences = check_arguments(args)
     if num_sequences < 2:
         raise ValueError(
-            "frames: expected at least 2 sequences, as errors are taken over sequences, got 1; give more videos, or "
-            "weigh the one by log_evidence"
+            "frames: expected at least 2 sequences, since standard errors are over sequences, got 1; give more videos, "
+            "or use log_evidence for a single one"
         )
     for name, number, least in (("num_samples", num_samples, 2), ("num_particles", num_particles, 1)):
         if number < least:
@@ -142,7 +141,7 @@ def _check_sizes(args: tuple[Tensor, Tensor | None, Tensor | None], num_samples:
 def _check_values(frames: Tensor, seen: Tensor, held_out: Tensor | None) -> None:
     if not bool(seen.any()):
         raise ValueError(
-            "observed: expected frames to score, True in the mask, got none; True means that a frame is there"
+            "observed: expected frames to score, True in the mask, got none; True means that a frame is observed"
         )
     if held_out is not None:
         if held_out.dtype != torch.bool or held_out.shape != seen.shape:
@@ -153,7 +152,7 @@ def _check_values(frames: Tensor, seen: Tensor, held_out: Tensor | None) -> None
         if not bool(held_out.any()):
             raise ValueError(
                 "held_out: expected at least one held-out frame, True in the mask, got none; mark some, or leave "
-                "held_out=None for the scores one step ahead alone"
+                "held_out=None for one-step-ahead scores only"
             )
         if overlap := int((held_out & ~seen).sum()):
             raise ValueError(
@@ -177,20 +176,20 @@ def _table(model: Program, args: Videos, seed: int) -> SiteTable:
     if others:
         raise ValueError(
             f"model: expected {FRAMES!r} as its only observed site, got {', '.join(map(repr, others))} as well, which "
-            "log scores would count as frames; score a model without it"
+            "would enter the log scores of frames; score a model without it"
         )
     return table
 
 
 def _blanked(frames: Tensor, held_out: Bool[Tensor, "sequences time"]) -> Tensor:
-    """Frames without the held-out ones, so that a program that does not look at its mask learns nothing of them."""
+    """Frames with held-out ones set to 0, so they stay hidden even from a program that ignores its mask."""
     return torch.where(held_out[:, :, None, None, None], 0.0, frames)
 
 
 def _prefixes(
     model: Program, guide: Program, args: Arguments, num_particles: int, seed: int, progress: bool
 ) -> tuple[Float[Tensor, "repeats time sequences"], str]:
-    """`prefix_evidence` of some videos after others, under a bar."""
+    """`prefix_evidence` in chunks of videos, with a progress bar."""
     parts, method = [], ""
     at_once = max(VIDEOS_AT_ONCE, MOST_PARTICLES // (num_particles * NUM_REPEATS))
     with tqdm(total=len(args[0]), desc="one step ahead", unit="video", disable=not progress, leave=False) as bar:
@@ -211,7 +210,7 @@ def _prefixes(
 def _prefixes_are_marginals(
     model: Program, guide: Program, frames: Tensor, seen: Tensor, controls: Tensor | None, seed: int
 ) -> bool:
-    """Whether masks that end early give the distribution of the first frames; filters need no masks."""
+    """Whether masking later frames gives the marginal of the first ones; filters need no masks."""
     if has_steps(model, guide):
         return True
     number = seen.cumsum(1)
@@ -232,18 +231,18 @@ def _by_difference(
     seed: int,
     progress: bool,
 ) -> tuple[FrameScore, tuple[Verdict, Verdict]]:
-    """Log scores of held-out frames of some sequences, by the log evidence of all and of the shown frames.
+    """Log scores of held-out frames of some sequences: log evidence of all frames minus that of the shown ones.
 
     Args:
         model: the model.
         guide: its guide.
         whole: frames, observed and controls.
         shown: the same without held-out frames.
-        held_out: which these are.
-        rows: the sequences.
-        others: the scores of the other sequences.
-        budget: of each log evidence.
-        seed: of the draws.
+        held_out: mask of held-out frames.
+        rows: mask of the sequences.
+        others: scores of the other sequences.
+        budget: budget for each log evidence.
+        seed: seed of the draws.
         progress: show bars.
     """
     every, without = (

@@ -1,4 +1,4 @@
-"""Held-out frames drawn from what model and guide predict, and scored against what they were."""
+"""Held-out frames sampled from the predictions of model and guide, and scored against the true ones."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ from inference.runtime.generators import child_seed
 
 FRAMES_AT_ONCE = 2048  # decoded at once
 VALUES_AT_ONCE = 2**24  # pixel values of draws kept at once
-GROUPS = 8  # of draws: the spread of their scores is the error of the score of all
+GROUPS = 8  # groups of draws; the spread of their scores gives the Monte Carlo error of the overall score
 
 CRPS, ENERGY, BRIER = "CRPS", "energy score", "Brier score"
 SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -44,19 +44,19 @@ def scores_of_draws(
 ) -> dict[str, FrameScore]:
     """CRPS and energy score of grey held-out frames, Brier score of binary ones, by name; see `PredictiveScores`.
 
-    Grey frames are drawn from the model's distribution of frames at draws of all latents. For binary frames their
-    probabilities at these latents are enough.
+    Grey frames are drawn from the model given draws of all latents. For binary frames their probabilities given these
+    latents suffice.
 
     Args:
         model: called `(frames, observed, controls)`.
-        guide: completes, or draws what means something where frames are missing.
-        frames: with the truth of the held-out ones.
-        shown: frames, observed and controls as the model is given them.
-        held_out: which frames are scored.
+        guide: has `complete`, or meaningful draws at missing frames.
+        frames: frames including the true held-out ones.
+        shown: frames, observed and controls as given to the model.
+        held_out: mask of the frames to score.
         binary: whether the model's frames are binary.
         num_samples: draws, at least 2.
-        completion: how the guide completes; None = its first method.
-        seed: of the draws.
+        completion: one of `guide.completion_methods`; None = its first.
+        seed: seed of the draws.
 
     Raises:
         ValueError: what `queries.impute` and the scores raise.
@@ -83,7 +83,7 @@ def scores_of_draws(
 
 
 def rows_of(args: Arguments, rows: Tensor) -> Arguments:
-    """Some sequences of frames, observed and controls."""
+    """Select sequences of frames, observed and controls."""
     frames, observed, controls = (None if value is None else value[rows.to(value.device)] for value in args)
     assert frames is not None
     return frames, observed, controls
@@ -120,9 +120,9 @@ def _draw(
 def _monte_carlo(
     score: Callable[[Tensor, Tensor], Tensor], draws: Tensor, truth: Tensor, places: Bool[Tensor, "sequences time"]
 ) -> Float[Tensor, " sequences"]:
-    """Standard errors of the sums over each sequence, by the spread of the scores of a few groups of draws.
+    """Standard errors of the sums over each sequence, from the spread of scores between groups of draws.
 
-    Fair scores of few draws have the mean of that of all, and a little more spread; NaN for fewer than four draws.
+    A fair score has the same mean with fewer draws, and slightly more spread; NaN for fewer than four draws.
     """
     groups = min(GROUPS, len(draws) // 2)
     if groups < 2:

@@ -1,9 +1,9 @@
-"""Does a model integrate missing frames out? Or does it put something in their place, so that a mask changes the model?
+"""Test whether a model integrates missing frames out, or substitutes something for them, so a mask changes the model.
 
-Where a frame is marked as missing, some models leave it out of the product of their densities: log p(x_seen) is then
-the marginal of log p(x_seen, x_missing), and their difference the log density of a conditional distribution. Others,
-such as recurrent networks that look at frames, are fed an expectation in place of the frame: with the mask they are
-another model, and the difference is not normalised.
+Some models omit the density of a missing frame: p(x_seen) is then the marginal of p(x_seen, x_missing), and the
+difference of their logarithms the log density of a conditional distribution. Others, such as recurrent networks that
+read frames, are fed an expectation instead of the frame: with the mask they are another model, and the difference is
+not normalised.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from inference.programs.traces import Program, evaluation_mode, local_parameters
 from inference.runtime.generators import seeded
 
 MOST_SEQUENCES = 4
-CLOSE = {"rtol": 1e-5, "atol": 1e-4}  # nats; what single precision leaves
+CLOSE = {"rtol": 1e-5, "atol": 1e-4}  # nats; rounding errors of single precision
 
 
 def integrates_out(
@@ -36,22 +36,22 @@ def integrates_out(
 ) -> bool:
     """Whether marking frames as missing was shown to give the marginal distribution of the others.
 
-    For each sequence one of two things shows it:
+    For each sequence, either of two conditions shows it:
 
-    - The missing frames are all after the last seen one, and the model is made of steps (`StepwiseModel`): what comes
-      later does not change what came before.
-    - Latents and frames whose densities the mask leaves as they are have the same densities without the mask, whatever
-      the values of all else: those that it takes away integrate to one. This is tried at draws of the guide.
+    - All missing frames are after the last seen one, and the model has steps (`StepwiseModel`): later steps do not
+      affect earlier ones.
+    - Latents and frames that the mask keeps have the same densities without the mask, whatever the values of the
+      masked ones: the masked densities then integrate to one. This is tested on draws of the guide.
 
-    Models that integrate missing latents out themselves, such as an exact Kalman filter, are not recognised: their
-    densities change with the mask, as they should.
+    Models that integrate missing latents out analytically, such as an exact Kalman filter, are not recognised: their
+    densities change with the mask, correctly.
 
     Args:
         model: called `(frames, observed, controls)`.
         guide: called with the same arguments.
-        args: frames (sequences, time, ...), which are seen (sequences, time), controls or None.
-        held_out: bool (sequences, time), which of the others have values.
-        seed: of the draws.
+        args: frames (sequences, time, ...), mask of seen frames (sequences, time), controls or None.
+        held_out: bool (sequences, time), frames that are not seen but have values.
+        seed: seed of the draws.
 
     Raises:
         ValueError: if the model scores missing frames.
@@ -71,7 +71,7 @@ def integrates_out(
 def held_out_between(
     seen: Bool[Tensor, "sequences time"], held_out: Bool[Tensor, "sequences time"]
 ) -> Bool[Tensor, " sequences"]:
-    """In which sequences a held-out frame comes before one that is seen."""
+    """Mask of sequences in which a held-out frame precedes a seen one."""
     steps = torch.arange(seen.shape[1], device=seen.device)
     last = torch.where(seen, steps, -1).amax(1, keepdim=True)
     return (held_out & (steps < last)).any(1)
@@ -80,7 +80,7 @@ def held_out_between(
 def _same_densities(
     model: Program, guide: Program, args: tuple[Any, ...], held_out: Bool[Tensor, "sequences time"], seed: int
 ) -> bool:
-    """Whether what a mask leaves depends neither on the mask nor on what it takes away."""
+    """Whether unmasked densities depend neither on the mask nor on masked values."""
     frames, seen, controls = args
     with (
         torch.no_grad(),
@@ -108,7 +108,7 @@ def _sites(program: Program, args: tuple[Any, ...]) -> list[Any]:
 
 
 def _entries(site: Any) -> tuple[Tensor, Tensor]:
-    """Log densities of the parts that a site is a product of, and which of them no mask takes away."""
+    """Log densities of a site's independent factors, and which of them are unmasked."""
     left = torch.as_tensor(True if site["mask"] is None else site["mask"])
     law = site["fn"]
     while isinstance(law, dist.Independent | dist.MaskedDistribution):
@@ -122,7 +122,7 @@ def _entries(site: Any) -> tuple[Tensor, Tensor]:
 
 
 def _agree(before: Any, after: Any) -> bool:
-    """Whether a site has the same log densities where the mask left them."""
+    """Whether a site has the same log densities at unmasked entries."""
     (log_prob, left), (again, _) = _entries(before), _entries(after)
     return torch.allclose(log_prob[left], again.expand_as(log_prob)[left], **CLOSE, equal_nan=True)
 

@@ -1,4 +1,4 @@
-"""Log evidence of the first frame, the first two frames, ...: its differences are what is predicted one step ahead."""
+"""Log evidence of the first frame, the first two frames, ...; its differences are one-step-ahead scores."""
 
 import math
 
@@ -31,22 +31,22 @@ def prefix_evidence(
 ) -> tuple[Float[Tensor, "repeats time sequences"], str]:
     """Log of unbiased estimates of p(x_1, ..., x_t), nats, for every t and in independent repeats.
 
-    Where model and guide have steps, one particle filter gives those of all t: the sum of its increments log p_hat(x_s
-    | x_{<s}), the logarithms of the mean incremental weights, for s <= t (Doucet and Johansen 2009, section 4.1). A
-    guide may look ahead: frames after t then only choose the draws, and the estimate stays unbiased for any draws.
-    Otherwise the guide draws for each t anew, with frames after t marked as missing.
+    If model and guide have steps, one particle filter gives the estimates for all t: the sum of its increments log
+    p_hat(x_s | x_{<s}), the logarithms of the mean incremental weights, for s <= t (Doucet and Johansen 2009, section
+    4.1). The guide may look ahead: frames after t then only affect the proposal, and the estimate is unbiased for any
+    proposal. Otherwise the guide draws separately for each t, with frames after t marked as missing.
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`.
         guide: called with the same arguments.
         args: frames (sequences, time, ...), observed or None, controls or None.
-        num_particles: of each repeat.
-        num_repeats: how many.
-        seed: of the draws.
+        num_particles: particles per repeat.
+        num_repeats: number of repeats.
+        seed: seed of the draws.
 
     Returns:
-        The estimates, float64 on the CPU, and how they were made, in words. Where frame t is not observed of any
-        sequence they mean nothing.
+        The estimates, float64 on the CPU, and the method in words. They are meaningless where frame t is not observed
+        in any sequence.
 
     Raises:
         ValueError: what `run_filter` and `log_evidence` raise.
@@ -65,7 +65,7 @@ def _by_filters(
     num_repeats: int,
     seed: int,
 ) -> Tensor:
-    """One pilot for each video; filters run at once, on as many copies of each video."""
+    """One pilot per video; filters run in parallel, each on its own copy of the videos."""
     num_sequences, num_steps = check_arguments(args), args[0].shape[1]
     found = torch.empty(num_repeats, num_steps, num_sequences, dtype=torch.float64)
     resampling, pilot = Resampling(), Pilot(max(2, min(num_particles, PILOT_PARTICLES)), looks_ahead=False)
@@ -92,7 +92,7 @@ def _by_filters(
 
 
 class FilterWeights:
-    """Watches a filter and keeps the log incremental weights of its steps."""
+    """Records the log incremental weights of a filter's steps."""
 
     def __init__(self) -> None:
         self.steps: list[Tensor] = []
@@ -123,7 +123,7 @@ def _by_masks(
     num_repeats: int,
     seed: int,
 ) -> tuple[Tensor, str]:
-    """The same streams for every t: what the draws of two prefixes share cancels in the difference of a repeat."""
+    """Estimates with the same random stream for every t, so noise common to two prefixes cancels in differences."""
     frames, observed, controls = args
     seen = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device) if observed is None else observed
     found = torch.full((num_repeats, frames.shape[1], frames.shape[0]), torch.nan, dtype=torch.float64)

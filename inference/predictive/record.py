@@ -1,4 +1,4 @@
-"""Scores per frame, summed over the frames of each sequence, and what was measured how."""
+"""The record of predictive scores: per frame and per sequence, with methods and errors."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,16 +13,16 @@ from inference.evidence.tables import LOWER_BOUND, text_table
 
 @dataclass(frozen=True, eq=False)
 class FrameScore:
-    """One kind of score, of the frames that it is of.
+    """One kind of score, on the frames that it scores.
 
     Attributes:
-        totals: (sequences,), sum over the scored frames of each sequence; 0 where there are none.
-        counts: (sequences,), how many frames these are.
+        totals: (sequences,), sum over the scored frames of each sequence; 0 if there are none.
+        counts: (sequences,), number of scored frames.
         monte_carlo: (sequences,), standard error of `totals` over draws, the videos held fixed; NaN if unknown.
-        by_frame: (sequences, time), NaN where a frame was not scored; None where frames are only scored together.
-        normalised: whether log scores were shown to be those of a normalised distribution, see
-            `inference.predictive.mask_marginals`. Where they are not, they are too high or too low by what a model puts
-            in the place of missing frames.
+        by_frame: (sequences, time), NaN where a frame was not scored; None if frames are only scored jointly.
+        normalised: whether log scores were shown to come from a normalised distribution, see
+            `inference.predictive.mask_marginals`. If not, they may be too high or too low, by an amount that depends on
+            what the model substitutes for missing frames.
     """
 
     totals: Float[Tensor, " sequences"]
@@ -38,9 +38,9 @@ class FrameScore:
 
     @property
     def error(self) -> float:
-        """Standard error of the mean over sequences, which are independent where frames are not; NaN for one.
+        """Standard error of the mean over sequences, which are independent (frames are not); NaN for a single one.
 
-        The mean is a ratio of two sums over sequences: this is its error by the delta method.
+        The mean is a ratio of two sums over sequences; its error is by the delta method.
         """
         scored = self.counts > 0
         number = int(scored.sum())
@@ -51,7 +51,7 @@ class FrameScore:
 
     @property
     def monte_carlo_error(self) -> float:
-        """The part of `error` that comes from draws: standard error of the mean with the videos held fixed."""
+        """Monte Carlo part of `error`: standard error of the mean with the videos held fixed."""
         return (self.monte_carlo[self.counts > 0].square().sum().sqrt() / self.counts.sum()).item()
 
 
@@ -60,15 +60,15 @@ class ScoreSummary:
     """One line of the table, in plain numbers.
 
     Attributes:
-        frames: which frames are scored, "one step ahead" or "held out".
-        score: what it is, with its unit.
-        mean: per frame.
+        frames: scored frames, "one step ahead" or "held out".
+        score: name of the score, with its unit.
+        mean: mean per frame.
         error: standard error of the mean over sequences.
-        monte_carlo_error: the part of it that comes from draws.
-        bits_per_dimension: of scores in nats, see `PredictiveScores`; else None.
-        num_frames: how many frames were scored.
-        num_sequences: how many sequences these are of.
-        normalised: False for log scores that were not shown to be those of a normalised distribution.
+        monte_carlo_error: Monte Carlo part of `error`.
+        bits_per_dimension: the mean of scores in nats, see `PredictiveScores`; else None.
+        num_frames: number of scored frames.
+        num_sequences: number of sequences that contain them.
+        normalised: False for log scores that were not shown to come from a normalised distribution.
     """
 
     frames: str
@@ -83,7 +83,7 @@ class ScoreSummary:
 
 
 LOG_SCORE = "log score, nats"
-WIDE = 0.5  # nats: with 0.7 and 1.2, sums over videos lay 0.6 and 1.7 nats below settled log evidences
+WIDE = 0.5  # nats: at 0.7 and 1.2, sums over videos were 0.6 and 1.7 nats below converged log evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,36 +92,36 @@ class PredictiveScores:
 
     Conventions:
 
-    - A log score is the natural logarithm of what the model gives to a frame, in nats per frame, larger is better. With
-      reference "density" it is of a density with respect to Lebesgue measure of pixel values on the scale where [0, 1]
-      is black to white, with "probability" it is of a probability. Densities may exceed 1, and the two kinds have no
+    - A log score is the log density or log probability of a frame under the model, in nats per frame, larger is better.
+      With reference "density" it is a density with respect to Lebesgue measure of pixel values on the scale where
+      [0, 1] is black to white, with "probability" a probability. Densities may exceed 1, and the two kinds have no
       common scale.
     - Bits per dimension are -nats / (dimensions * log 2), smaller is better, with dimensions = channels * height *
-      width. Those of densities are on the scale of [0, 1] as well: on that of 256 levels they are larger by 8.
-    - CRPS and Brier score are means over the dimensions of a frame, the energy score is one number for each frame; the
-      CRPS and the energy score are in units of a pixel value. All three are losses, smaller is better.
+      width. For densities they are on the scale of [0, 1] as well: for 256 levels they are larger by 8.
+    - CRPS and Brier score are means over the dimensions of a frame, the energy score is one number per frame; the CRPS
+      and the energy score are in units of a pixel value. All three are losses, smaller is better.
     - One step ahead: log p(x_t | x_{<t}) of each seen frame, given the seen ones before it; the first frame is given
       none. Their sum over a sequence is its log evidence.
-    - Held out: log p(x_held | x_seen) of all held-out frames of a sequence together, over their number. The other
-      scores are of each held-out frame by itself, given the frames that are seen before and after.
+    - Held out: log p(x_held | x_seen) of all held-out frames of a sequence jointly, divided by their number. The other
+      scores are of each held-out frame separately, given the frames seen before and after it.
 
     Attributes:
-        one_step_ahead: log scores of the seen frames, the held-out ones among them.
+        one_step_ahead: log scores of the seen frames, including held-out ones.
         held_out: log scores of the held-out frames, None if there are none.
-        crps: of grey held-out frames, else None.
-        energy_score: of grey held-out frames, else None.
-        brier_score: of binary held-out frames, else None.
-        observed: bool (sequences, time), frames whose values are known.
-        held_out_frames: bool (sequences, time), those of them that are held out; None if there are none.
+        crps: CRPS of grey held-out frames, else None.
+        energy_score: energy score of grey held-out frames, else None.
+        brier_score: Brier score of binary held-out frames, else None.
+        observed: bool (sequences, time), frames with known values.
+        held_out_frames: bool (sequences, time), the held-out ones among them; None if there are none.
         reference: "density" or "probability".
         dimensions: channels * height * width of a frame.
         num_samples: draws behind CRPS, energy score or Brier score.
-        method: how one step ahead was estimated.
+        method: how one-step-ahead scores were estimated.
         spread: standard deviation, over the repeats of that estimate, of the sum of scores over a video, root mean
-            square over videos, nats. Sums are too low in expectation: by about spread^2 / 16 where it is far below one
-            and estimates are log-normal, by more than that where few of the particles carry the weight.
-        verdicts: how far to rely on the two log evidences whose difference `held_out` is where frames are held out
-            between others, that with and that without them; None where all are held out at the end.
+            square over videos, nats. Sums are too low in expectation: by about spread^2 / 16 if it is far below one and
+            estimates are log-normal, by more if few particles carry the weight.
+        verdicts: how far to rely on the two log evidences, with and without the held-out frames, whose difference is
+            `held_out` if frames are held out between others; None if all are held out at the end.
     """
 
     one_step_ahead: FrameScore
@@ -139,7 +139,11 @@ class PredictiveScores:
     verdicts: tuple[Verdict, Verdict] | None = None
 
     def bits_per_dimension(self, nats: float) -> float:
-        """Of a log score of one frame."""
+        """Bits per dimension of a log score of one frame.
+
+        Args:
+            nats: the log score.
+        """
         return -nats / (self.dimensions * math.log(2))
 
     @property
@@ -173,7 +177,7 @@ class PredictiveScores:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What stands below the table: units, how the numbers were made, and warnings."""
+        """Notes below the table: units, methods and warnings."""
         return tuple(self._notes())
 
     def _notes(self) -> Iterator[str]:
@@ -182,14 +186,14 @@ class PredictiveScores:
             "probability": "probabilities of binary pixels",
         }
         yield (
-            f"log scores (nats per frame, larger is better): {kinds[self.reference]}, {self.dimensions} dimensions a "
+            f"log scores (nats per frame, larger is better): {kinds[self.reference]}, {self.dimensions} dimensions per "
             "frame; bits/dim = -nats / (dimensions log 2)"
         )
         yield f"one step ahead: each seen frame given those before it, by {self.method}"
         if self.spread > WIDE:
             yield (
-                f"warning: one step ahead: repeats lie {self.spread:.2g} nats apart, so that sums over a video may be "
-                "too low by a nat or more, whatever +- draws says; give more num_particles"
+                f"warning: one step ahead: repeats differ by {self.spread:.2g} nats, so sums over a video may be too "
+                "low by a nat or more, even if +- draws is small; give more num_particles"
             )
         kind = "Brier score" if self.crps is None else "CRPS, energy score"
         if self.held_out is not None:
@@ -200,15 +204,15 @@ class PredictiveScores:
             yield f"  and without: {without}"
             if without.kind == LOWER_BOUND:
                 yield (
-                    "warning: held out: the log evidence without these frames is a lower bound, so that their log "
-                    "score may be too high; give a larger budget=Budget(...), or hold out frames at the end"
+                    "warning: held out: the log evidence without these frames is a lower bound, so their log score may "
+                    "be too high; give a larger budget=Budget(...), or hold out frames at the end"
                 )
         for line in self.summaries:
             if not line.normalised:
                 yield (
-                    f"warning: {line.frames}: this model was not shown to integrate missing frames out, so that these "
-                    "log scores may not be those of a normalised distribution; hold out frames at the end, or compare "
-                    "models by the other scores"
+                    f"warning: {line.frames}: this model was not shown to integrate missing frames out, so these log "
+                    "scores may not come from a normalised distribution; hold out frames at the end, or compare models "
+                    "by the other scores"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Scores one step ahead, from log evidences of the first frames of each video, and the errors of their sums."""
+"""One-step-ahead scores from the log evidence of the first frames of each video, and standard errors of their sums."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,13 +10,13 @@ from inference.predictive.record import FrameScore
 class StepsAhead:
     """log p(x_t | x_{<t}) = log p(x_1, ..., x_t) - log p(x_1, ..., x_{t-1}) of each seen frame, nats.
 
-    Both terms are logarithms of means over repeats. A mean over repeats is unbiased, its logarithm lies below the truth
-    by about spread^2 / 2 R, with R repeats. Errors are by the jackknife: the spread of what is found without each of
-    the repeats, so that frames of a video, which share draws, are added up with what they share.
+    Both terms are logarithms of means over repeats. The mean is unbiased; its logarithm is too low by about
+    spread^2 / 2 R, with R repeats. Errors are by the jackknife over repeats, which accounts for the correlation between
+    frames of a video that share draws.
 
     Args:
         prefixes: log estimates of p(x_1, ..., x_t), in independent repeats.
-        seen: which frames are there.
+        seen: mask of observed frames.
         normalised: whether the prefixes were shown to be marginals of one distribution.
 
     Attributes:
@@ -44,8 +44,8 @@ class StepsAhead:
         """Scores of some of the seen frames.
 
         Args:
-            frames: which.
-            by_frame: whether the record keeps those of single frames, or only their sums.
+            frames: mask of the frames to score.
+            by_frame: whether the record keeps scores of single frames, or only their sums.
         """
         totals = torch.where(frames, self._scores, 0.0).sum(1)
         left_out = torch.where(frames, self._left_out, 0.0).sum(2)
@@ -58,5 +58,5 @@ class StepsAhead:
 def _difference(
     now: Float[Tensor, "repeats time sequences"], before: Float[Tensor, "repeats time sequences"]
 ) -> Float[Tensor, "sequences time"]:
-    """Of log means over repeats."""
+    """Difference of log means over repeats."""
     return (now.logsumexp(0) - before.logsumexp(0)).T

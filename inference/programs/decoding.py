@@ -1,4 +1,4 @@
-"""From values of a model's latents to the frames it expects: condition the model, read its `frames` site."""
+"""Decode values of a model's latents to expected frames: condition the model and read its `frames` site."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -15,10 +15,10 @@ FRAMES, SEQUENCES, TIME, DRAWS = "frames", "sequences", "time", "_draws"
 
 
 def check_frames_site(table: SiteTable) -> None:
-    """Check that a model has the site that all models have: `frames`, in the plates `sequences` and `time`.
+    """Check that a model has the required site `frames`, in the plates `sequences` and `time`.
 
     Raises:
-        ValueError: if it has not.
+        ValueError: if it does not.
     """
     if FRAMES not in table:
         raise ValueError(f"model: expected an observed site 'frames', got sites {', '.join(table.names)}")
@@ -31,7 +31,7 @@ def check_frames_site(table: SiteTable) -> None:
 
 
 def plate_of_draws(draws: int | None, nesting: int) -> AbstractContextManager[Any]:
-    """A plate to the left of `nesting` others, so that a program runs for all draws at once; None = no plate."""
+    """A plate left of `nesting` others, in which a program runs for all draws in parallel; None = no plate."""
     return nullcontext() if draws is None else pyro.plate(DRAWS, draws, dim=-nesting - 1)
 
 
@@ -42,14 +42,14 @@ def decode_latents(
     nesting: int,
     draws: int | None = None,
 ) -> Tensor:
-    """The frames that a model expects at these latents.
+    """Expected frames of a model at these latents.
 
     Args:
         model: called with `arguments`.
         arguments: frames, observed, controls.
         latents: a value for each latent site; with `draws`, draws come first, then the plates, then the event.
-        nesting: number of dimensions that the model's own plates lay claim to.
-        draws: how many draws, None if the values are single.
+        nesting: number of plate dims of the model.
+        draws: number of draws, None for single values.
 
     Returns:
         (sequences, time, channels, height, width), with the draws in front if there are any.
@@ -64,13 +64,13 @@ def draw_frames(
     nesting: int,
     draws: int | None = None,
 ) -> Tensor:
-    """Frames drawn at these latents, with the noise of their pixels; arguments and result as of `decode_latents`."""
+    """Frames drawn at these latents, with pixel noise; arguments and result as in `decode_latents`."""
     node = _frames_at(model, arguments, latents, nesting, draws)
     return _in_order(node, node["fn"].sample())
 
 
 def expected_frames(node: dict[str, Any]) -> Tensor:
-    """Mean of a traced `frames` site, (*draws, sequences, time, channels, height, width), wherever its plates sit."""
+    """Mean of a traced `frames` site, (*draws, sequences, time, channels, height, width), for any plate dims."""
     return _in_order(node, node["fn"].mean)
 
 

@@ -15,19 +15,19 @@ NUMBER = re.compile(r"_(\d+)(?:_\d+)*$")
 
 
 def increments(traces: ImportanceTraces) -> Float[Tensor, "particles time sequences"]:
-    """What each time step adds to the log weights, in nats, with gradients; their sum over time is `log_weights()`.
+    """Contribution of each time step to the log weights, in nats, with gradients; their sum is `log_weights()`.
 
         sum of log p - sum of log q        over the sites of a step
 
-    A site belongs to steps by the plate `time`, or to one step by the first of the numbers that end its name (`z_3`;
-    `z_where_3_1` is object 1 at step 3). Numbers may begin at 0 or 1.
+    A site belongs to steps by the plate `time`, or to one step by the first of the numbers at the end of its name
+    (`z_3`; `z_where_3_1` is object 1 at step 3). Numbers may start at 0 or 1.
 
     Args:
         traces: draws of a guide and the model run against them.
 
     Raises:
-        ValueError: if a site has neither plate nor number, such as a latent that is a whole path; names it. And if
-            plates and numbers are not of the same steps.
+        ValueError: if a site has neither plate nor number, such as a latent that is a whole path (names it), or plates
+            and numbers imply different steps.
     """
     terms = [(site, site["log_prob"], True) for site in sample_sites(traces.model).values()]
     terms += [(site, -site["log_prob"], True) for site in sample_sites(traces.guide).values()]
@@ -35,7 +35,7 @@ def increments(traces: ImportanceTraces) -> Float[Tensor, "particles time sequen
 
 
 def step_scores(traces: ImportanceTraces) -> Float[Tensor, "particles time sequences"]:
-    """What each time step adds to `log_scores()`, the log q of draws without gradient, in nats; see `increments`.
+    """Contribution of each time step to `log_scores()`, log q of draws without gradient, in nats; see `increments`.
 
     Args:
         traces: draws of a guide and the model run against them.
@@ -53,11 +53,11 @@ def step_scores(traces: ImportanceTraces) -> Float[Tensor, "particles time seque
 
 
 Term = tuple[Mapping[str, Any], Tensor, bool]
-"""A site, a number for each of its draws, and whether that carries the scale of subsampling."""
+"""A site, a term for each of its draws, and whether the term includes the subsampling scale."""
 
 
 def _by_step(traces: ImportanceTraces, terms: Sequence[Term], every: Sequence[Term]) -> Tensor:
-    """Sums of terms by step, (particles, time, sequences); `every` has all sites that tell how many steps there are."""
+    """Sums of terms by step, (particles, time, sequences); the number of steps comes from the sites in `every`."""
     plates = [_time_plate(site) for site, *_ in every]
     numbers = [_number(site) for (site, *_), plate in zip(every, plates, strict=True) if plate is None]
     first, last = min(numbers, default=0), max(numbers, default=0)

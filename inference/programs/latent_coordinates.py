@@ -11,21 +11,21 @@ from torch.distributions import Transform, biject_to, constraints
 from guides.site_table import name_distribution, name_support
 from inference.programs.trace_checks import UNCONSTRAINED
 
-ADVICE = "or do without annealing: draws of the guide (log_evidence with num_particles alone) need no coordinates"
+ADVICE = "or do not anneal: draws of the guide (log_evidence with num_particles alone) need no coordinates"
 
 
 class LatentCoordinates:
     """The unbounded coordinates of a continuous latent site: y with value = t(y), t the transform to its support.
 
-    The coordinates may have another number of dims than the value: a correlation matrix (n, n) is made of a vector of
-    n (n - 1) / 2 numbers.
+    The coordinates may have another number of dims than the value: a correlation matrix (n, n) has a vector of
+    n (n - 1) / 2 coordinates.
 
     Args:
         site: the guide's record of the site.
-        latent: the model's record of it; None where the guide alone has it (see `is_computed`).
+        latent: the model's record of it; None if only the guide has it (see `is_computed`).
 
     Raises:
-        ValueError: if the support has no such transform, or is another in the model; names the site.
+        ValueError: if the support has no such transform, or differs in the model; names the site.
     """
 
     def __init__(self, site: Mapping[str, Any], latent: Mapping[str, Any] | None) -> None:
@@ -69,16 +69,16 @@ def sum_rightmost(values: Tensor, dims: int) -> Tensor:
 
 
 def is_computed(site: Mapping[str, Any], sites: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a site of the guide is a function of its other sites, a point mass that moves when they do.
+    """Whether a site of the guide is a point mass that is a function of other sites.
 
-    So draws `pyro.infer.autoguide.AutoNormal`: first `z_unconstrained`, then z = t(z_unconstrained).
+    `pyro.infer.autoguide.AutoNormal` draws this way: first `z_unconstrained`, then z = t(z_unconstrained).
 
     Args:
         site: the guide's record.
         sites: all latent sites of the guide.
 
     Raises:
-        ValueError: if it is a point mass with a density of its own, as of a normalizing flow; names the site.
+        ValueError: if it is a point mass with its own density, as from a normalizing flow; names the site.
     """
     distribution = site["fn"]
     while hasattr(distribution, "base_dist"):
@@ -95,22 +95,22 @@ def is_computed(site: Mapping[str, Any], sites: Mapping[str, Mapping[str, Any]])
 
 
 def is_boolean(support: Any) -> bool:
-    """Whether a support is made of bits."""
+    """Whether a support is boolean."""
     return _inner(support, events=False) is constraints.boolean
 
 
 def may_depend(support: Any) -> bool:
-    """Whether a support has bounds that a program computed."""
+    """Whether a support has tensor bounds, which may depend on other latents."""
     support = _inner(support, events=False)
     return any(isinstance(getattr(support, name, None), Tensor) for name in ("lower_bound", "upper_bound"))
 
 
 def check_supports_stay(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse supports that depend on other latents, in which no move of all latents at once stays.
+    """Refuse supports that depend on other latents: joint moves of all latents would leave them.
 
     Args:
         one: latent sites of one run of the guide.
-        other: those of a run with other draws.
+        other: latent sites of a run with other draws.
 
     Raises:
         ValueError: names the sites whose supports differ.
@@ -140,7 +140,7 @@ def _same_bounds(one: Any, other: Any) -> bool:
 
 
 def _inner(support: Any, *, events: bool = True) -> Any:
-    """The support without wrappers of mixtures, and without those of event dims unless they are wanted."""
+    """The support without wrappers for mixtures, and for event dims unless `events`."""
     mixed = getattr(constraints, "MixtureSameFamilyConstraint", ())  # older versions of torch have none
     while isinstance(support, mixed) or (not events and isinstance(support, constraints.independent)):
         support = support.base_constraint

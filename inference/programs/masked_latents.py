@@ -1,7 +1,7 @@
-"""Latents that have no density where they are masked, such as the place of an object that does not exist.
+"""Latents without a density where they are masked, such as the position of an absent object.
 
-Their values there mean nothing, and programs may leave anything in them. What has to hold for all latents at once, an
-exact draw from a posterior or a move between two presences, gives them the distribution that the guide draws them from.
+Their values there are arbitrary. Exact draws from a posterior and moves between presences need a distribution over all
+latents, so masked ones are given the distribution that the guide draws them from.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,12 @@ from torch import Tensor
 
 
 class MaskedAnew(Messenger):
-    """Inside, sites have given values where they are not masked, and draws of their own distributions where they are.
+    """Inside, sites take given values where they are not masked, and draws from their own distributions where they are.
 
-    So a guide that is run inside, at the latents behind a simulated video, completes them to an exact draw in the space
-    of all its latents.
+    A guide run inside, at the true latents of a simulated video, completes them to an exact draw of all its latents.
 
     Args:
-        values: by site, in the layout of the program that is run inside.
+        values: by site, in the layout of the program that runs inside.
     """
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
@@ -56,7 +55,7 @@ def unmasked(law: Any) -> Any:
 
 
 def kept(law: Any, mask: Tensor | bool | None) -> Tensor:
-    """What a mask outside and masks within a distribution leave, shaped to meet its values."""
+    """Unmasked entries under an outer mask and masks within a distribution, shaped to broadcast with its values."""
     event = (..., *[None] * len(law.event_shape))
     outside = torch.as_tensor(True if mask is None else mask)[event]
     if isinstance(law, dist.MaskedDistribution):

@@ -1,4 +1,4 @@
-"""Guide and model run once more at given draws."""
+"""Re-run guide and model at given draws."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,15 +21,15 @@ def traces_at(
     """Run guide and model at these values of the guide's latent sites.
 
     Args:
-        values: by site, of the shape that the site has in `traces`.
-        traces: from `importance_traces`, of the same programs and arguments.
+        values: by site, with the shape of the site in `traces`.
+        traces: from `importance_traces`, with the same programs and arguments.
         model: the model.
         guide: the guide, which is called again with its sites replayed.
         args: positional arguments of both.
         kwargs: keyword arguments of both.
 
     Raises:
-        ValueError: if a plate is subsampled, which another run would do differently.
+        ValueError: if a plate is subsampled, since another run would choose a different subsample.
     """
     if traces.subsampling != 1.0:
         raise ValueError("model: expected a plate 'sequences' that is not subsampled, since the guide runs again")
@@ -48,10 +48,10 @@ def traces_at_leaves(
     *,
     kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[ImportanceTraces, dict[str, Tensor]]:
-    """Run guide and model once more at the same draws, cut off from the parameters that made them.
+    """Re-run guide and model at the same draws, detached from the parameters that produced them.
 
-    In the new traces a log probability depends on parameters through distributions only; how it depends on the draws is
-    read off the leaves. So the two ways in which a parameter of a guide acts on a weight come apart.
+    In the new traces a log probability depends on parameters only through distributions; its dependence on the draws is
+    given by gradients of the leaves. This separates the two paths by which a guide parameter affects a weight.
 
     Args:
         traces: as in `traces_at`.
@@ -61,11 +61,11 @@ def traces_at_leaves(
         kwargs: as in `traces_at`.
 
     Returns:
-        The new traces, and by site name a leaf with the draw's value, requiring a gradient where it is reparameterised.
+        The new traces, and by site name a leaf with the draw's value, requiring a gradient if it is reparameterised.
 
     Raises:
-        ValueError: if a site of the guide is a point mass that carries a density of its own, which does not follow its
-            value; and what `traces_at` raises.
+        ValueError: if a site of the guide is a point mass with its own density, which does not depend on its value;
+            also what `traces_at` raises.
     """
     leaves = {}
     for site in sample_sites(traces.guide).values():

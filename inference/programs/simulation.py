@@ -1,4 +1,4 @@
-"""Videos drawn from a model, with the latents behind them."""
+"""Videos simulated from a model, with their latents."""
 
 import torch
 from pyro import poutine
@@ -17,14 +17,14 @@ FRAMES = "frames"
 def simulate(
     model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None, *, seed: int = 0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Draw a video from the model for each of some videos that stand in for size, mask and controls.
+    """Simulate one video from the model for each given video, with the same size, mask and controls.
 
     Args:
         model: a `PyroModule` called `(frames, observed, controls)`, with an observed site `frames`.
         frames: (sequences, time, ...); its values are not used.
         observed: bool (sequences, time), or None.
         controls: (sequences, time, control), or None.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         Frames of the shape given, and the value of each latent site, (sequences, *other plates, *event).
@@ -56,7 +56,7 @@ def simulated_trace(
 
 
 def check_frames_alone(trace: Trace) -> None:
-    """Refuse models that observe more than their frames: latents behind a simulated video are a draw given the rest.
+    """Refuse models that observe more than frames: simulated latents are then no draw from the posterior.
 
     Args:
         trace: from `simulated_trace`.
@@ -72,7 +72,7 @@ def check_frames_alone(trace: Trace) -> None:
     if others:
         raise ValueError(
             f"model: expected {FRAMES!r} as the only observed site, it also observes {', '.join(others)}: the latents "
-            "behind a simulated video are no draw from the posterior given what is observed there. Block those sites "
+            "of a simulated video are no draw from the posterior given the values observed there. Block those sites "
             "(pyro.poutine.block), or draw them within `frames`"
         )
 
@@ -80,10 +80,10 @@ def check_frames_alone(trace: Trace) -> None:
 def unconditioned_trace(
     model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
 ) -> Trace:
-    """Run a model with its frames drawn as well, from the random state and in the mode that there are.
+    """Run a model with its frames drawn as well, from the current random state and mode.
 
-    The distribution of a frame or a latent may look at frames before it. So the model runs again, with the same noise,
-    at the video that it drew, until it draws that video again: with each run one frame more is as it should be.
+    A frame or a latent may depend on earlier frames. So the model is re-run with the same noise on the video that it
+    drew, until it draws the same video again: each run makes at least one more frame consistent.
 
     Args:
         model: called `(frames, observed, controls)`.

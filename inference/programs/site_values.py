@@ -1,4 +1,4 @@
-"""Values of sites with their plates in one order, whatever the order in the model."""
+"""Values of sites with plates in a fixed order, independent of the order in the model."""
 
 from collections.abc import Mapping
 from typing import Any

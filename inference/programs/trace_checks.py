@@ -1,4 +1,4 @@
-"""Programs whose weights would be wrong without a word are refused here, by the name of the site."""
+"""Checks that refuse programs whose weights would be silently wrong, by the name of the site."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from torch.distributions import biject_to
 from guides.program import sample_sites
 
 SEQUENCES = "sequences"
-PARTICLES = "num_particles_vectorized"  # what Pyro's own estimators call this plate
-UNCONSTRAINED = "_unconstrained"  # ends the name of what pyro.infer.autoguide.AutoNormal draws
+PARTICLES = "num_particles_vectorized"  # the name of this plate in Pyro's own estimators
+UNCONSTRAINED = "_unconstrained"  # suffix of the sites that pyro.infer.autoguide.AutoNormal draws
 
 
 def sequences_frame(site: Mapping[str, Any]) -> Any:
@@ -32,7 +32,7 @@ def sequences_frame(site: Mapping[str, Any]) -> Any:
 
 
 def check_latents(model: Trace, guide: Trace) -> None:
-    """Refuse guides that do not draw the latents of the model, those and no others.
+    """Refuse guides that do not draw exactly the latents of the model.
 
     Pyro's `AutoNormal` draws `z_unconstrained` and then `z` as a function of it: that is one latent, see
     `check_point_masses`.
@@ -42,7 +42,7 @@ def check_latents(model: Trace, guide: Trace) -> None:
         guide: the guide's trace.
 
     Raises:
-        ValueError: if the guide leaves out a latent site, or draws one that only the guide has; names the sites.
+        ValueError: if the guide omits a latent site, or draws one that the model lacks; names the sites.
     """
     latents = {site["name"] for site in sample_sites(model).values() if not site["is_observed"]}
     drawn = {site["name"]: site for site in sample_sites(guide).values() if not site["is_observed"]}
@@ -52,18 +52,19 @@ def check_latents(model: Trace, guide: Trace) -> None:
     foreign = [name for name in drawn if name not in latents and not _makes_another(name, drawn)]
     if foreign:
         raise ValueError(
-            f"guide: expected the latent sites of the model and no others, it also draws {_list(foreign)}; the density "
-            "of a site that only the guide has would be taken off the weights with nothing to pay for it, which raises "
-            "bound and evidence. Remove it, or give the model the same site (then both are scored)"
+            f"guide: expected the latent sites of the model and no others, it also draws {_list(foreign)}; the log "
+            "density of a site that only the guide has would be subtracted from the log weights with no counterpart in "
+            "the model, which biases bound and evidence. Remove it, or give the model the same site (then both are "
+            "scored)"
         )
 
 
 def check_point_masses(model: Trace, guide: Trace) -> None:
-    """Refuse guides whose draws have no density; reads values, so it has no place in a training step.
+    """Refuse guides whose draws have no density; reads values, so do not call it in a training step.
 
-    Allowed are point masses of the model itself, those that carry a log density of their own (as flows do), and
-    a known function of another site, z = t(z_unconstrained) with t the transform to the support of z: whether value and
-    density are those of t is checked.
+    Allowed are point masses that the model has too, those with their own log density (as in flows), and a known
+    function of another site, z = t(z_unconstrained) with t the transform to the support of z, whose value and density
+    are checked.
 
     Args:
         model: the model's trace, run against the guide's draws.
@@ -111,14 +112,14 @@ def _check_change_of_variables(latent: Mapping[str, Any], site: Mapping[str, Any
 def check_layout(trace: Trace) -> None:
     """Refuse log densities with dims that no plate of their site accounts for.
 
-    A value that is laid out wrongly for several particles broadcasts against the plates, and its density is summed over
-    far more terms than there are: a number that is finite, and wrong.
+    A value with the wrong layout for several particles broadcasts against the plates, and its density is summed over
+    far too many terms: the result is finite, and wrong.
 
     Args:
-        trace: with log probabilities computed.
+        trace: a trace with log probabilities computed.
 
     Raises:
-        ValueError: names the first such site, the shape of its log density and the one that its plates ask for.
+        ValueError: names the first such site, the shape of its log density and the one that its plates require.
     """
     for site in sample_sites(trace).values():
         shape = tuple(getattr(site["log_prob"], "shape", ()))

@@ -1,8 +1,8 @@
-"""From a model and a guide to log weights per particle and sequence: what every multi-sample estimator is made of.
+"""Log weights per particle and sequence from a model and a guide: the basis of every multi-sample estimator.
 
-One run draws all particles at once: guide and model are called inside one more plate, to the left of all their own
-(Pyro's `vectorize_particles`). Nothing is assumed about where plates sit: the plate of sequences is found by its name
-in each site's stack of plates, and the place for the particles by looking at all of them.
+One run draws all particles in parallel: guide and model are called inside an extra plate, left of all their own (Pyro's
+`vectorize_particles`). Nothing is assumed about plate dims: the plate of sequences is found by name in each site's
+stack of plates, and the particle dim is chosen left of all plates found.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ from inference.runtime.generators import preserved_generators
 
 
 def modules_of(*programs: Program) -> Iterator[nn.Module]:
-    """All modules of models and guides, also of those that are wrapped in effect handlers."""
+    """All modules of models and guides, including those wrapped in effect handlers."""
     for program in programs:
         program = poutine.unwrap(program)
         if isinstance(program, nn.Module):
@@ -45,7 +45,7 @@ def local_parameters(*programs: Program) -> Iterator[None]:
     for module in modules_of(*programs):
         context = module.__dict__.get("_pyro_context")
         if context is not None and not hasattr(context, "param_state"):
-            context.param_state = {"params": {}, "constraints": {}}  # it was built while the setting was off
+            context.param_state = {"params": {}, "constraints": {}}  # the module was built while the setting was off
     with pyro.settings.context(module_local_params=True):
         yield
 
@@ -68,13 +68,13 @@ def find_particle_dim(
 ) -> int:
     """The plate dim for particles: one to the left of all plates of model and guide, found by running both once.
 
-    Then both are run with a few particles, as many as no plate has places, so that a program which confuses particles
-    with another dim is found out even where the two have one size.
+    Then both are run with a few particles, a number that differs from the size of every plate, which exposes programs
+    that confuse particles with another dim.
 
-    The runs leave no trace: random streams, batch statistics and parameter stores are as before.
+    The runs have no side effects: random streams, batch statistics and parameter stores are as before.
 
     Raises:
-        ValueError: if a site lies outside the plate `sequences`, if model or guide do not run with particles, and what
+        ValueError: if a site is outside the plate `sequences`, or model or guide do not run with particles; also what
             `inference.programs.trace_checks` raises.
     """
     kwargs = kwargs or {}
@@ -103,15 +103,15 @@ def find_particle_dim(
 
 @dataclass(frozen=True, eq=False)
 class ImportanceTraces:
-    """A guide's draws and the model that was run against them, for all particles at once.
+    """A guide's draws and the model run against them, for all particles.
 
     Attributes:
-        model: the model's trace, log probabilities computed, without the sites of subsampling.
-        guide: the guide's trace, log probabilities and score parts computed, without the sites of subsampling.
+        model: the model's trace, log probabilities computed, without subsampling sites.
+        guide: the guide's trace, log probabilities and score parts computed, without subsampling sites.
         num_particles: size of the particle plate.
         particle_dim: its dim, negative; None for a single particle drawn without that plate.
-        num_sequences: how many sequences the batch has.
-        subsampling: sequences in the plate's full size per sequence in the batch; 1 without subsampling.
+        num_sequences: number of sequences in the batch.
+        subsampling: full size of the plate over its batch size; 1 without subsampling.
     """
 
     model: Trace
@@ -124,15 +124,15 @@ class ImportanceTraces:
     def per_sequence(
         self, site: Mapping[str, Any], log_prob: Tensor, *, scaled: bool = True
     ) -> Float[Tensor, "particles sequences"]:
-        """Sum a term of a site over everything but particles and sequences, free of the scale of subsampling.
+        """Sum a term of a site over all dims except particles and sequences, without the subsampling scale.
 
         Args:
             site: the site's record in one of the traces.
             log_prob: a term with the site's batch shape, such as its log probability in nats.
-            scaled: whether the term carries that scale, as a log probability does and a score function does not.
+            scaled: whether the term includes that scale, as a log probability does and a score function does not.
 
         Raises:
-            ValueError: if the site has no dim of its own for sequences; names the site.
+            ValueError: if the site has no dim for sequences; names the site.
         """
         frame = sequences_frame(site)
         places = [log_prob.dim() + int(frame.dim)]
@@ -153,7 +153,7 @@ class ImportanceTraces:
         """A number for each particle and sequence, shaped to broadcast with the values of a site.
 
         Args:
-            numbers: of each particle and sequence.
+            numbers: one for each particle and sequence.
             site: the site's record in one of the traces.
         """
         event_dims = len(site["fn"].event_shape)
@@ -178,14 +178,14 @@ class ImportanceTraces:
         return torch.stack(drawn).sum(0) if drawn else torch.zeros_like(self.log_joint())
 
     def score_sites(self) -> list[str]:
-        """Names of the guide's latent sites whose draws carry no gradient, such as discrete ones."""
+        """Names of the guide's latent sites whose draws have no gradient, such as discrete ones."""
         return [site["name"] for site in sample_sites(self.guide).values() if not is_reparameterised(site)]
 
     def log_scores(self) -> Float[Tensor, "particles sequences"]:
         """Log q of the sites without reparameterised draws, in nats, masked but not scaled.
 
-        Its gradient in the guide's parameters is the score function, along every path: a presence whose distribution
-        depends on a position that was drawn before passes the gradient on to it.
+        Its gradient in the guide's parameters is the score function, along every path: if the distribution of a
+        presence depends on an earlier reparameterised position, the gradient flows into that position.
         """
         terms = [
             self.per_sequence(site, site["score_parts"].score_function, scaled=False)
@@ -196,7 +196,7 @@ class ImportanceTraces:
 
 
 def is_reparameterised(site: Mapping[str, Any]) -> bool:
-    """Whether gradients pass through a site's draw; True for what is observed."""
+    """Whether gradients pass through a site's draw; True for observed sites."""
     return bool(site["is_observed"] or site["fn"].has_rsample)
 
 
@@ -211,19 +211,19 @@ def importance_traces(
 ) -> ImportanceTraces:
     """Draw all latents from the guide, in a plate of particles, and run the model against them.
 
-    One particle is drawn without a plate, so that a program that cannot broadcast over particles still runs.
+    A single particle is drawn without a plate, so programs that cannot broadcast over particles still run.
 
     Args:
         model: a callable with Pyro sites.
         guide: a callable that draws the model's latent sites.
         args: positional arguments of both.
-        num_particles: how many particles to draw, at least 1.
+        num_particles: number of particles, at least 1.
         kwargs: keyword arguments of both.
-        particle_dim: what `find_particle_dim` returned for this pair, if it is known; found by one more run otherwise.
+        particle_dim: result of `find_particle_dim` for this pair; None = found by extra runs.
 
     Raises:
-        ValueError: if `num_particles` is not positive, if a latent site is not drawn by the guide, if a site lies
-            outside the plate `sequences`, or if there is no site at all.
+        ValueError: if `num_particles` is not positive, the guide does not draw a latent site, a site is outside the
+            plate `sequences`, or there is no site at all.
     """
     kwargs = kwargs or {}
     if num_particles < 1:
@@ -244,14 +244,14 @@ def run_traces(
     particle_dim: int | None,
     fixed: Trace | None = None,
 ) -> ImportanceTraces:
-    """`importance_traces` where the particle dim is known (None: no plate), at the values in `fixed`, if given."""
+    """`importance_traces` with a known particle dim (None: no plate), at the values in `fixed`, if given."""
     if particle_dim is not None:
         model, guide = (pyro.plate(PARTICLES, num_particles, dim=particle_dim)(run) for run in (model, guide))
     if fixed is not None:
         guide = poutine.replay(guide, trace=fixed)  # around the plate, which passes over sites that have a value
     nesting = float("inf") if particle_dim is None else -particle_dim
     validates = is_validation_enabled()
-    with validation_enabled(False):  # a site of the guide alone would be advised to be marked as auxiliary
+    with validation_enabled(False):  # Pyro would advise to mark a site that only the guide has as auxiliary
         model_trace, guide_trace = get_importance_trace("flat", nesting, model, guide, args, dict(kwargs))
     check_latents(model_trace, guide_trace)
     if validates:
@@ -290,7 +290,7 @@ def log_weights(
         model: a callable with Pyro sites.
         guide: a callable that draws the model's latent sites.
         args: positional arguments of both.
-        num_particles: how many particles to draw, at least 1.
+        num_particles: number of particles, at least 1.
         kwargs: keyword arguments of both.
         particle_dim: see `importance_traces`.
 

@@ -10,7 +10,7 @@ from pyro.poutine.messenger import Messenger
 from guides.check.support import OTHER_LIKELIHOODS, Violation, parameter_violations, value_violation
 from inference.runtime.generators import restore_generators
 
-# how torch begins to say it; Pyro puts the site, if it knows it, in front
+# the start of torch's message; Pyro prepends the site, if known
 _OF_TORCH = re.compile(r"Expected (?:value argument|parameter (?P<parameter>\w+)) \(")
 _SITE = re.compile(r"at site '([^']*)'")
 
@@ -20,7 +20,7 @@ class SupportError(ValueError):
 
     Attributes:
         site: name of the sample site.
-        finite: whether what came is finite; otherwise it comes of something before that was not.
+        finite: whether the value is finite; if not, the cause is earlier.
     """
 
     def __init__(self, message: str, site: str, finite: bool) -> None:
@@ -46,7 +46,7 @@ class Violations(Messenger):
 
 
 def violations_of(msg: Any) -> Iterator[SupportError]:
-    """What a site violates: what was expected, what came, and what to do.
+    """Violations of a site: what was expected, what came, and what to do.
 
     Args:
         msg: the message of its sample statement, or its record in a trace.
@@ -61,21 +61,21 @@ def violations_of(msg: Any) -> Iterator[SupportError]:
         yield error(violation, mend)
     violation, mend = value_violation(msg), OTHER_LIKELIHOODS
     if not msg["is_observed"]:
-        mend = "restrict the guide's distribution of it to this support; check_guide names all that does not fit"
+        mend = "restrict the guide's distribution of it to this support; check_guide lists all mismatches"
     elif violation is None:
         violation = value_violation(msg, masked=True)
-        mend = "these entries are masked: put values there that the support has, torch.where(observed, values, 0) say"
+        mend = "these entries are masked: put values from the support there, torch.where(observed, values, 0) say"
     if violation is not None:
         yield error(violation, mend)
 
 
 def explain(error: ValueError, again: Callable[[], Any], generators: dict[str, Any]) -> None:
-    """Raise a `SupportError` in place of what torch says of an invalid value, if it is that.
+    """Raise a `SupportError` in place of torch's error about an invalid value; do nothing for other errors.
 
     Args:
-        error: what a run under validation raised.
-        again: the same run.
-        generators: the states in which it began, so that the draws are the same.
+        error: error of a run under validation.
+        again: repeats the run.
+        generators: the random states at its start, to repeat the same draws.
 
     Raises:
         SupportError: names the site; from the error.
@@ -88,7 +88,7 @@ def explain(error: ValueError, again: Callable[[], Any], generators: dict[str, A
         try:
             again()
         except (ArithmeticError, RuntimeError, ValueError):
-            pass  # the site that is looked for ran before
+            pass  # the violating site ran before this
     site = _SITE.search(str(error))
     for found in violations.found:
         named = site is None or found.site == site[1]
@@ -98,5 +98,5 @@ def explain(error: ValueError, again: Callable[[], Any], generators: dict[str, A
 
 
 def at_step(error: SupportError, step: int, ending: str) -> SupportError:
-    """The same error with the step that it stopped, and how to go on."""
+    """The same error with the step at which it occurred, and how to continue."""
     return SupportError(f"step {step}: {error}; {ending}", error.site, error.finite)

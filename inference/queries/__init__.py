@@ -1,4 +1,4 @@
-"""Questions to a model and a guide: reconstruct, complete, predict, generate."""
+"""Queries of a model and a guide: reconstruct, impute, forecast, generate."""
 
 from inference.queries.ask import Generation, forecast, generate, impute, reconstruct
 from inference.queries.imputation import Imputation

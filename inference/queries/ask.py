@@ -1,8 +1,8 @@
-"""What does a trained model say about frames? Reconstruct them, forecast them, fill in the missing, make new ones.
+"""Queries of a trained model: reconstruct frames, impute missing ones, forecast, and generate new videos.
 
 One mechanism serves every model and guide: the guide gives values for all latents (by its `complete`, which also infers
-the steps without a frame, or by draws), the model is conditioned on them, and the distribution of its `frames` site is
-read.
+steps without a frame, or by draws), the model is conditioned on them, and the expected frames are read off the
+distribution at its `frames` site.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Generation:
     """Videos from the prior.
 
     Attributes:
-        frames: expected frames given the latents drawn and, of a model that looks at them, the frames drawn before.
+        frames: expected frames given the drawn latents and, if the model conditions on them, the earlier drawn frames.
         latents: the draw of each latent, laid out as in the model.
     """
 
@@ -46,25 +46,25 @@ def reconstruct(
     frames_per_chunk: int = 2048,
     **options: Any,
 ) -> Imputation:
-    """What the model makes of the frames given: infer the latents, decode them.
+    """Reconstruct the given frames: infer the latents, decode them.
 
     Args:
         model: has an observed site `frames` in the plates `sequences` and `time`.
-        guide: a guide for it. If it has `complete`, that gives the latents, else draws of the guide do; where frames
-            are missing, they do so only if guide and model score them there.
+        guide: a guide for it. Latents come from its `complete` if it has one, else from its draws; with missing frames,
+            draws are accepted only if guide and model score them there.
         frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
         observed: bool (sequences, time), False = missing; None = all seen.
         controls: (sequences, time, control) or None.
         method: one of `guide.completion_methods`; None = its first.
-        num_samples: how many draws of the latents to return beside the point estimate; None = none.
+        num_samples: number of draws of the latents to return beside the point estimate; None = none.
         coverage: probability of the central interval from `lower` to `upper`.
-        seed: of the draws; the random state outside is left alone.
-        frames_per_chunk: most frames decoded at once, which bounds the memory beyond that of the result.
+        seed: seed of the draws; the caller's random state is untouched.
+        frames_per_chunk: maximum number of frames decoded at once; bounds the memory beyond that of the result.
         options: further keyword arguments of `guide.complete`.
 
     Raises:
-        ValueError: if a shape is wrong, the method is unknown to the guide, a number is out of range, `complete` leaves
-            out a latent, the guide has no `complete` and its draws at missing frames mean nothing, or the model has no
+        ValueError: if a shape is wrong, the guide lacks the method, a number is out of range, `complete` omits a
+            latent, the guide has no `complete` and its draws at missing frames are meaningless, or the model has no
             site `frames` in plates `sequences` and `time`.
         TypeError: for an option that the guide's `complete` does not take.
     """
@@ -83,7 +83,7 @@ def impute(
     num_samples: int | None = None,
     **settings: Any,
 ) -> Imputation:
-    """What the model expects in the missing frames, given those before and (if the method looks ahead) after them.
+    """Impute missing frames: expected frames given earlier and (if the method looks ahead) later ones.
 
     `imputation.fill(frames)` puts the expected frames into the gaps.
 
@@ -91,10 +91,10 @@ def impute(
         model: as for `reconstruct`.
         guide: as for `reconstruct`.
         frames: (sequences, time, channels, height, width) in [0, 1]; missing ones are never read.
-        observed: bool (sequences, time), False = missing; it has to be given.
+        observed: bool (sequences, time), False = missing; required.
         controls: (sequences, time, control) or None.
         method: one of `guide.completion_methods`; None = its first.
-        num_samples: how many draws of the latents to return beside the point estimate; None = none.
+        num_samples: number of draws of the latents to return beside the point estimate; None = none.
         settings: the other keyword arguments of `reconstruct`.
 
     Raises:
@@ -118,7 +118,7 @@ def forecast(
     num_samples: int | None = None,
     **settings: Any,
 ) -> Imputation:
-    """What comes next: the given frames, followed by `num_frames` missing ones that are imputed.
+    """Forecast: the given frames, followed by `num_frames` imputed ones.
 
     The result has all steps; the forecast is `.frames[:, -num_frames:]`.
 
@@ -127,11 +127,10 @@ def forecast(
         guide: as for `reconstruct`.
         frames: (sequences, time, channels, height, width) in [0, 1].
         observed: bool (sequences, time) for the given frames; None = all seen.
-        controls: (sequences, time + num_frames, control), those of the steps to come included; None if the model takes
-            none.
-        num_frames: how many frames to forecast.
+        controls: (sequences, time + num_frames, control), including future steps; None if the model takes none.
+        num_frames: number of frames to forecast.
         method: one of `guide.completion_methods`; None = its first.
-        num_samples: how many draws of the latents to return beside the point estimate; None = none.
+        num_samples: number of draws of the latents to return beside the point estimate; None = none.
         settings: the other keyword arguments of `reconstruct`.
 
     Raises:
@@ -145,7 +144,7 @@ def forecast(
     if controls is not None and controls.shape[:2] != steps:
         raise ValueError(
             f"controls: expected (sequences, time + num_frames, control) = ({steps[0]}, {steps[1]}, ...), got "
-            f"{tuple(controls.shape)}; a forecast needs the controls of the steps to come"
+            f"{tuple(controls.shape)}; a forecast needs the controls of future steps as well"
         )
     frames = torch.cat([frames, frames.new_zeros(steps[0], num_frames, *frames.shape[2:])], 1)
     seen = torch.cat([seen, seen.new_zeros(steps[0], num_frames)], 1)
@@ -163,22 +162,22 @@ def generate(
     frames_per_chunk: int = 2048,
     device: torch.device | str | None = None,
 ) -> Generation:
-    """New videos: draw all latents from the prior and decode them.
+    """Generate videos: draw all latents from the prior and decode them.
 
-    Where a distribution looks at frames before it, those are drawn as well.
+    If the model conditions on earlier frames, those are drawn as well.
 
     Args:
         model: has an observed site `frames` in the plates `sequences` and `time`.
-        num_sequences: how many videos.
-        num_frames: frames in each.
+        num_sequences: number of videos.
+        num_frames: frames per video.
         frame_shape: (channels, height, width); None = `model.frame_shape`.
         controls: (sequences, time, control), if the model takes controls.
-        seed: of the draws; the random state outside is left alone.
-        frames_per_chunk: most frames decoded at once.
-        device: where to draw; None = where the model's parameters are.
+        seed: seed of the draws; the caller's random state is untouched.
+        frames_per_chunk: maximum number of frames decoded at once.
+        device: device to draw on; None = that of the model's parameters.
 
     Raises:
-        ValueError: if the frame shape is neither given nor known to the model, a number is below 1, or the model has no
+        ValueError: if neither the argument nor the model gives a frame shape, a number is below 1, or the model has no
             site `frames` in plates `sequences` and `time`.
     """
     shape = frame_shape or getattr(model, "frame_shape", None)

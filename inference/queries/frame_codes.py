@@ -1,4 +1,4 @@
-"""What a model and its guide make of single frames: codes for others to learn from."""
+"""Codes of single frames, as features for a probe."""
 
 import torch
 from jaxtyping import Float
@@ -21,9 +21,9 @@ def frame_codes(
 ) -> Float[Tensor, "sequences time feature"]:
     """A code of each frame, from one draw of the guide; modules are in evaluation mode.
 
-    Of a model that places objects and knows what they look like: presence times appearance of each slot, one slot after
-    the other. Of others: the latents of the frame, which are in the plate `time`, or have the number of its step in
-    their name (as for `increments`).
+    For a model of objects with appearance: presence times appearance of each slot, concatenated. For other models: the
+    latents of the frame, which are in the plate `time`, or have the number of its step in their name (as for
+    `increments`).
 
     Args:
         model: a trained model.
@@ -33,13 +33,13 @@ def frame_codes(
         controls: (sequences, time, control), or None.
 
     Raises:
-        ValueError: if there are no latents, one belongs to no single step, or steps have latents of different sizes.
+        ValueError: if there are no latents, one belongs to no single step, or sizes of latents differ between steps.
     """
     with evaluation_mode(model, guide), local_parameters(model, guide):
         trace = poutine.trace(guide).get_trace(frames, observed, controls)
     drawn = {name: site for name, site in sample_sites(trace).items() if not site["is_observed"]}
     if not drawn:
-        raise ValueError("guide: expected latents, as codes are made of, it draws none")
+        raise ValueError("guide: expected latents to build codes from, got none; give a guide that draws latents")
     if isinstance(model, PlacesObjects):
         scene = model.scene({name: site["value"] for name, site in drawn.items()})
         if scene.presence is not None and scene.appearance is not None:
@@ -57,7 +57,7 @@ def frame_codes(
         else:
             raise ValueError(
                 f"site {name!r}: expected inside a plate called {TIME!r}, or a name that ends in the number of its "
-                "step; a latent of no single frame is no code of one"
+                "step; a latent that belongs to no single frame cannot be part of its code"
             )
     if steps:
         codes = [torch.cat(steps[step], -1) for step in sorted(steps)]

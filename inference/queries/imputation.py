@@ -1,4 +1,4 @@
-"""The record of an imputation, and the one way in which it is made, chunk by chunk."""
+"""The record of an imputation, and its computation, chunk by chunk."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from inference.runtime.generators import seeded
 
 Latents = Mapping[str, Tensor]
 
-DRAWS_TO_AVERAGE = 16  # of a guide that has no point estimate
+DRAWS_TO_AVERAGE = 16  # for a guide without a point estimate
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class Imputation:
     """Expected frames of every time step, seen or not, and the latents that they were decoded from.
 
     Attributes:
-        frames: expected frames. With a guide that completes, decoded from its point estimate of the latents; with one
-            that only draws, averaged over draws.
-        observed: which frames were given.
+        frames: expected frames, decoded from the guide's point estimate of the latents if it has `complete`, else
+            averaged over its draws.
+        observed: mask of observed frames.
         latents: each latent site's point estimate, laid out as in the model; averages for a guide that only draws.
-        samples: the expected frames of each draw of the latents, None unless draws were asked for. They spread as the
-            latents do; the noise of single pixels is left out.
-        lower: lower end of the central interval of `samples`, pixel by pixel.
+        samples: expected frames for each draw of the latents, None unless draws were requested. They reflect
+            uncertainty in the latents, without pixel noise.
+        lower: lower end of the central interval of `samples`, per pixel.
         upper: its upper end.
-        latent_samples: the draws of each latent: first the draws, then the plates, then the event.
-        method: how the guide completed, None if it only draws.
+        latent_samples: the draws of each latent; dims are draws, plates, event.
+        method: completion method, None if the guide only draws.
     """
 
     frames: Float[Tensor, "sequences time channels height width"]
@@ -50,7 +50,7 @@ class Imputation:
     method: str | None = None
 
     def fill(self, frames: Float[Tensor, "sequences given channels height width"]) -> Tensor:
-        """The given frames where they were seen, the expected ones elsewhere, forecast steps included."""
+        """The given frames where observed, the expected ones elsewhere, including forecast steps."""
         steps = frames.shape[1]
         seen = self.observed[:, :steps, None, None, None]
         return torch.cat([torch.where(seen, frames, self.frames[:, :steps]), self.frames[:, steps:]], 1)
@@ -58,13 +58,13 @@ class Imputation:
 
 @dataclass
 class Parts:
-    """Answers for one chunk of sequences after another."""
+    """Frames and latents collected over chunks of sequences."""
 
     frames: list[Tensor] = field(default_factory=list)
     latents: list[Latents] = field(default_factory=list)
 
     def add(self, frames: Tensor, latents: Latents) -> None:
-        """Put down the next chunk."""
+        """Add the next chunk."""
         self.frames.append(frames)
         self.latents.append(latents)
 
@@ -73,7 +73,7 @@ class Parts:
         return torch.cat(self.frames, -5)
 
     def join_latents(self, table: SiteTable) -> Latents:
-        """The latents of all chunks: each is joined along the dimension of its plate of sequences."""
+        """The latents of all chunks, concatenated along the dim of their plate `sequences`."""
         joined = {}
         for name in self.latents[0]:
             (plate,) = (plate for plate in table[name].plates if plate.name == SEQUENCES)
@@ -83,7 +83,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Query:
-    """A question to a model and its guide, apart from the frames it is about."""
+    """A query of a model and its guide: all its settings except the frames."""
 
     model: Program
     guide: Program
@@ -113,12 +113,12 @@ class Query:
 
     @property
     def completes(self) -> bool:
-        """Whether the guide infers all latents itself."""
+        """Whether the guide has `complete`, which infers all latents."""
         return hasattr(self.guide, "complete")
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The ways in which it can."""
+        """The guide's completion methods."""
         return tuple(getattr(self.guide, "completion_methods", ()))
 
     def answer(self, frames: Tensor, observed: Tensor | None, controls: Tensor | None, seed: int) -> Imputation:
@@ -160,7 +160,7 @@ class Query:
     def _draw(
         self, arguments: Arguments, table: SiteTable, nesting: int, draws: int, at_once: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Expected frames and latents of all draws, some of them at a time."""
+        """Expected frames and latents of all draws, in chunks of draws."""
         parts = [self._infer(arguments, table, nesting, len(range(draws)[part])) for part in chunks(draws, at_once)]
         names = parts[0][1]
         latents = {name: torch.cat([values[name] for _, values in parts]) for name in names}
@@ -169,7 +169,7 @@ class Query:
     def _infer(
         self, arguments: Arguments, table: SiteTable, nesting: int, draws: int | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Expected frames and the latents that they come from."""
+        """Expected frames and the latents that they were decoded from."""
         latents = self._latents(arguments, table, nesting, draws)
         return decode_latents(self.model, arguments, latents, nesting, draws), latents
 
@@ -192,7 +192,7 @@ class Query:
 
 
 def check_frames(frames: Tensor, observed: Tensor | None) -> Tensor:
-    """The mask of seen frames, also where every frame is seen."""
+    """Check frames and mask; returns the mask, all True for None."""
     if frames.dim() != 5:
         raise ValueError(f"frames: expected (sequences, time, channels, height, width), got {tuple(frames.shape)}")
     if observed is None:
@@ -206,7 +206,7 @@ def check_frames(frames: Tensor, observed: Tensor | None) -> Tensor:
 
 
 def _average(draws: Latents, table: SiteTable) -> dict[str, Tensor]:
-    """Averages over draws, laid out as the model has the site without draws."""
+    """Averages over draws, laid out as in the model without draws."""
     averages = {}
     for name, value in draws.items():
         shape = table[name].batch_shape
@@ -239,6 +239,6 @@ def chunks(total: int, size: int) -> Iterator[slice]:
 
 @contextmanager
 def quietly(*programs: Program, seed: int) -> Iterator[None]:
-    """Without gradients, in evaluation mode, with a random state of its own."""
+    """Run without gradients, in evaluation mode, with a separate random state."""
     with torch.no_grad(), evaluation_mode(*programs), local_parameters(*programs), seeded("queries", seed):
         yield

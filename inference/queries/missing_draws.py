@@ -1,4 +1,4 @@
-"""Do a guide's draws at missing frames say anything? Not where its density, or the model's, leaves them out."""
+"""Check that a guide's draws at missing frames are meaningful: its density and the model's must include them."""
 
 from collections.abc import Mapping
 
@@ -19,20 +19,20 @@ NUM_DRAWS, MOST_SEQUENCES = 8, 8
 def check_draws_at_missing(
     model: Program, guide: Program, arguments: Arguments, table: SiteTable, nesting: int, *, seed: int, most_frames: int
 ) -> None:
-    """Refuse a guide that draws at missing frames without being held to what it draws.
+    """Refuse a guide whose draws at missing frames are masked out of a density.
 
-    A guide is trained where its density and the model's meet. An entry of a draw that one of them leaves out because a
-    frame is missing is not inferred: its value is whatever came out of a network that looked at no frame. Whether a
-    frame is what matters is found by scoring the same draws as if every frame had been seen.
+    A guide learns only from entries scored by both its density and the model's. An entry that one of them masks because
+    a frame is missing is not inferred: its value is arbitrary output of a network that saw no frame. To tell masks of
+    missing frames from others, the same draws are scored as if every frame had been seen.
 
     Args:
         model: called with the arguments.
         guide: called with the same arguments; it has no `complete`.
         arguments: frames, observed, controls; missing frames are not read.
         table: the model's sites.
-        nesting: number of dims that the plates of both lay claim to.
-        seed: of the draws that are looked at.
-        most_frames: how many frames may be decoded at once.
+        nesting: number of plate dims of model and guide.
+        seed: seed of the draws.
+        most_frames: maximum number of frames decoded at once.
 
     Raises:
         ValueError: if a latent has such entries; names it.
@@ -46,7 +46,7 @@ def check_draws_at_missing(
     frames = torch.where(seen[:, :, None, None, None], frames[rows], 0)
     controls = None if controls is None else controls[rows]
     many_models, many_guides = (pyro.plate(DRAWS, NUM_DRAWS, dim=-nesting - 1)(program) for program in (model, guide))
-    # what does not fit the model is for check_guide to say
+    # check_guide reports mismatches with the model
     with seeded("draws at missing frames", seed), pyro.validation_enabled(False):
         drawn = poutine.trace(many_guides).get_trace(frames, seen, controls)
         values = {name: node["value"] for name, node in sample_sites(drawn).items() if name in table}
@@ -63,16 +63,16 @@ def check_draws_at_missing(
     raise ValueError(
         f"guide: expected complete() and completion_methods, or draws that guide and model score where frames are "
         f"missing, got {type(guide).__name__} without complete(), and {' and '.join(sides)} "
-        f"{'leave' if len(sides) > 1 else 'leaves'} out {_listed(names)} there, so that its draws mean nothing; give "
+        f"{'leave' if len(sides) > 1 else 'leaves'} out {_listed(names)} there, so its draws are meaningless; give "
         f"the guide complete(frames, observed, controls, *, method, num_samples), or let both programs score these "
         f"latents at missing frames, as RecurrentGuide does"
     )
 
 
 def _left_out(before: Mapping[str, Tensor | None], after: Mapping[str, Tensor | None]) -> set[str]:
-    """Latents with entries that are scored when all frames are seen, in draws of which most lose them otherwise.
+    """Latents with entries that are scored when all frames are seen, and masked in most draws otherwise.
 
-    Most and not all: a gradient may be zero by chance, and an absent object is not scored for a reason of its own.
+    Most rather than all: a gradient may be zero by chance, and an absent object is masked anyway.
     """
     found = set()
     for name, scored in before.items():

@@ -1,6 +1,6 @@
-"""Recipes, each of which reproduces one row of one paper: videos, a pair of model and guide, and a training.
+"""Recipes: videos, a model with its guide, and a training, each reproducing one row of one paper.
 
-Every module of this package that has a tuple `RECIPES` adds them to the list; nothing else needs an edit.
+A new recipe needs no registration: the tuples `RECIPES` of all modules in this package are collected here.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Attend, infer, repeat on scenes of digits, by one estimator or another."""
+"""Attend, infer, repeat on scenes of digits, with a choice of estimators."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ LOSSES: dict[Estimator, Callable[[int], ELBO]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class AIRPair(Pair):
-    """AIR and its guide, as the estimator of the training needs it.
+    """AIR and its guide, set up for the training's estimator.
 
     Attributes:
         num_slots: largest number of objects.
@@ -68,23 +68,23 @@ class AIRPair(Pair):
 
 @dataclass(frozen=True, kw_only=True)
 class AIRTraining(Training):
-    """The prior of the number of objects is annealed.
+    """Training with an annealed prior on the number of objects.
 
-    At first one more object is likely, so that objects are tried and learned; then ever less so, until an object has to
-    pay for itself.
+    At first one more object is probable, so that objects are tried and learned; then ever less so, until an object is
+    used only if it improves the likelihood enough.
 
-    A digit of 20 x 20 pixels is worth hundreds of nats, so that at once every slot is present and takes its part of it:
-    after 9,000 steps of TraceGraph_ELBO on 50 x 50 pixels still all three slots were in use. Frames that weigh a
-    quarter at first leave time to find out that one slot will do.
+    A digit of 20 x 20 pixels is worth hundreds of nats, so every slot is quickly present and explains a part of it:
+    after 9,000 steps of TraceGraph_ELBO on 50 x 50 pixels all three slots were still in use. An initial weight of a
+    quarter on the frames leaves time to learn that one slot is enough.
 
     Attributes:
-        estimator: of the gradient of presence: vimco; wake-sleep; graph (score function with a neural baseline);
-            enumeration (exact, of all presences); renyi (none at all: Pyro's, a known failure).
-        num_particles: of vimco, wake-sleep and renyi.
+        estimator: gradient estimator for presence: vimco; wake-sleep; graph (score function with a neural baseline);
+            enumeration (exact, over all presences); renyi (Pyro's, without a gradient for presence: a known failure).
+        num_particles: particles of vimco, wake-sleep and renyi.
         first_another: prior probability of one more object at the start.
-        last_another: and at the end.
+        last_another: the same at the end.
         first_frames_weight: weight of the frames' log probability at the start; 1 at the end.
-        annealing_epochs: epochs in which the prior falls and the weight rises, by constant factors a step.
+        annealing_epochs: epochs in which the prior falls and the weight rises, by constant factors per step.
     """
 
     estimator: Estimator = "vimco"
@@ -103,7 +103,7 @@ class AIRTraining(Training):
         return LOSSES[self.estimator](self.num_particles)
 
     def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
-        """The prior of the count falls and the weight of frames rises, then both stand."""
+        """First the prior of the count falls and the weight of frames rises; then both are constant."""
         falling = self.annealing_epochs * recipe.steps_per_epoch
         if not 0 < falling < recipe.num_steps:
             raise OptionError(

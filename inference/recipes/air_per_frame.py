@@ -1,4 +1,4 @@
-"""AIR as SQAIR is compared with: SQAIR's discovery and decoder, on frames that know nothing of one another."""
+"""AIR as the SQAIR paper's baseline: SQAIR's discovery and decoder on independent frames."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from pyro_models.components.glimpse_networks import GlimpseNetworks
 
 @dataclass(frozen=True, kw_only=True)
 class AIRPerFramePair(DiscoveryPair):
-    """SQAIR's model and guide, which propagate nothing before the second frame.
+    """SQAIR's model and guide on single frames, where nothing is propagated.
 
-    What later frames would need, half of all parameters, is never reached.
+    The parameters for later frames, half of all, are never used.
 
-    All numbers are of single frames: nats per frame, and counting per frame, where a digit that is out of sight counts
-    as well. Tests go through all frames of the first video, then the second: with ten frames in a video
-    `kinema evaluate RUN --num-sequences 1000` scores the first hundred videos, and ten times its nats are those of a
-    video. Two digits that overlap look like one to a model of single frames; that is what the paper reports.
+    All scores are per frame: nats per frame, and counting per frame, which includes digits outside the frame. Test
+    frames are ordered by video: with ten frames in a video `kinema evaluate RUN --num-sequences 1000` scores the first
+    hundred videos, and ten times its nats are nats per video. To a model of single frames, two overlapping digits look
+    like one; this is the paper's setting.
 
     Attributes:
         glimpse_size: height and width of a glimpse, pixels.

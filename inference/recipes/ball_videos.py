@@ -20,7 +20,7 @@ class BallVideos(Videos):
     Attributes:
         frame_size: height and width of a frame, pixels.
         num_frames: frames of a video.
-        max_balls: largest number of balls; all numbers from one on are in every batch.
+        max_balls: largest number of balls; every batch contains all numbers from one up.
     """
 
     world: str = "cannonballs"
@@ -32,22 +32,25 @@ class BallVideos(Videos):
     num_test: int = 900
 
     def simulator(self) -> Cannonballs:
-        """What makes the videos."""
+        """Simulator of the videos."""
         return Cannonballs(num_frames=self.num_frames, size=self.frame_size, max_balls=self.max_balls)
 
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """Validation and test videos, the same for all seeds, and one batch of training videos.
 
         Raises:
-            OptionError: if the world is another one, a folder of data is named, frames are to be missing, or videos are
-                too short to be interpolated.
+            OptionError: if another world, a data folder or missing frames are requested, or videos are too short to be
+                interpolated.
         """
         if self.data is not None:
-            raise OptionError("--data: there are no files of cannonballs, they are simulated; leave it out")
+            raise OptionError(f"--data: expected none, since cannonballs are simulated, got {self.data}; leave it out")
         self.check_world("cannonballs")
         seen = NUM_FIRST + NUM_LAST
         if self.num_frames <= seen:
-            raise OptionError(f"--num-frames: expected more than {seen}, as many are seen, got {self.num_frames}")
+            raise OptionError(
+                f"--num-frames: expected more than {seen}, the number of observed frames in interpolation, got "
+                f"{self.num_frames}"
+            )
         simulator = self.simulator()
         num_train = min(recipe.training.batch_size, self.num_train)
         return self.simulated(lambda split: simulator, f"simulated: {simulator}", seed=recipe.seed, num_train=num_train)

@@ -1,4 +1,4 @@
-"""Recipes of what the Kalman VAE is compared with: recurrent networks on frozen codes, deep Markov models, DVBF."""
+"""Baselines of the Kalman VAE: recurrent networks on frozen codes, deep Markov models, DVBF."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,7 +33,7 @@ class RecurrentCodesPair(Pair):
         frame_shape: channels, height, width.
         code_dim: size of a code.
         variational: a VAE instead of a plain auto-encoder.
-        predictor: forward (the paper's) or bidirectional (an imputer that sees both sides).
+        predictor: forward (the paper's) or bidirectional (imputes from past and future).
         channels: width of the convolutions.
     """
 
@@ -79,10 +79,10 @@ class RecurrentCodesTraining(Training):
 
     Attributes:
         pretraining_epochs: epochs in which the auto-encoder is trained; the rest trains the recurrent network.
-        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of the pre-training.
-        prior_weight: weight at first on what pulls the codes to their prior; it grows to 1 in a quarter of the
-            pre-training, by a constant factor a step. In pong variational codes collapse into the prior if it is 1 from
-            the start (seeds 0 and 1); from 0.01 those of seed 1 do not, those of seed 0 still do.
+        code_noise: initial standard deviation of noise added to the codes; it falls to 0 in half of the pre-training.
+        prior_weight: initial weight on the prior term of the codes; it grows to 1 in a quarter of the pre-training, by
+            a constant factor per step. In pong, variational codes collapse to the prior if it starts at 1 (seeds 0 and
+            1); starting at 0.01 prevents it for seed 1 but not for seed 0.
     """
 
     pretraining_epochs: int = 40
@@ -93,16 +93,16 @@ class RecurrentCodesTraining(Training):
     def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
         """Frames first, then codes with the auto-encoder frozen.
 
-        The plain auto-encoder keeps the prior N(0, I) of its codes, without the entropy; without the prior they grow
-        and twist. It starts with noise on them: in the polygon (seed 0) an affine map of the codes then explains .96 of
-        the variance of positions, and .49 without.
+        The plain auto-encoder keeps the prior term N(0, I) on its codes, without the entropy; without the prior the
+        codes grow and twist. Noise is added to them at first: in the polygon (seed 0) an affine map of the codes then
+        explains .96 of the variance of positions, and .49 without noise.
         """
         if not 0 < self.pretraining_epochs < self.epochs:
             raise OptionError(
                 f"--pretraining-epochs: expected 1 to epochs - 1 = {self.epochs - 1}, got {self.pretraining_epochs}"
             )
         if self.code_noise < 0:
-            raise OptionError(f"--code-noise: expected a standard deviation, not negative, got {self.code_noise}")
+            raise OptionError(f"--code-noise: expected a standard deviation of at least 0, got {self.code_noise}")
         if not 0 < self.prior_weight <= 1:
             raise OptionError(f"--prior-weight: expected more than 0 and at most 1, got {self.prior_weight}")
         pretraining = self.pretraining_epochs * recipe.steps_per_epoch
@@ -117,7 +117,7 @@ class RecurrentCodesTraining(Training):
         ]
 
     def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
-        """Half a cosine down to zero in each stage: a recurrent network needs a slow end more than anything else."""
+        """Half a cosine down to zero in each stage: recurrent networks benefit most from a slow end."""
         first = self.pretraining_epochs * recipe.steps_per_epoch
         rest = max(1, recipe.num_steps - first)
         return Piecewise(
@@ -138,7 +138,7 @@ class MarkovPair(Pair):
         state_dim: size of a state z_t.
         control_dim: size of a control.
         hidden_dim: units of each hidden layer.
-        likelihood: of frames: bernoulli or gaussian.
+        likelihood: likelihood of frames: bernoulli or gaussian.
     """
 
     frame_shape: tuple[int, int, int] = (1, 16, 16)
@@ -176,7 +176,7 @@ class MarkovPair(Pair):
 
 @dataclass(frozen=True, kw_only=True)
 class MarkovTraining(Training):
-    """Training with an annealed reconstruction.
+    """Training with an annealed reconstruction weight.
 
     Attributes:
         initial_weight: weight on log p(x | z) at the start.
@@ -205,7 +205,7 @@ AE_RNN = Recipe(
     pair=RecurrentCodesPair(),
     training=RecurrentCodesTraining(),
 )
-VAE_RNN = AE_RNN.with_options(variational=True, code_noise=0.0)  # its draws are noisy as they are
+VAE_RNN = AE_RNN.with_options(variational=True, code_noise=0.0)  # sampling already adds noise to its codes
 BILSTM = AE_RNN.with_options(predictor="bidirectional")
 FAST: dict[str, Any] = {"channels": 16, "epochs": 100, "pretraining_epochs": 20}  # epochs of codes alone take seconds
 DMM = Recipe(

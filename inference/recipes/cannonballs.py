@@ -1,4 +1,4 @@
-"""Dynamics from pixels on videos of cannonballs, and the recurrent network it is compared with."""
+"""Dynamics from pixels on videos of cannonballs, and the paper's recurrent baseline."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,21 +25,21 @@ LOSSES: dict[str, type[ELBO]] = {"analytic": TraceMeanField_ELBO, "sampled": Tra
 
 @dataclass(frozen=True, kw_only=True)
 class PhysicsPair(Pair):
-    """Positions between pixels and physics, and a guide that looks at pixels.
+    """A model with positions between dynamics and pixels, and a guide that reads pixels.
 
     Attributes:
         guide: "filter" (the paper's, independent of the dynamics) or "potentials" (combined with them).
         bidirectional: whether the guide reads in both directions of time.
-        reading: how a mean comes from the guide's state: "linear" (the paper's), "keypoints" or "tracking".
+        reading: how the guide's state gives a mean: "linear" (the paper's), "keypoints" or "tracking".
         renderer: "recurrent" (the paper's) or "glyph".
         dynamics: "mixture" of exact linear-Gaussian distributions, or "none": independent positions.
-        num_components: of the mixture.
-        full: learn correlations of noises; otherwise covariances are diagonal.
-        transition_variance: of the process noise at the start.
-        emission_variance: of positions at the start.
+        num_components: components of the mixture.
+        full: learn full noise covariances; otherwise they are diagonal.
+        transition_variance: initial variance of the process noise.
+        emission_variance: initial variance of positions given states.
         state_dim: size of the guide's states.
         hidden_dim: size of the canvas of the recurrent renderer.
-        first_log_scale: log standard deviation of all positions at the start.
+        first_log_scale: initial log standard deviation of all positions in the guide.
     """
 
     guide: Literal["filter", "potentials"] = "filter"
@@ -89,7 +89,7 @@ class PhysicsPair(Pair):
 
 @dataclass(frozen=True, kw_only=True)
 class BallTraining(Training):
-    """Sizes and rate of the paper."""
+    """Batch size, number of epochs and learning rate of the paper."""
 
     batch_size: int = 20
     epochs: int = 400
@@ -102,14 +102,14 @@ class PhysicsTraining(BallTraining):
     """Renderer and guide first, with the dynamics frozen; then all together.
 
     Attributes:
-        expectation: of log p(a): "analytic", or "sampled" by one draw (the paper's); with potentials there is only the
-            latter.
-        frozen_epochs: epochs in which the dynamics stay as they are.
-        frozen_weight: weight of the divergence from the prior in these.
-        first_weight: weight of the divergence when the dynamics start to learn; it falls to 1 by a constant factor a
+        expectation: expectation of log p(a): "analytic", or "sampled" by one draw (the paper's); always sampled with
+            potentials.
+        frozen_epochs: epochs with frozen dynamics.
+        frozen_weight: weight of the divergence from the prior in these epochs.
+        first_weight: weight of the divergence when the dynamics start to learn; it falls to 1 by a constant factor per
             step.
         annealing_epochs: epochs in which it falls.
-        decay: of the learning rate: "constant" (the paper's), or "cosine" down to zero.
+        decay: learning rate: "constant" (the paper's), or "cosine" decay to zero.
     """
 
     expectation: Literal["analytic", "sampled"] = "analytic"
@@ -120,7 +120,7 @@ class PhysicsTraining(BallTraining):
     decay: Literal["constant", "cosine"] = "constant"
 
     def loss(self, recipe: Recipe[Any, PhysicsPair, Any]) -> ELBO:
-        """One draw; with "analytic" only the pixels' part of the bound has noise."""
+        """The bound with one draw; with "analytic" only its pixel term is noisy."""
         return LOSSES["sampled" if recipe.pair.guide == "potentials" else self.expectation]()
 
     def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
@@ -128,10 +128,10 @@ class PhysicsTraining(BallTraining):
         return CosineRamp(self.learning_rate, 0.0, recipe.num_steps) if self.decay == "cosine" else self.learning_rate
 
     def stages(self, recipe: Recipe[Any, PhysicsPair, Any]) -> list[Stage]:
-        """Dynamics frozen; dynamics under a falling weight; the bound itself.
+        """Frozen dynamics; dynamics with a falling weight of the divergence; the bound itself.
 
         Raises:
-            OptionError: if there is no epoch left for one of them.
+            OptionError: if no epoch is left for one of the stages.
         """
         frozen, falling = (epochs * recipe.steps_per_epoch for epochs in (self.frozen_epochs, self.annealing_epochs))
         if not 0 < frozen < frozen + falling < recipe.num_steps:

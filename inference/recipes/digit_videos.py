@@ -1,4 +1,4 @@
-"""Videos of digits that lie or move: new ones at every step, tests on digits that training never sees."""
+"""Videos of still or moving digits: new ones at every step, tested on digits that training never sees."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from videos import SIMULATORS, EndlessVideos, MovingDigits, SingleFrames, StillD
 class StillDigitVideos(Videos):
     """Scenes of zero to two digits, one frame each, new ones at every step; an epoch is `num_train` of them.
 
-    `data`, if given, is a folder with MNIST's files.
+    `data`, if given, is a folder with the MNIST files.
 
     Attributes:
         frame_size: height and width of a scene, pixels.
@@ -33,7 +33,7 @@ class StillDigitVideos(Videos):
     num_validation: int = 500
 
     def simulator(self, split: str) -> StillDigits:
-        """What makes scenes of the digits of a split."""
+        """Simulator of scenes with the digits of a split."""
         return StillDigits(size=self.frame_size, digit_scale=self.digit_scale, split=split, folder=self.data)
 
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
@@ -45,7 +45,7 @@ class StillDigitVideos(Videos):
         return EndlessVideos(self.simulator("train"), recipe.training.batch_size, recipe.seed)
 
     def scores(self, recipe: Recipe[Any, Any, Any]) -> tuple[Score, ...]:
-        """Counting, and digits added up."""
+        """Counting and digit addition."""
         return Counting(), VisibleCounting(visibility=self.simulator("test").visibility), Addition()
 
     def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
@@ -55,7 +55,7 @@ class StillDigitVideos(Videos):
 
 @dataclass(frozen=True, kw_only=True)
 class MovingDigitVideos(LengtheningVideos):
-    """Moving digits. `data`, if given, is a folder with MNIST's files.
+    """Moving digits. `data`, if given, is a folder with the MNIST files.
 
     Attributes:
         max_digits: largest number of digits.
@@ -71,7 +71,7 @@ class MovingDigitVideos(LengtheningVideos):
     max_acceleration: float = 3.0
 
     def simulator(self, split: str) -> MovingDigits:
-        """What makes videos of the digits of a split."""
+        """Simulator of videos with the digits of a split."""
         return MovingDigits(
             num_frames=self.num_frames,
             size=self.frame_size,
@@ -88,23 +88,23 @@ class MovingDigitVideos(LengtheningVideos):
         return digit_splits(self, self.simulator, recipe)
 
     def scores(self, recipe: Recipe[Any, Any, Any]) -> tuple[Score, ...]:
-        """Counting, tracking, and digits added up."""
+        """Counting, tracking and digit addition."""
         visibility = self.simulator("test").visibility
         return Counting(), VisibleCounting(visibility=visibility), Tracking(), Addition()
 
     def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
-        """Objects that are followed."""
+        """Tracked objects."""
         return (TrackPictures(),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DigitFrames(MovingDigitVideos):
-    """Every frame of moving digits as a video of its own; a step sees all frames of `batch_size` videos.
+    """Every frame of moving digits as a separate video; a step sees all frames of `batch_size` videos.
 
-    Frames go through all of the first video, then the second.
+    Frames are ordered by video: all of the first, then all of the second.
 
     Attributes:
-        first_frames: frames of whole videos at the start.
+        first_frames: initial number of frames of whole videos.
     """
 
     first_frames: int = 10
@@ -128,12 +128,12 @@ def digit_splits(videos: Videos, simulator: Callable[[str], MovingDigits], recip
     """Validation and test videos of digits that training never sees, and one batch of training videos.
 
     Args:
-        videos: the recipe's.
-        simulator: what makes the videos of a split.
-        recipe: whose videos these are.
+        videos: the recipe's videos.
+        simulator: maps the name of a split to its simulator.
+        recipe: the recipe with these videos.
 
     Raises:
-        OptionError: if the world is another one, or frames are to be missing.
+        OptionError: if another world or missing frames are requested.
         FileNotFoundError: if `data` lacks a file.
     """
     train = simulator("train")
@@ -157,4 +157,4 @@ SMALL: dict[str, Any] = {
     "optimization": "adam",
     "clip_norm": 1000.0,
 }
-"""Moving digits for CPUs, and how long models are trained on them."""
+"""Options of small moving digits for CPUs, and of training on them."""

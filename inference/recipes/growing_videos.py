@@ -1,4 +1,4 @@
-"""New videos at every step, which start short and grow."""
+"""New videos at every step, of growing length."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from videos import EndlessVideos, GrowingVideos, Simulator, VideoBatch, VideoSou
 
 @dataclass(frozen=True, kw_only=True)
 class LengtheningVideos(Videos):
-    """New videos at every step, which start short and grow; an epoch is `num_train` of them.
+    """New videos at every step, of growing length; an epoch is `num_train` of them.
 
     Attributes:
         frame_size: height and width of a frame, pixels.
-        num_frames: frames of a video, in the end.
-        first_frames: frames of a video at the start.
-        growth_epochs: epochs after which videos are one frame longer.
+        num_frames: final number of frames per video.
+        first_frames: initial number of frames per video.
+        growth_epochs: epochs after which videos become one frame longer.
     """
 
     frame_size: int = 50
@@ -28,10 +28,10 @@ class LengtheningVideos(Videos):
 
     @abstractmethod
     def simulator(self, split: str) -> Simulator:
-        """What makes the videos of a split."""
+        """Simulator of the videos of a split."""
 
     def source(self, recipe: Recipe[Any, Any, Any], train: VideoBatch) -> VideoSource:
-        """New videos at every step, of a length that grows."""
+        """New videos at every step, of growing length."""
         endless = EndlessVideos(self.simulator("train"), recipe.training.batch_size, recipe.seed)
         if self.first_frames >= self.num_frames:
             return endless

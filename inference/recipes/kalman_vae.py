@@ -1,4 +1,4 @@
-"""The Kalman VAE's recipes: the paper's own for each world, and one that two CPU cores train within the hour."""
+"""The Kalman VAE's recipes: the paper's for each world, and smaller ones that two CPU cores train within an hour."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -31,15 +31,15 @@ class KalmanVAEPair(Pair):
         frame_shape: channels, height, width.
         code_dim: size of a code a_t.
         state_dim: size of a state z_t.
-        num_components: K, linear dynamics that are mixed.
+        num_components: K, number of linear dynamics in the mixture.
         control_dim: size of a control, 0 = none.
-        mixture: what weighs the dynamics: lstm, mlp or fifo.
+        mixture: network that weights the dynamics: lstm, mlp or fifo.
         network: frame encoder and decoder: conv or mlp.
         channels: width of the convolutions.
         hidden: units of each layer of an mlp.
-        likelihood: of frames: bernoulli or gaussian.
+        likelihood: likelihood of frames: bernoulli or gaussian.
         transition_variance: diagonal of Q.
-        emission_variance: diagonal of R; also the limit of the recognition variance.
+        emission_variance: diagonal of R; also the upper limit of the encoder's variance.
         learn_noise: train the diagonals of Q and R.
         posterior: collapsed, joint or marginals.
     """
@@ -103,13 +103,13 @@ class KalmanVAETraining(Training):
     """Training on the collapsed bound, as in the reference code of Fraccaro et al. 2017.
 
     Attributes:
-        reconstruction_weight: weight on log p(x | a) in training; the reference code's 0.3. Evidence never sees it.
-        frozen_epochs: epochs at the start in which the mixture network stays as initialised.
-        code_noise: standard deviation of noise on the codes at first; it falls to 0 in half of those epochs. With 60 %
-            of the frames missing from training (box, seed 0) an affine map of the codes explains .55 of the variance
-            of positions without it and .997 with 1. With every frame seen it gains nothing, and short runs lose by it.
-        decay: of the learning rate: staircase (the reference code's) or cosine, down to zero. On the box 40 epochs of
-            the cosine come within 17 % of the smoothing errors of 80 epochs of the staircase, in half the time.
+        reconstruction_weight: weight on log p(x | a) in training; the reference code's 0.3. Not used in evidence.
+        frozen_epochs: initial epochs in which the mixture network is frozen.
+        code_noise: initial standard deviation of noise added to the codes; it falls to 0 in half of those epochs. With
+            60 % of the training frames missing (box, seed 0) an affine map of the codes explains .55 of the variance of
+            positions with 0 and .997 with 1. With every frame seen it does not help, and it hurts short runs.
+        decay: learning rate: staircase (the reference code's) or cosine to zero. On the box, 40 epochs with cosine come
+            within 17 % of the smoothing errors of 80 epochs with staircase, in half the time.
     """
 
     reconstruction_weight: float = 0.3
@@ -118,15 +118,16 @@ class KalmanVAETraining(Training):
     decay: Literal["staircase", "cosine"] = "staircase"
 
     def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
-        """The mixture network frozen first, then everything; each stage starts with a new optimizer."""
+        """First with the mixture network frozen, then everything; each stage starts with a new optimizer."""
         if self.code_noise < 0:
-            raise OptionError(f"--code-noise: expected a standard deviation, not negative, got {self.code_noise}")
+            raise OptionError(f"--code-noise: expected a standard deviation of at least 0, got {self.code_noise}")
         weights = {"frames": self.reconstruction_weight}
         frozen = min(self.frozen_epochs, self.epochs) * recipe.steps_per_epoch
         parts = [(frozen, ("model.dynamics.mixture.*",)), (recipe.num_steps - frozen, ())]
         if self.code_noise and frozen < 2:
             raise OptionError(
-                "--code-noise: it falls to 0 in half of the frozen epochs, so --frozen-epochs must not be 0"
+                "--code-noise: expected --frozen-epochs above 0, in half of which the noise falls to 0, got "
+                f"{self.frozen_epochs}; raise it, or leave --code-noise out"
             )
         noise = {"guide.encoder.noise": LinearRamp(self.code_noise, 0.0, frozen // 2)} if self.code_noise else {}
         stages = [Stage(steps, frozen=patterns, site_weights=weights) for steps, patterns in parts if steps]
@@ -161,8 +162,8 @@ PENDULUM = BOX.with_options(
     reconstruction_weight=1.0,
     decay="cosine",
 )
-# Seven dynamics in a polygon are the paper's; with gravity and in pong it gives no number. On the codes of a model
-# trained with gravity, seven in place of three bring the errors of 16 generated frames down by a fifth.
+# The paper has seven components for the polygon and gives no number for gravity and pong. On the codes of a model
+# trained with gravity, seven instead of three reduce the errors of 16 generated frames by a fifth.
 GRAVITY = BOX.with_options(world="box-gravity", state_dim=5, num_components=7)
 POLYGON = BOX.with_options(world="polygon", num_components=7)
 PONG = BOX.with_options(world="pong", code_dim=3, state_dim=6, num_components=7)

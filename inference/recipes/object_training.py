@@ -1,4 +1,4 @@
-"""How models of videos that lengthen are trained: TensorFlow's optimiser at a rate that falls in steps."""
+"""Training for videos of growing length: TensorFlow's optimiser with a stepwise decaying learning rate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class ObjectTraining(Training):
     """Training as in Kosiorek et al. 2018, or faster.
 
     Attributes:
-        num_particles: of the estimator.
-        decay: of the learning rate: "paper" (a third of it after a fifth of all steps, a ninth after half), "cosine" to
-            zero, or "constant".
-        optimization: "rmsprop" (TensorFlow's) or "adam".
+        num_particles: particles of the estimator.
+        decay: decay of the learning rate: "paper" (divided by 3 after a fifth of all steps, by 9 after half), "cosine"
+            to zero, or "constant".
+        optimization: optimiser: "rmsprop" (TensorFlow's) or "adam".
     """
 
     num_particles: int = 5

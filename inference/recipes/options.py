@@ -1,4 +1,4 @@
-"""Options of a recipe as text: what the command line and config.json of a run hold."""
+"""Options of a recipe as text, for the command line and a run's config.json."""
 
 import difflib
 import functools
@@ -12,7 +12,7 @@ WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "
 
 
 class OptionError(ValueError):
-    """An option that a recipe does not have, or a value that it cannot take."""
+    """An option that a recipe does not have, or a value that it does not accept."""
 
 
 def dashed(name: str) -> str:
@@ -25,11 +25,11 @@ def check_names(options: Iterable[str], known: Collection[str], whose: str = "th
 
     Args:
         options: names of fields.
-        known: those that there are.
-        whose: what has the options, in words.
+        known: names of existing options.
+        whose: owner of the options, in words.
 
     Raises:
-        OptionError: names the nearest, and all.
+        OptionError: suggests the nearest option and lists all.
     """
     for name in options:
         if name not in known:
@@ -40,14 +40,14 @@ def check_names(options: Iterable[str], known: Collection[str], whose: str = "th
 
 
 def check_words(kind: type, values: Mapping[str, Any]) -> None:
-    """Refuse words that an option does not know: those of fields whose type is a `Literal`.
+    """Refuse words that an option does not accept, for fields of a `Literal` type.
 
     Args:
         kind: a dataclass.
-        values: of some of its fields.
+        values: values of some of its fields.
 
     Raises:
-        OptionError: lists the words.
+        OptionError: lists the accepted words.
     """
     for name, value in values.items():
         hint = hints_of(kind)[name]
@@ -65,15 +65,15 @@ def parse(option: str, text: str, hint: Any) -> Any:
     """A value of a field's type from its text on the command line.
 
     Args:
-        option: name on the command line, without dashes before it.
+        option: name on the command line, without leading dashes.
         text: the value.
         hint: type of the field.
 
     Raises:
-        OptionError: if the text is no such value.
+        OptionError: if the text is not a value of this type.
     """
     if typing.get_origin(hint) is typing.Literal:
-        return text  # `check_words` knows the words
+        return text  # `check_words` checks it
     choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if type(None) in choices and text.lower() == "none":
         return None
@@ -97,7 +97,7 @@ def parse(option: str, text: str, hint: Any) -> Any:
 
 
 def as_text(value: object) -> str:
-    """A value as `parse` reads it."""
+    """A value as text that `parse` reads back."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return "none" if value is None else str(value)

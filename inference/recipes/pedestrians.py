@@ -1,4 +1,4 @@
-"""SQAIR on people who walk past a static camera."""
+"""SQAIR on people walking past a static camera."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,23 +25,23 @@ SYNTHETIC_OBJECTS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class ClipVideos(LengtheningVideos):
-    """Whatever moves in a clip of a static camera, seen through windows, on black; see `Surveillance`.
+    """Moving regions of a static-camera clip, cropped to windows, on black; see `Surveillance`.
 
-    `data` is the clip, a video file; None = a synthetic one. The first part of its time is for training, later ones are
-    for validation and tests: people who walk past may be in two of them, but no frame is.
+    `data` is the clip, a video file; None = a synthetic one. The first part of its time is for training, later parts
+    for validation and test: a person may appear in two parts, but no frame does.
 
-    Nobody has annotated anything. True objects are the connected components of what moves, so counting accuracy is
-    agreement with background subtraction: two people who touch count as one, one behind a lamp post as two, and a
-    shadow that was not recognised counts as well. They have no identities.
+    There are no annotations. True objects are the connected components of moving pixels, so counting accuracy is
+    agreement with background subtraction: two people who touch count as one, one behind a lamp post as two, and an
+    unrecognised shadow counts as an object. True objects have no identities.
 
     Attributes:
         width: width of the resized frames of the clip, pixels.
         height: height of the resized frames, pixels.
-        warm_up: frames of the clip from which the background is learnt and nothing else.
-        frames_per_second: of the videos, about; of a clip that says its own.
-        least_area: of an object, resized pixels.
+        warm_up: first frames of the clip, used only to learn the background.
+        frames_per_second: approximate frame rate of the videos, if the clip states its own.
+        least_area: minimum area of an object, resized pixels.
         max_objects: largest number of objects in a frame.
-        shares: of the clip's time, for training, validation and test.
+        shares: shares of the clip's time for training, validation and test.
     """
 
     world: str = "surveillance"
@@ -64,10 +64,10 @@ class ClipVideos(LengtheningVideos):
         """Validation and test videos of later parts of the clip, and one batch of training videos.
 
         Raises:
-            OptionError: if the world is another one, or frames are to be missing.
+            OptionError: if another world or missing frames are requested.
             FileNotFoundError: if there is no such clip.
             ValueError: if it cannot be read, is too short, or shows too few objects.
-            ImportError: without OpenCV, which the extra `video` installs.
+            ImportError: if OpenCV, which the extra `video` installs, is missing.
         """
         self.check_world("surveillance")
         num_train = min(recipe.training.batch_size, self.num_train)
@@ -79,7 +79,7 @@ class ClipVideos(LengtheningVideos):
         return Counting(), Detection()
 
     def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
-        """Objects that are followed."""
+        """Tracked objects."""
         return (TrackPictures(switches=False),)
 
     @cached_property
@@ -127,7 +127,7 @@ class PedestrianPair(SQAIRPair):
     def looks(self) -> tuple[tuple[int, int], GlimpseNetworks]:
         """The networks of the paper's appendix D.
 
-        With its strides of 2, 2, 2, 1 there would be half as many parameters as it reports.
+        Its strides of 2, 2, 2, 1 would give half the number of parameters that it reports.
         """
         networks = GlimpseNetworks(
             self.network,
@@ -141,7 +141,7 @@ class PedestrianPair(SQAIRPair):
         return self.glimpse_size, networks
 
 
-# The rate is that of the first 400,000 steps of the other recipes; the paper stops before.
+# The learning rate is constant, as in the first 400,000 steps of the other recipes; the paper trains for fewer.
 PEDESTRIANS = Recipe(
     name="sqair-pedestrians",
     paper="Kosiorek et al. 2018, section 4.2 (pedestrians)",

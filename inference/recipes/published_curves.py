@@ -1,4 +1,4 @@
-"""Curves that papers print, digitised from their figures, to be drawn beside ours."""
+"""Published curves, digitised from figures of papers, for plots beside our own."""
 
 from math import nan
 from typing import Any
@@ -9,7 +9,7 @@ from inference.scores.imputation_curves import PATTERNS, ImputationCurve
 
 
 def error_curves(recipe: Recipe[Any, Any, Any]) -> ErrorCurvePictures:
-    """Imputation errors of a recipe's model, beside the paper's where its videos are those of the paper."""
+    """Imputation errors of a recipe's model, beside the paper's if it uses the paper's videos."""
     return ErrorCurvePictures(
         label=recipe.label, published=KALMAN_VAE_IMPUTATION if recipe.videos.world == "box" else ()
     )

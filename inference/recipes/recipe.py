@@ -1,4 +1,4 @@
-"""A recipe: videos, a pair of model and guide, and a training, which together reproduce one row of one paper."""
+"""A recipe: videos, a model with its guide, and a training, which together reproduce one row of one paper."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -21,18 +21,18 @@ from inference.training.stages import Stage
 from videos import Simulator, VideoBatch, VideoSource
 from videos.loaders import simulate_in_pieces
 
-# How many test videos of a world are simulated at a time, whatever `num_test` is: two runs then have the same ones, as
-# far as both go. The numbers are those with which the results were made.
+# Test videos are simulated in pieces of this size, whatever `num_test` is: two runs then share their first test videos.
+# Results were computed with these sizes.
 TEST_PIECES = {"cannonballs": 400, "pendulum": 500, "surveillance": 500}
 OTHER_TEST_PIECE = 1000
 TRAINING_SEED = 1_000_000  # plus the seed of the run
-VALIDATION_SEED, TEST_SEED = 2_000_000, 3_000_000  # whatever the seed of the run: runs can be compared on these videos
+VALIDATION_SEED, TEST_SEED = 2_000_000, 3_000_000  # independent of the run's seed: runs are compared on these videos
 PARTS = ("videos", "pair", "training")
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Training, validation and test videos of one run, and where they came from."""
+    """Training, validation and test videos of one run, and their source."""
 
     train: VideoBatch
     validation: VideoBatch
@@ -42,14 +42,14 @@ class Splits:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part of a recipe; its fields are options, and those whose type is a `Literal` take its words alone."""
+    """A part of a recipe; its fields are options. Fields of a `Literal` type accept only its words."""
 
     def __post_init__(self) -> None:
-        """Refuse words that an option does not know."""
+        """Refuse words that an option does not accept."""
         check_words(type(self), {field.name: getattr(self, field.name) for field in fields(self)})
 
     def check(self, recipe: "Recipe[Any, Any, Any]") -> None:
-        """Refuse values that cannot be, before anything is built.
+        """Refuse invalid values before anything is built.
 
         Raises:
             OptionError: names the option.
@@ -71,12 +71,12 @@ class Videos(Part, ABC):
     Attributes:
         world: name of a simulator, see `videos.SIMULATORS`; or "surveillance", for videos from clips.
         data: file or folder with real data; None = simulate.
-        num_train: training sequences; where there are new ones at every step, those of an epoch.
+        num_train: training sequences; if every step draws new ones, the number that makes an epoch.
         num_validation: validation sequences.
-        num_test: test sequences; those of a smaller number are the first ones of a larger.
-        missing: probability with which each frame after the third is missing from training.
-        redraw_missing: draw new masks in each epoch, so that every frame is seen in some; otherwise each sequence keeps
-            its mask and a missing frame is never seen at all.
+        num_test: test sequences; a smaller number gives the first ones of a larger.
+        missing: probability that a frame after the third is missing in training.
+        redraw_missing: draw new masks in each epoch, so every frame is seen in some epoch; otherwise each sequence
+            keeps its mask, and a missing frame is never seen.
     """
 
     world: str
@@ -96,19 +96,19 @@ class Videos(Part, ABC):
         """Batches to train on.
 
         Args:
-            recipe: whose videos these are.
+            recipe: the recipe with these videos.
             train: the training videos of `splits`.
         """
 
     def simulated(
         self, simulator: Callable[[str], Simulator], source: str, *, seed: int, num_train: int | None = None
     ) -> Splits:
-        """Training videos by a run's seed; validation and test videos that do not depend on it.
+        """Training videos from the run's seed; validation and test videos independent of it.
 
         Args:
-            simulator: what makes the videos of a split.
-            source: where they come from, in words.
-            seed: of the run.
+            simulator: maps the name of a split to its simulator.
+            source: source of the videos, in words.
+            seed: the run's seed.
             num_train: training videos; None = all.
         """
         sizes = {
@@ -124,11 +124,11 @@ class Videos(Part, ABC):
         return Splits(train, validation, test, source=source)
 
     def check_world(self, world: str, why_no_missing: str = "") -> None:
-        """Refuse another world, or missing frames, where videos are of one world and complete.
+        """Refuse another world, and missing frames: for videos of a single world, without missing frames.
 
         Args:
-            world: the one that there is.
-            why_no_missing: in words, if there is more to say.
+            world: the only supported world.
+            why_no_missing: reason to append to the message, if any.
 
         Raises:
             OptionError: names the option.
@@ -150,7 +150,7 @@ class Pair(Part, ABC):
 
     @abstractmethod
     def build(self, recipe: "Recipe[Any, Any, Any]") -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised; all random generators have been seeded."""
+        """Model and guide, freshly initialised; the caller has seeded all random generators."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +158,11 @@ class Training(Part):
     """How a pair is trained.
 
     Attributes:
-        batch_size: sequences in a step.
+        batch_size: sequences per step.
         epochs: passes over the training sequences.
-        learning_rate: at the start.
-        clip_norm: largest norm of the gradient, nats per sequence.
-        precision: of networks in training: float32, or bfloat16 (see `mixed_precision`; made for GPUs).
+        learning_rate: initial learning rate.
+        clip_norm: gradients are clipped to this norm, nats per sequence; None = no clipping.
+        precision: precision of networks in training: float32, or bfloat16 (see `mixed_precision`; meant for GPUs).
     """
 
     batch_size: int = 32
@@ -172,7 +172,7 @@ class Training(Part):
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def stages(self, recipe: "Recipe[Any, Any, Any]") -> list[Stage]:
-        """What is trained when, and with which weights on the sites."""
+        """Stages of training: trained parameters, schedules and site weights."""
         return [Stage(recipe.num_steps)]
 
     def schedule(self, recipe: "Recipe[Any, Any, Any]") -> Schedule:
@@ -184,20 +184,20 @@ class Training(Part):
         return FUSED_ADAM
 
     def loss(self, recipe: "Recipe[Any, Any, Any]") -> ELBO:
-        """The bound that is maximised: one draw of the guide."""
+        """The bound to maximise, here with one draw of the guide."""
         return Trace_ELBO()
 
     def check_step(self, recipe: "Recipe[Any, Any, Any]") -> int | None:
-        """The step after which `complaint` can tell whether training took a wrong turn; None = it never can."""
+        """The step after which `complaint` runs its health check; None = no check."""
         return None
 
     def complaint(self, model: nn.Module, guide: nn.Module, videos: VideoBatch) -> str | None:
-        """What is wrong with a model in training, if it is not worth going on with.
+        """Why training should be abandoned, in words; None if it should continue.
 
         Args:
-            model: after `check_step` steps.
+            model: the model after `check_step` steps.
             guide: its guide after the same steps.
-            videos: for validation.
+            videos: validation videos.
         """
         return None
 
@@ -209,18 +209,18 @@ T = TypeVar("T", bound=Training)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Generic[V, P, T]):
-    """Videos, a pair and a training. The same recipe on the same machine gives the same run.
+    """Videos, a model with its guide, and a training. The same recipe on the same machine gives the same run.
 
-    The fields of the three parts are the recipe's options, each by its own name: `kinema train NAME --epochs 20`, or
+    The fields of the three parts are the recipe's options, by name: `kinema train NAME --epochs 20`, or
     `recipe.with_options(epochs=20)`.
 
     Attributes:
-        name: on the command line.
+        name: name on the command line.
         paper: what is reproduced: paper, figure or table, row.
         videos: where videos come from.
         pair: model and guide.
         training: how they are trained.
-        seed: of everything random; below a million, since validation and test videos have the seeds from there on.
+        seed: seed of everything random, below a million: larger seeds would give the validation and test videos.
     """
 
     name: str
@@ -231,10 +231,10 @@ class Recipe(Generic[V, P, T]):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse seeds with which training videos would be those of validation or test, and ambiguous options."""
+        """Refuse seeds whose training videos are those of validation or test, and options with the same name."""
         if not 0 <= self.seed < VALIDATION_SEED - TRAINING_SEED:
             raise OptionError(
-                f"--seed: expected one from 0 to {VALIDATION_SEED - TRAINING_SEED - 1}, got {self.seed}; beyond, "
+                f"--seed: expected one from 0 to {VALIDATION_SEED - TRAINING_SEED - 1}, got {self.seed}; with others, "
                 "training videos would be those of validation or test, or of other seeds"
             )
         names = ["seed", *(field.name for part in self._parts.values() for field in fields(part))]
@@ -258,7 +258,7 @@ class Recipe(Generic[V, P, T]):
         """The same recipe with some options replaced.
 
         Raises:
-            OptionError: if there is no such option (the nearest is suggested), or it does not know a word.
+            OptionError: if there is no such option (the nearest is suggested), or it does not accept a word.
         """
         check_names(options, self.options)
         parts = {}
@@ -307,7 +307,7 @@ class Recipe(Generic[V, P, T]):
         """Model and guide, freshly initialised from the seed.
 
         Raises:
-            OptionError: if an option has a value that cannot be.
+            OptionError: if an option has an invalid value.
         """
         for part in self._parts.values():
             part.check(self)
@@ -319,7 +319,7 @@ class Recipe(Generic[V, P, T]):
 
         Raises:
             FileNotFoundError: if `data` lacks a file.
-            OptionError: if an option of the videos cannot be.
+            OptionError: if an option of the videos has an invalid value.
         """
         return self.videos.splits(self)
 
@@ -332,7 +332,7 @@ class Recipe(Generic[V, P, T]):
         return self.videos.source(self, train)
 
     def stages(self) -> list[Stage]:
-        """What is trained when, and with which weights on the sites."""
+        """Stages of training: trained parameters, schedules and site weights."""
         return self.training.stages(self)
 
     def schedule(self) -> Schedule:
@@ -344,16 +344,16 @@ class Recipe(Generic[V, P, T]):
         return self.training.optimizer()
 
     def loss(self) -> ELBO:
-        """The bound that is maximised."""
+        """The bound to maximise."""
         return self.training.loss(self)
 
     @property
     def check_step(self) -> int | None:
-        """The step after which `complaint` can tell whether training took a wrong turn; None = it never can."""
+        """The step after which `complaint` runs its health check; None = no check."""
         return self.training.check_step(self)
 
     def complaint(self, model: nn.Module, guide: nn.Module, videos: VideoBatch) -> str | None:
-        """What is wrong with a model in training, if it is not worth going on with; see `Training.complaint`."""
+        """Why training should be abandoned, in words, or None; see `Training.complaint`."""
         return self.training.complaint(model, guide, videos)
 
     def scores(self) -> tuple[Score, ...]:

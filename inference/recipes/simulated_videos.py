@@ -1,4 +1,4 @@
-"""Videos of one world, simulated once for a run or read from the files of the Kalman VAE's authors."""
+"""Videos of one world, simulated once per run or read from the files of the Kalman VAE's authors."""
 
 import difflib
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from videos import SIMULATORS, FixedVideos, VideoBatch, VideoSource, load_videos
 from videos.missing import random_drop
 
 DATA_FILES = {"box": "box", "box-gravity": "box_gravity", "polygon": "polygon", "pong": "pong", "pendulum": "pendulum"}
-KEPT = 3  # first frames that are never missing
+KEPT = 3  # number of first frames that are never missing
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedVideos(Videos):
-    """The same training videos in every epoch; with `data`, of `<world>.npz` and `<world>_test.npz` in that folder."""
+    """The same training videos in every epoch; with `data`, from that folder's `<world>.npz`, `<world>_test.npz`."""
 
     world: str = "box"
 
@@ -28,7 +28,7 @@ class SimulatedVideos(Videos):
 
         Raises:
             FileNotFoundError: if `data` lacks a file.
-            OptionError: if the world is unknown or not one that comes in files, or a file holds too few sequences.
+            OptionError: if the world is unknown or has no data files, or a file holds too few sequences.
         """
         if self.world not in SIMULATORS:
             near = difflib.get_close_matches(self.world, SIMULATORS, n=1)
@@ -39,7 +39,7 @@ class SimulatedVideos(Videos):
             return self.simulated(lambda split: simulator, f"simulated: {simulator}", seed=recipe.seed)
         if self.world not in DATA_FILES:
             raise OptionError(
-                f"--data: there are files of {', '.join(DATA_FILES)}, not of {self.world!r}; leave it out"
+                f"--data: expected a world with data files ({', '.join(DATA_FILES)}), got {self.world!r}; leave it out"
             )
         stem = Path(self.data) / DATA_FILES[self.world]
         train, test = load_videos(stem.with_suffix(".npz")), load_videos(stem.with_name(f"{stem.name}_test.npz"))

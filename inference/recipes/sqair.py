@@ -13,8 +13,8 @@ from inference.scores.tracking import Tracking
 from pyro_models.components.glimpse_networks import GlimpseNetworks
 from videos import VideoBatch
 
-LEAST_FOUND = 0.1  # identity F1 of a run that goes on
-MOST_LATE = 0.5  # objects that it finds after the first frame, a video; videos have one object on average
+LEAST_FOUND = 0.1  # minimum identity F1 to continue a run
+MOST_LATE = 0.5  # maximum late discoveries per video to continue; videos have one object on average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,10 @@ class DigitSQAIRPair(SQAIRPair):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedSQAIRTraining(SQAIRTraining):
-    """Training that can be given up early.
+    """Training with an early health check.
 
     Attributes:
-        check_epochs: epochs after which it shows whether objects are followed, see `complaint`.
+        check_epochs: epochs after which `complaint` checks whether objects are tracked.
     """
 
     check_epochs: int = 25
@@ -47,13 +47,13 @@ class CheckedSQAIRTraining(SQAIRTraining):
         return self.check_epochs * recipe.steps_per_epoch
 
     def complaint(self, model: nn.Module, guide: nn.Module, videos: VideoBatch) -> str | None:
-        """Two wrong turns that seldom lead back: nothing is found, or all is found again in later frames."""
+        """Two failures that seldom recover: nothing is found, or objects are rediscovered in later frames."""
         scores = Tracking().compute(Evaluated(model, guide, videos))
         assert scores is not None
         if scores.idf1 < LEAST_FOUND:
             return f"objects are not found (identity F1 {scores.idf1:.2f})"
         if scores.late_discoveries > MOST_LATE:
-            return f"objects are not followed ({scores.late_discoveries:.1f} late discoveries a video)"
+            return f"objects are not tracked ({scores.late_discoveries:.1f} late discoveries per video)"
         return None
 
 

@@ -1,4 +1,4 @@
-"""SQAIR's pair and training, whatever the videos are."""
+"""SQAIR's model, guide and training, for any videos."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -26,23 +26,23 @@ LOSSES: dict[Estimator, Callable[[int], ELBO]] = {
     "wake-sleep": WakeSleep,
     "fivo": FIVO,
 }
-START_SEED, NUM_START = 4_000_000, 200  # of the videos whose mean the model starts from
+START_SEED, NUM_START = 4_000_000, 200  # seed and number of the videos for the initial mean image
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiscoveryPair(Pair):
-    """What SQAIR shares with its part that looks at single frames.
+    """What SQAIR shares with its single-frame baseline.
 
     Attributes:
         num_slots: largest number of objects.
-        what_dim: size of an object's appearance.
+        what_dim: size of an object's appearance latent.
         network: "mlp" or "conv".
-        units: of all networks.
+        units: units of all networks.
         where_scale_mean: prior mean of the logit of a new window's scale.
-        chained: let new windows depend on one another.
-        mean_image: whether there is one.
+        chained: whether new windows depend on one another.
+        mean_image: whether the decoder has a mean image.
         order: whether presence is drawn "first" or "last".
-        discovery_bias: of the guide's logit of a new object, at the start.
+        discovery_bias: initial bias of the guide's logit of a new object.
     """
 
     num_slots: int = 3
@@ -57,10 +57,10 @@ class DiscoveryPair(Pair):
 
     @abstractmethod
     def looks(self) -> tuple[tuple[int, int], GlimpseNetworks]:
-        """Height and width of a glimpse, pixels; and the networks that look at pixels."""
+        """Height and width of a glimpse, pixels; and the networks that process pixels."""
 
     def build(self, recipe: Recipe[LengtheningVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
-        """Model and guide, freshly initialised; the mean image is that of some training videos."""
+        """Model and guide, freshly initialised; the mean image starts as the mean of some training videos."""
         generator = torch.Generator().manual_seed(START_SEED)
         frames = recipe.videos.simulator("train").simulate(NUM_START, generator).frames
         glimpse_size, networks = self.looks()
@@ -84,25 +84,25 @@ class DiscoveryPair(Pair):
         return model, guide
 
     def propagation(self) -> dict[str, Any]:
-        """How the model follows objects; nothing of it is reached where videos are single frames."""
+        """The model's propagation options; without effect on single frames."""
         return {}
 
     def guide_propagation(self) -> dict[str, Any]:
-        """How the guide follows objects; nothing of it is reached where videos are single frames."""
+        """The guide's propagation options; without effect on single frames."""
         return {"correlated": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SQAIRPair(DiscoveryPair):
-    """SQAIR and its guide: how objects are found and followed.
+    """SQAIR and its guide: how objects are discovered and propagated.
 
     Attributes:
-        residual: propagated means are changes.
-        masked: let propagation mask its glimpses.
-        correlated: let the numbers of a followed window be correlated.
-        propagation_bias: of the guide's logit of going on, at the start.
-        propagation_offset: of the prior logit of going on.
-        later_offset: of the prior logit of no discovery after the first frame.
+        residual: whether propagated means are predicted as changes.
+        masked: whether propagation masks its glimpses.
+        correlated: whether the guide's window parameters are correlated in propagation.
+        propagation_bias: initial bias of the guide's logit of propagation.
+        propagation_offset: offset of the prior logit of propagation.
+        later_offset: offset of the prior logit of no discovery after the first frame.
     """
 
     residual: bool = False
@@ -118,7 +118,7 @@ class SQAIRPair(DiscoveryPair):
         return {"mlp": "MLP-SQAIR", "conv": "CONV-SQAIR"}[self.network]
 
     def propagation(self) -> dict[str, Any]:
-        """How the model follows objects."""
+        """The model's propagation options."""
         return {
             "residual": self.residual,
             "propagation_offset": self.propagation_offset,
@@ -126,7 +126,7 @@ class SQAIRPair(DiscoveryPair):
         }
 
     def guide_propagation(self) -> dict[str, Any]:
-        """How the guide follows objects."""
+        """The guide's propagation options."""
         return {"masked": self.masked, "correlated": self.correlated, "propagation_bias": self.propagation_bias}
 
 
@@ -135,7 +135,7 @@ class SQAIRTraining(ObjectTraining):
     """Training by an estimator for discrete presence.
 
     Attributes:
-        estimator: of the gradient: vimco; vimco-steps (credit by time step); own-weight (what the authors' code does);
+        estimator: gradient estimator: vimco; vimco-steps (credit by time step); own-weight (the authors' code);
             wake-sleep; fivo (particles are resampled between frames).
     """
 

@@ -1,4 +1,4 @@
-"""The variational recurrent network on moving digits: one latent for a whole frame, as SQAIR is compared with."""
+"""The variational recurrent network on moving digits, the SQAIR paper's baseline with one latent per frame."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,17 +26,17 @@ LOSSES: dict[Estimator, Callable[[int], ELBO]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class VRNNPair(Pair):
-    """The network and its guide, for whole frames.
+    """The model and its guide, for whole frames.
 
-    The latent is as large as all latents of SQAIR's objects together. The paper's medium networks as printed, 256 units
-    and three layers, or convolutions, have 3.5 and 3.3 million parameters, where it reports 2.1 and 2.6; 192 units in
-    two layers, or 212, have as many as it reports.
+    The latent has the size of all SQAIR object latents together. The paper's medium networks as printed, with 256 units
+    and three layers, or convolutions, have 3.5 and 3.3 million parameters, but it reports 2.1 and 2.6; 192 units in two
+    layers, or 212 units with convolutions, match the reported numbers.
 
     Attributes:
         network: "mlp" or "conv".
-        latent_dim: size of the latent of a frame.
-        units: of all layers, and of the recurrent cell.
-        layers: hidden layers of every network but the recurrent cell and the convolutions.
+        latent_dim: size of a frame's latent.
+        units: units of all layers and of the recurrent cell.
+        layers: hidden layers of every network except the recurrent cell and the convolutions.
     """
 
     network: Literal["mlp", "conv"] = "mlp"
@@ -64,10 +64,10 @@ class VRNNPair(Pair):
 
 @dataclass(frozen=True, kw_only=True)
 class VRNNTraining(ObjectTraining):
-    """Training by a bound of several particles.
+    """Training by a multi-particle bound.
 
     Attributes:
-        estimator: of the bound: fivo (a particle filter); iwae (particles are not resampled); elbo (their mean).
+        estimator: fivo (a particle filter), iwae (no resampling) or elbo (mean over particles).
     """
 
     estimator: Estimator = "fivo"

@@ -1,1 +1,1 @@
-"""What lies on disk: folders of runs, checkpoints, provenance."""
+"""Files of a run: its folder, checkpoints and provenance."""

@@ -1,7 +1,7 @@
-"""Checkpoints: the weights of a model and its guide, and the state of a training run, each written whole or not at all.
+"""Checkpoints: the weights of a model and its guide, and the state of a training run, written atomically.
 
-A checkpoint is a folder with `weights.safetensors` and `state.pt`. It is written beside its final place, flushed to
-the disk, and renamed: a process that dies on the way leaves a folder whose name begins with a dot, which nobody reads.
+A checkpoint is a folder with `weights.safetensors` and `state.pt`. It is written under a temporary name, flushed to
+disk, and renamed: a process that dies meanwhile leaves a folder whose name starts with a dot, which is ignored.
 """
 
 import json
@@ -20,16 +20,16 @@ from torch import Tensor, nn
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
-RECORD = "record"  # the entry of a safetensors file's metadata that holds ours
+RECORD = "record"  # key of our record in a safetensors file's metadata
 
 
 class DamagedCheckpointError(ValueError):
-    """A checkpoint that cannot be read whole."""
+    """A checkpoint that is incomplete or unreadable."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a training run needs to go on.
+    """What a training run needs to resume.
 
     Attributes:
         path: its folder.
@@ -43,7 +43,7 @@ class Checkpoint:
 
 
 def named_weights(model: Any, guide: Any) -> dict[str, Tensor]:
-    """The live parameters and buffers, each once: `model.<name>`, then those of the guide that the model has not.
+    """The live parameters and buffers, each once: `model.<name>`, then `guide.<name>` for those not in the model.
 
     A program that is not a module (a function) has none.
     """
@@ -63,7 +63,7 @@ def assign_weights(model: Any, guide: Any, weights: Mapping[str, Tensor]) -> Non
     """Copy saved weights into a model and a guide of the same architecture, in place.
 
     Raises:
-        ValueError: if a name is missing or not known, or a shape differs; names all of them.
+        ValueError: if a name is missing or unknown, or a shape differs; names all of them.
     """
     live = named_weights(model, guide)
     problems = [f"{name} is missing" for name in live if name not in weights]
@@ -81,7 +81,7 @@ def assign_weights(model: Any, guide: Any, weights: Mapping[str, Tensor]) -> Non
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: afterwards it has the new content or, had the process died, the old."""
+    """Write a file atomically: if the process dies, the file has either the old or the new content."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     _write_through(beside, content)
     os.replace(beside, path)
@@ -97,7 +97,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        DamagedCheckpointError: if the file is truncated or something else; names it.
+        DamagedCheckpointError: if the file is truncated or of another format; names it.
     """
     try:
         return safetensors.torch.load_file(path)
@@ -109,7 +109,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """The record that `write_weights` put into a file's metadata.
 
     Raises:
-        DamagedCheckpointError: if the file has none, so that something else wrote it; names it.
+        DamagedCheckpointError: if the file has none, because another program wrote it; names it.
     """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
@@ -119,7 +119,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def write_checkpoint(path: Path, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write a checkpoint folder atomically, in place of one of that name."""
+    """Write a checkpoint folder atomically, replacing one of the same name."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -129,7 +129,7 @@ def write_checkpoint(path: Path, weights: Mapping[str, Tensor], state: Mapping[s
         file.flush()
         os.fsync(file.fileno())
     _flush_folder(beside)
-    if path.exists():  # a folder cannot be replaced by renaming: step aside first, under a name that nobody reads
+    if path.exists():  # a rename cannot replace a folder: move the old one aside first, under an ignored name
         aside = path.with_name(f".{path.name}.{os.getpid()}.old")
         os.rename(path, aside)
         shutil.rmtree(aside)
@@ -141,12 +141,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint folder, onto the CPU.
 
     Raises:
-        DamagedCheckpointError: if a file is missing, truncated or something else; names it.
+        DamagedCheckpointError: if a file is missing, truncated or of another format; names it.
     """
     weights = read_weights(path / WEIGHTS)
     try:
         state = torch.load(path / STATE, map_location="cpu", weights_only=True)
-    except Exception as error:  # a truncated archive surfaces as any of a dozen types, with advice not to be followed
+    except Exception as error:  # a truncated archive raises any of a dozen types, with misleading advice
         reason = type(error).__name__
         raise DamagedCheckpointError(f"{path / STATE}: not a whole training state ({reason})") from error
     return Checkpoint(path, weights, state)
@@ -158,7 +158,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete what writes that never finished have left in a folder."""
+    """Delete leftovers of unfinished writes in a folder."""
     for path in _partial(folder):
         if path.is_dir():
             shutil.rmtree(path)
@@ -175,7 +175,7 @@ def _serialise(weights: Mapping[str, Tensor], record: Mapping[str, Any] | None =
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
     }
-    # one entry only: several come in an order that differs from process to process
+    # a single entry: the order of several would differ between processes
     return safetensors.torch.save(tensors, {RECORD: json.dumps(dict(record or {}))})
 
 
@@ -187,7 +187,7 @@ def _write_through(path: Path, content: bytes) -> None:
 
 
 def _flush_folder(path: Path) -> None:
-    """Make renames in a folder last (a folder cannot be opened so on every system)."""
+    """Make renames in a folder durable (not every system can open a folder for this)."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:

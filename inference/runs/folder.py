@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, where it ran, what was measured, and the weights."""
+"""The folder of a run: configuration, provenance, metrics and weights."""
 
 import dataclasses
 import json
@@ -35,19 +35,19 @@ BEST = "best.safetensors"
 
 
 class RunFolder:
-    """A folder with one training run; `start` makes or continues one, `open` reads one.
+    """A folder with one training run; `start` creates or resumes one, `open` reads one.
 
-        config.json       what was asked for: a flat or nested record of plain values
+        config.json       configuration: a flat or nested record of plain values
         provenance.json   one entry per process that worked on the run: command, commit, versions, machine, seed
         metrics.jsonl     one JSON object per line: step, loss, ... ; identical in two runs of one seed on a CPU
         timing.jsonl      one JSON object per line: step, seconds of training so far
         checkpoints/      step-00001000/ (weights.safetensors, state.pt), ...; best.safetensors
 
-    Every file is written beside its place and renamed, or appended to line by line: a process may die at any moment.
+    Every file is written atomically or appended to line by line, so the process may die at any moment.
 
     Attributes:
         path: the folder.
-        config: what config.json holds.
+        config: contents of config.json.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -59,7 +59,7 @@ class RunFolder:
         """Open the folder of a run.
 
         Raises:
-            ValueError: if there is no such folder, or if it is no run; says what it holds instead.
+            ValueError: if there is no such folder, or it is not a run; lists its contents.
         """
         path = Path(path)
         if not path.is_dir():
@@ -72,17 +72,17 @@ class RunFolder:
     def start(
         cls, path: str | Path, config: Any, *, seed: int | None = None, may_grow: Iterable[str] = ()
     ) -> "RunFolder":
-        """Make the folder of a run, or open the one that was started with the same configuration.
+        """Create the folder of a run, or open the one that was started with the same configuration.
 
         Args:
-            path: where; parents are made.
-            config: a mapping or a dataclass. Values that JSON does not know are stored as their representation.
-            seed: the seed of the run, for the record of its provenance.
+            path: the folder; parents are created.
+            config: a mapping or a dataclass. Values that JSON cannot represent are stored as their `repr`.
+            seed: the seed of the run, for its provenance.
             may_grow: names of numeric fields (`a.b` for a nested one) that may be larger than when the run was
                 started, such as the number of steps; the new value is stored.
 
         Raises:
-            ValueError: if the folder holds something else, or a run with another configuration; names the fields.
+            ValueError: if the folder holds anything else, or a run with another configuration; names the fields.
         """
         path = Path(path)
         plain = _plain(config)
@@ -99,7 +99,7 @@ class RunFolder:
         if changes:
             raise ValueError(
                 f"run: {str(path)!r} was started with another configuration: {'; '.join(changes)}; "
-                "give it the old values, or another folder"
+                "give the old values, or another folder"
             )
         write_bytes(path / PROVENANCE, _json([*run.provenance, provenance(seed)]))
         write_bytes(path / CONFIG, _json(plain))
@@ -110,7 +110,7 @@ class RunFolder:
 
     @property
     def provenance(self) -> list[dict[str, Any]]:
-        """One record per process that worked on the run, the first started it."""
+        """One record per process that worked on the run, starting with the one that created it."""
         return _read_json(self.path / PROVENANCE)
 
     @property
@@ -124,7 +124,7 @@ class RunFolder:
         return self.path / CHECKPOINTS / BEST
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of metrics.jsonl; a last line that was cut off is left out with a warning.
+        """The records of metrics.jsonl; a truncated last line is skipped with a warning.
 
         Raises:
             ValueError: if another line is not JSON; names it.
@@ -136,16 +136,16 @@ class RunFolder:
         return _read_lines(self.path / TIMING)
 
     def append_metrics(self, record: Mapping[str, Any], seconds: float) -> None:
-        """Add a record to metrics.jsonl and its time to timing.jsonl; both reach the operating system at once."""
+        """Add a record to metrics.jsonl and its time to timing.jsonl; both are written immediately."""
         _append_line(self.metrics_path, record)
         _append_line(self.path / TIMING, {"step": record["step"], "seconds": round(seconds, 3)})
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the files that grow, flushed to the disk: what a checkpoint needs to cut them back."""
+        """Sizes in bytes of the growing files, flushed to disk; a checkpoint needs them to truncate the files later."""
         return {name: _flushed_size(self.path / name) for name in (METRICS, TIMING)}
 
     def cut_back(self, sizes: Mapping[str, int]) -> None:
-        """Shorten the files that grow to what they were when `sizes` was called."""
+        """Truncate the growing files to their sizes when `sizes` was called."""
         for name, size in sizes.items():
             path = self.path / name
             path.touch()
@@ -159,7 +159,7 @@ class RunFolder:
     def write_checkpoint(
         self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any], keep_last: int
     ) -> Path:
-        """Write a checkpoint of a step, then delete all but the last few.
+        """Write a checkpoint of a step, then delete all but the last `keep_last`.
 
         Returns:
             The folder of the checkpoint.
@@ -176,12 +176,12 @@ class RunFolder:
         write_weights(self.best_path, weights, {"step": step, "validation_bound": bound})
 
     def last_checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint that can be read whole, or None if none was written.
+        """The newest intact checkpoint, or None if none was written.
 
-        Newer ones that are damaged, or whose metrics are gone, are passed over with a warning that names them.
+        Newer ones that are damaged, or whose metrics are lost, are skipped with a warning that names them.
 
         Raises:
-            ValueError: if there are checkpoints and none can be used; says why for each.
+            ValueError: if there are checkpoints but none can be used; says why for each.
         """
         reasons: list[str] = []
         for path in reversed(list_checkpoints(self.path / CHECKPOINTS)):
@@ -207,10 +207,10 @@ class RunFolder:
             which: "best" for those with the highest validation bound (the last ones if none was computed), or "last".
 
         Returns:
-            The step from which they are.
+            The step of these weights.
 
         Raises:
-            ValueError: if `which` is neither, if no weights were written yet, or if they are of another architecture.
+            ValueError: if `which` is neither, no weights were written yet, or they are of another architecture.
         """
         if which not in ("best", "last"):
             raise ValueError(f"which: expected 'best' or 'last', got {which!r}")
@@ -227,7 +227,7 @@ class RunFolder:
         return int(checkpoint.state["step"])
 
     def remove_after(self, step: int) -> None:
-        """Delete checkpoints of later steps (damaged ones that were passed over) and what unfinished writes left."""
+        """Delete checkpoints of later steps (damaged ones that were skipped) and leftovers of unfinished writes."""
         for path in list_checkpoints(self.path / CHECKPOINTS):
             if path.name > f"step-{step:08d}":
                 _remove(path)
@@ -240,12 +240,12 @@ class RunFolder:
         size = path.stat().st_size if path.exists() else 0
         if size < expected:
             raise DamagedCheckpointError(
-                f"{path}: expected at least the {expected} bytes that {checkpoint.path.name} knows of, got {size}"
+                f"{path}: expected at least the {expected} bytes that {checkpoint.path.name} recorded, got {size}"
             )
 
 
 def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any], may_grow: Iterable[str] = ()) -> list[str]:
-    """What differs between two plain records, `name was ..., is ...`, but for numbers that may grow and did."""
+    """Differences between two plain records, as `name was ..., is ...`, except for numbers that may grow and did."""
     flat_old, flat_new = _flat(old), _flat(new)
     changes = []
     for name in dict.fromkeys([*flat_old, *flat_new]):
@@ -257,7 +257,7 @@ def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any], may_grow: Ite
 
 
 def describe(value: Any) -> str:
-    """A representation that is the same in the next process: without addresses in memory."""
+    """A `repr` without memory addresses, which is the same in every process."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
@@ -324,12 +324,12 @@ def _contents(path: Path) -> str:
 
 
 def _may_become_run(path: Path) -> bool:
-    """Whether a folder is empty, but for what a process that died while it started a run has left."""
+    """Whether a folder is empty, apart from leftovers of a process that died while creating a run."""
     return all(item.name in (CHECKPOINTS, PROVENANCE) or item.name.endswith(".partial") for item in path.iterdir())
 
 
 def _remove(path: Path) -> None:
-    """Delete a checkpoint folder; it loses its name first, so that half of one is never taken for one."""
+    """Delete a checkpoint folder; it is renamed first, so a partly deleted one is never mistaken for a checkpoint."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.old")
     os.rename(path, aside)
     remove_partial(path.parent)

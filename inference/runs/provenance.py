@@ -1,4 +1,4 @@
-"""Where a result comes from: command, commit, versions, machine."""
+"""Provenance of a result: command, commit, versions, machine."""
 
 import datetime
 import importlib.metadata
@@ -15,10 +15,10 @@ PACKAGES = ("kinema", "torch", "pyro-ppl", "numpy", "numba", "arviz")
 
 
 def provenance(seed: int | None = None) -> dict[str, Any]:
-    """What one needs to know to repeat what this process does, ready for JSON.
+    """What is needed to repeat this process, ready for JSON.
 
     Args:
-        seed: the seed of the run, if there is one.
+        seed: the seed of the run, if any.
     """
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -52,7 +52,7 @@ def _cpu() -> str:
 
 
 def _git(folder: Path) -> dict[str, Any] | None:
-    """Commit and whether tracked files differ from it; None where the code is no checkout or git is not installed."""
+    """Commit and whether tracked files differ from it; None outside a git checkout or without git."""
     try:
         commit = _run_git(folder, "rev-parse", "HEAD")
         changes = _run_git(folder, "status", "--porcelain", "--untracked-files=no")

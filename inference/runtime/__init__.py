@@ -1,1 +1,1 @@
-"""What a process has: random streams, its place among several processes, its memory."""
+"""The runtime of a process: random streams, rank among several processes, memory."""

@@ -1,7 +1,7 @@
-"""The random streams of a process: torch's on every device, Python's and numpy's, captured, restored and seeded as one.
+"""Random streams of a process: torch's on every device, Python's and numpy's, captured, restored and seeded together.
 
-Pyro draws from torch's global generators; a model may draw from the others. What must not disturb a stream (a
-validation bound, a probe of the plates) runs inside `preserved_generators` or `seeded`; what must continue one (a
+Pyro draws from torch's global generators; a model may draw from the others. Code that must not disturb the streams (a
+validation bound, a probe of the plates) runs inside `preserved_generators` or `seeded`; code that must continue them (a
 resumed run) restores a captured state.
 """
 
@@ -33,7 +33,7 @@ def capture_generators() -> dict[str, Any]:
 
 
 def restore_generators(states: dict[str, Any]) -> None:
-    """Put all generators back into states that `capture_generators` returned."""
+    """Restore all generators to states that `capture_generators` returned."""
     torch.set_rng_state(states["torch"])
     for device, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(state, device)
@@ -45,12 +45,12 @@ def restore_generators(states: dict[str, Any]) -> None:
 def seed_generators(purpose: str, *path: int) -> None:
     """Seed all generators for one use of a seed; different purposes or paths give unrelated streams.
 
-    `numpy.random.SeedSequence` alone pads with zeros: (s,), (s, 0) and (s, 0, 0) are one stream to it. So purpose,
-    number of integers and integers are hashed together first.
+    `numpy.random.SeedSequence` alone pads with zeros, so (s,), (s, 0) and (s, 0, 0) would give the same stream.
+    Therefore purpose, number of integers and integers are hashed together first.
 
     Args:
-        purpose: what is drawn, in words; used at one place only.
-        path: non-negative integers, such as the seed that the user gave and the place of a chunk.
+        purpose: what is drawn, in words; unique to one place in the code.
+        path: non-negative integers, such as the user's seed and the position of a chunk.
 
     Raises:
         ValueError: if there is no purpose, or an integer is negative.
@@ -59,18 +59,18 @@ def seed_generators(purpose: str, *path: int) -> None:
 
 
 def child_seed(purpose: str, *path: int) -> int:
-    """A seed for something that is itself seeded by one integer; apart from all others, as streams are."""
+    """A seed for a function that takes a single integer; independent of all other streams."""
     return _entropy(purpose, path) >> 193  # 63 bits
 
 
 def seed_generators_of_version_one(*seed: int) -> None:
-    """As runs of version 0.1.0 were seeded, whose streams (s,) and (s, 0, 0) are one; for resuming such a run only."""
+    """Seeding of version 0.1.0, where (s,) and (s, 0, 0) are the same stream; only for resuming such runs."""
     _seed_all(seed)
 
 
 def _entropy(purpose: str, path: tuple[int, ...]) -> int:
     if not purpose or any(number < 0 for number in path):
-        raise ValueError(f"seed: expected a purpose and integers from 0 on, got {purpose!r} and {path}")
+        raise ValueError(f"seed: expected a purpose and non-negative integers, got {purpose!r} and {path}")
     return int.from_bytes(sha256(f"{purpose}/{len(path)}/{'/'.join(map(str, path))}".encode()).digest())
 
 
@@ -83,7 +83,7 @@ def _seed_all(entropy: int | tuple[int, ...]) -> None:
 
 @contextmanager
 def preserved_generators() -> Iterator[None]:
-    """Inside, draw at will; outside, every stream goes on as if nothing had been drawn."""
+    """Inside, draws are free; afterwards every stream continues as if nothing had been drawn."""
     states = capture_generators()
     try:
         yield
@@ -93,7 +93,7 @@ def preserved_generators() -> Iterator[None]:
 
 @contextmanager
 def seeded(purpose: str, *path: int) -> Iterator[None]:
-    """Inside, streams start as by `seed_generators`; outside, they go on as if nothing had been drawn."""
+    """Inside, streams are seeded as by `seed_generators`; afterwards they continue as if nothing had been drawn."""
     with preserved_generators():
         seed_generators(purpose, *path)
         yield

@@ -1,4 +1,4 @@
-"""Several processes that train one model: who is who, and what they agree on."""
+"""Several processes that train one model: ranks, shared work, and communication."""
 
 import importlib
 import os
@@ -19,14 +19,14 @@ N = TypeVar("N", float, Tensor)
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, as `torchrun` starts them; a process on its own is a group of one.
+    """The processes of a run, as `torchrun` starts them; a single process is a group of one.
 
     Each takes its share of the sequences of a batch. Gradients and losses are those of the whole batch: averages over
-    the processes, weighted by their numbers of sequences, in one all-reduce. The first process leads: it alone writes.
+    processes, weighted by their numbers of sequences, in one all-reduce. The first process leads: only it writes.
 
     Attributes:
-        rank: of this process, from 0.
-        size: how many there are.
+        rank: rank of this process, from 0.
+        size: number of processes.
     """
 
     rank: int = 0
@@ -42,7 +42,7 @@ class Processes:
         return self.rank == 0
 
     def places(self, count: int) -> slice:
-        """This process's part of a range, as equal as can be; empty if there are too few."""
+        """This process's part of a range, as equal as possible; empty if there are too few."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def share(self, batch: VideoBatch) -> VideoBatch:
@@ -60,15 +60,15 @@ class Processes:
         return batch.select(self.places(batch.num_sequences))
 
     def average(self, loss: Tensor, gradients: Sequence[Tensor], num_sequences: int) -> Tensor:
-        """Make gradients those of the union of all processes' sequences, in place.
+        """Average gradients over the sequences of all processes, in place.
 
         Args:
             loss: mean over this process's sequences.
-            gradients: of that mean; of the same parameters in every process.
-            num_sequences: how many sequences this process has.
+            gradients: gradients of that mean, for the same parameters in every process.
+            num_sequences: number of sequences of this process.
 
         Returns:
-            The loss of the union.
+            The loss averaged over all sequences.
         """
         if self.size == 1:
             return loss
@@ -93,11 +93,11 @@ class Processes:
         return first
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so in any process."""
+        """Whether the flag is True in any process."""
         return flag if self.size == 1 else any(self._gathered(flag))
 
     def of_the_leader(self, function: Callable[[], T]) -> T:
-        """What a function returns in the leading process; the others do not call it. What it raises, all raise."""
+        """Result of a function called in the leading process only; its exception is re-raised in every process."""
         if self.size == 1:
             return function()
         found: list[Any] = [None, None]
@@ -129,7 +129,7 @@ ALONE = Processes()
 
 @contextmanager
 def joined_processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
-    """Join the processes that `torchrun` started, as its environment variables say; alone without them.
+    """Join the processes that `torchrun` started, by its environment variables; without them, a group of one.
 
     Args:
         device: cpu or cuda; with several processes each takes the CUDA device of its local rank.
@@ -144,12 +144,12 @@ def joined_processes(device: torch.device) -> Iterator[tuple[Processes, torch.de
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    # Its functions take the group of the moment of import as their default. If torch imported it later, that reference
-    # would keep the group and its threads alive to the end of the interpreter, where they abort the process.
+    # Its functions bind the current group as a default at import. If torch imported it later, that reference would keep
+    # the group and its threads alive until the interpreter exits, where they abort the process.
     importlib.import_module("torch.distributed.nn.functional")
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size()), device
-        distributed.barrier()  # torchrun ends the others when one process ends in trouble, whatever they still write
+        distributed.barrier()  # torchrun kills the others when one process fails, even while they still write
     finally:
         distributed.destroy_process_group()

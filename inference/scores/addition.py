@@ -1,4 +1,4 @@
-"""Digit addition: do a model's codes of a frame tell the sum of its digits? (Kosiorek et al. 2018, section 4.1)."""
+"""Digit addition: predict the sum of a frame's digits from a model's codes (Kosiorek et al. 2018, section 4.1)."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -21,19 +21,19 @@ from videos import VideoBatch, VideoSource
 
 UNITS = (256, 256)
 BATCH_SIZE = 256
-VIDEOS_AT_ONCE = 100  # whose codes a probe learns from
-PATIENCE = 10  # epochs without a better validation accuracy, after which the probe is trained
+VIDEOS_AT_ONCE = 100  # per batch of codes for the probe
+PATIENCE = 10  # epochs without a better validation accuracy before training of the probe stops
 FRAMES_AT_ONCE = 10_000
 TRAIN, VALIDATION, TEST = range(3)  # streams of one seed
 
 
 class CodedFrames(NamedTuple):
-    """Frames as a probe sees them.
+    """Frames as the probe's inputs and targets.
 
     Attributes:
-        codes: of each frame.
-        sums: of the labels of its digits, seen or not; 0 without digits.
-        empty: whether there are none.
+        codes: codes of each frame.
+        sums: sum of the labels of its digits, visible or not; 0 without digits.
+        empty: True if the frame has no digits.
     """
 
     codes: Float[Tensor, "frames feature"]
@@ -43,14 +43,14 @@ class CodedFrames(NamedTuple):
 
 @dataclass(frozen=True)
 class AdditionScores:
-    """Share of test frames whose digits are added up right, by a probe of the codes.
+    """Share of test frames whose digit sum a probe of the codes predicts correctly.
 
     Attributes:
-        accuracy: of all frames; without digits the sum is 0.
-        nonempty_accuracy: of frames with digits.
-        train_accuracy: of the frames that the probe has learned from.
-        num_frames: from which it has learned.
-        epochs: how often it has seen each.
+        accuracy: on all frames; without digits the sum is 0.
+        nonempty_accuracy: on frames with digits.
+        train_accuracy: on the probe's training frames.
+        num_frames: number of training frames.
+        epochs: number of training epochs.
     """
 
     accuracy: float
@@ -71,10 +71,10 @@ class AdditionScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Addition(Score):
-    """Digits added up by a probe of the codes, which learns from new videos of full length.
+    """Digit addition by a probe of the codes, trained on new full-length videos.
 
     Attributes:
-        addition: frames from which the probe learns (600000 for SQAIR in the paper); 0 = no probe.
+        addition: training frames of the probe (600000 for SQAIR in the paper); 0 = no probe.
     """
 
     name: ClassVar[str] = "addition"
@@ -85,7 +85,7 @@ class Addition(Score):
         if self.addition == 0:
             return None
         if evaluated.fresh_videos is None:
-            raise ValueError("addition: expected videos that the probe can learn from, got none; leave it out")
+            raise ValueError("addition: expected a source of videos to train the probe on, got none; leave it out")
         fresh = evaluated.fresh_videos(VIDEOS_AT_ONCE)
         return score_addition(
             evaluated.model,
@@ -100,7 +100,7 @@ class Addition(Score):
         )
 
     def read(self, written: Mapping[str, Any]) -> AdditionScores:
-        """The shares from what JSON made of them."""
+        """Rebuild the shares from parsed JSON."""
         return AdditionScores(**written)
 
 
@@ -116,25 +116,26 @@ def score_addition(
     seed: int = 0,
     progress: bool = False,
 ) -> AdditionScores:
-    """Let a probe learn from `frame_codes` to add digits, and try it on other videos.
+    """Train a probe of `frame_codes` to add digits, and test it on other videos.
 
-    The probe has two layers of 256 ELUs and a softmax over all sums that there can be (19 with two digits). It is
-    trained by Adam with its default settings until its accuracy on validation videos has not risen for ten epochs; the
-    weights of its best epoch count. In the paper: 600,000 frames, and ten million steps.
+    The probe has two layers of 256 ELUs and a softmax over all possible sums (19 with two digits). It is trained by
+    Adam with default settings until its accuracy on validation videos has not risen for ten epochs; the weights of its
+    best epoch are used. In the paper: 600,000 frames, and ten million steps.
 
     Args:
-        model: a trained model, which stays as it is.
+        model: a trained model, which is not changed.
         guide: its guide.
-        train: of videos with labels and presence.
-        validation: videos that say when to stop, with labels and presence.
-        test: videos on which it is scored, with labels and presence; on the device of the model.
-        num_frames: how many to learn from, at least: whole batches are taken.
-        first_step: of the source; batches from there on are taken.
-        seed: of draws and probe.
+        train: source of training videos with labels and presence.
+        validation: videos for early stopping, with labels and presence.
+        test: videos to score on, with labels and presence; on the device of the model.
+        num_frames: minimum number of training frames, rounded up to whole batches.
+        first_step: first step of the source to take batches from.
+        seed: seed of draws and probe.
         progress: show bars.
 
     Raises:
-        ValueError: if `num_frames` is not positive, videos have no labels or presence, and what `frame_codes` raises.
+        ValueError: if `num_frames` is not positive, or videos have no labels or presence; also what `frame_codes`
+            raises.
     """
     if num_frames < 1:
         raise ValueError(f"num_frames: expected at least 1, got {num_frames}")
@@ -165,13 +166,13 @@ def score_addition(
 def train_probe(
     known: CodedFrames, held_out: CodedFrames, classes: int, *, seed: int = 0, progress: bool = False
 ) -> tuple[nn.Sequential, int]:
-    """The network of `score_addition`.
+    """Train the network of `score_addition`.
 
     Args:
-        known: frames to learn from.
-        held_out: frames that say when to stop.
-        classes: sums are below.
-        seed: of weights and batches.
+        known: training frames.
+        held_out: validation frames for early stopping.
+        classes: number of classes; sums are below it.
+        seed: seed of weights and batches.
         progress: show a bar.
 
     Returns:
@@ -221,7 +222,10 @@ def _code(model: Program, guide: Program, videos: VideoBatch) -> CodedFrames:
 def _digits(videos: VideoBatch) -> tuple[Tensor, Tensor]:
     """Labels and presence."""
     if videos.labels is None or videos.presence is None:
-        raise ValueError("videos: expected labels and presence, by which digits are added; simulate them")
+        raise ValueError(
+            "videos: expected labels and presence, from which digit sums are computed, got a batch without; take "
+            "videos from a simulator of digits"
+        )
     return videos.labels, videos.presence
 
 

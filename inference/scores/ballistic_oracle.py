@@ -1,4 +1,4 @@
-"""The exact distribution of the simulator's balls: what a model that knew physics and positions would predict."""
+"""The exact distribution of the simulator's balls: the prediction of a model given the true physics and positions."""
 
 import torch
 from jaxtyping import Float
@@ -12,13 +12,13 @@ QUADRATURE = 2001
 
 
 def oracle_law(simulator: Cannonballs, observed: Tensor | None = None) -> MixtureLinearGaussianSSM:
-    """The distribution of drawn places, in the simulator's units: one component a side, with exact moments of h_1.
+    """The distribution of drawn places, in the simulator's units: one component per side, with exact moments of h_1.
 
-    The starts of the balls are uniform, so this is the best Gaussian distribution and no more; what follows the start
-    is exact.
+    The balls' initial states are not Gaussian, so the start is a moment-matched Gaussian; the dynamics after it are
+    exact.
 
     Args:
-        simulator: of the videos.
+        simulator: simulator of the videos.
         observed: bool (*batch, time), False = missing.
     """
     mean, covariance = _start(simulator)
@@ -42,10 +42,10 @@ def oracle_law(simulator: Cannonballs, observed: Tensor | None = None) -> Mixtur
 def oracle_positions(
     simulator: Cannonballs, positions: Tensor, observed: Tensor
 ) -> Float[Tensor, "sequences time objects 2"]:
-    """Noise-free places in pixels, expected under the exact distribution given the places in observed frames.
+    """Expected noise-free places in pixels under the exact distribution, given the places in observed frames.
 
     Args:
-        simulator: of the videos.
+        simulator: simulator of the videos.
         positions: (sequences, time, objects, 2), drawn places in pixels; missing ones are not read.
         observed: bool (sequences, time).
     """

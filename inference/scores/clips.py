@@ -1,4 +1,4 @@
-"""What a clip of a static camera holds for training: how many windows are accepted, and how many objects they show."""
+"""Summary of a static-camera clip as training data: number of accepted windows, and their object counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ WIDTH = 11  # of a column
 
 @dataclass(frozen=True)
 class ClipSummary:
-    """What a split of a clip holds.
+    """Summary of a split of a clip.
 
     Attributes:
-        frames: of the split.
-        windows: all that there are, from every frame and at every place.
-        accepted: those with a wanted number of objects in their fullest frame.
-        counts: share of the frames of some sequences that show 0, 1, 2, ... objects.
+        frames: number of frames in the split.
+        windows: number of possible windows, over all frames and places.
+        accepted: number of windows whose fullest frame has an allowed number of objects.
+        counts: share of frames with 0, 1, 2, ... objects, in sampled sequences.
     """
 
     frames: int
@@ -26,14 +26,14 @@ class ClipSummary:
 
 
 def summarize_clip(source: Surveillance, videos: VideoBatch) -> ClipSummary:
-    """Count.
+    """Count windows and objects.
 
     Args:
-        source: of a split.
-        videos: drawn from it.
+        source: a split of the clip.
+        videos: videos drawn from it.
 
     Raises:
-        ValueError: if the clip cannot be read, too few windows are accepted, or videos do not know their objects.
+        ValueError: if the clip cannot be read, too few windows are accepted, or videos have no presence.
     """
     if videos.presence is None:
         raise ValueError("videos: expected presence, got a batch without; take them from source.simulate")
@@ -48,7 +48,7 @@ def summarize_clip(source: Surveillance, videos: VideoBatch) -> ClipSummary:
 
 
 def clip_table(summaries: Mapping[str, ClipSummary]) -> str:
-    """A row for each split: its frames, its windows, the share that is accepted, and how many objects a frame shows."""
+    """One row per split: frames, windows, share of windows accepted, and object counts of frames."""
     numbers = range(max(len(summary.counts) for summary in summaries.values()))
     lines = [_row("", ["frames", "windows", "accepted", *(f"{number} seen" for number in numbers)])]
     for name, summary in summaries.items():
@@ -58,13 +58,13 @@ def clip_table(summaries: Mapping[str, ClipSummary]) -> str:
 
 
 def fullest(videos: VideoBatch) -> int:
-    """Which video shows most objects.
+    """Index of the video with the most objects.
 
     Raises:
-        ValueError: if videos do not know their objects.
+        ValueError: if videos have no presence.
     """
     if videos.presence is None:
-        raise ValueError("videos: expected presence, got a batch without")
+        raise ValueError("videos: expected presence, got a batch without; take them from source.simulate")
     return int(videos.presence.flatten(1).sum(-1).argmax())
 
 

@@ -1,4 +1,4 @@
-"""How often a model counts objects right."""
+"""How often a model counts objects correctly."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from videos import VideoBatch
 
 @dataclass(frozen=True, kw_only=True)
 class Counting(Score):
-    """Share of frames whose number of likeliest objects is right."""
+    """Share of frames in which the reconstruction has the right number of objects."""
 
     name: ClassVar[str] = "counting"
 
@@ -29,10 +29,10 @@ class Counting(Score):
 
 @dataclass(frozen=True, kw_only=True)
 class VisibleCounting(Score):
-    """The same over frames in which at least half of each object lies.
+    """The same, over frames that contain at least half of each object.
 
     Attributes:
-        visibility: share of each object that lies inside the frame, (sequences, time, objects), of given videos.
+        visibility: maps videos to the share of each object inside the frame, (sequences, time, objects).
     """
 
     name: ClassVar[str] = "visible_counting"

@@ -1,4 +1,4 @@
-"""How well a model finds the objects of videos, frame by frame, where they have no names that last."""
+"""How well a model finds objects frame by frame, if true objects have no identities over time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,21 +17,20 @@ from pyro_models.components.scene import Scene
 
 @dataclass(frozen=True)
 class DetectionSummary:
-    """Scores of the likeliest objects, by what `reconstruct` gives, each frame for itself.
+    """Scores of the most probable objects in the reconstruction (`reconstruct`), each frame independently.
 
     Attributes:
-        accuracy: detection accuracy, 1 - (misses + false positives) / objects, an object being found where its middle
+        accuracy: detection accuracy, 1 - (misses + false positives) / objects; an object counts as found if its centre
             is within half a true box's mean side.
-        box_accuracy: detection accuracy, an object being found where boxes overlap by half.
-        position_error: mean distance of a found object's middle from the true one, pixels.
-        found: objects that are found in a frame, right or wrong.
-        true: true objects in a frame.
-        guess: share of the frames that have the commonest number of objects: counting accuracy without looking.
-        counted: share of the frames with 0, 1, 2, ... objects that are counted right; None where there is no such
-            frame.
-        discovered: objects in a frame that are found for the first time, and
-        propagated: those that were found before.
-        late_discoveries: objects that are first found after the first frame, in a video; people walk in as well.
+        box_accuracy: detection accuracy; an object counts as found if boxes overlap by half.
+        position_error: mean distance of a found object's centre from the true one, pixels.
+        found: objects found per frame, right or wrong.
+        true: true objects per frame.
+        guess: share of frames with the most frequent number of objects: counting accuracy of a constant guess.
+        counted: counting accuracy in the frames with 0, 1, 2, ... objects; None if there is no such frame.
+        discovered: objects per frame that are found for the first time, and
+        propagated: objects per frame that were found before.
+        late_discoveries: objects per video first found after the first frame; includes people who walk in later.
     """
 
     accuracy: float
@@ -64,22 +63,22 @@ class DetectionSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Detection(Score):
-    """How well all objects are found where a slot of the true ones may hold another object in each frame."""
+    """How well objects are found, if a slot of the true objects may hold another object in each frame."""
 
     name: ClassVar[str] = "detection"
 
     def compute(self, evaluated: Evaluated) -> DetectionSummary | None:
-        """The summary; None for a model that gives no identities, or if the truth is not known."""
+        """The summary; None for a model without identities, or if the true objects are unknown."""
         scenes = found_and_true(evaluated)
         return None if scenes is None else score_detection(*scenes)
 
     def read(self, written: Mapping[str, Any]) -> DetectionSummary:
-        """The summary from what JSON made of it."""
+        """Rebuild the summary from parsed JSON."""
         return DetectionSummary(**with_tuples(written))
 
 
 def score_detection(found: Scene, true: Scene) -> DetectionSummary:
-    """Compare objects.
+    """Compare found and true objects.
 
     Args:
         found: presence, positions, box sizes and identities, leading dims (sequences, time).
@@ -110,7 +109,7 @@ def score_detection(found: Scene, true: Scene) -> DetectionSummary:
 
 
 def _single_frames(scene: Scene) -> Scene:
-    """Every frame as a video of its own."""
+    """Turn every frame into a separate video."""
     return Scene(**{name: value.flatten(0, 1)[:, None] for name, value in vars(scene).items() if value is not None})
 
 

@@ -17,24 +17,24 @@ from inference.scores.score import Evaluated, Score
 from videos.batch import VideoBatch
 from videos.missing import gap, random_drop
 
-LAST_FRAME = "last frame"  # the method that copies it
+LAST_FRAME = "last frame"  # baseline: copy the last observed frame
 PATTERNS: dict[str, tuple[Callable[..., Tensor], str, tuple[float | int, ...]]] = {
     "random": (random_drop, "probability", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)),
     "gap": (gap, "length", (1, 3, 5, 7, 9, 11, 13, 15)),
 }
-"""Pattern of missing frames -> what draws it, which argument grows, its values in the figure (four frames are seen)."""
+"""Pattern of missing frames -> its mask function, the argument varied, its values in the figure (four frames seen)."""
 
 
 @dataclass(frozen=True)
 class ImputationCurve:
-    """Fraction of incorrect pixels in the missing frames, as more are missing.
+    """Fraction of incorrect pixels in the missing frames, as a function of how many are missing.
 
     Attributes:
         pattern: "random" (each frame after the fourth is dropped, figure 3a) or "gap" (a gap from the fifth on, 3b).
-        method: how it was imputed.
+        method: imputation method.
         levels: probability of dropping a frame, or length of the gap in frames.
         errors: fraction of pixels on the wrong side of 0.5, over all missing frames of all sequences.
-        standard_errors: of each error, over sequences.
+        standard_errors: standard error of each error, over sequences.
     """
 
     pattern: str
@@ -58,10 +58,10 @@ def imputation_curve(
     processes: Processes = ALONE,
     **options: int | bool,
 ) -> ImputationCurve:
-    """Impute under one pattern at every level, against the true frames.
+    """Impute under one pattern at every level, and compare with the true frames.
 
-    The masks depend on the seed and the level only, so every model and method is judged on the same ones. Each sequence
-    has its own mask (the reference code reused one mask of 32 sequences for all batches).
+    The masks depend only on the seed and the level, so all models and methods are scored on the same ones. Each
+    sequence has its own mask (the reference code reused one mask of 32 sequences for all batches).
 
     Args:
         model: as for `inference.queries.ask.impute`.
@@ -70,11 +70,11 @@ def imputation_curve(
         pattern: "random" or "gap".
         method: one of `guide.completion_methods`, or "last frame": the last seen frame, copied.
         levels: None = the figure's.
-        num_masks: masks per sequence and level where they are random.
-        seed: of the masks.
+        num_masks: masks per sequence and level, if they are random.
+        seed: seed of the masks.
         progress: show a bar.
-        processes: which share the sequences; all get the whole curve.
-        options: handed on to `guide.complete`.
+        processes: processes that share the sequences; all get the whole curve.
+        options: passed on to `guide.complete`.
 
     Raises:
         ValueError: if the pattern is unknown.
@@ -107,7 +107,7 @@ def imputation_curve(
 
 @dataclass(frozen=True, kw_only=True)
 class ImputationCurves(Score):
-    """Wrong pixels in missing frames under both patterns, by each of the guide's methods and a copy; binary frames.
+    """Wrong pixels in missing binary frames under both patterns, by each method of the guide and by copying.
 
     Attributes:
         num_masks: random masks per sequence and level.
@@ -137,11 +137,11 @@ class ImputationCurves(Score):
         )
 
     def read(self, written: Sequence[Mapping[str, Any]]) -> tuple[ImputationCurve, ...]:
-        """The curves from what JSON made of them."""
+        """Rebuild the curves from parsed JSON."""
         return tuple(ImputationCurve(**with_tuples(curve)) for curve in written)
 
     def table(self, score: tuple[ImputationCurve, ...]) -> str:
-        """A line for each curve."""
+        """One line per curve."""
         lines = []
         for curve in score:
             levels = "  ".join(

@@ -1,4 +1,4 @@
-"""How well the codes of a trained model tell where objects are."""
+"""How well the codes of a trained model predict object positions."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +9,7 @@ from inference.scores.score import Evaluated, Score
 
 @dataclass(frozen=True, kw_only=True)
 class PositionR2(Score):
-    """R2 of true positions by maps of the codes that are fit on one half of the videos and judged on the other.
+    """R2 of true positions predicted from codes, by maps fit on one half of the videos and scored on the other.
 
     Attributes:
         codes: name of the latent site with the codes, (sequences, time, code).
@@ -33,6 +33,6 @@ class PositionR2(Score):
         return result
 
     def table(self, score: dict[str, float]) -> str:
-        """A line for each map."""
+        """One line per map."""
         lines = (f"R2 of positions      {value:10.4f}    {degree} map of codes" for degree, value in score.items())
         return "\n".join(lines)

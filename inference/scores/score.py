@@ -1,4 +1,4 @@
-"""What a score is, and what it looks at: a trained model with its guide, and test videos."""
+"""The base class of scores, and their input: a trained model with its guide, and test videos."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ class FreshVideos(NamedTuple):
     """Full-length videos from the training source that training has not seen.
 
     Attributes:
-        source: of batches.
-        first_step: batches from there on are fresh.
-        validation: videos for validation.
+        source: source of batches.
+        first_step: first step whose batch is fresh.
+        validation: validation videos.
     """
 
     source: VideoSource
@@ -34,17 +34,17 @@ class FreshVideos(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A trained model with its guide and test videos. What several scores and pictures need is computed once.
+    """A trained model with its guide and test videos. Results shared by scores and pictures are computed once.
 
     Attributes:
         model: trained.
         guide: trained with it.
         test: test videos, on the device of the model.
-        fresh_videos: called with a batch size; None where nobody knows how videos are made.
-        found: what scores have found, by their names; for pictures of them.
-        seed: of all draws.
+        fresh_videos: called with a batch size; None if the source of the videos is unknown.
+        found: results of scores by name, for pictures.
+        seed: seed of all draws.
         progress: show bars.
-        processes: which share the work; all get the whole result.
+        processes: processes that share the work; all get the whole result.
     """
 
     model: nn.Module
@@ -58,20 +58,20 @@ class Evaluated:
     _kept: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, function: Callable[["Evaluated"], R]) -> R:
-        """What a function makes of this; computed at the first call, then kept."""
+        """Result of a function of this object, cached after the first call."""
         if function not in self._kept:
             self._kept[function] = function(self)
         return self._kept[function]
 
     @cached_property
     def reconstruction(self) -> Imputation:
-        """The test videos as `reconstruct` gives them."""
+        """Reconstruction of the test videos by `reconstruct`."""
         with evaluation_mode(self.model, self.guide):
             return reconstruct(self.model, self.guide, *self.test.arguments, seed=self.seed)
 
     @cached_property
     def scene(self) -> Scene | None:
-        """The likeliest objects of the test videos, on the CPU; None for a model that places none."""
+        """The most probable objects of the test videos, on the CPU; None for a model without objects."""
         if not isinstance(self.model, PlacesObjects):
             return None
         with evaluation_mode(self.model, self.guide):
@@ -83,25 +83,25 @@ class Evaluated:
 class Score(ABC):
     """One score of a model on its test videos. Its fields are options of `kinema evaluate`.
 
-    What `compute` returns is a number, or a record that prints as a table: plain values, tuples, mappings and
-    dataclasses of these, so that `dataclasses.asdict` and JSON can write it.
+    `compute` returns a number, or a record that prints as a table. Records hold plain values, tuples, mappings and
+    dataclasses of these, which `dataclasses.asdict` and JSON can write.
     """
 
     name: ClassVar[str]
-    """In records and on the screen."""
+    """Name in records and printed tables."""
 
     @abstractmethod
     def compute(self, evaluated: Evaluated) -> Any:
         """The score; None where it is not defined, such as tracking without objects.
 
         Args:
-            evaluated: model, guide and test videos, and what scores share.
+            evaluated: model, guide, test videos and shared results.
         """
 
     def read(self, written: Any) -> Any:
-        """The score from what JSON made of it."""
+        """Rebuild the score from parsed JSON."""
         return written
 
     def table(self, score: Any) -> str:
-        """Lines for people."""
+        """The score as printed by `kinema evaluate`."""
         return str(score)

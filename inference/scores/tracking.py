@@ -1,4 +1,4 @@
-"""How well a model keeps track of the objects of videos."""
+"""How well a model tracks the objects of videos."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from pyro_models.components.scene import Scene
 
 @dataclass(frozen=True)
 class TrackingSummary:
-    """Scores of the likeliest objects, by what `reconstruct` gives; see `inference.metrics.tracking`.
+    """Scores of the most probable objects in the reconstruction (`reconstruct`); see `inference.metrics.tracking`.
 
     Attributes:
-        mota: tracking accuracy, an object being found where its middle is within half a true box's mean side. What is
-            below goes by that as well, but for `box_mota`.
-        idf1: share of objects that the one right identity explains.
-        box_mota: tracking accuracy, an object being found where boxes overlap by half.
-        position_error: mean distance of a found object's middle from the true one, pixels.
-        switches: identity switches in a video.
-        unswitched: share of videos without any.
-        late_discoveries: objects that are first found after the first frame, in a video.
-        discovered: objects in a frame that are found for the first time, and
-        propagated: those that were found before; ideally, of n objects in T frames, n / T and n (T - 1) / T. Records of
-            earlier versions have neither.
+        mota: tracking accuracy; an object counts as found if its centre is within half a true box's mean side. All
+            other scores but `box_mota` use the same criterion.
+        idf1: F1 of objects under the best one-to-one match of identities.
+        box_mota: tracking accuracy; an object counts as found if boxes overlap by half.
+        position_error: mean distance of a found object's centre from the true one, pixels.
+        switches: identity switches per video.
+        unswitched: share of videos without identity switches.
+        late_discoveries: objects per video first found after the first frame.
+        discovered: objects per frame that are found for the first time, and
+        propagated: objects per frame that were found before; ideally n / T and n (T - 1) / T for n objects in T frames.
+            Records of earlier versions have neither.
     """
 
     mota: float
@@ -58,12 +58,12 @@ class TrackingSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking(Score):
-    """How well all objects are followed; each slot of the true ones keeps its object."""
+    """How well objects are tracked; each slot of the true objects keeps its object."""
 
     name: ClassVar[str] = "tracking"
 
     def compute(self, evaluated: Evaluated) -> TrackingSummary | None:
-        """The summary; None without identities, for videos of one frame, or if the truth is not known."""
+        """The summary; None without identities, for videos of one frame, or if the true objects are unknown."""
         scenes = None if evaluated.test.num_frames == 1 else found_and_true(evaluated)
         if scenes is None:
             return None
@@ -86,12 +86,12 @@ class Tracking(Score):
         )
 
     def read(self, written: Mapping[str, Any]) -> TrackingSummary:
-        """The summary from what JSON made of it."""
+        """Rebuild the summary from parsed JSON."""
         return TrackingSummary(**written)
 
 
 def score_middles(found: Scene, true: Scene) -> TrackingScores:
-    """Scores by middles: an object is found where its own is within half a true box's mean side of the true one.
+    """Scores by centres: an object counts as found if its centre is within half a true box's mean side of the true one.
 
     Args:
         found: presence, positions and identities, leading dims (sequences, time).
@@ -103,7 +103,7 @@ def score_middles(found: Scene, true: Scene) -> TrackingScores:
 
 
 def found_and_true(evaluated: Evaluated) -> tuple[Scene, Scene] | None:
-    """The likeliest objects and the true ones, on the CPU; None without identities, or if the truth is not known.
+    """The most probable and the true objects, on the CPU; None without identities, or if the true ones are unknown.
 
     Args:
         evaluated: test videos with `presence`, `positions` and `box_sizes`.

@@ -28,29 +28,29 @@ from inference.scores.score import Evaluated, Score
 from videos import Cannonballs, VideoBatch
 from videos.missing import gap, tail
 
-NUM_FIRST, NUM_LAST = 5, 5  # frames from which the paper forecasts, and interpolates
-POSITIONS = "a"  # as the paper calls them
-NUM_DRAWS = 64  # behind frames that are averages of draws
+NUM_FIRST, NUM_LAST = 5, 5  # observed frames: the paper forecasts from the first and interpolates between both
+POSITIONS = "a"  # the paper's symbol
+NUM_DRAWS = 64  # draws behind an averaged frame
 SEQUENCES_AT_ONCE = 20
-LEAST_PROBABILITY = 1e-6  # of either value of a pixel in a score
+LEAST_PROBABILITY = 1e-6  # pixel probabilities are clamped to this in scores
 BY_COUNT = ("r_squared", "error", "swaps")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Missing frames of the test videos with one number of balls, predicted in one way.
+    """Missing frames of the test videos with a given number of balls, predicted by one method.
 
     Attributes:
         query: "forecast" (the first five frames are seen) or "interpolation" (the first and last five).
-        method: how it was done: one of the guide's methods (expected positions, rendered), the average of frames
-            rendered at draws of positions, a copy of the last frame seen, or the exact distribution of the simulator's
-            positions given those that were drawn.
+        method: one of the guide's methods (rendered expected positions), the average of frames rendered at sampled
+            positions, a copy of the last observed frame, or the exact distribution of the simulator's positions given
+            the drawn ones.
         balls: number of balls.
         nats: negative log probability of a missing frame under independent pixels; None without frames.
         overlap: intersection over union of white pixels, at probability 1/2; None without frames.
         position_errors: mean distance to the noise-free place in each missing frame, pixels; None without positions.
-        disc_errors: the same for the brightest discs in the predicted frame (see `find_discs`), each compared with the
-            ball that it is nearest to in all: for models without positions too; None without frames.
+        disc_errors: the same for the brightest discs in the predicted frame (see `find_discs`), matched to the balls
+            with the least total distance: also for models without positions; None without frames.
     """
 
     query: str
@@ -74,19 +74,18 @@ class Prediction:
 
 @dataclass(frozen=True)
 class TrajectoryScores:
-    """Scores of positions that are known up to one affine map and an order of balls; see `inference.metrics`.
+    """Scores of positions, which are identified up to an affine map and a permutation; see `inference.metrics`.
 
     Attributes:
-        r_squared: by number of balls, of inferred positions against the drawn ones; empty without positions.
+        r_squared: R2 of inferred against drawn positions, by number of balls; empty without positions.
         error: root mean squared error of a coordinate, pixels, by number of balls.
-        swaps: share of videos in which two balls change places, by number of balls from two on.
-        side_accuracy: share of balls whose component is that of their side; None with fewer than two components.
+        swaps: share of videos in which two balls swap identities, by number of balls, at least two.
+        side_accuracy: share of balls assigned to the component of their side; None with fewer than two components.
         acceleration: mean second difference of positions under the dynamics, mapped to pixels; None without dynamics.
         true_acceleration: the simulator's.
-        prior_gap: how much likelier the drawn positions of a ball are under the exact distribution of the simulator's
-            positions
-            than under the model's dynamics, mapped to pixels: nats per ball, an estimate of a Kullback-Leibler
-            divergence. None without positions.
+        prior_gap: mean log density of a ball's drawn positions under the simulator's exact distribution minus that
+            under the model's dynamics, mapped to pixels: an estimate of their Kullback-Leibler divergence, nats per
+            ball. None without positions.
         predictions: forecasts and interpolations.
     """
 
@@ -101,7 +100,7 @@ class TrajectoryScores:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "TrajectoryScores":
-        """What `dataclasses.asdict` and JSON made of one."""
+        """Rebuild scores from their record: `dataclasses.asdict`, then JSON."""
         by_count = {name: {int(count): value for count, value in record[name].items()} for name in BY_COUNT}
         predictions = tuple(Prediction(**with_tuples(one)) for one in record["predictions"])
         pairs = {name: record[name] and tuple(record[name]) for name in ("acceleration", "true_acceleration")}
@@ -138,8 +137,8 @@ class Trajectories(Score):
     """The paper's three queries: inference, forecast and interpolation.
 
     Attributes:
-        simulator: what made the videos.
-        site: name of the latent with positions, (objects, sequences, time, 2), if the model has any.
+        simulator: simulator of the videos.
+        site: name of the latent with positions, (objects, sequences, time, 2), if any.
     """
 
     name: ClassVar[str] = "trajectories"
@@ -150,29 +149,32 @@ class Trajectories(Score):
         """The scores.
 
         Raises:
-            ValueError: if videos are too short for a gap between the frames that are seen, or the truth is not known.
+            ValueError: if videos are too short for a gap between observed frames, or true positions are unknown.
         """
         check_videos(evaluated.test)
         with evaluation_mode(evaluated.model, evaluated.guide):
             return _Scoring(evaluated, self.simulator, self.site).scores()
 
     def read(self, written: Mapping[str, Any]) -> TrajectoryScores:
-        """The scores from what JSON made of them."""
+        """Rebuild the scores from parsed JSON."""
         return TrajectoryScores.from_record(written)
 
 
 def check_videos(videos: VideoBatch) -> None:
-    """Refuse videos that cannot be interpolated or judged.
+    """Refuse videos that cannot be interpolated or scored.
 
     Raises:
-        ValueError: if they are too short for a gap between the frames that are seen, or the truth is not known.
+        ValueError: if they are too short for a gap between observed frames, or true positions are unknown.
     """
     if videos.presence is None or videos.positions is None:
-        raise ValueError("videos: expected presence and positions, by which a model is judged; simulate them")
+        raise ValueError(
+            "videos: expected presence and positions, which these scores compare with, got a batch without; take "
+            "videos from a simulator"
+        )
     if videos.num_frames <= NUM_FIRST + NUM_LAST:
         raise ValueError(
-            f"videos: expected more than {NUM_FIRST + NUM_LAST} frames, {NUM_FIRST} seen at the beginning and "
-            f"{NUM_LAST} at the end, got {videos.num_frames}"
+            f"videos: expected more than {NUM_FIRST + NUM_LAST} frames, since the first {NUM_FIRST} and the last "
+            f"{NUM_LAST} are observed, got {videos.num_frames}; give longer videos"
         )
 
 
@@ -247,7 +249,7 @@ class _Scoring:
         learned = law.log_prob(codes.to(law.log_weights)) - steps * slope.det().abs().log()
         scale = self.simulator.pixels_per_unit.to(device)
         places = (tracks - self.simulator.pixel_offset.to(device)) / scale
-        # the exact distribution is float64 and lives on the CPU
+        # the exact distribution is in float64 on the CPU
         exact = oracle_law(self.simulator).log_prob(places.cpu()) - steps * scale.cpu().abs().log().sum()
         return (exact.mean() - learned.double().cpu().mean()).item()
 
@@ -277,7 +279,7 @@ class _Scoring:
         return found
 
     def _average(self, videos: VideoBatch) -> Tensor:
-        """Expected frames, averaged over draws of all that is not known: noise of positions makes them blurred."""
+        """Expected frames, averaged over draws of the unknowns, and so blurred by uncertainty in positions."""
         parts = []
         for start in range(0, videos.num_sequences, SEQUENCES_AT_ONCE):
             some = videos.select(slice(start, start + SEQUENCES_AT_ONCE))
@@ -316,7 +318,7 @@ class _Scoring:
         return found
 
     def _disc_errors(self, frames: Tensor, places: Tensor) -> tuple[float, ...]:
-        """Discs and balls are matched independently per frame."""
+        """Mean error per frame; discs and balls are matched independently in each frame."""
         seen = find_discs(frames.sum(-3), places.shape[-2], self.simulator.radius).flatten(0, 1).unsqueeze(1)
         flat = places.flatten(0, 1).unsqueeze(1)
         there = torch.ones(len(flat), flat.shape[2], dtype=torch.bool, device=flat.device)
@@ -328,7 +330,7 @@ def positions_of(answer: Imputation, site: str = POSITIONS) -> Tensor | None:
     """Inferred positions (sequences, time, objects, 2), if the model has them.
 
     Args:
-        answer: of a query.
+        answer: result of a query.
         site: name of the latent with positions.
     """
     positions = answer.latents.get(site)

@@ -176,7 +176,7 @@ def of_sites(names, size=lambda index: 1):
 @pytest.mark.parametrize(
     ("guide", "message"),
     [
-        (of_sites(()), "guide: expected latents, as codes are made of, it draws none"),
+        (of_sites(()), "guide: expected latents to build codes from, got none"),
         (of_sites(("z_1", "z_2", "path")), "site 'path': expected inside a plate called 'time', or a name that ends"),
         (of_sites(("z_1", "z_2"), lambda index: 1 + index), "latents of one size in each of 2 steps, got 1, 2"),
         (of_sites(("z_1",)), "latents of one size in each of 2 steps, got 1$"),
@@ -190,7 +190,7 @@ def test_latents_that_are_of_no_single_frame_are_refused(guide, message):
 def test_videos_without_labels_and_too_few_frames_are_refused():
     videos = labelled_videos(10, 0)
     source, bare = FixedVideos(videos, 5, seed=0), VideoBatch(videos.frames)
-    with pytest.raises(ValueError, match="videos: expected labels and presence, by which digits are added"):
+    with pytest.raises(ValueError, match="videos: expected labels and presence, from which digit sums"):
         score_addition(Knowing(), Knowing(), source, videos, bare, num_frames=5)
     with pytest.raises(ValueError, match="num_frames: expected at least 1, got 0"):
         score_addition(Knowing(), Knowing(), source, videos, videos, num_frames=0)

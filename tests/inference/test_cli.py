@@ -172,7 +172,7 @@ def test_interrupted_command_says_how_to_go_on_and_does(tmp_path):
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"go on with: kinema train kvae-demo {' '.join(TINY)} --epochs 200 --run {path}" in printed
+    assert f"resume with: kinema train kvae-demo {' '.join(TINY)} --epochs 200 --run {path}" in printed
     assert main(words) == 0
     steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert steps[-1] == 400
@@ -261,9 +261,12 @@ def test_cannonballs_from_training_to_pictures(recipe, options, method, picture,
     ("words", "message"),
     [
         ("--world box", "--world: expected cannonballs, got 'box'"),
-        ("--data somewhere", "--data: there are no files of cannonballs"),
+        ("--data somewhere", "--data: expected none, since cannonballs are simulated, got somewhere"),
         ("--missing 0.5", "--missing: expected 0, got 0.5"),
-        ("--num-frames 10", "--num-frames: expected more than 10, as many are seen, got 10"),
+        (
+            "--num-frames 10",
+            "--num-frames: expected more than 10, the number of observed frames in interpolation, got 10",
+        ),
         ("--guide smoother", "--guide: expected one of filter, potentials, got 'smoother'"),
         ("--epochs 3", "--frozen-epochs, --annealing-epochs: expected positive numbers whose sum is below epochs = 3"),
     ],

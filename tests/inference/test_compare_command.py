@@ -126,12 +126,12 @@ def test_two_folders_of_one_name_are_refused(runs, tmp_path, monkeypatch, capsys
     shutil.copytree(runs / "first", tmp_path / "first")
     assert main(["compare", str(runs / "first"), str(tmp_path / "first"), *FEW]) == 2
     assert capsys.readouterr().err == (
-        "kinema: runs: expected folders with different names, as the table is by name; two have the same name, "
-        "'first'; rename one of them\n"
+        "kinema: runs: expected folders with different names, since the table lists runs by name, got two with the "
+        "same name 'first'; rename one of them\n"
     )
     monkeypatch.chdir(runs / "first")
     assert main(["compare", ".", str(tmp_path / "first"), *FEW]) == 2
-    assert "two have the same name, 'first'" in capsys.readouterr().err
+    assert "got two with the same name 'first'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("order", [("first", "points"), ("points", "first"), ("points",)])
@@ -163,8 +163,8 @@ def test_weighing_refuses_point_masses_by_the_name_of_the_run(tmp_path):
 def test_too_few_particles_are_refused_before_a_run_is_read(command, tmp_path, capsys):
     assert main([command, str(tmp_path / "nowhere"), "--evidence-particles", "31"]) == 2
     assert capsys.readouterr().err == (
-        "kinema: --evidence-particles: expected a number from 32 on, got 31; it is the most that a repeat may have "
-        "(leave it out for 2048)\n"
+        "kinema: --evidence-particles: expected at least 32 particles per repeat, got 31; leave it out for the default "
+        "of 2048\n"
     )
 
 
@@ -222,12 +222,12 @@ WRONG = {
     "larger": (
         frames(size=40),
         r"frames of .*: expected \(sequences, time, channels, height, width\) = \(..., 20, 1, 32, 32\), as in the test "
-        r"videos of 'first', got \(..., 20, 1, 40, 40\); take videos of the kind that the run learned from",
+        r"videos of 'first', got \(..., 20, 1, 40, 40\); give videos of the kind that the run was trained on",
     ),
     "longer": (frames(num_frames=25), r"frames of .*, got \(..., 25, 1, 32, 32\); "),
     "controls": (
         replace(frames(), controls=torch.zeros(3, 20, 2)),
-        r"controls of .*: expected \(sequences, time, control\) = none, as in .*'first', got \(..., 20, 2\); take ",
+        r"controls of .*: expected \(sequences, time, control\) = none, as in .*'first', got \(..., 20, 2\); give ",
     ),
     "bytes": (
         replace(frames(), frames=255 * frames().frames),
@@ -257,7 +257,7 @@ def test_controls_that_a_run_needs_are_asked_for(runs, tmp_path):
     balls = Cannonballs(num_frames=12, size=16, max_balls=2).simulate(2, torch.Generator().manual_seed(0))
     run = replace(load_run(runs / "first"), test=balls)
     save_videos(tmp_path / "without.npz", replace(balls, controls=None))
-    with pytest.raises(ValueError, match=r"controls of .* = \(..., 12, 2\), as in .*'first', got none; take videos"):
+    with pytest.raises(ValueError, match=r"controls of .* = \(..., 12, 2\), as in .*'first', got none; give videos"):
         with_test_videos(run, tmp_path / "without.npz")
     save_videos(tmp_path / "with.npz", balls)
     assert torch.equal(with_test_videos(run, tmp_path / "with.npz").test.controls, balls.controls)

@@ -137,7 +137,7 @@ def test_differences_that_are_draws_are_called_out():
     """One model under two seeds: all that differs is Monte Carlo error. More draws are of no use to the other pair."""
     (warning,) = compare({"a": reliable(weigh(seed=1)), "b": reliable(weigh(seed=2))}).warnings
     assert "of the variance of its difference to" in warning
-    assert warning.endswith("is Monte Carlo error; it takes more draws rather than more sequences to tell them apart")
+    assert warning.endswith("is Monte Carlo error; telling them apart needs more draws rather than more sequences")
     many = {"a": reliable(weigh()), "b": reliable(weigh(b=2.0))}
     assert compare(many).warnings == ()
 
@@ -157,7 +157,7 @@ def test_warnings():
     warnings = compare({"a": good, "c": few}).warnings
     assert "c: 10 draws are too few for k-hat" in warnings
     unspoken = compare({"a": good, "c": replace(few, verdict=None)}).warnings
-    assert "c: too few particles to compute k-hat; whether to believe them is not known" in unspoken
+    assert "c: too few particles to compute k-hat, so the reliability of the estimate is unknown" in unspoken
     converged = replace(few, verdict=Verdict("converged", "eight repeats agree", 0.01))
     assert not [warning for warning in compare({"a": good, "c": converged}).warnings if warning.startswith("c:")]
     assert any("the numbers of particles differ (" in warning and "c 10" in warning for warning in warnings)
@@ -227,7 +227,7 @@ def test_other_videos_and_other_masks_are_refused_and_other_methods_called_out()
 
     def ways(verdict="lower bound", **evidences):
         records = {name: replace(labelled(e), verdict=Verdict(verdict, "said")) for name, e in evidences.items()}
-        return [text for text in compare(records).warnings if "ways" in text]
+        return [text for text in compare(records).warnings if "estimation methods" in text]
 
     plain = log_evidence(model, guide, X, num_particles=50)
     masked = log_evidence(model, guide, noisy, hidden, num_particles=50)
@@ -248,7 +248,7 @@ def test_other_videos_and_other_masks_are_refused_and_other_methods_called_out()
     assert "but the missing frames differ ('a' against 'b'); weigh" in refusal(**dict(zip("ab", pair, strict=True)))
     annealed = log_evidence(model, guide, X, num_particles=50, annealing=Annealing(2, 1))
     (warning,) = ways(a=plain, b=annealed)
-    assert warning.startswith("the ways of estimation differ (a guide's draws, b annealed)")
+    assert warning.startswith("the estimation methods differ (a guide's draws, b annealed)")
     assert ways("converged", a=plain, b=annealed) == []
 
 
@@ -395,7 +395,7 @@ def test_one_sequence_has_no_error_over_sequences():
     assert not second.significant
     assert second.difference < 0
     assert second.difference_monte_carlo > 0  # that much is known
-    assert models.warnings[-1] == "one sequence: whether the models differ on others cannot be said (weigh several)"
+    assert models.warnings[-1] == "one sequence: this says nothing about other sequences (compare on several)"
     assert "[?, ?]" in str(models)
     assert "Student" not in str(models)
 

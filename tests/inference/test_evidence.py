@@ -419,5 +419,5 @@ def test_populations_estimate_the_evidence_and_have_no_parts():
     assert "6 samplers of 32 particles" in str(result.verdict)
     with pytest.raises(ValueError, match="expected particles of the guide, got populations"):
         result.to_inference_data(ToyModel(P), guide, X)
-    with pytest.raises(ValueError, match="annealing, sampler: expected one of them at most"):
+    with pytest.raises(ValueError, match="annealing, sampler: expected at most one, got 2"):
         log_evidence(ToyModel(P), guide, X, num_particles=2, annealing=Annealing(3), sampler=SMC())

@@ -68,5 +68,5 @@ def test_every_purpose_of_the_library_is_used_at_one_place_and_is_a_literal():
 
 def test_a_seed_needs_a_purpose_and_no_negative_numbers():
     for seed in (("",), ("draws", -1)):
-        with pytest.raises(ValueError, match="expected a purpose and integers from 0 on"):
+        with pytest.raises(ValueError, match="expected a purpose and non-negative integers"):
             stream(*seed)

@@ -195,7 +195,7 @@ def test_binary_frames_have_probabilities_and_a_brier_score():
     assert scores.reference == "probability"
     assert scores.held_out.normalised
     assert (scores.crps, scores.energy_score) == (None, None)
-    assert "probabilities of binary pixels, 3 dimensions a frame" in str(scores)
+    assert "probabilities of binary pixels, 3 dimensions per frame" in str(scores)
     assert "Brier score (smaller is better) by 20 draws" in str(scores)
 
 
@@ -299,7 +299,7 @@ def test_the_table_says_what_was_measured(grey):
     assert lines[0].bits_per_dimension == pytest.approx(-lines[0].mean / (2 * math.log(2)))
     assert lines[2].bits_per_dimension is None
     assert set(asdict(lines[0])) >= {"mean", "error", "monte_carlo_error", "num_sequences", "normalised"}
-    assert "densities of pixel values on the scale where [0, 1] is black to white, 2 dimensions a frame" in text
+    assert "densities of pixel values on the scale where [0, 1] is black to white, 2 dimensions per frame" in text
     assert "CRPS, energy score (smaller is better) by 40 draws" in text
     assert "8 particle filters of 4 particles" in text
     assert f"{lines[0].mean:.4g}" in text
@@ -310,7 +310,7 @@ def test_a_lower_bound_without_the_held_out_frames_is_warned_of():
     frames, held_out, programs = 3 * videos(20), mask(20, 1), whole(LinearVideo(), blind=True)
     scores = predictive_scores(*programs, frames, held_out=held_out, num_particles=4, budget=QUICK)
     assert scores.verdicts[1].kind == "lower bound"
-    assert "warning: held out: the log evidence without these frames is a lower bound, so that" in str(scores)
+    assert "warning: held out: the log evidence without these frames is a lower bound, so their" in str(scores)
 
 
 def test_scores_one_step_ahead_add_up_to_the_log_evidence():

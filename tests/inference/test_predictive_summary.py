@@ -74,7 +74,7 @@ def test_a_single_frame_has_no_forecast(run):
     found = summarize_predictive(loaded.model, loaded.guide, first, num_particles=4)
     assert found.frames_held_out == 0
     assert {one.frames for one in found.scores} == {"one step ahead"}
-    assert "no forecast: each video has a single seen frame" in str(found)
+    assert "no forecast: each video has a single observed frame" in str(found)
 
 
 def test_the_last_quarter_of_the_seen_frames_is_held_out():
@@ -87,8 +87,8 @@ def test_what_cannot_be_predicted_is_refused_by_name(run, points, capsys):
     assert main(["evaluate", str(run), "--predictive", "1", *CHEAP]) == 2
     assert "(--predictive): expected at least 2 test videos" in capsys.readouterr().err
     assert main(["evaluate", str(points), "--predictive", *CHEAP]) == 2
-    assert "expected a guide that draws from densities" in capsys.readouterr().err
+    assert "expected a guide with densities" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["evaluate", "--predictive", str(run)])
-    assert "a run's folder goes before it" in capsys.readouterr().err
+    assert "put the run's folder before it" in capsys.readouterr().err
     assert predict_run(load_run(points), 0, 4) is None

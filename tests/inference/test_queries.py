@@ -288,8 +288,8 @@ class OnlyDraws(PyroModule):
 def test_draws_that_no_density_holds_to_anything_are_refused(frames, observed, ask):
     message = (
         "guide: expected complete.. and completion_methods, or draws that guide and model score where frames are "
-        "missing, got MaskingGuide without complete.., and the guide leaves out 'level' there, so that its draws mean "
-        "nothing; give the guide complete"
+        "missing, got MaskingGuide without complete.., and the guide leaves out 'level' there, so its draws are "
+        "meaningless; give the guide complete"
     )
     with pytest.raises(ValueError, match=message):
         ask(Model(), MaskingGuide(), frames, observed)

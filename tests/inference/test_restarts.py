@@ -47,7 +47,7 @@ def test_a_run_is_given_up_and_another_seed_goes_on(tmp_path, complaints, capsys
     result = train_with_restarts(TINY, path, restarts=3, progress=False)
     assert result.steps == 8
     assert complaints == [(0, 2), (1000, 2)]
-    assert f"step 4: objects are lost; given up ({path}-abandoned-1)" in capsys.readouterr().out
+    assert f"step 4: objects are lost; run abandoned ({path}-abandoned-1)" in capsys.readouterr().out
     assert RunFolder.open(f"{path}-abandoned-1").config["fields"]["seed"] == 0
     assert RunFolder.open(path).config["fields"]["seed"] == 1000
     train_recipe(TINY.with_options(seed=1000), tmp_path / "whole", progress=False)
@@ -68,7 +68,7 @@ def test_the_same_call_goes_on(tmp_path, complaints):
 def test_what_cannot_be_restarted(tmp_path, capsys):
     words = ["train", "kvae-demo", "--restarts", "1", "--run", str(tmp_path / "run"), "--num-train", "32"]
     assert main([*words, "--quiet"]) == 2
-    assert "--restarts: expected 0, as kvae-demo defines no health check, got 1" in capsys.readouterr().err
+    assert "--restarts: expected 0, since kvae-demo defines no health check, got 1" in capsys.readouterr().err
     assert main([*words[:3], "-1", *words[4:], "--quiet"]) == 2
     assert "--restarts: expected at least 0, got -1" in capsys.readouterr().err
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_restarted(tmp_path, capsys):
     [
         (0.9, 0.1, None),
         (0.05, 0.0, "objects are not found (identity F1 0.05)"),
-        (0.5, 1.25, "objects are not followed (1.2 late discoveries a video)"),
+        (0.5, 1.25, "objects are not tracked (1.2 late discoveries per video)"),
     ],
 )
 def test_wrong_turns(monkeypatch, idf1, late, said):

@@ -76,7 +76,7 @@ def test_the_same_configuration_continues_a_run(run):
 def test_another_configuration_is_refused_by_field(run):
     message = (
         r"was started with another configuration: steps was 5, is 4; rate was 0.1, is 0.2; "
-        r"nested.size\[1\] was 3, is 7; extra was 'absent', is True; give it the old values, or another folder"
+        r"nested.size\[1\] was 3, is 7; extra was 'absent', is True; give the old values, or another folder"
     )
     with pytest.raises(ValueError, match=message):
         RunFolder.start(
@@ -171,7 +171,7 @@ def test_a_checkpoint_whose_metrics_are_gone_is_passed_over(run):
     save(run, 2)
     with open(run.metrics_path, "r+b") as file:
         file.truncate(size)
-    message = rf"metrics.jsonl: expected at least the {2 * size} bytes that step-00000002 knows of, got {size}"
+    message = rf"metrics.jsonl: expected at least the {2 * size} bytes that step-00000002 recorded, got {size}"
     with pytest.warns(UserWarning, match=message):
         assert run.last_checkpoint().state["step"] == 1
     run.metrics_path.unlink()

@@ -134,7 +134,7 @@ def test_videos_that_cannot_be_scored_are_refused():
     model = EncoderDecoderLSTM((1, 32, 32), state_dim=5, code_dim=4, hidden=(), control_dim=1)
     short = Cannonballs(num_frames=10, size=32, max_balls=1)
     videos = short.simulate(2, torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="videos: expected more than 10 frames, 5 seen at the beginning"):
+    with pytest.raises(ValueError, match="videos: expected more than 10 frames, since the first 5 and the last 5"):
         Trajectories(simulator=short).compute(Evaluated(model, NoLatentsGuide(model), videos))
     with pytest.raises(ValueError, match="videos: expected presence and positions"):
         Trajectories(simulator=short).compute(Evaluated(model, NoLatentsGuide(model), VideoBatch(videos.frames)))

@@ -118,7 +118,7 @@ def test_a_draw_of_the_guide_outside_the_model_s_support():
     guide = Guide(lambda mean: dist.Normal(mean - 20.0, 1.0))
     message = (
         "site 'level': expected values in the support of LogNormal: positive, got 18 of 18 outside: .* to .*; restrict "
-        "the guide's distribution of it to this support; check_guide names all that does not fit"
+        "the guide's distribution of it to this support; check_guide lists all mismatches"
     )
     with pytest.raises(SupportError, match=message):
         svi_of(model, guide).step(BINARY)
@@ -175,7 +175,7 @@ def test_masked_values_that_torch_refuses_all_the_same():
     holes = torch.where(observed[..., None, None, None], BINARY, float("nan"))
     message = (
         r"site 'frames': expected values in the support of Bernoulli.*: 0 or 1, got 1 of 27 outside: 1 of 1 not finite;"
-        r" these entries are masked: put values there that the support has, torch.where\(observed, values, 0\) say"
+        r" these entries are masked: put values from the support there, torch.where\(observed, values, 0\) say"
     )
     with pytest.raises(SupportError, match=message):
         svi_of(Model(), Guide()).step(holes, observed)

@@ -171,7 +171,7 @@ def test_log_evidence_by_filters():
     assert (found.elbo > alone.elbo + 5).all()
     with pytest.raises(ValueError, match="evidence: expected particles of the guide, got filters"):
         found.to_inference_data(model, guide, x)
-    with pytest.raises(ValueError, match="annealing, filtering: expected one of them at most"):
+    with pytest.raises(ValueError, match="annealing, filtering: expected at most one, got 2"):
         log_evidence(model, guide, x, num_particles=2, filtering=FIVO(2), annealing=Annealing(2, 1))
 
 

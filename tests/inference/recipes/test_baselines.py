@@ -25,7 +25,7 @@ def test_noise_falls_to_nothing_in_half_of_the_pretraining():
     assert [value_at(noise, step) for step in range(9)] == pytest.approx([2, 1.5, 1, 0.5, 0, 0, 0, 0, 0])
     assert codes.buffers == {}
     assert value_at(RECIPES["vae-rnn-box-cpu"].stages()[0].buffers["guide.encoder.noise"], 0) == 0
-    with pytest.raises(OptionError, match="--code-noise: expected a standard deviation, not negative, got -1"):
+    with pytest.raises(OptionError, match="--code-noise: expected a standard deviation of at least 0, got -1"):
         SMALL.with_options(code_noise=-1.0).stages()
 
 

@@ -23,7 +23,8 @@ def test_without_noise_nothing_is_set():
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"), [({"code_noise": -1.0}, "not negative"), ({"frozen_epochs": 0}, "not be 0")]
+    ("changes", "words"),
+    [({"code_noise": -1.0}, "at least 0, got -1"), ({"frozen_epochs": 0}, "--frozen-epochs above 0, .*, got 0")],
 )
 def test_what_it_refuses(changes, words):
     with pytest.raises(OptionError, match=words):

@@ -73,7 +73,7 @@ def test_data_folder_is_read(recipe, tmp_path):
 
 
 def test_worlds_without_files_are_named(recipe, tmp_path):
-    with pytest.raises(OptionError, match="--data: there are files of box, .*, not of 'moving-mnist'; leave it out"):
+    with pytest.raises(OptionError, match=r"--data: expected a world with data files \(box, .*\), got 'moving-mnist'"):
         recipe.with_options(world="moving-mnist", data=tmp_path).splits()
 
 
@@ -106,7 +106,7 @@ def test_a_missing_frame_stays_missing_unless_masks_are_redrawn(recipe, redrawn)
 
 @pytest.mark.parametrize("seed", [-1, 1_000_000, 2_000_000])
 def test_seeds_whose_training_videos_are_for_validation_or_test_are_refused(recipe, seed):
-    with pytest.raises(OptionError, match=rf"--seed: expected one from 0 to 999999, got {seed}; beyond, training"):
+    with pytest.raises(OptionError, match=rf"--seed: expected one from 0 to 999999, got {seed}; with others, training"):
         recipe.override({"seed": str(seed)})
 
 
