@@ -40,7 +40,7 @@ class FIVO(SequenceELBO):
         threshold: a sequence resamples when its effective sample size is below this share of K; 0 never.
 
     Raises:
-        ValueError: if an argument is not as described; when a gradient is asked for with one particle and a latent site
+        ValueError: if an argument is not as described; when a gradient is requested with one particle and a latent site
             of the guide is not reparameterised; and what `run_filter` raises.
     """
 

@@ -36,7 +36,7 @@ class IWAE(MultiSampleELBO):
         gradient: "standard", "stl" or "dreg".
 
     Raises:
-        ValueError: if an argument is not as described; when a gradient is asked for and a latent site of the guide is
+        ValueError: if an argument is not as described; when a gradient is requested and a latent site of the guide is
             not reparameterised; and what `inference.programs.traces` raises.
     """
 

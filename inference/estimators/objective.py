@@ -109,7 +109,7 @@ def check_weight(weight: int | float, expected: str) -> None:
 
     Args:
         weight: of an objective.
-        expected: how the message begins: which weight, and what it may be.
+        expected: how the message starts: which weight, and what it may be.
 
     Raises:
         ValueError: if it is.

@@ -134,8 +134,8 @@ def run_filter(
         kwargs: keyword arguments of both.
         particle_dim: what `find_particle_dim` returned for this pair, if it is known.
         watch: called after each step.
-        conditional: the first particle always goes on as itself, as a conditional filter wants (Andrieu, Doucet and
-            Holenstein 2010), and the others are drawn multinomially; see `RetainedDraws`.
+        conditional: the first particle always survives, as in a conditional filter (Andrieu, Doucet and Holenstein
+            2010), and the others are drawn multinomially; see `RetainedDraws`.
         twist: weighs particles by what is to come of them, without gradients; a single particle has no use for it.
 
     Raises:

@@ -114,7 +114,7 @@ def choose_twists(first: Twist | None, second: Twist, better: Bool[Tensor, " seq
 
     Args:
         first: None is psi = 1.
-        second: for as many steps and particles.
+        second: the same for the same steps and particles.
         better: which videos take the second.
     """
     if first is None:

@@ -89,7 +89,7 @@ def leave_one_out_bounds(
 def replaced_bounds(
     log_weights: Float[Tensor, "particles sequences"], others: Float[Tensor, "particles sequences"]
 ) -> Float[Tensor, "particles sequences"]:
-    """The bound with the log weight of particle k replaced by another, for each k by itself."""
+    """The bound with the log weight of particle k replaced by another, separately for each k."""
     num_particles = log_weights.shape[0]
     diagonal = torch.eye(num_particles, dtype=torch.bool, device=log_weights.device)[..., None]
     replaced = torch.where(diagonal, others[:, None], log_weights[None])

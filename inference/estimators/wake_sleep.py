@@ -23,7 +23,7 @@ class WakeSleep(MultiSampleELBO):
     negative bound of `IWAE`, which the guide does not minimise.
 
     Args:
-        num_particles: K; one particle has weight 1, and the guide then learns nothing but to be sure: at least 2.
+        num_particles: K; one particle has weight 1, and the guide then merely becomes overconfident: at least 2.
 
     Raises:
         ValueError: if K is too small, and what `inference.programs.traces` raises.

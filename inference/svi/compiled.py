@@ -59,8 +59,8 @@ class CompiledStep:
 
     A signature is what a graph is true for: shapes, types and strides of tensors, the other arguments, which parameters
     learn, which modules are in training mode, and the numbers, flags and strings that modules keep as attributes. When
-    one of these changes, the step is traced anew, with a warning that names it; if that happens again and again, steps
-    are taken eagerly from then on. What changes from step to step belongs in a buffer, which graphs read anew.
+    one of these changes, the step is traced again, with a warning that names it; if that keeps happening, later steps
+    are taken eagerly. A value that changes at every step belongs in a buffer, which graphs read each time they run.
     Changes of other Python objects, and of tensors that are neither parameters nor buffers, are not noticed.
 
     Args:
@@ -112,7 +112,7 @@ class CompiledStep:
             kwargs: their keyword arguments.
 
         Raises:
-            ValueError: if a CUDA graph is wanted of a batch that is elsewhere.
+            ValueError: if a CUDA graph is requested for a batch on another device.
         """
         self.recorded = False
         if self._refused:
@@ -259,7 +259,7 @@ class CompiledStep:
                 parameter.grad = gradient
 
     def _choose(self, graph: StepGraph, on_cuda: bool) -> tuple[str, str]:
-        """The mode for a graph, and why, where that is not what was asked for."""
+        """The mode for a graph, and the reason if it is not the requested one."""
         if self.mode != "auto":
             return self.mode, ""
         if on_cuda and (self.expected_steps is None or self.expected_steps >= WORTH_RECORDING):

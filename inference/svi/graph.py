@@ -24,7 +24,7 @@ class StepGraph:
 
     Attributes:
         module: (*captured, *inputs) -> (loss, *gradients); None is the gradient of what the loss does not reach.
-        captured: parameters, buffers and other tensors that the step reads: read anew whenever it runs, so an optimizer
+        captured: parameters, buffers and other tensors that the step reads: read again at every run, so an optimizer
             or a schedule that changes them in place is seen.
         seconds: what tracing took.
     """

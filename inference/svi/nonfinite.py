@@ -58,7 +58,7 @@ def inspect_step(svi: SVI, args: tuple[Any, ...]) -> str | None:
         args: the batch, as in `SVI.step`.
 
     Returns:
-        What was not finite first, as a sentence that begins with the site; None if all was.
+        The first value that was not finite, as a sentence that starts with the site; None if all were.
 
     Raises:
         Exception: what the step raised, if everything was finite up to there.

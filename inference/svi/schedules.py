@@ -1,6 +1,6 @@
 """Numbers that change with the step: learning rates, annealing weights, temperatures, curriculum lengths.
 
-A schedule is a function of the global step (the count of parameter updates since the run began, the `step` of
+A schedule is a function of the global step (the count of parameter updates since the start of the run, the `step` of
 `metrics.jsonl`). These are frozen dataclasses rather than closures, so that a run can write down what it was trained
 with and a resumed run can tell whether that has changed. Any other function of the step does as well.
 """
@@ -24,7 +24,7 @@ def _require_positive(name: str, value: Number) -> None:
 
 
 def _fraction(step: int, begin: int, steps: int) -> float:
-    """How much of a ramp lies behind: 0 up to `begin`, 1 from `begin + steps` on."""
+    """Completed fraction of a ramp: 0 up to `begin`, 1 from `begin + steps` on."""
     return min(max((step - begin) / steps, 0.0), 1.0)
 
 
@@ -141,10 +141,10 @@ class Piecewise:
     the values is called with the same global step: give it the `begin` of its piece.
 
     Args:
-        values: number or schedule by the step at which it begins; one of them begins at step 0.
+        values: number or schedule by its first step; one of them starts at step 0.
 
     Raises:
-        ValueError: if no value begins at step 0.
+        ValueError: if no value starts at step 0.
     """
 
     values: Mapping[int, Schedule] = field(hash=False)

@@ -22,8 +22,8 @@ class SiteWeights(Messenger):
     training step and nowhere else.
 
     Args:
-        weights: non-negative weight by site name, a number or a tensor without dims; a name may be a pattern in the
-            shell's manner (`z_*` for `z_1`, `z_2`, ...), and the first one that matches a site counts.
+        weights: non-negative weight by site name, a number or a tensor without dims; a name may be a glob
+            pattern (`z_*` for `z_1`, `z_2`, ...), and the first one that matches a site counts.
 
     Raises:
         ValueError: if a weight is negative or not finite.

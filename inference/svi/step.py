@@ -70,7 +70,7 @@ class SVI:
         processes: which take steps together, each on its sequences; loss and gradient are those of all.
 
     Attributes:
-        num_steps: steps taken so far: the step that schedules are asked about.
+        num_steps: steps taken so far; the step at which schedules are evaluated.
 
     Raises:
         ValueError: if `clip_norm` is not positive, there is no such way to compile, or precision, or a model or guide

@@ -1,4 +1,4 @@
-"""What a training run is asked for, and how it ended."""
+"""Options of a training run, and its result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,14 +57,14 @@ class TrainingOptions:
         validation_loss: the ELBO that the reported bound comes from, the same in all stages. None takes the loss of
             `train`, whatever the losses of stages; if that is no ELBO, so that its value is no bound,
             `pyro.infer.Trace_ELBO()`.
-        seed: of all random streams that training draws from.
-        compile: how steps are taken, see `SVI`. Numbers of other ways differ by rounding, so only a run that goes on in
-            the same one ends with the same bits.
+        seed: seed of all random streams in training.
+        compile: how steps are taken, see `SVI`. The modes differ by rounding, so a run ends with the same bits only if
+            it is resumed in the same mode.
         precision: of networks in training steps, see `mixed_precision`; validation is in float32.
         progress: show a progress bar, if this is a terminal or a notebook.
         tensorboard: also write event files, into `<run>/tensorboard`.
-        processes: which train together, each on its share of each batch; see `joined_processes`. A run may go on with
-            another number of them. All processes are given the same arguments; the first one writes.
+        processes: processes that train together, each on its share of each batch; see `joined_processes`. A run may be
+            resumed with another number of them. All processes are given the same arguments; the first one writes.
 
     Raises:
         ValueError: if one of them is not as described.

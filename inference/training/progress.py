@@ -48,7 +48,7 @@ class TensorBoard:
 
     Args:
         folder: where.
-        step: the step from which a resumed run goes on; later events of the folder are void.
+        step: the step from which a resumed run continues; later events of the folder are void.
 
     Raises:
         ValueError: if the package tensorboard is not installed.

@@ -10,10 +10,10 @@ from torch import Tensor
 class TensorFlowRMSprop(torch.optim.Optimizer):
     """RMSProp with momentum, as in TensorFlow 1::
 
-        s <- rho s + (1 - rho) g^2,   m <- mu m + lr g / sqrt(s + eps),   p <- p - m;      s begins at ONE
+        s <- rho s + (1 - rho) g^2,   m <- mu m + lr g / sqrt(s + eps),   p <- p - m;      s starts at ONE
 
-    torch.optim.RMSprop begins at zero, which makes the first steps as large as lr / sqrt(1 - rho) whatever the
-    gradient, and adds eps outside the root. Beginning at one is a warm-up: steps are proportional to gradients until
+    torch.optim.RMSprop starts at zero, which makes the first steps as large as lr / sqrt(1 - rho) whatever the
+    gradient, and adds eps outside the root. Starting at one is a warm-up: steps are proportional to gradients until
     the average has learned their size (Kosiorek et al. 2018 train with this).
 
     Args:

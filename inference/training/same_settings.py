@@ -1,4 +1,4 @@
-"""Whether a run goes on with the settings that it was trained with so far."""
+"""Whether a run is resumed with the settings that it was trained with so far."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -19,12 +19,12 @@ class Stage:
     """A part of a training run with its own rules.
 
     Attributes:
-        steps: how many steps it takes.
-        frozen: patterns in the shell's manner over `model.<parameter>` and `guide.<parameter>`: those stay as they are.
+        steps: number of steps.
+        frozen: glob patterns over `model.<parameter>` and `guide.<parameter>`: parameters that stay fixed.
         site_weights: weights on log probabilities by site name, numbers or functions of the global step (counted from
             the start of the run, not of the stage); see `SiteWeights`.
         prepare: called with model and guide before the stage's first step, to initialise or rearrange parameters.
-        fresh_optimizer: begin with a new optimizer; otherwise it keeps its moments from the stage before.
+        fresh_optimizer: start with a new optimizer; otherwise it keeps its moments from the stage before.
         buffers: values of buffers `model.<name>` and `guide.<name>`, numbers or functions of the global step: a prior
             that is annealed, say. As this changes the model, the best weights are chosen again in the stage after it.
         loss: what this stage minimises: a `pyro.infer.ELBO` or another `Objective`, such as a `WeightedSum`; None for

@@ -31,7 +31,7 @@ def train(
     run: RunFolder | None = None,
     options: TrainingOptions | None = None,
 ) -> TrainingResult:
-    """Train a model and a guide, or go on with a training that was interrupted::
+    """Train a model and a guide, or resume an interrupted training::
 
         train(model, guide, videos, 1000)
 
@@ -65,9 +65,9 @@ def train(
 
     Raises:
         ValueError: if an argument is not as described, if several processes have no run folder, if a pattern of
-            `frozen` matches no parameter, if a run goes on with other settings (all are named; the last stage's steps
-            may grow, stages may be added), if tensorboard is wanted and not installed, or if a loss has models or
-            guides of its own with learnable parameters or changing buffers that are not among those of model and guide.
+            `frozen` matches no parameter, if a run is resumed with other settings (all are named; the last stage's
+            steps may grow, stages may be added), if tensorboard is requested and not installed, or if a loss has models
+            or guides of its own with learnable parameters or changing buffers that model and guide do not have.
         TypeError: if videos are of another type, a loss is neither an ELBO nor an `Objective`, or `validation_loss` is
             no ELBO.
         NonFiniteError: if a loss or a gradient was not finite; names the step, the site that was the first, and the
