@@ -11,6 +11,7 @@ from inference.estimators.objective import Loss, check_loss
 from inference.runs.folder import RunFolder
 from inference.runtime.generators import preserved_generators
 from inference.runtime.host_memory import keep_freed_memory
+from inference.svi.step import NonFiniteError
 from inference.training.loop import TrainingLoop
 from inference.training.options import TrainingOptions, TrainingResult
 from inference.training.progress import Interrupts
@@ -97,7 +98,14 @@ def train(
         raise ValueError("run: expected a run folder, as several processes train together, got None")
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder.start(folder, {}, seed=options.seed)
-        result = trained(run)
+        try:
+            result = trained(run)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "stopped; without a run folder the training cannot be resumed; model and guide have the last weights"
+            ) from None
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error}, which is deleted, as there is no run folder", error.step) from error
         if validation is not None:
             run.load_weights(model, guide)
         return result

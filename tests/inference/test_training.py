@@ -16,6 +16,7 @@ from pyro.infer import Trace_ELBO
 from inference import IWAE, RunFolder, Stage, TrainingOptions, train
 from inference.runtime.processes import Processes
 from inference.svi.schedules import LinearRamp, StaircaseDecay
+from inference.svi.step import NonFiniteError
 from tests.inference.toy_training import VIDEOS, DiscreteModel, FramesModel, Sabotage, go, toys, values
 from tests.oracles.closed_form_bounds import ToyParameters, log_evidence
 from videos import FixedVideos, VideoBatch
@@ -359,6 +360,20 @@ def test_without_a_folder_model_and_guide_have_the_best_weights(tmp_path):
     assert (second.steps, second.best_step, second.best_bound) == (11, first.best_step, first.best_bound)
     assert values(*found).keys() == values(*kept).keys()
     assert all(torch.equal(value, values(*kept)[name]) for name, value in values(*found).items())
+
+
+def test_an_interrupt_without_a_folder_does_not_promise_to_go_on():
+    source = Sabotage(lambda batch: signal.raise_signal(signal.SIGINT), at=2)
+    with pytest.raises(KeyboardInterrupt, match="without a run folder the training cannot be resumed"):
+        train(*toys(), source, 8, loss=IWAE(2), options=TrainingOptions(progress=False))
+
+
+def test_without_a_folder_no_checkpoint_is_promised():
+    def spoil(batch):
+        batch.frames.fill_(torch.nan)
+
+    with pytest.raises(NonFiniteError, match="step 2: .* is deleted, as there is no run folder"):
+        train(*toys(), Sabotage(spoil, at=2), 8, loss=IWAE(2), options=TrainingOptions(progress=False, log_every=1))
 
 
 def test_with_three_arguments_and_a_number_of_steps():
