@@ -96,11 +96,19 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     """The last evaluation that `write_evaluation` wrote, in any version; None if the run has not been evaluated.
 
     Scores that the run's recipe does not define are left as parsed JSON.
+
+    Raises:
+        ValueError: if the file is damaged.
     """
     path = run.path / EVALUATION
     if not path.is_file():
         return None
-    record = json.loads(path.read_text())
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: expected an evaluation in JSON, got a damaged file ({error}); evaluate again"
+        ) from error
     known = {"recipe", "step", "bounds", "frames"}
     # Up to version 0.1.0 scores were stored beside the bounds, undefined ones as null or empty.
     written = record["scores"] if "scores" in record else {key: record[key] for key in record if key not in known}

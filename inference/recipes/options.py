@@ -34,8 +34,8 @@ def check_names(options: Iterable[str], known: Collection[str], whose: str = "th
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean --{dashed(near[0])}?" if near else ""
-            listed = ", ".join("--" + dashed(one) for one in known)
+            hint = f"; did you mean --{dashed(near[0])}?" if near else "."
+            listed = ", ".join("--" + dashed(one) for one in known) or "none"
             raise OptionError(f"--{dashed(name)}: no such option{hint} Options of {whose}: {listed}")
 
 

@@ -80,6 +80,13 @@ class Addition(Score):
     name: ClassVar[str] = "addition"
     addition: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse a negative number of frames."""
+        if self.addition < 0:
+            raise ValueError(
+                f"addition: expected 0 for no probe, or the frames that it learns from, got {self.addition}"
+            )
+
     def compute(self, evaluated: Evaluated) -> AdditionScores | None:
         """The shares; None without a probe."""
         if self.addition == 0:

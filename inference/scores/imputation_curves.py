@@ -77,10 +77,11 @@ def imputation_curve(
         options: passed on to `guide.complete`.
 
     Raises:
-        ValueError: if the pattern is unknown.
+        ValueError: if the pattern is unknown, or there is no mask.
     """
     if pattern not in PATTERNS:
         raise ValueError(f"pattern: expected one of {', '.join(PATTERNS)}, got {pattern!r}")
+    _check_masks(num_masks)
     draw, argument, default_levels = PATTERNS[pattern]
     levels = default_levels if levels is None else tuple(levels)
     complete = _copy_last_frame if method == LAST_FRAME else partial(_impute, model, guide, method, options)
@@ -116,6 +117,10 @@ class ImputationCurves(Score):
     name: ClassVar[str] = "curves"
     num_masks: int = 4
 
+    def __post_init__(self) -> None:
+        """Refuse a number of masks that leaves no missing frame."""
+        _check_masks(self.num_masks)
+
     def compute(self, evaluated: Evaluated) -> tuple[ImputationCurve, ...] | None:
         """The curves; None for videos of one frame."""
         if evaluated.test.num_frames == 1:
@@ -149,6 +154,11 @@ class ImputationCurves(Score):
             )
             lines.append(f"{curve.pattern:6} {curve.method:10}  {levels}")
         return "\n".join(lines)
+
+
+def _check_masks(num_masks: int) -> None:
+    if num_masks < 1:
+        raise ValueError(f"num_masks: expected at least 1 mask per sequence and level, got {num_masks}")
 
 
 def _impute(

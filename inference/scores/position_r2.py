@@ -19,12 +19,19 @@ class PositionR2(Score):
     codes: str = "a"
 
     def compute(self, evaluated: Evaluated) -> dict[str, float] | None:
-        """R2 of an "affine" and a "quadratic" map; None if positions are not known or the model has no such codes."""
+        """R2 of an "affine" and a "quadratic" map; None if positions are not known.
+
+        Raises:
+            ValueError: if the model has no latent of that name; lists those that it has.
+        """
         positions = evaluated.test.positions
-        codes = None if positions is None else evaluated.reconstruction.latents.get(self.codes)
-        if positions is None or codes is None:
+        if positions is None:
             return None
-        positions = positions.flatten(-2)  # the coordinates of all objects
+        latents = evaluated.reconstruction.latents
+        if self.codes not in latents:
+            listed = ", ".join(map(repr, latents)) or "none"
+            raise ValueError(f"codes: expected the name of a latent site ({listed}), got {self.codes!r}")
+        codes, positions = latents[self.codes], positions.flatten(-2)  # the coordinates of all objects
         half = codes.shape[0] // 2
         result = {}
         for degree in ("affine", "quadratic"):

@@ -20,6 +20,8 @@ from inference.queries.imputation import Imputation
 from inference.recipes import RECIPES
 from inference.runs.folder import RunFolder
 from inference.scores.counting import Counting, VisibleCounting
+from inference.scores.imputation_curves import ImputationCurves
+from inference.scores.position_r2 import PositionR2
 from inference.scores.score import Evaluated
 from inference.scores.tracking import Tracking
 from pyro_models.components.scene import Scene
@@ -125,6 +127,28 @@ def test_scores_that_a_recipe_does_not_know_stay_as_they_were_written(run):
     assert read_evaluation(folder) == kept
 
 
+def test_a_damaged_record_is_named(run):
+    folder = RunFolder.open(run)
+    path = write_evaluation(folder, Evaluation("sqair-small", 3, None, 4))
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ValueError, match=r"evaluation\.json: expected an evaluation in JSON, .* evaluate again"):
+        read_evaluation(folder)
+    path.unlink()
+
+
+def test_options_that_scores_cannot_take():
+    with pytest.raises(ValueError, match="num_masks: expected at least 1 mask per sequence and level, got 0"):
+        ImputationCurves(num_masks=0)
+    model = nn.Module()
+    videos = VideoBatch(torch.zeros(2, 1, 1, 2, 2), positions=torch.zeros(2, 1, 1, 2))
+    evaluated = Evaluated(model, model, videos)
+    evaluated.__dict__["reconstruction"] = Imputation(
+        torch.zeros(2, 1, 1, 2, 2), torch.ones(2, 1, dtype=torch.bool), {"a": torch.zeros(2, 1, 2)}
+    )
+    with pytest.raises(ValueError, match=r"codes: expected the name of a latent site \('a'\), got 'b'"):
+        PositionR2(codes="b").compute(evaluated)
+
+
 def test_options_of_scores_are_listed_and_those_of_other_recipes_refused(run, capsys):
     with pytest.raises(SystemExit):
         main(["evaluate", "--help"])
@@ -132,8 +156,10 @@ def test_options_of_scores_are_listed_and_those_of_other_recipes_refused(run, ca
     assert re.search(r"--addition INT +\(default: 0\)", printed)
     assert re.search(r"--num-masks INT +\(default: 4\)", printed)
     assert main(["evaluate", "--num-masks", "3", str(run)]) == 2
-    message = "--num-masks: no such option Options of the scores of 'sqair-small': --addition\n"
+    message = "--num-masks: no such option. Options of the scores of 'sqair-small': --addition\n"
     assert message in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--addition", "-5"]) == 2
+    assert "addition: expected 0 for no probe, or the frames that it learns from, got -5" in capsys.readouterr().err
     for words, message in (("--additoin 5", "did you mean --addition?"), ("--addition some", "invalid int value")):
         with pytest.raises(SystemExit):
             main(["evaluate", str(run), *words.split()])
