@@ -1,0 +1,48 @@
+"""Curves of tracked and predicted positions by frame, beyond the length of training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from inference.gallery.picture import Picture, save
+from inference.metrics.distance_means import DistanceCurve
+from inference.pictures import draw_horizon_curves
+from inference.scores.horizons import ErrorCurve, HorizonErrors, Horizons
+from inference.scores.score import Evaluated
+
+
+@dataclass(frozen=True, kw_only=True)
+class HorizonPictures(Picture):
+    """Errors of tracked and of predicted positions in each frame of long videos, as in figures 5 to 7 of VTSSI's paper.
+
+    Attributes:
+        label: name of the model.
+        training_length: number of frames of the training videos.
+    """
+
+    label: str
+    training_length: int
+
+    def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
+        """See `Picture.draw`; nothing if the run has not been evaluated on long videos."""
+        errors: HorizonErrors | None = evaluated.found.get(Horizons.name)
+        if errors is None or errors.predicted_curve is None or errors.tracked_curve is None:
+            return []
+        curves = {
+            f"{self.label}, tracked": errors.tracked_curve,
+            f"{self.label}, predicted": errors.predicted_curve,
+        }
+        held = {} if errors.held_curve is None else {"held still": errors.held_curve}
+        figure = draw_horizon_curves(
+            {name: _distances(curve, errors) for name, curve in curves.items()},
+            {name: _distances(curve, errors) for name, curve in held.items()},
+            training_length=self.training_length,
+        )
+        return [save(figure, folder / "horizons.png")]
+
+
+def _distances(curve: ErrorCurve, errors: HorizonErrors) -> DistanceCurve:
+    means = torch.tensor(curve.means)
+    counts = torch.isfinite(means).long()  # how many objects is not drawn
+    return DistanceCurve(means, torch.tensor(curve.standard_errors), counts, errors.prefix, float(errors.frame_width))

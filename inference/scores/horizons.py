@@ -1,0 +1,172 @@
+"""How far from the true objects a model tracks them, and predicts them after the first frames."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+
+from inference.metrics.distance_means import DistanceCurve, MeanDistance
+from inference.metrics.motion_baselines import hold_last
+from inference.metrics.prefix_matches import match_on_prefix
+from inference.programs.traces import evaluation_mode
+from inference.queries.ask import impute
+from inference.runs.records import with_tuples
+from inference.scores.score import Evaluated, Score
+from pyro_models.components.scene import PlacesObjects, Scene
+from videos import Simulator, VideoBatch
+from videos.missing import tail
+
+LONG_SEED = 5_000_000  # of long videos, which all models are scored on
+
+
+@dataclass(frozen=True)
+class ErrorCurve:
+    """Mean distances over objects, pixels, in each frame of the videos, with standard errors over sequences."""
+
+    means: tuple[float, ...]
+    standard_errors: tuple[float, ...]
+
+    @classmethod
+    def of(cls, curve: DistanceCurve) -> "ErrorCurve":
+        """From `PrefixMatches.error_by_frame`."""
+        return cls(tuple(curve.means.tolist()), tuple(curve.standard_errors.tolist()))
+
+
+@dataclass(frozen=True)
+class HorizonErrors:
+    """Columns of table 1 and curves of figures 5 to 7 of Akhundov et al. (2019); see `PrefixMatches`.
+
+    Attributes:
+        prefix: number of frames on which objects are matched, and that a prediction observes.
+        frame_width: pixels.
+        num_frames: of the test videos.
+        counting: share of test videos with the right number of objects, all frames observed.
+        inference: error with all frames observed.
+        prediction: error after the prefix, with only the prefix observed.
+        inference_right: the same as `inference`, over videos with the right number of objects.
+        prediction_right: the same as `prediction`, over videos with the right number of objects.
+        held: error of predicting that true objects stay where they are in the last frame of the prefix.
+        tracked_curve: error in each frame of long videos with all frames observed; None = not computed.
+        predicted_curve: the same with only the prefix observed.
+        held_curve: the same for true objects that stay where they are.
+    """
+
+    prefix: int
+    frame_width: int
+    num_frames: int
+    counting: float
+    inference: MeanDistance
+    prediction: MeanDistance
+    inference_right: MeanDistance
+    prediction_right: MeanDistance
+    held: MeanDistance
+    tracked_curve: ErrorCurve | None = None
+    predicted_curve: ErrorCurve | None = None
+    held_curve: ErrorCurve | None = None
+
+    def __str__(self) -> str:
+        def line(text: str, error: MeanDistance) -> str:
+            share = error.mean / self.frame_width
+            return f"{text:24} {error.mean:10.3f} +- {error.standard_error:.3f} pixels, {share:.2%} of the width"
+
+        lines = [
+            f"{'counted, videos':24} {self.counting:10.4f}",
+            line("inference error", self.inference),
+            line(f"prediction after {self.prefix}", self.prediction),
+            line("  of rightly counted", self.prediction_right),
+            line("  objects held still", self.held),
+        ]
+        if self.predicted_curve is not None and self.tracked_curve is not None:
+            frames = [frame for frame in (10, 20, 50, 100) if self.prefix < frame <= len(self.predicted_curve.means)]
+            for text, curve in (("tracked", self.tracked_curve), ("predicted", self.predicted_curve)):
+                values = ", ".join(f"{curve.means[frame - 1]:.2f}" for frame in frames)
+                lines.append(f"{text + ', pixels':24} {values} in frames {', '.join(map(str, frames))}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Horizons(Score):
+    """Errors of tracked and of predicted positions, on the test videos and by frame of long videos.
+
+    Attributes:
+        prefix: observed frames of a prediction; objects are matched on them.
+        long_videos: simulator of long videos with test objects; None = no curves.
+        num_long: number of long videos; 0 = no curves.
+    """
+
+    name: ClassVar[str] = "horizons"
+    prefix: int = 5
+    long_videos: Simulator | None = None
+    num_long: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse an empty prefix."""
+        if self.prefix < 1:
+            raise ValueError(f"prefix: expected at least 1 observed frame, got {self.prefix}; a forecast needs one")
+
+    def compute(self, evaluated: Evaluated) -> HorizonErrors | None:
+        """The errors; None for a model without objects, or videos without positions or frames after the prefix."""
+        test = evaluated.test
+        if evaluated.scene is None or test.positions is None or test.num_frames <= self.prefix:
+            return None
+        truth = test.to("cpu")
+        tracked = match_on_prefix(evaluated.scene, truth, self.prefix)
+        predicted = match_on_prefix(predicted_scene(evaluated, self.prefix), truth, self.prefix)
+        errors = HorizonErrors(
+            prefix=self.prefix,
+            frame_width=truth.frames.shape[-1],
+            num_frames=truth.num_frames,
+            counting=tracked.counting_accuracy,
+            inference=tracked.inference_error,
+            prediction=predicted.prediction_error,
+            inference_right=tracked.with_right_count().inference_error,
+            prediction_right=predicted.with_right_count().prediction_error,
+            held=match_on_prefix(_held(truth, self.prefix), truth, self.prefix).prediction_error,
+        )
+        if self.long_videos is None or self.num_long < 1:
+            return errors
+        generator = torch.Generator().manual_seed(LONG_SEED)
+        truth = self.long_videos.simulate(self.num_long, generator)
+        long = Evaluated(evaluated.model, evaluated.guide, truth.to(test.frames.device), seed=evaluated.seed)
+        assert long.scene is not None
+        curves = {
+            "tracked_curve": long.scene,
+            "predicted_curve": predicted_scene(long, self.prefix),
+            "held_curve": _held(truth, self.prefix),
+        }
+        return replace(
+            errors,
+            **{
+                name: ErrorCurve.of(match_on_prefix(scene, truth, self.prefix).error_by_frame())
+                for name, scene in curves.items()
+            },
+        )
+
+    def read(self, written: Mapping[str, Any]) -> HorizonErrors:
+        """Rebuild the errors from parsed JSON."""
+        kinds = {"means": ErrorCurve, "mean": MeanDistance}
+
+        def rebuilt(value: Any) -> Any:
+            if not isinstance(value, Mapping):
+                return value
+            return next(kind for key, kind in kinds.items() if key in value)(**with_tuples(value))
+
+        return HorizonErrors(**{name: rebuilt(value) for name, value in written.items()})
+
+
+def predicted_scene(evaluated: Evaluated, prefix: int) -> Scene:
+    """The most probable objects when only the first frames are observed, on the CPU."""
+    test, model = evaluated.test, evaluated.model
+    assert isinstance(model, PlacesObjects)
+    start = tail(test.num_sequences, test.num_frames, num_seen=prefix).to(test.frames.device)
+    with evaluation_mode(model, evaluated.guide):
+        answer = impute(model, evaluated.guide, *test.with_observed(start).arguments, seed=evaluated.seed)
+        scene = model.scene(answer.latents)
+    return Scene(**{name: value.cpu() for name, value in vars(scene).items() if value is not None})
+
+
+def _held(truth: VideoBatch, prefix: int) -> Scene:
+    assert truth.positions is not None
+    presence = None if truth.presence is None else truth.presence.float()
+    return Scene(presence, hold_last(truth.positions, prefix))
