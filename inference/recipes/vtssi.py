@@ -1,0 +1,239 @@
+"""VTSSI's recipes: the five variants of its guide, at the paper's size and at one that a core trains in minutes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from guides.find_and_fuse import AIREncoder, FindAndFuseGuide, Finder, FrameProposalGuide, MotionFuser, Rectifier
+from guides.find_and_fuse.convolutions import Convolution
+from inference.recipes.options import OptionError
+from inference.recipes.recipe import Pair, Recipe, Training
+from inference.recipes.tracked_digits import TrackedDigitVideos
+from inference.svi.schedules import CosineRamp, GeometricRamp, LinearRamp, Piecewise, Schedule
+from inference.svi.weighted_sum import Term, WeightedSum
+from inference.training.stages import Stage
+from pyro_models.vtssi import (
+    ContinuousAttendInferRepeat,
+    DisentangledStateSpaceModel,
+    MotionTransition,
+    ObjectScenes,
+)
+
+Variant = Literal["vtssi", "find", "rect-find", "find-mot", "air"]
+LABELS: dict[Variant, str] = {
+    "vtssi": "VTSSI",
+    "find": "FIND",
+    "rect-find": "RECT/FIND",
+    "find-mot": "FIND/MOT",
+    "air": "AIR",
+}
+DECAY_STEPS = 437_087  # 0.9 every 20,000 steps, until a tenth is left
+
+
+@dataclass(frozen=True, kw_only=True)
+class VTSSIPair(Pair):
+    """A disentangled state-space model and a guide of modules.
+
+    Attributes:
+        variant: which modules the guide has: find, find-mot (with motion), rect-find (with a consensus of several
+            frames), vtssi (with both); or air, every frame by itself.
+        num_objects: largest number of objects.
+        what_dim: size of an appearance.
+        glimpse_size: height and width of a glimpse, pixels.
+        size_mean: prior mean of an object's width and height, shares of the frame.
+        kernel_size: height and width of the finder's kernels, pixels.
+        rectified_frames: frames whose proposals are rectified.
+        first_motion: number of the frame with the first motion variable.
+        residual: whether the transition predicts changes.
+        weights: least and largest weight of the prediction in training.
+        counting: whether objects that are not in play have densities: masked = no, always_on = yes.
+        detach_previous: whether the mean of the random walk passes no gradient on.
+    """
+
+    variant: Variant = "vtssi"
+    num_objects: int = 2
+    what_dim: int = 20
+    glimpse_size: int = 25
+    size_mean: tuple[float, float] = (0.3, 0.4)
+    kernel_size: int = 10
+    rectified_frames: int = 5
+    first_motion: int = 5
+    residual: bool = False
+    weights: tuple[float, float] = (0.01, 0.99)
+    counting: Literal["masked", "always_on"] = "masked"
+    detach_previous: bool = True
+
+    @property
+    def label(self) -> str:
+        """Name of the variant in the paper's table."""
+        return LABELS[self.variant]
+
+    def build(self, recipe: Recipe[TrackedDigitVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised."""
+        size = recipe.videos.frame_size
+        scenes = ObjectScenes(
+            (1, size, size),
+            num_objects=self.num_objects,
+            what_dim=self.what_dim,
+            glimpse_size=self.glimpse_size,
+            counting=self.counting,
+            size_mean=self.size_mean,
+        )
+        if self.variant == "air":
+            frames = ContinuousAttendInferRepeat(scenes)
+            return frames, FrameProposalGuide(frames, AIREncoder(scenes))
+        moving, rectified = self.variant in ("vtssi", "find-mot"), self.variant in ("vtssi", "rect-find")
+        model = DisentangledStateSpaceModel(
+            scenes,
+            first_motion=self.first_motion if moving else None,
+            transition=MotionTransition(residual=self.residual) if moving else None,
+            detach_previous=self.detach_previous,
+        )
+        guide = FindAndFuseGuide(
+            model,
+            AIREncoder(scenes),
+            Finder(model, kernels=Convolution(8, self.kernel_size, 2)),
+            rectifier=Rectifier(scenes, self.rectified_frames) if rectified else None,
+            fuser=MotionFuser(model, weights=self.weights) if moving else None,
+        )
+        return model, guide
+
+
+@dataclass(frozen=True)
+class FrameBound:
+    """Bound of the first frames by themselves, under the same scenes and encoder (Akhundov et al. 2019, section 4).
+
+    A training aid: the encoder learns from single frames what objects are.
+
+    Attributes:
+        num_frames: number of frames.
+    """
+
+    num_frames: int
+
+    def differentiable_loss(
+        self,
+        model: DisentangledStateSpaceModel,
+        guide: FindAndFuseGuide,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+    ) -> Float[Tensor, ""]:
+        """See `Objective`."""
+        single = ContinuousAttendInferRepeat(model.scenes)
+        first = (slice(None), slice(0, self.num_frames))
+        seen = None if observed is None else observed[first]
+        return Trace_ELBO().differentiable_loss(single, FrameProposalGuide(single, guide.encoder), frames[first], seen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VTSSITraining(Training):
+    """Training as in Akhundov et al. (2019), or faster.
+
+    Attributes:
+        frame_epochs: initial epochs in which the bound of the first frames by themselves is added; 0 = none. AIR has
+            nothing else.
+        count_mean: prior mean of the count at first and at last.
+        count_epochs: epochs between which it changes.
+        bell_growth: increase of the centring mask's offset per epoch, up to 100.
+        divergence: how KL divergences are computed: analytic, given the draws of earlier latents; or sampled.
+        decay: learning rate: "paper" (constant for 200,000 steps, then 0.9 every 20,000, down to a tenth) or "cosine"
+            to a thirtieth.
+    """
+
+    batch_size: int = 64
+    epochs: int = 780
+    learning_rate: float = 1e-4
+    clip_norm: float | None = 5.0
+    frame_epochs: int = 90
+    count_mean: tuple[float, float] = (-2.0, -3.0)
+    count_epochs: tuple[int, int] = (100, 200)
+    bell_growth: float = 0.1
+    divergence: Literal["analytic", "sampled"] = "analytic"
+    decay: Literal["paper", "cosine"] = "paper"
+
+    def check(self, recipe: Recipe[Any, Any, Any]) -> None:
+        """Refuse stages that do not come one after the other."""
+        begin, end = self.count_epochs
+        if not 0 <= self.frame_epochs <= begin < end < self.epochs:
+            raise OptionError(
+                f"--frame-epochs, --count-epochs: expected 0 <= frame-epochs <= first < last count-epoch < epochs = "
+                f"{self.epochs}, got {self.frame_epochs}, {begin} and {end}; give --epochs above the last"
+            )
+
+    def optimizer(self) -> Callable[..., torch.optim.Optimizer]:
+        """Adam with a first moment of 0.5."""
+        return partial(torch.optim.Adam, betas=(0.5, 0.999), fused=True)
+
+    def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
+        """Learning rate as a function of the step."""
+        rate = self.learning_rate
+        if self.decay == "cosine":
+            return CosineRamp(rate, rate / 30, recipe.num_steps)
+        return Piecewise({0: rate, 200_000: GeometricRamp(rate, rate / 10, DECAY_STEPS, begin=200_000)})
+
+    def loss(self, recipe: Recipe[Any, Any, Any]) -> ELBO:
+        """The bound of whole videos."""
+        return TraceMeanField_ELBO() if self.divergence == "analytic" else Trace_ELBO()
+
+    def stages(self, recipe: Recipe[Any, VTSSIPair, Any]) -> list[Stage]:
+        """With the frames' bound, with the count's prior annealed, and with all as it stays."""
+        epoch = recipe.steps_per_epoch
+        begin, end = (epochs * epoch for epochs in self.count_epochs)
+        buffers: dict[str, Schedule] = {
+            "model.scenes.count_mean": LinearRamp(*self.count_mean, end - begin, begin),
+            "model.scenes.bell_offset": LinearRamp(0.0, 100.0, round(100 / self.bell_growth * epoch)),
+        }
+        stage = partial(Stage, fresh_optimizer=False, buffers=buffers)
+        frame_steps = self.frame_epochs * epoch if recipe.pair.variant != "air" else 0
+        both = WeightedSum({"video": Term(self.loss(recipe)), "frames": Term(FrameBound(recipe.pair.rectified_frames))})
+        first = [stage(frame_steps, loss=both)] if frame_steps else []
+        return [*first, stage(end - frame_steps), stage(recipe.num_steps - end)]
+
+
+PAPER = Recipe(
+    name="vtssi",
+    paper="Akhundov et al. 2019, table 1, VTSSI (linear motion, overlap in the first frame)",
+    videos=TrackedDigitVideos(num_frames=20, first_frames=6, growth_epochs=30, num_test=10_000),
+    pair=VTSSIPair(),
+    training=VTSSITraining(),
+)
+SMALL: dict[str, Any] = {
+    "frame_size": 32,
+    "num_frames": 10,
+    "digit_scale": 0.5,
+    "speed": (0.6, 3.2),
+    "smallest_axis": 3.2,
+    "num_train": 6400,
+    "num_test": 1000,
+    "growth_epochs": 10,
+    "glimpse_size": 13,
+    "size_mean": (0.25, 0.32),
+    "kernel_size": 6,
+    "epochs": 120,
+    "frame_epochs": 30,
+    "count_epochs": (30, 60),
+    "bell_growth": 0.2,
+    "learning_rate": 5e-4,
+    "decay": "cosine",
+}
+
+
+def _variants(recipe: Recipe[TrackedDigitVideos, VTSSIPair, VTSSITraining], suffix: str) -> tuple[Recipe, ...]:
+    def variant(name: Variant, **options: Any) -> Recipe:
+        row = recipe.named(f"vtssi-{name}{suffix}" if name != "vtssi" else f"vtssi{suffix}", variant=name, **options)
+        return row
+
+    # the others start with single frames, one frame longer every 20 epochs
+    shorter = {"first_frames": 1, "growth_epochs": max(1, recipe.videos.growth_epochs * 2 // 3)}
+    return (variant("vtssi"), *(variant(name, **shorter) for name in ("find", "rect-find", "find-mot", "air")))
+
+
+RECIPES = (*_variants(PAPER, ""), *_variants(PAPER.with_options(**SMALL), "-small"))
