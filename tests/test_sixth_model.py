@@ -49,7 +49,7 @@ def test_it_trains_and_is_judged_and_drawn(repository):
     run(repository, "-m", "inference.cli", "train", "flicker", "--quiet")
     printed = run(repository, "-m", "inference.cli", "evaluate", "runs/flicker-0", "--evidence-particles", "32")
     assert "\npixels of flicker " in printed
-    assert "--threshold FLOAT" in run(repository, "-m", "inference.cli", "evaluate", "--help")
+    assert "--threshold {None}|FLOAT" in run(repository, "-m", "inference.cli", "evaluate", "--help")
     drawn = run(repository, "-m", "inference.cli", "render", "runs/flicker-0").split()
     assert [Path(path).name for path in drawn] == ["flicker.png"]
 

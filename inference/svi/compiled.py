@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import pyro
 import torch
@@ -21,7 +21,8 @@ from inference.svi.captured import CapturedStep
 from inference.svi.graph import StepGraph, trace_step
 from inference.svi.plain_attributes import Place, PlainAttributes
 
-COMPILE_MODES = ("auto", "off", "trace", "inductor", "cudagraph")
+CompileMode = Literal["auto", "off", "trace", "inductor", "cudagraph"]
+COMPILE_MODES: tuple[str, ...] = get_args(CompileMode)
 CACHED_SIGNATURES = 8
 # On two quiet cores compiling takes 20 to 44 ms an operation, and pays after 1,200 steps (AIR, VIMCO), 2,500 (AIR,
 # TraceGraph_ELBO), 7,500 (DMM) or more (KVAE, nearly all convolutions): `benchmarks/svi_step.py`. It takes time in
@@ -207,7 +208,7 @@ class CompiledStep:
             self._warn(f"forward changes {', '.join(changes)}, but graphs do not call it: it stands still; {REGISTER}")
         mode, reason = self._choose(graph, on_cuda=any(tensor.is_cuda for tensor in tensors))
         size = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
-        _logger.warning(
+        _logger.info(
             "step of %d operations traced in %.1f s for inputs %s; mode %s%s",
             *(graph.num_operations, graph.seconds, size, mode, reason),
         )
@@ -217,7 +218,7 @@ class CompiledStep:
             try:
                 with torch.no_grad():
                     run = compile_graph(graph, tensors)
-                _logger.warning("compiled in %.1f s", time.monotonic() - began)
+                _logger.info("compiled in %.1f s", time.monotonic() - began)
             except Exception as error:  # no compiler on this machine, or an operation that it does not know
                 problem = f"{type(error).__name__}: {_first_line(error)}"
                 text = f"the SVI step runs traced, TorchInductor could not compile it: {problem}"

@@ -10,6 +10,8 @@ import torch
 
 from guides import check_guide
 from guides.check.guide import GuideMismatchError
+from inference.cli.recipes import with_words
+from inference.cli.train import Run
 from inference.experiments.runs import plain_config, recipe_of
 from inference.recipes import RECIPES
 from inference.svi.schedules import value_at
@@ -95,9 +97,14 @@ def test_config_of_a_run_gives_the_recipe_back(named):
 
 def test_every_field_is_an_option(named):
     _, recipe = named
+    words = []
     for field, value in recipe.options.items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        assert recipe.override({field.replace("_", "-"): text}) == recipe
+        name = field.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif field != "seed":
+            words += [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
+    assert with_words(recipe, words, prog="kinema train", run=Run())[0] == recipe
 
 
 def test_names_its_paper_and_a_known_world(named):

@@ -150,6 +150,7 @@ def test_what_a_model_counts_in_buffers_is_counted_once_a_step():
 
 
 def test_each_kind_of_input_has_a_graph_and_the_last_few_are_kept(caplog):
+    caplog.set_level("INFO")
     svi = svi_of(*toys(), IWAE(2), "trace")
     sizes = [5, 3, 5, 3]
     for size in sizes:

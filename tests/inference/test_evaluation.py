@@ -150,19 +150,17 @@ def test_options_that_scores_cannot_take():
 
 
 def test_options_of_scores_are_listed_and_those_of_other_recipes_refused(run, capsys):
-    with pytest.raises(SystemExit):
-        main(["evaluate", "--help"])
-    printed = capsys.readouterr().out
-    assert re.search(r"--addition INT +\(default: 0\)", printed)
-    assert re.search(r"--num-masks INT +\(default: 4\)", printed)
+    assert main(["evaluate", "--help"]) == 0
+    printed = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    assert re.search(r"--addition {None}.INT training frames of the probe [^.]+ 0 = no probe. \(default: 0\)", printed)
+    assert re.search(r"--num-masks {None}.INT random masks per sequence and level. \(default: 4\)", printed)
     assert main(["evaluate", "--num-masks", "3", str(run)]) == 2
     message = "--num-masks: no such option. Options of the scores of 'sqair-small': --addition\n"
     assert message in capsys.readouterr().err
     assert main(["evaluate", str(run), "--addition", "-5"]) == 2
     assert "addition: expected 0 for no probe, or the frames that it learns from, got -5" in capsys.readouterr().err
-    for words, message in (("--additoin 5", "did you mean --addition?"), ("--addition some", "invalid int value")):
-        with pytest.raises(SystemExit):
-            main(["evaluate", str(run), *words.split()])
+    for words, message in (("--additoin 5", "--addition {None}|INT"), ("--addition some", "Error parsing --addition")):
+        assert main(["evaluate", str(run), *words.split()]) == 2
         assert message in capsys.readouterr().err
 
 
