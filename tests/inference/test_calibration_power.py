@@ -129,7 +129,7 @@ def test_sums_of_bits_by_enumeration(number):
 
 
 def test_weighed_bits_mend_a_wrong_presence():
-    """Draws with odds of 1 to 1 where 1 to 4 is right, weighed by the ratio."""
+    """Draws with odds of 1 to 1 where 1 to 4 is right, weighted by the ratio."""
     truth = (torch.rand(2000, 1, dtype=torch.float64) < 0.2).double()
     draws = (torch.rand(200, 2000, 1, dtype=torch.float64) < 0.5).double()
     weights = torch.where(draws[..., 0] > 0, 0.2, 0.8)
