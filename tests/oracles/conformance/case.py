@@ -36,8 +36,8 @@ class Case:
         controls: (sequences, time, controls), or None.
         latents: "continuous", "bits" (and continuous ones), "categories" or "none".
         demand: "all"; "bounds" where the guide leaves out a part of the posterior, so that no affordable number of
-            draws finds the evidence and estimates must only stay below it; "equality" where the guide is the posterior, or
-            nothing is latent, so that the weight of a single draw is the evidence.
+            draws finds the evidence and estimates must only stay below it; "equality" where the guide is the
+            posterior, or nothing is latent, so that the weight of a single draw is the evidence.
     """
 
     name: str
