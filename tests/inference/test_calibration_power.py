@@ -1,4 +1,4 @@
-"""How often calibration finds fault: hardly ever with exact guides, nearly always with wrong ones."""
+"""Error rates of calibration: exact guides are almost never rejected, wrong ones almost always."""
 
 import itertools
 import math
@@ -77,7 +77,7 @@ def test_an_exact_guide_raises_few_alarms(num_videos, num_draws):
 )
 @pytest.mark.parametrize("num_draws", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_three_hundred_videos_find_a_guide_that_is_off(change, word, num_draws):
-    """In 95 to 99 % of seeds; nine of ten are asked for."""
+    """In 95 to 99 % of seeds; the test requires nine of ten."""
     verdicts = toy_verdicts(300, num_draws, SEEDS, **change)
     assert sum(verdict != "calibrated" for verdict in verdicts) >= POWER * SEEDS
     assert max(set(verdicts), key=verdicts.count) == word

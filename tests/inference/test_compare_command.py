@@ -38,7 +38,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """Videos that no run has as its own."""
+    """Videos that no run was trained or tested on."""
     path = tmp_path_factory.mktemp("videos") / "others.npz"
     save_videos(path, PongWorld().simulate(4, torch.Generator().manual_seed(7)))
     return path

@@ -1,5 +1,5 @@
 """These tests pin: what a model keeps as a Python attribute is noticed by compiled steps when it changes: the numbers
-are those of eager steps, the attribute is named with its remedy, and nothing is traced without end."""
+are those of eager steps, the attribute is named with its remedy, and tracing stops after a few changes."""
 
 import warnings
 
