@@ -1,4 +1,4 @@
-"""An exact guide passes calibration; a too narrow, too wide or biased one is reported as such, and weights correct it."""
+"""An exact guide passes calibration; one too narrow, too wide or biased is named as such; weights correct it."""
 
 import pyro
 import pyro.distributions as dist

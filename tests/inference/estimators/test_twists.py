@@ -1,4 +1,4 @@
-"""These tests pin: twists approximate the density of later frames, and filters with them are unbiased with less variance.
+"""These tests pin: twists approximate the density of later frames, and filters with them stay unbiased and vary less.
 
 The model is the linear Gaussian walk, whose look-ahead p(x_{t+1}, ..., x_T | z_t) is that of a dense joint.
 """
