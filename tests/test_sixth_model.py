@@ -1,7 +1,7 @@
-"""A model, its guide, a score, a picture and a recipe are new files, and not an edit anywhere else.
+"""A new model, its guide, a score, a picture and a recipe take new files only, and no edit elsewhere.
 
-`tests/sixth_model/` has them where they would go; a copy of the repository with these files has to train, evaluate and
-draw the model, and to hold it to all contracts.
+`tests/sixth_model/` has them in their places; a copy of the repository with these files must train, evaluate and draw
+the model, and run all contract tests on it.
 """
 
 import os
@@ -19,7 +19,7 @@ NEEDED = ("videos", "pyro_models", "guides", "inference", "tests", "pyproject.to
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A copy, with the new files."""
+    """A copy of the repository with the new files."""
     copy = tmp_path_factory.mktemp("copy")
     for name in NEEDED:
         if (ROOT / name).is_dir():

@@ -70,7 +70,7 @@ class CompiledStep:
             these for each graph: by the device, the graph's size and the expected steps.
         modules: all modules of model and guide.
         parameters: those that get gradients.
-        expected_steps: how often a step will be taken, if that is known: it is weighed against compilation.
+        expected_steps: number of steps that will be taken, if known, to decide whether compilation pays.
 
     Attributes:
         recorded: whether the last step's gradients lie where each replay of a recording writes them.
@@ -169,9 +169,9 @@ class CompiledStep:
             self._hasty_changes += self._steps_of_graph < WORTH_TRACING
             listed = ", ".join(changes)
             if self._hasty_changes > MOST_HASTY_CHANGES:
-                self._refuse(f"attributes of modules change too often to trace anew each time: {listed}; {REGISTER}")
+                self._refuse(f"attributes of modules change too often to trace again each time: {listed}; {REGISTER}")
                 return False
-            self._warn(f"the SVI step is traced anew, as an attribute of a module changed: {listed}; {REGISTER}")
+            self._warn(f"the SVI step is traced again, as an attribute of a module changed: {listed}; {REGISTER}")
         return True
 
     def _build(

@@ -1,4 +1,4 @@
-"""Eager and traced steps side by side for a moment: what is written, and that it is the same number."""
+"""Eager and traced steps, compared briefly: what is written, and that the numbers agree."""
 
 import json
 import subprocess

@@ -17,7 +17,7 @@ from inference.recipes import RECIPES
 from inference.svi.schedules import value_at
 from videos import SIMULATORS
 
-# parameters of guides that no gradient reaches: those for frames that never come
+# guide parameters without gradient: single frames never use propagation
 IDLE = {"air-per-frame": "propagation.*", "air-per-frame-small": "propagation.*"}
 
 
@@ -62,7 +62,7 @@ def test_stages_add_up(named):
 
 
 def test_the_rate_starts_as_told_and_never_grows_for_parameters_in_training(named):
-    """It may start anew only where a stage trains parameters that were frozen before, and nothing else."""
+    """It may restart only in a stage that trains previously frozen parameters and nothing else."""
     _, recipe = named
     names = parameter_names(recipe)
     trained_before: set[str] = set()

@@ -1,4 +1,4 @@
-"""The command line: what works, what is said when it does not, and that an interrupted run can go on."""
+"""The command line: what works, the message where it does not, and that an interrupted run resumes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What `kinema clip` says of a clip, and how it refuses what is none."""
+"""What `kinema clip` prints about a clip, and how it refuses other files."""
 
 import sys
 

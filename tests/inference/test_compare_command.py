@@ -38,7 +38,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """Videos that no run has as its own."""
+    """Videos that no run was trained or tested on."""
     path = tmp_path_factory.mktemp("videos") / "others.npz"
     save_videos(path, PongWorld().simulate(4, torch.Generator().manual_seed(7)))
     return path
@@ -71,8 +71,8 @@ def test_runs_on_other_videos_have_no_difference(runs, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.err == (
         "kinema: evidences: expected the same videos, missing frames and kind of probability for all models, but the "
-        "videos differ ('first' against 'pong'); weigh all models on the same videos in the same order (kinema compare "
-        "RUN RUN --test FILE)\n"
+        "videos differ ('first' against 'pong'); evaluate all models on the same videos in the same order (kinema "
+        "compare RUN RUN --test FILE)\n"
     )
     assert [line.split()[0] for line in captured.out.splitlines()[:3]] == ["model", "first", "pong"]
     assert "log evidence" in captured.out

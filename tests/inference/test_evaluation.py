@@ -200,7 +200,7 @@ def test_records_of_earlier_versions_are_read(tmp_path):
 
 
 class Answering(nn.Module):
-    """A model that says what it is told to."""
+    """A model that returns the given scene."""
 
     def __init__(self, scene):
         super().__init__()
@@ -212,7 +212,7 @@ class Answering(nn.Module):
 
 @pytest.fixture
 def told(monkeypatch):
-    """Scenes are told to the model; nothing is inferred."""
+    """Scenes are given to the model; nothing is inferred."""
     blank = Imputation(torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, dtype=torch.bool), {})
     monkeypatch.setattr("inference.scores.score.reconstruct", lambda *args, **kwargs: blank)
     return Answering
@@ -236,7 +236,7 @@ def test_only_frames_in_which_all_objects_are_visible_count(told):
 
 
 def test_discoveries_and_propagations_in_a_frame(told):
-    """Two objects over four frames; one of them is lost in the third and found anew, another is found too many."""
+    """Two objects over four frames; one of them is lost in the third and found again, with one false detection."""
     identities = torch.tensor([[[0, 1, -1], [0, 1, -1], [0, -1, -1], [0, 2, 3]], [[-1, -1, -1]] * 4])
     presence = torch.ones(2, 4, 3, dtype=torch.bool)
     presence[:, :, 2] = False
