@@ -2,6 +2,7 @@
 
 from inference.metrics.counting import counting_accuracy, counting_confusion
 from inference.metrics.discs import find_discs
+from inference.metrics.distance_means import DistanceCurve, MeanDistance
 from inference.metrics.frames import (
     PixelErrors,
     count_incorrect_pixels,
@@ -9,7 +10,9 @@ from inference.metrics.frames import (
     intersection_over_union,
     normalized_code_rmse,
 )
+from inference.metrics.motion_baselines import constant_velocity, hold_last
 from inference.metrics.positions import PositionMap, fit_position_map
+from inference.metrics.prefix_matches import PrefixMatches, match_on_prefix
 from inference.metrics.proper_scores import brier_score, crps, energy_score
 from inference.metrics.segmentation import adjusted_rand_index
 from inference.metrics.tracking import TrackingScores, score_tracks
@@ -24,12 +27,16 @@ from inference.metrics.trajectories import (
 )
 
 __all__ = [
+    "DistanceCurve",
+    "MeanDistance",
     "PixelErrors",
     "PositionMap",
+    "PrefixMatches",
     "TrackingScores",
     "adjusted_rand_index",
     "brier_score",
     "coefficient_of_determination",
+    "constant_velocity",
     "count_incorrect_pixels",
     "counting_accuracy",
     "counting_confusion",
@@ -38,9 +45,11 @@ __all__ = [
     "find_discs",
     "fit_position_map",
     "fit_single_object_map",
+    "hold_last",
     "incorrect_pixels_per_frame",
     "intersection_over_union",
     "match_objects",
+    "match_on_prefix",
     "normalized_code_rmse",
     "object_order",
     "root_mean_squared_error",

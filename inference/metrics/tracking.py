@@ -16,9 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from inference.metrics.boxes import MIN_OVERLAP, box_overlaps
+from inference.metrics.tracked_objects import NOBODY, identities_of, number_tracks, objects_of
 from pyro_models.components.scene import Scene
-
-NOBODY = -1  # track number of an object without a match, or a slot without an object
 
 
 @dataclass(frozen=True)
@@ -131,15 +130,15 @@ def score_tracks(
     """
     _check_gates(min_overlap, max_distance)
     by_distance = max_distance is not None
-    presence, positions, box_sizes = _objects("predicted", predicted, boxes=not by_distance)
-    true_presence, true_positions, true_sizes = _objects("truth", truth, boxes=not by_distance)
+    presence, positions, box_sizes = objects_of("predicted", predicted, boxes=not by_distance)
+    true_presence, true_positions, true_sizes = objects_of("truth", truth, boxes=not by_distance)
     if true_presence.shape[:2] != presence.shape[:2]:
         raise ValueError(
             f"truth: expected the sequences and frames of predicted, {tuple(presence.shape[:2])}, "
             f"got {tuple(true_presence.shape[:2])}"
         )
     asked = true_presence & _visible(visible, true_presence.shape)
-    tracks = _number_tracks(_identities(predicted.identities, presence), presence)
+    tracks = number_tracks(identities_of(predicted.identities, presence), presence)
 
     distances = (true_positions[..., :, None, :] - positions[..., None, :, :]).norm(dim=-1)
     if max_distance is not None:
@@ -233,64 +232,9 @@ def _count_per_track(
     return counts.scatter_add_(2, index, hits)
 
 
-def _number_tracks(
-    identities: Int[Tensor, "sequences time slots"], presence: Bool[Tensor, "sequences time slots"]
-) -> Int[Tensor, "sequences time slots"]:
-    """Identities as 0, 1, 2, ... within each sequence, however large they are; -1 in empty slots."""
-    sequence = torch.arange(len(presence))[:, None, None].expand(presence.shape)[presence]
-    names, number = torch.stack([sequence, identities[presence]], -1).unique(dim=0, return_inverse=True)
-    first = torch.searchsorted(names[:, 0].contiguous(), torch.arange(len(presence)))
-    tracks = torch.full(presence.shape, NOBODY)
-    tracks[presence] = number - first[sequence]
-    return tracks
-
-
 def _ratio(numerators: Tensor, denominators: Tensor) -> float:
     total = float(denominators.sum())
     return float(numerators.sum()) / total if total > 0 else math.nan
-
-
-def _objects(name: str, scene: Scene, *, boxes: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Presence, bool; positions and box sizes, float64, zeros if boxes are not wanted; all on the CPU."""
-    if scene.presence is None or scene.positions is None or (boxes and scene.box_sizes is None):
-        wanted = "presence, positions and box sizes" if boxes else "presence and positions"
-        raise ValueError(f"{name}: expected a scene with {wanted}, one of them is None")
-    presence = scene.presence.detach().cpu()
-    if presence.dim() != 3 or 0 in presence.shape:
-        raise ValueError(
-            f"{name}.presence: expected (sequences, time, slots), at least one of each, got {tuple(presence.shape)}; "
-            "of several particles, choose one"
-        )
-    places = []
-    for field in ("positions", "box_sizes"):
-        value = getattr(scene, field)
-        if field == "box_sizes" and not boxes:
-            value = torch.zeros(*presence.shape, 2)
-        if tuple(value.shape) != (*presence.shape, 2) or not value.is_floating_point():
-            raise ValueError(
-                f"{name}.{field}: expected floating point (sequences, time, slots, 2) = {(*presence.shape, 2)}, "
-                f"got {value.dtype} {tuple(value.shape)}"
-            )
-        places.append(value.detach().cpu().double())
-    return presence > 0.5, places[0], places[1]
-
-
-def _identities(identities: Tensor | None, presence: Tensor) -> Tensor:
-    """Identities, int64, on the CPU."""
-    if identities is None:
-        raise ValueError("predicted: expected a scene with identities, got None")
-    if identities.shape != presence.shape or identities.is_floating_point() or identities.dtype == torch.bool:
-        raise ValueError(
-            f"predicted.identities: expected integers (sequences, time, slots) = {tuple(presence.shape)}, "
-            f"got {identities.dtype} {tuple(identities.shape)}"
-        )
-    identities = identities.detach().cpu().long()
-    if bool((identities[presence] < 0).any()):
-        raise ValueError("predicted.identities: expected one, from 0 up, for each object that is present, got -1")
-    pairs = (presence[..., :, None] & presence[..., None, :]).triu(1)
-    if bool((pairs & (identities[..., :, None] == identities[..., None, :])).any()):
-        raise ValueError("predicted.identities: expected different ones within a frame, got one twice")
-    return identities
 
 
 def _visible(visible: Tensor | None, shape: torch.Size) -> Tensor:

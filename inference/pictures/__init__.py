@@ -7,6 +7,7 @@ from inference.pictures.code_weights import draw_weights_at_codes
 from inference.pictures.comparisons import draw_comparison
 from inference.pictures.error_curves import draw_errors_per_frame, draw_imputation_curves
 from inference.pictures.films import write_film
+from inference.pictures.horizon_curves import draw_horizon_curves
 from inference.pictures.learning_curves import draw_learning_curves
 from inference.pictures.masks import paint_masks
 from inference.pictures.scenes import draw_scenes
@@ -22,6 +23,7 @@ __all__ = [
     "draw_code_trajectories",
     "draw_comparison",
     "draw_errors_per_frame",
+    "draw_horizon_curves",
     "draw_imputation_curves",
     "draw_learning_curves",
     "draw_overlays",
