@@ -1,4 +1,4 @@
-"""Sections of RESULTS.md on cannonballs: what runs infer, forecast and interpolate, and what an iteration costs."""
+"""Sections of RESULTS.md on cannonballs: inference, forecasts, interpolation, and the cost of an iteration."""
 
 import json
 import math
@@ -13,8 +13,8 @@ from inference.recipes.cannonballs import PhysicsPair
 from inference.scores.trajectories import NUM_FIRST, Prediction, TrajectoryScores
 
 QUERIES = ("forecast", "interpolation")
-BEYOND = 15  # frame from which errors of forecasts are compared with the baseline's
-BY_DYNAMICS = "smoothing"  # the query's method that claims are judged by
+BEYOND = 15  # first frame whose forecast errors are compared with the baseline's
+BY_DYNAMICS = "smoothing"  # the query method by which claims are judged
 
 
 def cannonballs_section(runs: Sequence[Run]) -> list[str]:
@@ -26,7 +26,7 @@ def cannonballs_section(runs: Sequence[Run]) -> list[str]:
     placed = [run for run in chosen if run.score("trajectories").r_squared]
     counts = sorted({count for run in placed for count in run.score("trajectories").r_squared})
     header = ["run", "guide", "reading", "ELBO", *EVIDENCE]
-    header += [f"R2, N = {count}" for count in counts]
+    header += [f"R², N = {count}" for count in counts]
     header += [f"swaps, N = {count}" for count in counts if count > 1]
     rows = []
     for run in placed:
@@ -57,7 +57,7 @@ def cannonballs_section(runs: Sequence[Run]) -> list[str]:
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs that differ in their seeds alone, by what sets them apart from others."""
+    """Runs grouped by setting; runs of a group differ only in their seeds."""
     groups: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.recipe.seed):
         recipe = run.recipe
@@ -78,7 +78,7 @@ def _settings(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _claims(settings: dict[str, list[Run]]) -> list[str]:
-    """What the paper claims, each with the seeds that meet it."""
+    """The paper's claims, each with the number of seeds that meet it."""
     rows = []
     for name, runs in settings.items():
         scores = [run.score("trajectories") for run in runs]
@@ -94,10 +94,10 @@ def _claims(settings: dict[str, list[Run]]) -> list[str]:
     lines = table(["setting", "seeds", "minutes", "videos with swaps", *CLAIMS, "all"], rows)
     return [
         *lines,
-        "R2: interpolated positions are at most half as far from the truth as forecast ones, frames 6 to 25. R3: R2",
-        "of positions is at least .98 for one ball, .95 for more. R4: the acceleration is within 5 % of the true one.",
-        "R5: the learned distribution of positions is within 10 nats a ball of the exact one; components are the sides",
-        "for 95 % of balls. Each for every number of balls.",
+        "R2: interpolated positions are at most half as far from the truth as forecast ones, frames 6 to 25. R3: R²",
+        "of positions is at least 0.98 for one ball, 0.95 for more. R4: the acceleration is within 5 % of the truth.",
+        "R5: the learned distribution of positions is within 10 nats per ball of the exact one, and the component is",
+        "the side for 95 % of balls. Each claim must hold for every number of balls.",
         "",
     ]
 
@@ -127,7 +127,7 @@ CLAIMS: dict[str, Callable[[TrajectoryScores], bool]] = {
 
 
 def iterations_section(path: Path) -> list[str]:
-    """Milliseconds of an iteration, and the share of the Kalman part in one along diagonals."""
+    """Milliseconds per iteration, also relative to an iteration along diagonals."""
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
@@ -135,7 +135,7 @@ def iterations_section(path: Path) -> list[str]:
     for recipe, times in record["milliseconds"].items():
         step = times["diagonals"]
         rows += [[recipe, name, f"{value:.1f}", f"{value / step:.2f}"] for name, value in times.items()]
-    lines = table(["recipe", "what", "milliseconds", "in iterations along diagonals"], rows)
+    lines = table(["recipe", "part", "milliseconds", "relative to an iteration along diagonals"], rows)
     return [*lines, origin(record["provenance"]), ""]
 
 
@@ -144,7 +144,7 @@ def _is_balls(run: Run) -> bool:
 
 
 def _late(one: Prediction, errors: tuple[float, ...] | None) -> float | None:
-    """Mean error of a forecast from frame 15 on."""
+    """Mean error of a forecast from frame 15 on; None for other queries."""
     if errors is None or one.query != "forecast":
         return None
     late = errors[BEYOND - 1 - NUM_FIRST :]

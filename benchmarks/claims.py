@@ -1,4 +1,4 @@
-"""Claims on imputation of Fraccaro et al. (2017), judged by the runs at hand."""
+"""Claims of Fraccaro et al. (2017) on imputation, tested on the given runs."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from inference.scores.imputation_curves import PATTERNS
 
 
 def claims_section(world: str, runs: Sequence[Run]) -> list[str]:
-    """What the paper shows of imputation, as claims, each with the pattern and level nearest to failing."""
+    """The paper's findings on imputation, as claims, each with the pattern and level closest to failing."""
     kalman = best_by_label(runs, "KVAE")
     if kalman is None:
         return []
@@ -55,7 +55,7 @@ def claims_section(world: str, runs: Sequence[Run]) -> list[str]:
         )
     ]
     text = ", ".join(f"{gain:.0%} at {level:g}" for gain, level in gains)
-    rows.append(("C3 relative gain of smoothing over filtering by gap", "see", "", text))
+    rows.append(("C3 relative gain of smoothing over filtering by gap length", "see", "", text))
     if networks["VAE-RNN"] is not None:
         worst = {pattern: networks["VAE-RNN"].curve(pattern, "filtering") for pattern in PATTERNS}
         others = [smoothing, filtering]
@@ -70,9 +70,9 @@ def claims_section(world: str, runs: Sequence[Run]) -> list[str]:
             curves[pattern].levels[1:], curves[pattern].errors, curves[pattern].errors[1:], strict=False
         )
     ]
-    judge("C6 errors grow with what is missing (slack 0.0003)", steps)
+    judge("C6 errors grow as more frames are missing (slack 0.0003)", steps)
     if world == "box":
         paper = {one.pattern: one for one in KALMAN_VAE_IMPUTATION if one.method == "KVAE smoothing"}
         judge("at or below the paper's smoothing curve", margins(smoothing, paper))
-    lines = [f"Claims, for {kalman.folder.path.name}; the margin is that of the level nearest to failing.", ""]
+    lines = [f"Claims, for {kalman.folder.path.name}; the margin is that of the level closest to failing.", ""]
     return [*lines, *table(["claim", "", "margin", "where"], rows)]

@@ -1,10 +1,10 @@
-"""Does a compiled step train as well? One recipe from several seeds, by eager steps and by compiled ones.
+"""Does a compiled step train as well? One recipe with several seeds, with eager and with compiled steps.
 
-    python benchmarks/compiled_training.py --output runs/compiled data=data/kvae epochs=8 frozen-epochs=1 decay=cosine
+    python benchmarks/compiled_training.py --output runs/compiled --data data/kvae --epochs 8 --decay cosine
 
-Trains every seed in each way and writes `compiled_training.json`: the best validation bound (of the training's own
-loss, without site weights) and the minutes. Rounding differs between the ways, so runs of one seed drift apart as those
-of two seeds do; what should agree is how good they get. What is there already goes on or is kept.
+Trains every seed in each mode and writes `compiled_training.json`: the best validation bound (of the training loss,
+without site weights) and the time. Rounding differs between modes, so two runs of one seed drift apart like runs of two
+seeds; their final quality should agree. Existing runs are resumed, finished ones are kept.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from inference.cli.recipes import with_words
 from inference.experiments.runs import train_recipe
 from inference.recipes import RECIPES, Recipe
 from inference.runs.checkpoints import write_bytes
@@ -21,7 +22,7 @@ from inference.svi.compiled import COMPILE_MODES
 
 
 def trained(name: str, recipe: Recipe, compile: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Train one seed in one way, as far as that has not been done; its record."""
+    """Train one seed in one mode, resuming an existing run; its record."""
     path = options.output / f"{name}-{compile}-{recipe.seed}"
     result = train_recipe(recipe, path, device=options.device, compile=compile)
     print(f"{path.name}: {result.best_bound:.2f} nats per sequence in {result.seconds / 60:.1f} minutes", flush=True)
@@ -36,9 +37,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, default=Path("runs/compiled"))
-    parser.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="changed fields of the recipe")
-    options = parser.parse_args()
-    recipe = RECIPES[options.recipe].override(dict(field.split("=", 1) for field in options.fields))
+    parser.epilog = "Other options are those of the recipe, as in kinema train RECIPE --help."
+    options, words = parser.parse_known_args()
+    recipe, _ = with_words(RECIPES[options.recipe], words, prog=f"compiled_training.py --recipe {options.recipe}")
     runs = [
         trained(options.recipe, recipe.with_options(seed=seed), compile, options)
         for seed in options.seeds

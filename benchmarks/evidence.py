@@ -1,10 +1,10 @@
-"""The evidence of trained runs by several ways, beside importance sampling: estimates, verdicts, brackets, seconds.
+"""The evidence of trained runs, by several methods: estimates, verdicts, brackets and seconds.
 
     python benchmarks/evidence.py runs/demo runs/dmm-pendulum-0 ... --output results/evidence.json
 
-For the first test videos of each run: `log_evidence(method="auto")`; one filter of 256 particles with pilots, for
-models and guides with steps; importance sampling with K = 1000; and a bracket on videos near the test videos, with
-more particles until it is at most a nat wide or takes too long. One thread.
+For the first test videos of each run: `log_evidence(method="auto")`; importance sampling with K = 1000; and, for models
+and guides with steps, one filter of 256 particles with pilots and a bracket on videos near the test videos, with more
+particles until it is at most one nat wide or takes too long. Uses one thread.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from inference.runtime.host_memory import keep_freed_memory
 IMPORTANCE_DRAWS = 1000
 FILTER = FIVO(256)
 FILTER_PILOT = Pilot(128, rounds=2)
-BRACKETS = (  # one after the other until one is narrow enough; particles of filters, particles of pilots, and rounds
+BRACKETS = (  # tried in turn until one is narrow enough: particles of filters, particles of pilots, pilot rounds
     (256, 256, 20),
     (1024, 512, 60),
     (4096, 2048, 40),
@@ -38,7 +38,7 @@ NARROW = 1.0  # nats per sequence
 def measure(
     run: TrainedRun, num_sequences: int, budget: Budget, sweeps: int, longest: float, bar: tqdm
 ) -> dict[str, Any]:
-    """All ways for one run; nats per sequence, seconds per sequence."""
+    """All methods for one run: nats per sequence, seconds per sequence."""
     videos = run.test.select(slice(0, num_sequences))
     pair = (run.model, run.guide, *videos.arguments)
     seconds: dict[str, float] = {}
@@ -101,11 +101,11 @@ def main() -> None:
     parser.add_argument("--num-sequences", type=int, default=8, help="test videos of each run (%(default)s)")
     parser.add_argument("--evidence-particles", type=int, default=512, help="most particles of a repeat (%(default)s)")
     parser.add_argument(
-        "--populations", nargs="*", default=[], help="names of runs whose unsettled videos are annealed"
+        "--populations", nargs="*", default=[], help="names of runs whose videos are annealed where estimates disagree"
     )
-    parser.add_argument("--sweeps", type=int, default=10, help="of particle Gibbs in the bracket (%(default)s)")
+    parser.add_argument("--sweeps", type=int, default=10, help="particle Gibbs sweeps of the bracket (%(default)s)")
     parser.add_argument(
-        "--bracket-seconds", type=float, default=120.0, help="a video, beyond which none is repeated (%(default)s)"
+        "--bracket-seconds", type=float, default=120.0, help="longest time per video for a bracket (%(default)s)"
     )
     parser.add_argument("--output", type=Path, default=Path("runs/evidence.json"))
     options = parser.parse_args()
@@ -133,8 +133,8 @@ def main() -> None:
             write_bytes(options.output, json.dumps(record, indent=1).encode())
     for row in rows:
         print(
-            f"{row['run']:24} {row['log_evidence']:10.2f}  {row['verdict']:11}  {row['seconds']['automatic']:6.1f} s a "
-            f"video; importance sampling {row['importance_weighted']:10.2f}"
+            f"{row['run']:24} {row['log_evidence']:10.2f}  {row['verdict']:11}  {row['seconds']['automatic']:6.1f} s "
+            f"per video; importance sampling {row['importance_weighted']:10.2f}"
         )
 
 

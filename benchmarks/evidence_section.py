@@ -1,4 +1,4 @@
-"""The table of evidence in RESULTS.md, from what `evidence.py` measured."""
+"""The section of RESULTS.md on evidence, from the record that `evidence.py` writes."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from records import mark, origin, table
 
 
 def evidence_section(path: Path) -> list[str]:
-    """Estimates by several ways, verdicts and brackets."""
+    """Estimates by several methods, verdicts and brackets."""
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
@@ -45,14 +45,14 @@ def evidence_section(path: Path) -> list[str]:
     draws, count = record["importance_draws"], record["rows"][0]["num_sequences"]
     header = [
         *("run", "ELBO", f"importance-weighted bound, K = {draws}, with its stated error", "k-hat > 0.7"),
-        *("one filter of 256 with pilots (minus the automatic estimate)", "automatic estimate", "a frame"),
+        *("one filter of 256 with pilots (minus the automatic estimate)", "automatic estimate", "per frame"),
         *("verdict", "width"),
-        "s a video",
+        "s per video",
     ]
     lines = [
-        f"Nats per sequence, means over the first {count} test videos of each run; errors are those of the Monte Carlo",
-        "estimates, seconds are of one thread, for one video. Importance sampling states small errors where it is far",
-        "too low. What has not converged is a lower bound (≥).",
+        f"Nats per sequence, means over the first {count} test videos of each run; ± is the Monte Carlo error; seconds",
+        "are per video, on one thread. Importance sampling states small errors even where it is far too low. Estimates",
+        "that have not converged are lower bounds (≥).",
         "",
         *table(header, estimates),
     ]
@@ -70,14 +70,14 @@ def evidence_section(path: Path) -> list[str]:
         ]
     if brackets:
         lines += [
-            "Brackets: new videos drawn near the test videos, bounded from both sides; with more particles until the",
-            "mean width is at most a nat or they take too long, so that a width just below a nat may owe something to",
+            "Brackets: bounds from both sides for new videos drawn near the test videos. Particles are added until the",
+            "mean width is at most one nat or a bracket takes too long, so a width just below one nat may be partly",
             "chance. Seconds are those of the last bracket.",
             "",
         ]
-        lines += table(["run", "particles", "lower", "upper", "width", "largest", "s a video"], brackets)
+        lines += table(["run", "particles", "lower", "upper", "width", "largest", "s per video"], brackets)
     reasons = [f"- {row['run']}: {row['reasons']}." for row in record["rows"]]
-    return [*lines, "What was done:", "", *reasons, "", origin(record["provenance"]), ""]
+    return [*lines, "What was computed for each run:", "", *reasons, "", origin(record["provenance"]), ""]
 
 
 def _groups(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

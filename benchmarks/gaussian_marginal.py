@@ -1,12 +1,12 @@
-"""log p(a) of a linear-Gaussian state-space model, forward and backward: ours, Pyro's GaussianHMM, dynamax.
+"""log p(a) of a linear-Gaussian state-space model and its gradients: ours, Pyro's GaussianHMM, dynamax.
 
     python benchmarks/gaussian_marginal.py [--rounds 30] [--seconds 20] [--threads 2]
 
-Prints a Markdown table of milliseconds (minimum and median over rounds in which the three take turns, a few calls each,
-so that whatever else the machine does hits all alike), of ratios of minima to the better of the two, and of errors in
-nats against our float64 reference. All in float32, argument validation off, constructing the distribution included.
-dynamax is measured if it is installed. It and GaussianHMM know no missing steps, and are not asked for offsets or
-mixtures: in those rows they do the plain problem of the same size.
+Prints a Markdown table of milliseconds, the ratio of the better peer's minimum to ours, and errors in nats against our
+float64 reference. Times are minimum and median over rounds in which the three take turns, a few calls each, so that
+other load on the machine affects all equally. All run in float32, without argument validation; times include
+constructing the distribution. dynamax is measured if it is installed. It and GaussianHMM do not support missing steps
+and are not used with offsets or mixtures: in those rows they solve the plain problem of the same size.
 """
 
 import argparse
@@ -78,7 +78,7 @@ class Case:
 
     @property
     def leaves(self) -> list[Tensor]:
-        """What gradients are taken of."""
+        """Tensors that are differentiated."""
         return [value for value in self.tensors.values() if value.requires_grad]
 
 
@@ -109,7 +109,7 @@ def exact(case: Case) -> Tensor:
 
 
 def gaussian_hmm(case: Case) -> Run | None:
-    """Pyro's parallel scan in information form; it moves once before the first emission, here by the identity."""
+    """Pyro's parallel scan in information form; its transition before the first emission is the identity here."""
     if case.offsets or case.components:
         return None
     t = case.tensors
@@ -119,7 +119,7 @@ def gaussian_hmm(case: Case) -> Run | None:
         first = torch.eye(state).expand(*t["transition_matrix"].shape[:-3], 1, state, state)
         matrix = t["transition_matrix"]
         matrix = torch.cat([first, matrix.expand(*matrix.shape[:-3], steps - 1, state, state)], -3)
-        # the first move adds noise, which is taken off the prior
+        # the first transition adds noise, so it is subtracted from the prior
         prior = t["initial_covariance"] - t["transition_covariance"][0]
         hmm = dist.GaussianHMM(
             dist.MultivariateNormal(t["initial_mean"], prior),
@@ -149,7 +149,7 @@ def dynamax_filter(case: Case) -> Run | None:
     order = ("initial_mean", "initial_covariance", "transition_matrix", "transition_covariance")
     order += ("emission_matrix", "emission_covariance")
     arrays = {name: jnp.asarray(case.tensors[name].detach().numpy()) for name in ("a", *order)}
-    if case.per_step:  # dynamax moves into step t by the matrix of step t; the first is not used
+    if case.per_step:  # dynamax enters step t with the matrix of step t and does not use the first
         matrix = arrays["transition_matrix"]
         arrays["transition_matrix"] = jnp.concatenate([matrix[:, :1], matrix], 1)
     wanted = tuple(name for name in ("a", *order) if case.tensors[name].requires_grad)
@@ -206,7 +206,7 @@ def measure(case: Case, rounds: int, seconds: float) -> str:
     complete = Case(**{**case.__dict__, "missing": False, "tensors": dict(case.tensors)})
     complete.tensors.pop("observed", None)
     runs = {"ours": ours(case), "pyro": gaussian_hmm(complete), "dynamax": dynamax_filter(complete)}
-    if case.offsets or case.components:  # the peers on the plain problem of these sizes
+    if case.offsets or case.components:  # peers solve the plain problem of the same size
         plain = Case(case.name, case.batch, case.steps, case.state, case.obs).build()
         runs |= {"pyro": gaussian_hmm(plain), "dynamax": dynamax_filter(plain)}
     runs = {name: run for name, run in runs.items() if run is not None}
@@ -222,7 +222,7 @@ def measure(case: Case, rounds: int, seconds: float) -> str:
         if done >= 3 and time.perf_counter() - start > seconds:
             break
         for name, run in runs.items():
-            run()  # caches and threads that the one before has left cold
+            run()  # warms caches and threads that the previous implementation left cold
             for _ in range(3):
                 before = time.perf_counter()
                 run()
@@ -257,7 +257,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--seconds", type=float, default=20.0, help="after which a row ends early")
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds after which a row ends early")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

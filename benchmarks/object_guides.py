@@ -1,10 +1,10 @@
-"""Dynamics from pixels at the paper's size: an iteration along diagonals beside the double loop, and the Kalman part.
+"""Dynamics from pixels at the paper's size: an iteration along diagonals or by the double loop; the Kalman part.
 
     python benchmarks/object_guides.py --output runs/object_guides.json
 
 Three objects, 30 frames of 48 x 48 pixels, 20 videos, states of 1024. The double loop computes one cell (frame, object)
-after the other from all its inputs, as the paper writes it. The Kalman part is log p(a) with its gradients alone: by
-the filter at one draw, and its expectation by the whitened distribution.
+after another, each from all of its inputs, as the paper writes it. The Kalman part is log p(a) and its gradients alone:
+with the filter at one draw, and in expectation with the whitened distribution.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class DoubleLoop(ObjectTimeRecurrence):
 
 
 def milliseconds(run: Callable[[], Any], repetitions: int) -> float:
-    """Median time of a call, after one that is not counted."""
+    """Median time of a call, after one warm-up call."""
     times = []
     for _ in range(repetitions + 1):
         began = time.perf_counter()
@@ -55,7 +55,7 @@ def milliseconds(run: Callable[[], Any], repetitions: int) -> float:
 
 
 def measure(recipe: Any, repetitions: int) -> dict[str, float]:
-    """Times of iterations and of the Kalman part, milliseconds."""
+    """Milliseconds of iterations and of the Kalman part."""
     videos = recipe.splits().train
     found = {}
     for name, compile in (("double loop", "off"), ("diagonals", "off"), ("diagonals, traced", "trace")):

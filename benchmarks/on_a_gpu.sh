@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Everything that wants a CUDA device: checks, then times, then trainings. Run it again to go on.
+# Everything that needs a CUDA device: tests, then step times, then training. Run it again to resume.
 #     benchmarks/on_a_gpu.sh OUTPUT [FOLDER WITH kvae/ AND mnist/]
 set -uo pipefail
 output=${1:?folder for logs, tables and runs}
 data=${2:-data}
 cd "$(dirname "$0")/.."
 mkdir -p "$output"
-once() { # NAME COMMAND...: what has ended well is not done again; what fails does not stop the rest
+once() { # NAME COMMAND...: skipped if it has succeeded before; a failure does not stop the rest
     local name=$1; shift
     [ -e "$output/$name.done" ] && return
     echo "+ $*"
@@ -25,7 +25,7 @@ once presence python benchmarks/presence_estimators.py --recipe air --minutes 4 
 once cannonballs timeout 1800 python -m inference.cli train cannonballs --device cuda --compile cudagraph \
     --run "$output/cannonballs" --quiet
 once cannonballs-evaluation python -m inference.cli evaluate "$output/cannonballs" --device cuda
-for size in mlp conv; do # ten minutes more each time, and another evaluation
+for size in mlp conv; do # each call trains ten minutes more and evaluates again
     [ -e "$output/sqair-$size.done" ] || rm -f "$output/sqair-$size-evaluation.done"
     once "sqair-$size" timeout 600 python -m inference.cli train "sqair-$size" --data "$data/mnist" --optimization adam \
         --learning-rate 0.0001 --device cuda --compile cudagraph --run "$output/sqair-$size" --quiet

@@ -1,10 +1,10 @@
-"""What particles cost: one gradient step with K of them in a plate, beside K steps with one.
+"""What particles cost: one gradient step with K particles in a plate against K steps with one.
 
     python benchmarks/particles.py --output runs/particles.json
 
-Median times of `inference.SVI` steps, for a Kalman VAE (IWAE) and for scenes of objects (VIMCO). What does not depend
-on the draws, such as reading the frames, is done once for all particles, and small operations are dearer to start than
-to run: so K particles should cost far less than K times one.
+Median times of `inference.SVI` steps for a Kalman VAE and a DMM (IWAE) and for AIR (VIMCO). Whatever does not depend on
+the draws, such as encoding the frames, is computed once for all particles, and small operations take longer to launch
+than to run, so K particles should cost far less than K times one.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
         rows[name] = {}
         for count in PARTICLES:
             if count == 1 and build is VIMCO:
-                continue  # its gradient needs two
+                continue  # its gradient needs two particles
             rows[name][str(count)] = milliseconds(recipe, build(count), batch_size, options.repetitions)
             print(f"{name:30} K = {count:2}  {rows[name][str(count)]:8.1f} ms", flush=True)
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
-"""Who teaches presence? One recipe of scenes by each estimator, for the same time.
+"""Which estimator trains presence best? One AIR recipe with each estimator, for the same time.
 
     python benchmarks/presence_estimators.py --recipe air-small --minutes 5 --data FOLDER --output runs/presence
 
-Times a few steps of each estimator, gives it as many epochs as fit into the minutes (its schedules stretch with them),
-trains one after the other and evaluates; then counts objects in unseen scenes by the weights of every twentieth of each
-run. Steps are traced where they can be (Pyro's RenyiELBO reads values back). Writes run folders,
-`presence-RECIPE.json` and a picture of the learning curves. What is there already goes on or is kept, so an interrupted
-comparison continues with the same command.
+Times a few steps of each estimator and gives it the epochs that fit into the minutes (schedules stretch with them).
+Trains and evaluates them one after the other, then counts objects in unseen scenes with the weights of twenty points
+along each run. Steps are traced where possible (Pyro's RenyiELBO reads values back). Writes run folders,
+`presence-RECIPE.json` and a picture of the learning curves. Existing runs are resumed and finished ones kept, so the
+same command continues an interrupted comparison.
 """
 
 import argparse
@@ -38,7 +38,7 @@ PLAN = "plan.json"
 
 
 def milliseconds(recipe: AIRRecipe, device: str, compile: str, repetitions: int = 100) -> float:
-    """Median time of a training step, batch and all; after as many, as the first ones are slower."""
+    """Median time of a training step including its batch, after as many warm-up steps."""
     model, guide = recipe.build()
     model.to(device)
     guide.to(device)
@@ -54,7 +54,7 @@ def milliseconds(recipe: AIRRecipe, device: str, compile: str, repetitions: int 
 
 
 def planned(recipe: AIRRecipe, folder: Path, minutes: float, device: str, compile: str) -> AIRRecipe:
-    """The recipe with epochs that fill the minutes; decided once and then read from the folder."""
+    """The recipe with epochs that fill the minutes; planned once and then read from the folder."""
     path = folder / PLAN
     if not path.is_file():
         step = milliseconds(recipe, device, compile)
@@ -94,9 +94,9 @@ def learning_curve(path: Path, device: str) -> list[dict[str, float]]:
 
 
 def trained(name: str, estimator: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Train and evaluate one estimator, as far as that has not been done; its record."""
+    """Train and evaluate one estimator, resuming an existing run; its record."""
     recipe = RECIPES[name]
-    assert isinstance(recipe.training, AIRTraining), f"{name} is no recipe of scenes"
+    assert isinstance(recipe.training, AIRTraining), f"{name} is not an AIR recipe"
     recipe = recipe.with_options(estimator=estimator, data=options.data, seed=options.seed)
     plan = options.output / "plans" / estimator
     recipe = planned(recipe, plan, options.minutes, options.device, options.compile)
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="air-small", choices=sorted(n for n in RECIPES if n.startswith("air")))
     parser.add_argument("--estimators", nargs="+", default=list(LOSSES), choices=list(LOSSES))
-    parser.add_argument("--minutes", type=float, default=5.0, help="of training, for each estimator")
+    parser.add_argument("--minutes", type=float, default=5.0, help="minutes of training for each estimator")
     parser.add_argument("--data", type=Path, default=None, help="folder with MNIST's files")
     parser.add_argument("--num-particles", type=int, default=1000, help="draws of the guide for bounds (%(default)s)")
     parser.add_argument("--evidence-particles", type=int, default=512, help="most particles of a repeat (%(default)s)")

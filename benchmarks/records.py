@@ -1,4 +1,4 @@
-"""Records of evaluated runs and of measurements: kept without weights, read back, and put into tables."""
+"""Records of evaluated runs and of measurements: copied without weights, read back, and put into tables."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,13 @@ from inference.runs.checkpoints import write_bytes
 from inference.runs.folder import CONFIG, PROVENANCE, TIMING, RunFolder
 from inference.scores.imputation_curves import ImputationCurve
 
-GUIDES = "guides.json"  # by swapped_guides.py, in the run's folder
+GUIDES = "guides.json"  # written by swapped_guides.py into the run's folder
 EVIDENCE = ("log evidence", "importance-weighted bound (K)", "k-hat > 0.7")  # what `evidence_cells` fills
 EVIDENCE_NOTE = (
     "Log evidence is given where it is exact or its estimates have converged; ≥ marks the best lower bound where they",
-    "have not. Beside it stands the importance-weighted bound of K draws of the guide: where k-hat exceeds 0.7 for",
-    "some videos, it may lie far below the evidence, whatever its standard error. ± is one standard error over videos.",
-    "Runs that version 0.1.0 evaluated have that bound alone, which counts as evidence where no k-hat exceeds 0.7.",
+    "have not. The next column is the importance-weighted bound of K draws from the guide: where k-hat exceeds 0.7 for",
+    "some videos, it may be far below the evidence, whatever its standard error. ± is one standard error over videos.",
+    "Runs evaluated by version 0.1.0 have only that bound, which counts as evidence where no k-hat exceeds 0.7.",
 )
 
 
@@ -40,7 +40,7 @@ class Run:
         return timing[-1]["seconds"] / 60 if timing else float("nan")
 
     def score(self, name: str) -> Any:
-        """One of its scores; None if it has none of that name."""
+        """The score of that name, or None."""
         return self.evaluation.scores.get(name)
 
     def curve(self, pattern: str, method: str) -> ImputationCurve | None:
@@ -50,7 +50,7 @@ class Run:
 
 
 def keep_records(path: Path, kept: Path) -> None:
-    """Copy what RESULTS.md needs of a run, or the file of a measurement, replacing an older record of that name."""
+    """Copy the parts of a run that RESULTS.md needs, or the file of a measurement, replacing an older record."""
     if path.is_file():
         write_bytes(kept / path.name, path.read_bytes())
     elif (path / EVALUATION).is_file():
@@ -64,7 +64,7 @@ def keep_records(path: Path, kept: Path) -> None:
 
 
 def read_runs(paths: Iterable[Path]) -> list[Run]:
-    """Every evaluated run among some folders; the others are left out."""
+    """The evaluated runs among some folders; others are skipped."""
     runs = []
     for path in paths:
         if (path / "config.json").is_file():
@@ -76,19 +76,19 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
 
 
 def best_by_label(runs: Sequence[Run], label: str) -> Run | None:
-    """The run of a model that the claims speak of: no frames missing in training, lowest smoothing (or only) curve."""
+    """The run on which a model's claims are tested: no frames missing in training, lowest smoothing (or only) curve."""
     chosen = [run for run in runs if run.recipe.label == label and not run.recipe.videos.missing]
     scored = [(mean(run.score("curves")[0].errors), index) for index, run in enumerate(chosen) if run.score("curves")]
     return chosen[min(scored)[1]] if scored else None
 
 
 def evidence_cells(group: Sequence[Bounds], *, per: int = 1, digits: int = 2) -> list[str]:
-    """What is known of the log evidence, below the headings `EVIDENCE`; no other cell may call a number so.
+    """Cells of the columns `EVIDENCE`; no other cell may call a number log evidence.
 
     Args:
-        group: one record, or those of several seeds, whose means are taken.
-        per: what nats are divided by, such as the frames of a video.
-        digits: after the point.
+        group: one record, or those of several seeds, which are averaged.
+        per: divisor of nats, such as the number of frames of a video.
+        digits: number of decimals.
     """
 
     def cell(values: Sequence[float], error: float | None) -> str:
@@ -110,24 +110,24 @@ def evidence_cells(group: Sequence[Bounds], *, per: int = 1, digits: int = 2) ->
 
 
 def mark(is_lower_bound: bool) -> str:
-    """What stands before a lower bound."""
+    """The prefix of a lower bound."""
     return "≥ " if is_lower_bound else ""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a markdown table, numbers to the right."""
+    """Lines of a markdown table, numbers aligned to the right."""
     lines = [f"| {' | '.join(header)} |", "|" + "---|" + "---:|" * (len(header) - 1)]
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def origin(entry: dict) -> str:
-    """One line on what measured something, at which commit, where."""
+    """One line: command, commit and machine of a measurement."""
     machine = entry["machine"]
     place = f"{machine['cpu']}, {machine['threads']} threads" + "".join(f", {gpu}" for gpu in machine["gpu"])
     return f"`{shlex.join(entry['command'])}` at {commit(entry)} on {place}"
 
 
 def commit(entry: dict) -> str:
-    """The commit, and whether files differed from it."""
+    """The commit, and whether the working tree differed from it."""
     git = entry["git"]
     return "unknown" if git is None else git["commit"][:10] + (" with changes" if git["dirty"] else "")

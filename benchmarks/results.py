@@ -1,11 +1,11 @@
-"""Write RESULTS.md: the paper's figure beside ours, every claim with its distance.
+"""Write RESULTS.md: the papers' numbers beside ours, every claim with its margin.
 
     python benchmarks/results.py runs/*
 
 Copies the records of evaluated runs (configuration, provenance, scores, time; no weights) into `results/`, which is
-committed, and writes RESULTS.md and its pictures from all that is there: runs of several days and machines meet in one
-document. Reads what `kinema train`, `kinema evaluate` and the other programs of this folder wrote; measures nothing
-itself. What has not been measured is not in the tables.
+committed, and writes RESULTS.md and its pictures from all records there, so that one document covers runs of several
+days and machines. Reads the output of `kinema train`, `kinema evaluate` and the other programs of this folder; measures
+nothing itself. Tables contain only what has been measured.
 """
 
 import argparse
@@ -55,7 +55,7 @@ TABLE_1 = {"KVAE (CNN)": 810.08, "KVAE (MLP)": 807.02, "DVBF": 798.56, "DMM": 78
 
 
 def imputation_section(world: str, runs: Sequence[Run]) -> list[str]:
-    """Imputation errors of every run on one world; on the box the paper's stand above ours."""
+    """Imputation errors of every run on one world; for the box, the paper's errors come first."""
     lines = []
     for pattern, title in PATTERN_TITLES.items():
         rows = []
@@ -73,12 +73,12 @@ def imputation_section(world: str, runs: Sequence[Run]) -> list[str]:
 
 
 def picture_link(text: str, path: Path, document: Path) -> list[str]:
-    """A picture, as seen from the folder of the document."""
+    """Markdown of a picture, with its path relative to the document."""
     return [f"![{text}]({os.path.relpath(path, document.parent)})", ""]
 
 
 def imputation_picture(world: str, runs: Sequence[Run], records: Path, document: Path) -> list[str]:
-    """The same errors drawn: the best run of each model."""
+    """Picture of the same errors, for the best run of each model."""
     curves = []
     for label in ("KVAE", "AE-RNN", "VAE-RNN", "BiLSTM"):
         run = best_by_label(runs, label)
@@ -105,7 +105,7 @@ def training_section(runs: Sequence[Run]) -> list[str]:
         fits = (f"{scores.get(degree, float('nan')):.3f}" for degree in ("affine", "quadratic"))
         rows.append((run.folder.path.name, *numbers, *fits, f"{run.recipe.num_steps}", f"{run.minutes:.1f}"))
     header = ["run", "ELBO", *EVIDENCE, "R² affine", "R² quadratic", "steps", "minutes"]
-    return ["Nats per sequence on the test videos; R² of true positions from codes.", "", *table(header, rows)]
+    return ["Nats per sequence on the test videos; R² of true positions regressed on codes.", "", *table(header, rows)]
 
 
 def pendulum_section(runs: Sequence[Run]) -> list[str]:
@@ -133,7 +133,7 @@ def pendulum_section(runs: Sequence[Run]) -> list[str]:
 
 
 def scenes_section(runs: Sequence[Run]) -> list[str]:
-    """Scenes of a few objects: who counts them right, by which estimator, in what time."""
+    """Scenes of a few objects: counting accuracy by estimator and training time."""
     rows = []
     for run in runs:
         bounds, counting = run.evaluation.bounds, run.score("counting")
@@ -153,8 +153,8 @@ def scenes_section(runs: Sequence[Run]) -> list[str]:
                 f"{run.minutes:.1f}",
             )
         )
-    header = ["run", "pixels", "estimator", "counted right", "ELBO", *EVIDENCE, "steps", "minutes"]
-    return ["Nats per scene; zero to two digits that training never saw.", "", *table(header, rows)]
+    header = ["run", "pixels", "estimator", "counted correctly", "ELBO", *EVIDENCE, "steps", "minutes"]
+    return ["Nats per scene; zero to two digits never seen in training.", "", *table(header, rows)]
 
 
 def presence_section(paths: Sequence[Path], document: Path) -> list[str]:
@@ -171,7 +171,7 @@ def presence_section(paths: Sequence[Path], document: Path) -> list[str]:
             rows.append(
                 (name, f"{last['step']}", f"{last['minutes']:.1f}", f"{last['counting']:.3f}", f"{best:.3f}", above)
             )
-        header = ["estimator", "steps", "minutes", "counted right", "best on the way", "minutes to 0.9"]
+        header = ["estimator", "steps", "minutes", "counted correctly", "best during training", "minutes to 0.9"]
         picture = path.with_suffix(".png")
         draw_learning_curves(
             {
@@ -181,8 +181,8 @@ def presence_section(paths: Sequence[Path], document: Path) -> list[str]:
             label="scenes counted right",
         ).savefig(picture)
         lines += [
-            f"{record['recipe']}, one after the other; as many epochs as fit into {record['minutes']:g} minutes by the",
-            "time of a step beforehand.",
+            f"{record['recipe']}: estimators trained one after the other, each for the epochs that fit into",
+            f"{record['minutes']:g} minutes, given the time of a step measured beforehand.",
             "",
             *picture_link(f"Learning curves of the estimators, {record['recipe']}", picture, document),
             *table(header, rows),
@@ -193,7 +193,7 @@ def presence_section(paths: Sequence[Path], document: Path) -> list[str]:
 
 
 def compiled_training_section(path: Path) -> list[str]:
-    """What eager and compiled steps train to."""
+    """Bounds reached with eager and with compiled steps."""
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
@@ -210,7 +210,7 @@ def compiled_training_section(path: Path) -> list[str]:
 
 
 def guides_section(runs: Sequence[Run]) -> list[str]:
-    """One trained model through each of its guides."""
+    """One trained model under each of its guides."""
     lines = []
     for run in runs:
         path = run.folder.path / GUIDES
@@ -230,7 +230,7 @@ def guides_section(runs: Sequence[Run]) -> list[str]:
 
 
 def score_bounds(score: dict, record: dict) -> Bounds:
-    """The bounds of one guide; version 0.1.0 wrote them beside its name."""
+    """The bounds of one guide; version 0.1.0 wrote them on the same level as its name."""
     if "bounds" in score:
         return Bounds(**score["bounds"])
     counts = {name: record[name] for name in ("num_particles", "num_sequences")}
@@ -238,7 +238,7 @@ def score_bounds(score: dict, record: dict) -> Bounds:
 
 
 def steps_section(path: Path) -> list[str]:
-    """Milliseconds of training steps."""
+    """Milliseconds per training step."""
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
@@ -257,7 +257,7 @@ def steps_section(path: Path) -> list[str]:
 
 
 def particles_section(path: Path) -> list[str]:
-    """Milliseconds of steps with several particles."""
+    """Milliseconds per step with several particles."""
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
@@ -274,7 +274,7 @@ def particles_section(path: Path) -> list[str]:
 
 
 def compiled_section(path: Path) -> list[str]:
-    """Steps by Pyro's SVI and by ours, compiled or not."""
+    """Steps of Pyro's SVI and of ours, compiled or not."""
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
@@ -284,12 +284,12 @@ def compiled_section(path: Path) -> list[str]:
             ratio = variants["pyro"]["median"] / found["median"]
             numbers = (f"{found['median']:.1f}", f"{found['minimum']:.1f}", f"{ratio:.1f}", f"{found['python']:.0%}")
             rows.append((case, STEPS[variant], *numbers, f"{found['first']:.1f}", f"{found['megabytes']:.0f}"))
-    header = ["case", "", "ms per step", "minimum", "times faster", "in Python", "first step, s", "MB"]
+    header = ["case", "", "ms per step", "minimum", "speed-up", "in Python", "first step, s", "MB"]
     return [*table(header, rows), origin(record["provenance"]), ""]
 
 
 def sqair_section(path: Path) -> list[str]:
-    """SQAIR's steps beside a public port's."""
+    """Steps of SQAIR compared with those of a public port."""
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
@@ -301,7 +301,7 @@ def sqair_section(path: Path) -> list[str]:
         rows.append((STEPS[variant], *times, ratio, f"{found['gigaflops']:.0f}"))
     header = [
         f"a step on {record['frames']} frames",
-        *("ms", "minimum", "processor ms", "minimum", "times less than the port's", "GFLOP in products"),
+        *("ms", "minimum", "CPU ms", "minimum", "speed-up over the port", "GFLOP in matrix products"),
     ]
     return [*table(header, rows), origin(record["provenance"]), ""]
 
@@ -316,7 +316,7 @@ def provenance_section(runs: Sequence[Run]) -> list[str]:
 
 
 def marginal_section(path: Path) -> list[str]:
-    """What `benchmarks/gaussian_marginal.py` printed."""
+    """The output of `benchmarks/gaussian_marginal.py`."""
     return [path.read_text().strip(), ""] if path.is_file() else []
 
 
@@ -326,8 +326,8 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
     lines = [
         "# Results",
         "",
-        "Written by `python benchmarks/results.py` from the records in `results/`. Every number comes from a run, by",
-        "the commands at the end.",
+        "Written by `python benchmarks/results.py` from the records in `results/`. Every number comes from a run or a",
+        "measurement whose command is listed with it or at the end.",
         "",
         *EVIDENCE_NOTE,
         "",
@@ -351,18 +351,18 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         lines += ["## Scenes of digits (AIR)", "", *scenes_section(scenes)]
     for title, section in (
         ("Cannonballs (dynamics from pixels)", cannonballs_section(runs)),
-        ("An iteration of dynamics from pixels", iterations_section(records / "object_guides.json")),
+        ("Time of an iteration of dynamics from pixels", iterations_section(records / "object_guides.json")),
         ("Moving digits (SQAIR)", tracking_section(runs)),
         ("A clip of a static camera (SQAIR)", clips_section(runs)),
         ("What evidence is worth", evidence_section(records / "evidence.json")),
-        ("Who teaches presence", presence_section(sorted(records.glob("presence-*.json")), document)),
+        ("Estimators of presence, at equal time", presence_section(sorted(records.glob("presence-*.json")), document)),
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),
-        ("A step of SVI, compiled", compiled_section(records / "svi_step.json")),
-        ("A step of SQAIR beside a port", sqair_section(records / "sqair_step.json")),
-        ("Trained by eager and by compiled steps", compiled_training_section(records / "compiled_training.json")),
+        ("Time of an SVI step, eager and compiled", compiled_section(records / "svi_step.json")),
+        ("A step of SQAIR compared with a port", sqair_section(records / "sqair_step.json")),
+        ("Training with eager and with compiled steps", compiled_training_section(records / "compiled_training.json")),
         ("What particles cost", particles_section(records / "particles.json")),
-        ("The exact Gaussian marginal beside its peers", marginal_section(records / "gaussian_marginal.md")),
+        ("The exact Gaussian marginal compared with its peers", marginal_section(records / "gaussian_marginal.md")),
     ):
         if section:
             lines += [f"## {title}", "", *section]

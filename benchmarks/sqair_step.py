@@ -1,13 +1,13 @@
-"""Milliseconds of a training step of SQAIR: ours, and that of a public PyTorch port, in turn.
+"""Milliseconds per training step of SQAIR: ours and that of a public PyTorch port, in alternation.
 
     git clone https://github.com/zhixuan-lin/SQAIR-pytorch
     python benchmarks/sqair_step.py --data FOLDER --port SQAIR-pytorch --output runs/sqair_step.json
 
 Videos, particles and slots are those of the paper (recipe `sqair-mlp`: 32 videos of 10 frames of 50 x 50 pixels, K = 5,
-N = 3). The port takes its own networks, estimator and optimizer, as at the start of its training; it needs `attrdict`
-(whose last release wants Python < 3.10; a module `attrdict` in the clone that has an `AttrDict` does as well) and
-`tensorboardX`. Validation of distributions is off for all. Steps are taken one variant after the other, again and again
-in one process, so that a machine that is busy for a while is busy for all; processor time says what a neighbour took.
+N = 3). The port uses its own networks, estimator and optimizer, as at the start of its training; it needs `attrdict`
+(whose last release requires Python < 3.10; a module `attrdict` in the clone that defines an `AttrDict` will do) and
+`tensorboardX`. Validation of distributions is off for all. Variants take turns in one process, step by step, so that
+other load on the machine affects all equally; CPU time excludes what other processes took.
 """
 
 import argparse
@@ -34,7 +34,7 @@ VARIANTS = ("off", "trace", "inductor", "cudagraph")
 
 
 def our_step(compile: str, options: argparse.Namespace) -> tuple[Callable[[], object], Tensor]:
-    """A step of ours on one batch, and its frames."""
+    """Our step on one batch, and the frames of that batch."""
     recipe = RECIPES["sqair-mlp"].with_options(
         data=options.data,
         num_frames=options.frames,
@@ -50,7 +50,7 @@ def our_step(compile: str, options: argparse.Namespace) -> tuple[Callable[[], ob
 
 
 def port_step(folder: Path, frames: Tensor) -> Callable[[], object]:
-    """A step of the port on the same videos."""
+    """The port's step on the same videos."""
     sys.path.insert(0, str(folder.resolve()))
     try:
         settings = importlib.import_module("lib.config").cfg
@@ -73,7 +73,7 @@ def port_step(folder: Path, frames: Tensor) -> Callable[[], object]:
 
 
 def measure(steps: dict[str, Callable[[], object]], options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Times of steps that take turns, milliseconds, and what each multiplies."""
+    """Milliseconds of steps that take turns, and the GFLOP of each step's matrix products."""
     walls, cpus = ({name: [] for name in steps} for _ in range(2))
     flops = {}
     for name, step in steps.items():
@@ -126,7 +126,7 @@ def main() -> None:
     rows = measure(steps, options)
     for name, found in rows.items():
         print(
-            f"{name:9} {found['median']:8.1f} ms, at least {found['minimum']:8.1f}; processor "
+            f"{name:9} {found['median']:8.1f} ms, at least {found['minimum']:8.1f}; CPU "
             f"{found['cpu_median']:8.1f} ms, at least {found['cpu_minimum']:8.1f}; {found['gigaflops']:6.1f} GFLOP"
         )
     record = {"provenance": provenance(), "frames": options.frames, "variants": rows}

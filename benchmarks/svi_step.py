@@ -1,11 +1,11 @@
-"""Milliseconds of a step of stochastic variational inference: Pyro's own, ours, and ours compiled.
+"""Milliseconds per step of stochastic variational inference: Pyro's, ours, and ours compiled.
 
     python benchmarks/svi_step.py --data FOLDER --output runs/svi_step.json
 
-Each case (a model, a guide and an estimator at its usual size) is timed in a process of its own by each variant: Pyro's
-`SVI`, and `inference.SVI` with the optimizer of `train` and each way to compile. Validation is off everywhere. "Python"
-is the share of a step that is in no tensor operation, by the profiler. The first step includes tracing and compiling;
-compilations of earlier processes are not used.
+Each case (model, guide and estimator at their usual size) is timed with each variant in a separate process: Pyro's
+`SVI`, and `inference.SVI` with the optimizer of `train` in each compile mode. Validation is off everywhere. "Python" is
+the share of a step outside tensor operations, from the profiler. The first step includes tracing and compiling;
+compilation caches of earlier processes are not used.
 """
 
 import argparse
@@ -40,10 +40,10 @@ class Case:
     """A step to time.
 
     Attributes:
-        recipe: whose model, guide and batch.
+        recipe: name of the recipe that gives model, guide and batch.
         options: changed fields of the recipe.
-        loss: of Pyro's variant.
-        same: whether our variants take that loss as well; otherwise they take the recipe's own.
+        loss: builds the loss of Pyro's variant.
+        same: whether our variants use that loss as well; otherwise they use the recipe's own.
     """
 
     recipe: str
@@ -65,7 +65,7 @@ VARIANTS = ("pyro", "off", "trace", "inductor", "cudagraph")
 
 
 def prepared(case: Case, variant: str, data: Path | None, device: str) -> Any:
-    """A step that can be called again and again on one batch."""
+    """A step that can be called repeatedly on one batch."""
     recipe: Recipe = RECIPES[case.recipe].with_options(**case.options, num_validation=1, num_test=1)
     if case.recipe.startswith("air"):
         recipe = recipe.with_options(data=data)
@@ -83,7 +83,7 @@ def prepared(case: Case, variant: str, data: Path | None, device: str) -> Any:
 
 
 def python_share(step: Any) -> float:
-    """Share of a step's time in which no tensor operation runs."""
+    """Share of a step's time outside tensor operations."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         began = time.perf_counter()
         step()
@@ -116,7 +116,7 @@ def measure(name: str, variant: str, options: argparse.Namespace) -> dict[str, f
 
 
 def in_a_process(name: str, variant: str, options: argparse.Namespace) -> dict[str, float]:
-    """`measure` in a fresh process with an empty cache of compilations."""
+    """`measure` in a fresh process with an empty compilation cache."""
     words = [sys.executable, __file__, "--one", name, variant, "--device", options.device]
     words += ["--repetitions", str(options.repetitions), *(["--data", str(options.data)] if options.data else [])]
     with tempfile.TemporaryDirectory() as cache:

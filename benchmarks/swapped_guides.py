@@ -1,11 +1,11 @@
-"""One trained Kalman VAE, scored through each of its guides: what a guide costs, in nats per sequence.
+"""One trained Kalman VAE, scored with each of its guides: what a guide costs, in nats per sequence.
 
     python benchmarks/swapped_guides.py runs/kvae-box-cpu-0
 
 The collapsed and the joint guide have the same bound; the reference code's product of smoothed marginals is looser by
-KL(prod_t p(z_t | a) || p(z | a)), more so with missing frames. The recurrent guide, whose states are amortised, is
-trained first on the frozen model. Beside the importance-weighted bounds stands what `log_evidence(method="auto")`
-finds with each, and whether it has converged. Written to `guides.json` in the run's folder.
+KL(prod_t p(z_t | a) || p(z | a)), more so with missing frames. The recurrent guide, which amortises the states, is
+first trained on the frozen model. The record has importance-weighted bounds, the estimate of
+`log_evidence(method="auto")` with each guide, and its verdict; it is written to `guides.json` in the run's folder.
 """
 
 import argparse

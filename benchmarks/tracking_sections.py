@@ -1,4 +1,4 @@
-"""Sections of RESULTS.md on objects that come and go: who finds them, follows them and explains them."""
+"""Sections of RESULTS.md on objects that come and go: detection, tracking, bounds and evidence."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from inference.scores.tracking import TrackingSummary
 
 
 def tracking_section(runs: Sequence[Run]) -> list[str]:
-    """Settings over their seeds, then runs one by one."""
+    """Settings summarised over seeds, then each run."""
     chosen = [run for run in runs if run.recipe.videos.world == "moving-mnist"]
     if not chosen:
         return []
@@ -19,7 +19,7 @@ def tracking_section(runs: Sequence[Run]) -> list[str]:
 
 
 def clips_section(runs: Sequence[Run]) -> list[str]:
-    """Clips of static cameras: whose objects have no names, and are what background subtraction says."""
+    """Clips of static cameras, whose objects have no identities and come from background subtraction."""
     rows = []
     for run in runs:
         scores, counting, bounds = run.score("detection"), run.score("counting"), run.evaluation.bounds
@@ -42,18 +42,18 @@ def clips_section(runs: Sequence[Run]) -> list[str]:
         )
     if not rows:
         return []
-    header = ["run", "counted right (a guess)", "of 0 / 1 / 2 objects", "in a frame (true)", "discovered / propagated"]
+    header = ["run", "counted correctly (guess)", "of 0 / 1 / 2 objects", "per frame (true)", "discovered / propagated"]
     header += ["detection accuracy", "error, pixels", "ELBO", "steps", "minutes"]
     return [
         *table(header, rows),
-        "True objects are the connected components of what moves: nobody has annotated anything. A guess is always the",
-        "commonest number. An object is found where a box's middle is within half a true box's mean side of its own.",
+        "True objects are the connected components of the moving pixels, not annotations. A guess is always the most",
+        "common number. An object is found where a box's centre is within half the true box's mean side of its own.",
         "",
     ]
 
 
 def _by_setting(runs: Sequence[Run]) -> list[str]:
-    """Scores over seeds, for models that follow objects."""
+    """Scores over seeds, for models that track objects."""
     groups: dict[Recipe, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (run.evaluation.recipe, _estimator(run), run.recipe.seed)):
         if run.score("tracking") is not None:
@@ -74,17 +74,17 @@ def _by_setting(runs: Sequence[Run]) -> list[str]:
         )
     if not rows:
         return []
-    lines = table(["setting", "seeds", "minutes", "counted right", *SCORES, "both"], rows)
+    lines = table(["setting", "seeds", "minutes", "counted correctly", *SCORES, "both"], rows)
     return [
         *lines,
-        "Lowest to highest over seeds. Both: more than .9 of frames are counted right, and fewer than one video in ten",
-        "has an identity switch. A digit is found where a box's middle is within half a digit's side of its own.",
+        "Lowest to highest over seeds. Both: more than 0.9 of frames are counted correctly, and fewer than one video",
+        "in ten has an identity switch. A digit is found where a box's centre is within half a digit side of its own.",
         "",
     ]
 
 
 def _by_run(runs: Sequence[Run]) -> list[str]:
-    """Bounds and evidence, which models without objects have as well."""
+    """Bounds and evidence, also of models without objects."""
     rows = []
     for run in runs:
         bounds, counting, addition = run.evaluation.bounds, run.score("counting"), run.score("addition")
@@ -100,9 +100,9 @@ def _by_run(runs: Sequence[Run]) -> list[str]:
             row += evidence_cells([bounds], per=frames)
         row.append("" if addition is None else f"{addition.accuracy:.3f} ({addition.nonempty_accuracy:.3f})")
         rows.append([*row, f"{run.recipe.num_steps}", f"{run.minutes:.0f}"])
-    header = ["run", "model", "estimator", "frames", "counted right", "ELBO", "log p(x given z)", "log q(z) - log p(z)"]
-    header += [*EVIDENCE, "digits added right (where there are any)", "steps", "minutes"]
-    return ["Nats per frame; digits that training never saw.", "", *table(header, rows)]
+    header = ["run", "model", "estimator", "frames", "counted correctly", "ELBO", "log p(x given z)"]
+    header += ["log q(z) - log p(z)", *EVIDENCE, "digits added correctly (non-empty videos)", "steps", "minutes"]
+    return ["Nats per frame; digits never seen in training.", "", *table(header, rows)]
 
 
 SCORES: dict[str, Callable[[TrackingSummary], float]] = {
@@ -125,7 +125,7 @@ def _estimator(run: Run) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    known = [value for value in values if not math.isnan(value)]  # where nothing is found, errors are of nothing
+    known = [value for value in values if not math.isnan(value)]  # an error is undefined where nothing is found
     if not known:
         return ""
     low, high = min(known), max(known)

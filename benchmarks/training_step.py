@@ -1,9 +1,9 @@
-"""Where a training step of the Kalman VAE goes, and what width, precision and missing frames cost.
+"""Where the time of a Kalman VAE's training step goes, and what width, precision and missing frames cost.
 
     python benchmarks/training_step.py --output runs/training_step.json
 
-Times whole steps of `inference.SVI` (median of repetitions) for variants of the `kvae-box` recipe, and the parts of one
-of them by the profiler: frame networks, Kalman marginal, dynamics network, the rest.
+Times whole steps of `inference.SVI` (median over repetitions) for variants of the `kvae-box` recipe, and uses the
+profiler to split one step into parts: convolutions, LSTM, Kalman marginal, optimizer, everything else.
 """
 
 import argparse
@@ -35,7 +35,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 
 def prepared(recipe: Recipe, device: str):
-    """A step that can be called again and again on one batch."""
+    """A step that can be called repeatedly on one batch."""
     recipe = recipe.with_options(num_train=recipe.training.batch_size, num_validation=1, num_test=1)
     model, guide = (module.to(device) for module in recipe.build())
     optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4)
@@ -59,10 +59,10 @@ def milliseconds(step, repetitions: int, device: str) -> float:
 
 
 def parts(step) -> dict[str, float]:
-    """Milliseconds of CPU time of one step by kind of operation, after three steps to warm up.
+    """Milliseconds of CPU time of one step by kind of operation, after three warm-up steps.
 
-    The Kalman marginal goes past torch's dispatcher: its forward pass is marked by hand for the profiler, its backward
-    pass has the name of its autograd function.
+    The Kalman marginal bypasses torch's dispatcher: its forward pass is marked by hand for the profiler, its backward
+    pass appears under the name of its autograd function.
     """
     forward = gaussian_marginal._Eager.forward
 

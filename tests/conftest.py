@@ -12,11 +12,11 @@ import pytest
 import torch
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    torch.set_num_threads(1)  # the workers share the cores; threads of theirs would wait for one another
+    torch.set_num_threads(1)  # workers share the cores, so several threads in each would wait for one another
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a GPU skip, visibly, where there is none."""
+    """GPU tests are skipped, visibly, where there is no GPU."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

@@ -1,4 +1,4 @@
-"""Every notebook that exists runs, shrunk, in this interpreter, and is kept without outputs."""
+"""Every notebook runs at reduced size in this interpreter and is stored without outputs."""
 
 import gc
 import sys
@@ -26,13 +26,13 @@ def test_outputs_are_stripped(path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # the kernel's own: sockets that it leaves to the garbage collector
+@pytest.mark.filterwarnings("ignore")  # warnings of the kernel, which leaves sockets to the garbage collector
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, monkeypatch):
     monkeypatch.setenv("KINEMA_SMOKE", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     manager = AsyncKernelManager()
-    # No kernel has to be registered: the one of this interpreter is described here.
+    # No registered kernel is needed: this one runs the current interpreter.
     manager._kernel_spec = KernelSpec(
         argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         display_name="this interpreter",
@@ -43,4 +43,4 @@ def test_notebook_runs(path, monkeypatch):
     )
     client.execute()
     del client, manager
-    gc.collect()  # sockets go here, while their warnings are still ignored
+    gc.collect()  # closes sockets here, while their warnings are still ignored

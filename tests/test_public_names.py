@@ -1,4 +1,4 @@
-"""The names that stay put: where they are exported, and that every export list is sorted, complete and true."""
+"""Stable public names: where they are exported, and that every export list is sorted, complete and correct."""
 
 import importlib
 import tomllib

@@ -1,4 +1,4 @@
-"""The README's commands are what they are said to be, and work."""
+"""The README's commands have the promised form, and work."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def test_python_of_the_readme_runs():
 
 @pytest.mark.slow
 def test_demo_of_the_readme(tmp_path):
-    """In this environment: the demo's own words, without the installation, in a folder of its own, shortened."""
+    """The demo command as printed, shortened, in a temporary folder of this environment, without the installation."""
     script = command("demo").rsplit("&&", 1)[1].replace(".venv/bin/kinema", "kinema").split()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
     words = [sys.executable, "-m", "inference.cli", *script[1:], "--num-train", "256"]

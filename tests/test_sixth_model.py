@@ -1,7 +1,7 @@
-"""A model, its guide, a score, a picture and a recipe are new files, and not an edit anywhere else.
+"""A new model, its guide, a score, a picture and a recipe take new files only, and no edit elsewhere.
 
-`tests/sixth_model/` has them where they would go; a copy of the repository with these files has to train, evaluate and
-draw the model, and to hold it to all contracts.
+`tests/sixth_model/` has them in their places; a copy of the repository with these files must train, evaluate and draw
+the model, and run all contract tests on it.
 """
 
 import os
@@ -19,7 +19,7 @@ NEEDED = ("videos", "pyro_models", "guides", "inference", "tests", "pyproject.to
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A copy, with the new files."""
+    """A copy of the repository with the new files."""
     copy = tmp_path_factory.mktemp("copy")
     for name in NEEDED:
         if (ROOT / name).is_dir():
@@ -49,7 +49,7 @@ def test_it_trains_and_is_judged_and_drawn(repository):
     run(repository, "-m", "inference.cli", "train", "flicker", "--quiet")
     printed = run(repository, "-m", "inference.cli", "evaluate", "runs/flicker-0", "--evidence-particles", "32")
     assert "\npixels of flicker " in printed
-    assert "--threshold FLOAT" in run(repository, "-m", "inference.cli", "evaluate", "--help")
+    assert "--threshold {None}|FLOAT" in run(repository, "-m", "inference.cli", "evaluate", "--help")
     drawn = run(repository, "-m", "inference.cli", "render", "runs/flicker-0").split()
     assert [Path(path).name for path in drawn] == ["flicker.png"]
 

@@ -41,7 +41,8 @@ class DigitScenes(ABC):
     """Base class of simulators of digits: draws the digits and fills the batch's fields. Motions are subclasses.
 
     The number of digits is uniform on min_digits ... max_digits and constant in time; digits that do not exist are the
-    last slots. The digits of a sequence are drawn uniformly from the split, without replacement.
+    last slots. The digits of a sequence are drawn uniformly from the split, without replacement. From the same state of
+    the generator, a long clip begins with the short one, frame for frame.
 
     `positions` is the middle of a digit's tight box, `velocities` its velocity, `presence` whether the digit exists
     (visible or not), `box_sizes` width and height of the tight box, `labels` its class; `state` is that of the motion,
@@ -51,7 +52,9 @@ class DigitScenes(ABC):
         num_frames: frames of a sequence; 1 is a still scene.
         size: height and width of a frame, pixels.
         max_digits: largest number of digits.
-        digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels of a tile of 28 x 28.
+        digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels of a tile of 28 x 28. Speeds
+            and distances do not follow it, except for those that are shares of the frame. At 0.5 ink fills 11 pixels
+            with its smoothed rim, for which a frame of 32 x 32 is in proportion.
         min_digits: smallest number of digits, at least 0.
         split: split of the digits: "train", "validation" or "test"; see `load_digits`.
         folder: folder of MNIST; None = where `load_digits` finds it.

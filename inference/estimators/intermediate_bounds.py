@@ -1,4 +1,4 @@
-"""The loss of a guide that refines its parameters: the bounds after each refinement, later ones weighing more."""
+"""The loss of a guide that refines its parameters: bounds after each refinement, with larger weights for later ones."""
 
 import copy
 from collections.abc import Callable

@@ -136,7 +136,7 @@ def run_filter(
         watch: called after each step.
         conditional: the first particle always survives, as in a conditional filter (Andrieu, Doucet and Holenstein
             2010), and the others are drawn multinomially; see `RetainedDraws`.
-        twist: weighs particles by what is to come of them, without gradients; a single particle has no use for it.
+        twist: weights particles by their approximate future, without gradients; not used with a single particle.
 
     Raises:
         ValueError: if model or guide has no steps, and what `inference.programs.traces` raises.

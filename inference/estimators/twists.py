@@ -43,9 +43,9 @@ class TwistStep(NamedTuple):
 class Twist(NamedTuple):
     """Functions psi_1, ..., psi_{T-1} of states, which approximate p(x_{t+1}, ..., x_T | s_t) up to a factor.
 
-    A filter that weighs its particles by psi as well keeps those that have a future, which one without it only sees
-    when it is too late (Guarniero, Johansen and Lee 2017; Heng et al. 2020). Since psi_t is taken back at step t + 1,
-    the estimate stays unbiased for any functions that were found from other draws.
+    A filter that also weights its particles by psi keeps those that explain later frames; without psi it recognises
+    them only when those frames arrive, too late (Guarniero, Johansen and Lee 2017; Heng et al. 2020). Since psi_t
+    cancels at step t + 1, the estimate stays unbiased for any functions that were fitted to other draws.
 
     Attributes:
         steps: log psi_t for every step but the last.

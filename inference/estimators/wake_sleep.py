@@ -38,7 +38,7 @@ class WakeSleep(MultiSampleELBO):
         """See `MultiSampleELBO.objective`."""
         if self.num_particles == 1:
             raise ValueError(
-                "num_particles: expected at least 2, since one particle has nothing to be weighed against, got 1"
+                "num_particles: expected at least 2, since the normalised weight of one particle is always 1, got 1"
             )
         fixed, _ = traces_at_leaves(traces, model, guide, args, kwargs=kwargs)
         shares = shares_of(traces.log_weights())

@@ -102,7 +102,7 @@ class Calibration:
         lines = [
             f"{sequences} simulated videos, {self.num_draws} draws each, "
             f"median effective sample size {self.effective_sample_size.median():.1f}",
-            f"{'site':{width}}  coordinates  guide                    weighed by p/q",
+            f"{'site':{width}}  coordinates  guide                    weighted by p/q",
         ]
         guide, weighed = (self.verdicts(weighted) for weighted in (False, True))
         plain, heavy = (self.p_values(weighted) for weighted in (False, True))

@@ -16,8 +16,11 @@ UNRELIABLE_K = 0.7  # above it, importance-sampling estimates cannot be relied u
 MOST_MONTE_CARLO = 0.5  # share of the variance of a difference from which more draws help more than more sequences
 # Fields that must agree between compared evidences: name in words, and the remedy if they differ
 MUST_AGREE = {
-    "videos": ("videos", "weigh all models on the same videos in the same order (kinema compare RUN RUN --test FILE)"),
-    "mask": ("missing frames", "weigh all models with the same mask"),
+    "videos": (
+        "videos",
+        "evaluate all models on the same videos in the same order (kinema compare RUN RUN --test FILE)",
+    ),
+    "mask": ("missing frames", "evaluate all models with the same mask"),
     "reference": (
         "kinds of probability",
         "give all models the same kind of distribution of frames, as densities and probabilities have no common scale",
@@ -174,7 +177,7 @@ def _check(evidences: object) -> None:
         other = next(name for name in others if counts[name] != counts[first])
         raise IncomparableError(
             f"evidences: expected the same sequences for all models, {first!r} has {counts[first]} and {other!r} has "
-            f"{counts[other]}; weigh both on the same"
+            f"{counts[other]}; evaluate both on the same"
         )
     differing, remedies = [], []
     for field, (words, remedy) in MUST_AGREE.items():

@@ -58,7 +58,7 @@ def paired_differences(values: Float[np.ndarray, "*batch models sequences"], lev
     from scipy.stats import t
 
     if 0 in values.shape:
-        raise ValueError(f"values: expected at least one model and one sequence, got {values.shape}; weigh some")
+        raise ValueError(f"values: expected at least one model and one sequence, got {values.shape}; evaluate some")
     if not 0 < level < 1:
         raise ValueError(f"level: expected a probability between 0 and 1, got {level}; write 95 % as 0.95")
     num_models, count = values.shape[-2:]

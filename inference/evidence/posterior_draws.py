@@ -44,7 +44,7 @@ class WeighedParticles(Protocol):
 
     @property
     def num_sequences(self) -> int:
-        """Sequences that were weighed."""
+        """Number of sequences."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class WeighedParticles(Protocol):
 
     @property
     def sequences_per_chunk(self) -> int:
-        """Sequences weighed at once."""
+        """Sequences evaluated at once."""
         ...
 
     @property

@@ -36,7 +36,7 @@ def run_evidence(
 
 
 def check_has_evidence(run: TrainedRun) -> None:
-    """Weigh one draw for one video: a run without evidence is refused before others have been evaluated.
+    """Compute one log weight for one video: refuses a run without evidence before others are evaluated.
 
     Raises:
         ValueError: as `run_evidence`.
@@ -171,7 +171,7 @@ def bounds_of(evidence: Evidence, weighed: Evidence, seconds: float) -> Bounds:
 
     Args:
         evidence: by `log_evidence(method="auto")`.
-        weighed: draws of the guide for the same sequences.
+        weighed: importance sampling with the guide, for the same sequences.
         seconds: time that `evidence` took, per sequence.
     """
     verdict = evidence.verdict

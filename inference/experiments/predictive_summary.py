@@ -98,7 +98,7 @@ def predict_run(
         )
     if draws_points(run):
         raise ValueError(
-            f"{name}: expected a guide with densities, since log scores are estimated by weighing its draws, "
+            f"{name}: expected a guide with densities, since log scores are estimated from importance weights, "
             f"got one of point masses (Delta) in run {run.folder.path.name!r}; leave --predictive out"
         )
     videos = run.test.select(slice(0, num_sequences))

@@ -151,9 +151,15 @@ def match_on_prefix(predicted: Scene, truth: VideoBatch, prefix: int) -> PrefixM
         prefix: number of observed frames, at least 1; the number of all frames if none is predicted.
 
     Raises:
+        TypeError: if the truth is not a batch of videos.
         ValueError: if there are no positions, shapes or dtypes are wrong, numbers of sequences or frames differ, the
             prefix is empty or longer than the videos, a position of an object is not finite, or identities are wrong.
     """
+    if not isinstance(truth, VideoBatch):
+        raise TypeError(
+            f"truth: expected a VideoBatch, got {type(truth).__name__}; give the videos themselves, with "
+            "their positions"
+        )
     there, places, names = _tracks(predicted)
     true_there, true_places = _true_objects(truth)
     if there.shape[:2] != true_there.shape[:2]:

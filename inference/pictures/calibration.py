@@ -45,7 +45,7 @@ def draw_calibration(calibration: Calibration, *, num_bins: int = 20) -> Figure:
         ends = np.concatenate([[0.0], points, [1.0]])
         for axes, shown, colour, title in (
             (row[1], ranks, _GUIDE, f"guide: {plain[name]}"),
-            (row[2], calibration.weighted_ranks[name], _WEIGHED, f"weighed by p / q: {weighed[name]}"),
+            (row[2], calibration.weighted_ranks[name], _WEIGHED, f"weighted by p / q: {weighed[name]}"),
         ):
             tidy(axes)
             axes.fill_between(ends, np.pad(lower - points, 1), np.pad(upper - points, 1), color=GRID)

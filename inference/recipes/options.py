@@ -1,14 +1,10 @@
-"""Options of a recipe as text, for the command line and a run's config.json."""
+"""Options of a recipe: which there are, and which words they accept."""
 
 import difflib
 import functools
-import types
 import typing
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any
-
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", Path: "a path"}
 
 
 class OptionError(ValueError):
@@ -59,51 +55,3 @@ def check_words(kind: type, values: Mapping[str, Any]) -> None:
 def hints_of(kind: type) -> dict[str, Any]:
     """Types of the fields of a dataclass, by name."""
     return typing.get_type_hints(kind)
-
-
-def parse(option: str, text: str, hint: Any) -> Any:
-    """A value of a field's type from its text on the command line.
-
-    Args:
-        option: name on the command line, without leading dashes.
-        text: the value.
-        hint: type of the field.
-
-    Raises:
-        OptionError: if the text is not a value of this type.
-    """
-    if typing.get_origin(hint) is typing.Literal:
-        return text  # `check_words` checks it
-    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if type(None) in choices and text.lower() == "none":
-        return None
-    for choice in choices:
-        if choice is bool and text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        if choice in (int, float, str, Path):
-            try:
-                return choice(text)
-            except ValueError:
-                continue
-        if typing.get_origin(choice) is tuple:
-            items = typing.get_args(choice)
-            try:
-                values = tuple(items[0](part) for part in text.split(",") if part)
-            except ValueError:
-                continue
-            if Ellipsis in items or len(values) == len(items):
-                return values
-    raise OptionError(f"--{option}: expected {_describe(choices)}, got {text!r}")
-
-
-def as_text(value: object) -> str:
-    """A value as text that `parse` reads back."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return "none" if value is None else str(value)
-
-
-def _describe(choices: tuple[Any, ...]) -> str:
-    return " or ".join(
-        "none" if choice is type(None) else WORDS.get(choice, "numbers with commas") for choice in choices
-    )

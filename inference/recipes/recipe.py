@@ -1,7 +1,7 @@
 """A recipe: videos, a model with its guide, and a training, which together reproduce one row of one paper."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -13,7 +13,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from inference.gallery.picture import Picture
-from inference.recipes.options import OptionError, check_names, check_words, hints_of, parse
+from inference.recipes.options import OptionError, check_names, check_words
 from inference.scores.score import Score
 from inference.svi.schedules import Schedule
 from inference.training.options import FUSED_ADAM
@@ -271,22 +271,6 @@ class Recipe(Generic[V, P, T]):
     def named(self, name: str, **options: Any) -> "Recipe[V, P, T]":
         """The same recipe under another name, with some options replaced."""
         return replace(self.with_options(**options), name=name)
-
-    def override(self, options: Mapping[str, str]) -> "Recipe[V, P, T]":
-        """The same recipe with some options replaced, given as text.
-
-        Args:
-            options: option (dashes or underscores) -> value.
-
-        Raises:
-            OptionError: if there is no such option (the nearest is suggested) or the value has the wrong type.
-        """
-        given = {option.replace("-", "_"): (option, text) for option, text in options.items()}
-        check_names(given, self.options)
-        hints: dict[str, Any] = {"seed": int}
-        for part in self._parts.values():
-            hints |= hints_of(type(part))
-        return self.with_options(**{name: parse(option, text, hints[name]) for name, (option, text) in given.items()})
 
     @property
     def label(self) -> str:

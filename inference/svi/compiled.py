@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import pyro
 import torch
@@ -21,7 +21,8 @@ from inference.svi.captured import CapturedStep
 from inference.svi.graph import StepGraph, trace_step
 from inference.svi.plain_attributes import Place, PlainAttributes
 
-COMPILE_MODES = ("auto", "off", "trace", "inductor", "cudagraph")
+CompileMode = Literal["auto", "off", "trace", "inductor", "cudagraph"]
+COMPILE_MODES: tuple[str, ...] = get_args(CompileMode)
 CACHED_SIGNATURES = 8
 # On two quiet cores compiling takes 20 to 44 ms an operation, and pays after 1,200 steps (AIR, VIMCO), 2,500 (AIR,
 # TraceGraph_ELBO), 7,500 (DMM) or more (KVAE, nearly all convolutions): `benchmarks/svi_step.py`. It takes time in
@@ -69,7 +70,7 @@ class CompiledStep:
             these for each graph: by the device, the graph's size and the expected steps.
         modules: all modules of model and guide.
         parameters: those that get gradients.
-        expected_steps: how often a step will be taken, if that is known: it is weighed against compilation.
+        expected_steps: number of steps that will be taken, if known, to decide whether compilation pays.
 
     Attributes:
         recorded: whether the last step's gradients lie where each replay of a recording writes them.
@@ -168,9 +169,9 @@ class CompiledStep:
             self._hasty_changes += self._steps_of_graph < WORTH_TRACING
             listed = ", ".join(changes)
             if self._hasty_changes > MOST_HASTY_CHANGES:
-                self._refuse(f"attributes of modules change too often to trace anew each time: {listed}; {REGISTER}")
+                self._refuse(f"attributes of modules change too often to trace again each time: {listed}; {REGISTER}")
                 return False
-            self._warn(f"the SVI step is traced anew, as an attribute of a module changed: {listed}; {REGISTER}")
+            self._warn(f"the SVI step is traced again, as an attribute of a module changed: {listed}; {REGISTER}")
         return True
 
     def _build(
@@ -207,7 +208,7 @@ class CompiledStep:
             self._warn(f"forward changes {', '.join(changes)}, but graphs do not call it: it stands still; {REGISTER}")
         mode, reason = self._choose(graph, on_cuda=any(tensor.is_cuda for tensor in tensors))
         size = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
-        _logger.warning(
+        _logger.info(
             "step of %d operations traced in %.1f s for inputs %s; mode %s%s",
             *(graph.num_operations, graph.seconds, size, mode, reason),
         )
@@ -217,7 +218,7 @@ class CompiledStep:
             try:
                 with torch.no_grad():
                     run = compile_graph(graph, tensors)
-                _logger.warning("compiled in %.1f s", time.monotonic() - began)
+                _logger.info("compiled in %.1f s", time.monotonic() - began)
             except Exception as error:  # no compiler on this machine, or an operation that it does not know
                 problem = f"{type(error).__name__}: {_first_line(error)}"
                 text = f"the SVI step runs traced, TorchInductor could not compile it: {problem}"

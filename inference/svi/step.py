@@ -65,7 +65,7 @@ class SVI:
             that they were made of; "inductor" compiles these operations as well; "cudagraph" replays on a CUDA device
             what they and the update launched; "auto" chooses among the three. The numbers are the same up to rounding.
             See `CompiledStep` for what a compiled step does not notice.
-        expected_steps: how many steps will be taken, if that is known: "auto" weighs them against compilation.
+        expected_steps: number of steps that will be taken, if known; "auto" uses it to decide whether compilation pays.
         precision: "bfloat16" lets networks multiply in bfloat16, see `mixed_precision`; densities stay in float32.
         processes: which take steps together, each on its sequences; loss and gradient are those of all.
 

@@ -36,7 +36,7 @@ class Identities(NamedTuple):
     latest: Int[Tensor, "*batch"]
 
     def follow(self, tracked: Tensor, found: Tensor) -> "Identities":
-        """Names of tracked, then of found objects, (*batch, slots + slots): tracked ones keep theirs.
+        """Names of tracked, then of found objects, (*batch, slots + slots); tracked objects keep their names.
 
         Args:
             tracked: presence of the objects that have names, (*batch, slots).

@@ -1,4 +1,4 @@
-"""The evidence of runs by several ways, for a moment: what is written, how it reads in RESULTS.md, what is refused."""
+"""The evidence of runs by several methods, briefly: what is written, how it appears in RESULTS.md, what is refused."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The double loop that the guide is timed against computes the same states."""
+"""The double loop against which the guide is timed computes the same states."""
 
 import runpy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Two estimators of presence, side by side for a moment: what is written, and that it goes on."""
+"""Two estimators of presence, compared briefly: what is written, and that the comparison resumes."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Records of runs are kept beside the code, and RESULTS.md is written from them."""
+"""Records of runs are copied into `results/`, and RESULTS.md is written from them."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Our step and a port's take turns, and meet in a table; without a port ours is timed alone."""
+"""Our step and a port's take turns and share a table; without a port ours is timed alone."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A model of four steps under each of its guides: what is written, and how it reads in RESULTS.md."""
+"""A model of four steps under each of its guides: what is written, and how it appears in RESULTS.md."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a contract case says: how a tiny model or guide is built, and what is not expected of it.
+"""Contract cases: how a tiny model or guide is built, and what it is exempt from.
 
 Cases live beside the tests of their model or guide, in files `case_*.py` with a mapping `MODELS` or `GUIDES` from names
 to cases; `registry.py` finds them.
@@ -18,7 +18,7 @@ class ModelCase:
     """A model to test.
 
     Attributes:
-        build: makes it, its weights drawn from the global generator.
+        build: builds the model, with weights drawn from the global generator.
         control_dim: size of its controls.
         idle: parameters that get no gradient, and why.
         has_latents: whether it has latent sites.
@@ -36,7 +36,7 @@ class GuideCase:
 
     Attributes:
         model: name of the case of the model it serves.
-        build: makes it for a model.
+        build: builds the guide for a model.
         idle: parameters that get no gradient, and why.
     """
 

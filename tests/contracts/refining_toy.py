@@ -1,4 +1,4 @@
-"""A guide that differentiates its model inside `forward`, for a linear-Gaussian video, where all of it is known.
+"""A guide that differentiates its model inside `forward`, for a linear-Gaussian video, with exact oracles.
 
     z_n ~ N(0, I) in 2 dims,   x_nt | z_n ~ N(W z_n + b, r^2 I)  for the frames that are seen,
     q(z_n | x_n) = N(mean, diag scale^2),  mean and log scale refined along the gradient of their own bound
@@ -112,7 +112,7 @@ class GradientGuide(GuideOf[LinearVideo], RefiningGuide):
         return {"z": mean + log_scale.exp() * torch.randn(num_samples, 1, *mean.shape, dtype=mean.dtype)}
 
 
-# on paper, sharing nothing with the above
+# closed forms, sharing no code with the above
 
 
 def posterior(model: LinearVideo, frames: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Every model and guide that has a contract case, found in files `case_*.py` beside their tests; and every estimator.
 
-`test_models.py`, `test_guides.py` and `test_public_names.py` fail when a class is exported and not here.
+`test_models.py`, `test_guides.py` and `test_public_names.py` fail when a class is exported but missing here.
 """
 
 import importlib
@@ -67,7 +67,7 @@ def exported_guides() -> set[type]:
 
 
 def exported_estimators() -> set[type]:
-    """The estimators of `inference.estimators` that weigh independent particles, without their base."""
+    """The estimators of `inference.estimators` that weight independent particles, without their base class."""
     members = [getattr(inference.estimators, name) for name in inference.estimators.__all__]
     found = {member for member in members if isinstance(member, type) and issubclass(member, MultiSampleELBO)}
     return found - {MultiSampleELBO}

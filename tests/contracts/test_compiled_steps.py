@@ -1,6 +1,6 @@
 """What compiling promises for every model, guide and estimator: the eager step's losses, gradients and updates.
 
-The fast tests take some pairs, the slow ones all of them, and a few by the compiler.
+The fast tests cover some pairs; the slow ones cover all pairs, and a few with the compiler.
 """
 
 import pyro
@@ -31,7 +31,7 @@ MADE_FOR = {  # guides with draws that are not reparameterised, or that have no 
 
 
 def fits(guide, loss):
-    """Whether an estimator is made for a guide."""
+    """Whether an estimator applies to a guide."""
     if guide in MADE_FOR:
         return loss in MADE_FOR[guide]
     return loss != "FIVO" or isinstance(build_guide(guide)[1], StepwiseGuide)

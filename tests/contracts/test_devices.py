@@ -1,7 +1,7 @@
-"""Everything stays on the device of frames and parameters and is not read back, which shows without a GPU.
+"""Everything stays on the device of frames and parameters and is not read back; checked without a GPU.
 
-On the meta device tensors have shapes and no values: one that was made on the CPU on the way cannot be combined with
-them, and one that a branch wants to read is refused.
+Tensors on the meta device have shapes and no values: a tensor made on the CPU along the way cannot be combined with
+them, and a branch that reads one is refused.
 """
 
 import pyro

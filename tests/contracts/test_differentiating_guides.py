@@ -114,7 +114,7 @@ def test_a_parameter_of_the_guide_has_the_gradient_of_finite_differences(name):
 
 
 def test_model_and_guide_have_the_gradients_on_paper():
-    """Those of the model too, which acts on the bound by itself and through every refinement."""
+    """Also those of the model, which enters the bound directly and through every refinement."""
     model, guide = pair()
     guide.bound(*guide.refine(FRAMES, OBSERVED)[-1], FRAMES, OBSERVED).sum().neg().backward()
     found = gradients_of(model, guide)

@@ -42,7 +42,7 @@ UNBIASED = {
     "vimco-own-weight": (1, 2, 3),
     "wake-sleep": (),
 }
-SMALLEST = {"wake-sleep": 2}  # particles with which there is a gradient
+SMALLEST = {"wake-sleep": 2}  # number of particles that a gradient needs
 
 
 def toys(p=P):
@@ -219,7 +219,7 @@ def test_a_site_outside_sequences_is_refused_by_name(build, num_particles):
 
 
 def test_random_streams_are_used_by_the_draws_alone(build):
-    """The first loss looks for a place for the particles: that must not move the streams."""
+    """The first loss looks for a dim for the particles, which must not advance the random streams."""
     estimator = build(num_particles=4)
     model, guide = toys()
     pyro.set_rng_seed(8)

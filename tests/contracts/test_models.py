@@ -1,7 +1,7 @@
 """What every exported model promises.
 
 These tests pin: plain Pyro takes it; every parameter is reached; a missing frame changes no bit; particles are scored
-as they would be alone; weights survive a round through a file; all sites lie in `sequences` and sequences do not
+as they would be alone; weights survive a round trip through a file; all sites lie in `sequences` and sequences do not
 mix; it works in both precisions; its prior can be drawn from.
 """
 

@@ -10,12 +10,14 @@ import torch
 
 from guides import check_guide
 from guides.check.guide import GuideMismatchError
+from inference.cli.recipes import with_words
+from inference.cli.train import Run
 from inference.experiments.runs import plain_config, recipe_of
 from inference.recipes import RECIPES
 from inference.svi.schedules import value_at
 from videos import SIMULATORS
 
-# parameters of guides that no gradient reaches: those for frames that never come
+# guide parameters without gradient: single frames never use propagation
 IDLE = {"air-per-frame": "propagation.*", "air-per-frame-small": "propagation.*"}
 
 
@@ -60,7 +62,7 @@ def test_stages_add_up(named):
 
 
 def test_the_rate_starts_as_told_and_never_grows_for_parameters_in_training(named):
-    """It may start anew only where a stage trains parameters that were frozen before, and nothing else."""
+    """It may restart only in a stage that trains previously frozen parameters and nothing else."""
     _, recipe = named
     names = parameter_names(recipe)
     trained_before: set[str] = set()
@@ -95,9 +97,14 @@ def test_config_of_a_run_gives_the_recipe_back(named):
 
 def test_every_field_is_an_option(named):
     _, recipe = named
+    words = []
     for field, value in recipe.options.items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        assert recipe.override({field.replace("_", "-"): text}) == recipe
+        name = field.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif field != "seed":
+            words += [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
+    assert with_words(recipe, words, prog="kinema train", run=Run())[0] == recipe
 
 
 def test_names_its_paper_and_a_known_world(named):

@@ -1,4 +1,4 @@
-"""The videos of every recipe: tests of any two sizes agree, and all splits are what one call of the simulator gave."""
+"""The videos of every recipe: test sets of any two sizes agree, and each split equals one call of the simulator."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ WORLDS = sorted({recipe.videos.world: name for name, recipe in RECIPES.items() i
 
 
 def simulated(recipe, split, count):
-    """What one call of the simulator gives."""
+    """Frames from one call of the simulator."""
     videos = recipe.videos
     if isinstance(videos, SimulatedVideos):
         simulator = SIMULATORS[videos.world]()
@@ -31,7 +31,7 @@ def sized(recipe, num_test):
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_smaller_test_set_is_the_beginning_of_a_larger(name):
-    """So runs with other numbers of test videos can be compared on those that both have."""
+    """Runs with different numbers of test videos can thus be compared on those that they share."""
     recipe = RECIPES[name]
     piece = TEST_PIECES.get(recipe.videos.world, OTHER_TEST_PIECE)
     most = sized(recipe, piece + 5).splits().test
@@ -51,7 +51,7 @@ def test_a_smaller_test_set_of_single_frames_is_the_beginning_of_a_larger():
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_training_and_validation_are_what_they_were(name):
-    """An interrupted run must find the videos with which it began."""
+    """A resumed run must get the videos with which it started."""
     recipe = RECIPES[name]
     splits = sized(recipe, 2).splits()
     assert torch.equal(splits.train.frames, simulated(recipe, "train", 4))

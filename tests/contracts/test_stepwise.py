@@ -1,4 +1,4 @@
-"""What every model and guide with steps promises: the steps are the whole, and a particle filter takes them.
+"""What every model and guide with steps promises: its steps give the whole program, and a particle filter accepts them.
 
 Also `increments`, on the same pairs: what each step adds to the log weights.
 """
@@ -53,7 +53,7 @@ def test_steps_without_resampling_are_the_whole(name, num_particles, missing):
 
 @pytest.mark.parametrize("name", STEPWISE)
 def test_states_of_model_and_guide_follow_the_same_ancestors(name):
-    """With every frame missing the guide is the model: weights are 1 exactly, if both go on from the same state."""
+    """With every frame missing the guide is the model: weights are exactly 1 if both continue from the same state."""
     model, guide, (frames, _, controls) = pair_and_video(name, True)
     nothing = torch.zeros(frames.shape[:2], dtype=torch.bool)
     pyro.set_rng_seed(2)
@@ -76,7 +76,7 @@ def test_increments_add_up(name, num_particles, missing):
 
 @pytest.mark.parametrize("name", STEPWISE)
 def test_an_increment_does_not_read_later_frames_but_through_the_guide(name):
-    """Of the model's part at given latents: a change in frame t moves the increment of t, and none before it.
+    """The model's part, at given latents: a change in frame t changes the increment of t, and none before it.
 
     Later ones move only where the model's own distribution of what comes next reads frames.
     """

@@ -1,5 +1,5 @@
-"""These tests pin: a site that only the guide has is refused, since it lifts the bound by its entropy, and the remedies
-that are named give a bound; a change of variables, as Pyro's automatic guides make it, is none of that."""
+"""These tests pin: a site that only the guide has is refused, since it raises the bound by its entropy, and the named
+remedies give a bound; a change of variables, as in Pyro's automatic guides, is accepted."""
 
 import math
 
@@ -48,7 +48,7 @@ def marked_no_more(frames, observed=None, controls=None):
 
 
 def bound(model, guide):
-    """Of all sequences together, from 2,000 draws."""
+    """The ELBO of all sequences together, from 2,000 draws."""
     with pyro.poutine.seed(rng_seed=1):
         return -Trace_ELBO(num_particles=2000, vectorize_particles=True, max_plate_nesting=1).loss(model, guide, FRAMES)
 
@@ -68,7 +68,7 @@ def test_a_site_of_the_guide_alone_is_refused_with_remedies(marked):
 
 
 def test_its_bound_is_none_and_the_remedy_s_is():
-    """It lies above the evidence by what r(u | z, x) would take back: E[-log r] = 0.5 log(2 pi e / 8) a sequence."""
+    """It exceeds the evidence by the missing term of r(u | z, x): E[-log r] = 0.5 log(2 pi e / 8) per sequence."""
     excess = 5 * 0.5 * math.log(2 * math.pi * math.e / 8)
     assert bound(level_model, noisy_guide) == pytest.approx(evidence() + excess, abs=0.25)  # standard error 0.035
     assert excess > 1
@@ -90,7 +90,7 @@ def test_automatic_guides_are_changes_of_variables(build):
     [(True, None), (False, "the log densities of the Delta sites miss the change of variables by")],
 )
 def test_a_change_of_variables_has_to_carry_its_correction(correct, problem):
-    """z = exp(u): log |dz / du| = u. And path, a mixture of the numbers of v: no number of it depends on one of v."""
+    """z = exp(u): log |dz / du| = u. And path = v R, R a scaled rotation: no entry depends on a single entry of v."""
     turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))[0] * 3
 
     class Changes(Guide):

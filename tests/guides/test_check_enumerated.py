@@ -17,7 +17,7 @@ CHANCE = 0.3
 
 
 def program(infer=None, law=None):
-    """A bit for each frame; the frame's first pixel lies around it."""
+    """A bit for each frame; the frame's first pixel is centred on it."""
     law = law or dist.Bernoulli(torch.tensor(CHANCE))
 
     def model(frames, observed=None, controls=None):

@@ -1,5 +1,5 @@
-"""These tests pin: what one side scores of a draw and the other does not is named, and the mask that is advised is the
-model's own: the guide that takes the advice, whatever the model masks by and wherever its dims are, passes."""
+"""These tests pin: entries of a draw that only one side scores are named, and the advised mask is the model's own: a
+guide that follows the advice passes, whatever the model masks by and wherever its dims are."""
 
 import re
 
@@ -101,7 +101,7 @@ def seen_or_all(observed):
 
 
 def program(layout, statement=None):
-    """A model and a guide in one: without `statement` it masks by missing frames, in words of its own."""
+    """A model and a guide in one: without `statement` it masks by missing frames, in its own way."""
 
     def sample(name, shape, seen, events, observed):
         # all dims of a draw in the batch; those to the right of the mask become event dims before it, the others after
@@ -176,7 +176,7 @@ def test_a_mask_by_both_is_advised():
 
 
 def kinds(masked):
-    """What is masked by a choice of three, or where a number is below zero: no expression is known for these."""
+    """Sites masked by a choice of three, or by a threshold on a number: no expression is known for these."""
 
     def run(frames, observed=None, controls=None):
         with pyro.plate("sequences", SEQUENCES, dim=-1), pyro.plate("time", TIME, dim=-2):

@@ -1,5 +1,5 @@
-"""These tests pin: a guide or model that reads missing frames is named by site, whether that changes a number or stops
-it, whatever lies in the frames that are given; and data that a likelihood cannot hold are named."""
+"""These tests pin: a guide or model that reads missing frames is named by site, whether a number changes or an error is
+raised, whatever the given frames contain; data outside a likelihood's support are named."""
 
 import pyro
 import pyro.distributions as dist
@@ -22,7 +22,7 @@ def blanked(frames, observed):
 
 
 class Model(PyroModule):
-    """One bit a sequence and one number a frame; what it reads and masks is what a test breaks."""
+    """One bit per sequence and one number per frame; tests break what it reads and masks."""
 
     blanks = masks = True
     likelihood = staticmethod(lambda mean: dist.Normal(mean, 1.0))

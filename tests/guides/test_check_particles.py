@@ -1,5 +1,5 @@
 """These tests pin: a program that is right for one draw and wrong in a plate of particles is named, also where sizes
-coincide, so that every shape is right; and a program that is right is not, however its numbers round."""
+coincide so that every shape is right; a correct program is not named, whatever its rounding."""
 
 import pyro
 import pyro.distributions as dist
@@ -36,7 +36,7 @@ class Model(PyroModule):
 
 
 class Guide(PyroModule):
-    """The distribution of the level looks at the codes that were drawn."""
+    """The distribution of the level depends on the drawn codes."""
 
     def __init__(self):
         super().__init__()

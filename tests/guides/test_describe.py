@@ -1,4 +1,4 @@
-"""These tests pin: what describe_sites reads off each kind of site, how it prints, and that looking changes nothing."""
+"""These tests pin: what describe_sites reports for each kind of site, how it prints, and that it changes nothing."""
 
 import random
 

@@ -152,7 +152,7 @@ def test_draws_do_not_depend_on_later_frames(order):
 
 @each_order
 def test_absent_objects_are_not_followed(order):
-    """Nothing is read of slots without objects, and without any there is no density of propagation."""
+    """Slots without objects are not read, and propagation has no density where there are no objects."""
     model, guide = pair(order)
     frames = torch.rand(4, 3, *SHAPE)
     traces = importance_traces(model, guide, (frames,), 3)
@@ -191,7 +191,7 @@ def test_every_parameter_learns(order, estimator):
 
 
 def test_a_particle_filter_takes_it():
-    """Its bound is not far from one without resampling, and presences learn as well."""
+    """Its bound is close to that without resampling, and presence networks get gradients."""
     model, guide = pair()
     frames = torch.rand(3, 4, *SHAPE)
     filtering = FIVO(4, threshold=2.0)

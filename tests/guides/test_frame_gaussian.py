@@ -224,7 +224,7 @@ def test_a_short_training_imputes_a_toy(predictor):
 
 @pytest.mark.parametrize("point", [False, True])
 def test_noise_comes_on_top_and_goes(point):
-    """Its variance adds to the encoder's; without it, nothing is as before."""
+    """Its variance adds to the encoder's while it is on."""
     model, guide = pair(point=point)
     frames, _ = arguments()
     frames = frames[:1].repeat(4000, 1, 1, 1, 1)

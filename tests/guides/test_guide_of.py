@@ -1,7 +1,7 @@
-"""What all guides share: they refuse models that they are not for, by name, and leave parameters to the model.
+"""What all guides share: they refuse unsuitable models by name, and leave the model its parameters.
 
-The shape checker of the tests would refuse a wrong model first, in words of its own, so that the exported guides are
-asked in an interpreter without it.
+The shape checker of the tests would refuse a wrong model first, with its own message, so the exported guides are tested
+in an interpreter without it.
 """
 
 import subprocess
@@ -31,7 +31,7 @@ WRONG = {
 
 
 def refusals(*calls):
-    """What each of these calls is told."""
+    """The error message of each call."""
     tries = "".join(f"\ntry:\n    {call}\nexcept TypeError as error:\n    print(error)\n" for call in calls)
     program = f"from guides import *\nfrom pyro_models import *\n{tries}"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""Guides for positions of objects: what reaches what, how gaps are filled, presence."""
+"""Guides for positions of objects: which inputs affect which outputs, how gaps are filled, presence."""
 
 import pytest
 import torch
@@ -109,7 +109,7 @@ def test_draws_spread_around_the_expected_positions(build):
 
 
 def test_readings_are_combined_with_the_dynamics():
-    """Sure readings are kept; vague ones leave the model's distribution of positions."""
+    """Precise readings are kept; with vague ones the model's distribution of positions remains."""
     model, guide = pair(ObjectPotentialsGuide)
     mean = torch.randn(OBJECTS, SEQUENCES, TIME, 2)
     sure = guide.law(mean, torch.full_like(mean, 1e-3), None)

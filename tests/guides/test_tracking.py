@@ -13,7 +13,7 @@ UNIT = 32 / 6
 
 
 class Told(nn.Module):
-    """Logits that know where balls are, in the first frames only."""
+    """Logits that give the positions of the balls, in the first frames only."""
 
     def __init__(self, places, positions, frames):
         super().__init__()
@@ -49,7 +49,7 @@ def falling():
 
 
 def test_balls_keep_their_names_when_they_cross(balls):
-    """Told which is which in the first frame only; a third of these pairs of balls overlap in some frame."""
+    """Identities are given in the first frame only; a third of these pairs of balls overlap in some frame."""
     presence = balls.presence[:, 0]
     found = tracked(balls, falling())
     several = presence.sum(-1) == 2
@@ -103,7 +103,7 @@ def test_no_gradient_reaches_the_dynamics_and_it_looks_back_only(balls):
 
 
 def test_in_the_first_frame_objects_take_one_ball_each(balls):
-    """States know nothing here; a mean over all light would lie between the balls."""
+    """States are uninformative here; a mean over all light would lie between the balls."""
     presence = balls.presence[:, 0]
     apart = (balls.positions[:, 0, 0] - balls.positions[:, 0, 1]).norm(dim=-1) > 5
     videos = balls.select((presence.sum(-1) == 2) & apart)
@@ -130,7 +130,7 @@ def test_an_absent_object_takes_no_light(balls):
 
 
 def test_videos_begin_with_their_first_frame_that_is_seen(balls):
-    """Black frames before change nothing of what is read after them, in each sequence by itself."""
+    """Leading black frames do not change the readings after them, independently per sequence."""
     videos = balls.select(slice(0, 20))
     keypoints = TrackedKeypoints(3, (1, 32, 32), falling())
     features, presence = torch.randn(2, 20, 30, 3), videos.presence[:, 0].T

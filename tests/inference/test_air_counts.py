@@ -10,7 +10,7 @@ from inference.recipes.recipe import Recipe
 
 @pytest.mark.slow
 def test_air_counts_nine_scenes_of_ten(tmp_path, data_folder):
-    recipe: Recipe = RECIPES["air-small"].override({"data": str(data_folder / "mnist")})
+    recipe: Recipe = RECIPES["air-small"].with_options(data=data_folder / "mnist")
     train_recipe(recipe, tmp_path / "run", progress=False)
     evaluation = evaluate(load_run(tmp_path / "run"), num_particles=50)
     assert evaluation.scores.get("counting") is not None

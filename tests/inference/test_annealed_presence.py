@@ -1,4 +1,4 @@
-"""Annealing over bits and over objects that may not exist, against evidences that are sums on paper."""
+"""Annealing over bits and over objects that may not exist, against evidences that are sums in closed form."""
 
 import math
 
@@ -46,7 +46,7 @@ class LampModel(PyroModule):
 
 
 class LampGuide(PyroModule):
-    """Never looks, and knows neither chance nor spread."""
+    """Ignores the frames, and has the wrong probability and spread."""
 
     def __init__(self):
         super().__init__()
@@ -114,7 +114,7 @@ def posterior_draws(p, x):
 @pytest.mark.parametrize("number", [1, 5])
 @pytest.mark.parametrize("backwards", [False, True])
 def test_weights_over_objects_that_may_not_exist_have_the_evidence_as_their_mean(backwards, number):
-    """Going back, what is masked in the exact draw is drawn anew: here it starts far off."""
+    """In reverse, what is masked in the exact draw is drawn again: here it starts far off."""
     frames = torch.tensor([[1.0, 0.1, -0.8]], dtype=torch.float64).repeat(COPIES, 1)
     start = None
     if backwards:

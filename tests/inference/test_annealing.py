@@ -1,4 +1,4 @@
-"""Annealed importance sampling and its two-sided version, against evidences known on paper."""
+"""Annealed importance sampling and its two-sided version, against evidences in closed form."""
 
 import math
 
@@ -20,7 +20,7 @@ from tests.oracles.closed_form_bounds import log_evidence as toy_evidence
 from tests.oracles.monte_carlo import assert_mean_within
 
 X = toy_data(sequences=5, time=3)
-POOR = {"c": -1.5, "log_e": -1.2}  # far off and too sure
+POOR = {"c": -1.5, "log_e": -1.2}  # far off and overconfident
 P = ToyParameters.make(**POOR)
 
 
@@ -57,7 +57,7 @@ class PathModel(PyroModule):
 
 
 class FlatGuide(PyroModule):
-    """The noise without a look at the frames, and too sure."""
+    """The noise, without reading the frames, and overconfident."""
 
     def __init__(self):
         super().__init__()

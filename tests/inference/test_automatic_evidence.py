@@ -1,4 +1,4 @@
-"""These tests pin: the automatic estimate is right on models whose evidence is known, and its verdict says how far."""
+"""These tests pin: the automatic estimate is right on models of known evidence, and its verdict states its accuracy."""
 
 import pyro
 import pyro.distributions as dist

@@ -1,4 +1,4 @@
-"""These tests pin: both sides of the bracket are unbiased around the exact evidence, and its parts do what they say.
+"""These tests pin: both sides of the bracket are unbiased around the exact evidence, and its parts are correct.
 
 The model is linear and Gaussian, so that evidence and smoothed means are those of a dense joint.
 """
@@ -46,7 +46,7 @@ def test_both_sides_are_unbiased(looking, sweeps):
 
 
 def test_without_a_posterior_path_the_inverse_estimate_is_too_large():
-    """So the test above would notice a filter that is not conditional."""
+    """So the test above would detect a filter that is not conditional."""
     _, videos = draw(SEQUENCES)
     with torch.no_grad():
         estimate = run_filter(Walk(), WalkGuide(True), (videos,), 3, Resampling()).log_evidence

@@ -1,4 +1,4 @@
-"""An exact guide passes calibration; one that is too narrow, too wide or biased is called so, and weights mend it."""
+"""An exact guide passes calibration; one too narrow, too wide or biased is named as such; weights correct it."""
 
 import pyro
 import pyro.distributions as dist
@@ -139,7 +139,7 @@ def test_objects_that_do_not_exist_are_no_fault():
 
 
 def test_what_is_masked_is_drawn_chunk_by_chunk():
-    """No more videos at once than asked for, neither by the guide's draws nor by what completes the truth."""
+    """No more videos at once than requested, neither by the guide's draws nor by what completes the truth."""
     sizes = []
     inner = lamp_guide(1.0)
 

@@ -1,4 +1,4 @@
-"""How often calibration finds fault: hardly ever with exact guides, nearly always with wrong ones."""
+"""Error rates of calibration: exact guides are almost never rejected, wrong ones almost always."""
 
 import itertools
 import math
@@ -77,7 +77,7 @@ def test_an_exact_guide_raises_few_alarms(num_videos, num_draws):
 )
 @pytest.mark.parametrize("num_draws", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_three_hundred_videos_find_a_guide_that_is_off(change, word, num_draws):
-    """In 95 to 99 % of seeds; nine of ten are asked for."""
+    """In 95 to 99 % of seeds; the test requires nine of ten."""
     verdicts = toy_verdicts(300, num_draws, SEEDS, **change)
     assert sum(verdict != "calibrated" for verdict in verdicts) >= POWER * SEEDS
     assert max(set(verdicts), key=verdicts.count) == word
@@ -129,7 +129,7 @@ def test_sums_of_bits_by_enumeration(number):
 
 
 def test_weighed_bits_mend_a_wrong_presence():
-    """Draws with odds of 1 to 1 where 1 to 4 is right, weighed by the ratio."""
+    """Draws with odds of 1 to 1 where 1 to 4 is right, weighted by the ratio."""
     truth = (torch.rand(2000, 1, dtype=torch.float64) < 0.2).double()
     draws = (torch.rand(200, 2000, 1, dtype=torch.float64) < 0.5).double()
     weights = torch.where(draws[..., 0] > 0, 0.2, 0.8)

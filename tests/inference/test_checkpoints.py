@@ -127,7 +127,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_file_is_replaced_and_not_overwritten(tmp_path):
-    """Who reads the old file goes on reading the old file: there is no moment at which it is half new."""
+    """A reader of the old file keeps reading the old file, which is never half new."""
     path = tmp_path / "file"
     write_bytes(path, b"old")
     with open(path, "rb") as reader:

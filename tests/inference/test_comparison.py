@@ -19,7 +19,7 @@ from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters, 
 
 X = toy_data(sequences=7, time=3)
 QUANTILE_6 = 3.287455  # of Student's t with 6 degrees of freedom at 1 - 0.05 / 6: two sides of three pairs
-STUDENT_6 = 2.446912  # likewise at 0.975
+STUDENT_6 = 2.446912  # the same at 0.975
 
 
 def weigh(x=X, num_particles=400, seed=0, **values):
@@ -235,17 +235,17 @@ def test_other_videos_and_other_masks_are_refused_and_other_methods_called_out()
     assert ways(a=masked, b=log_evidence(model, guide, X, hidden, num_particles=50)) == []
     assert refusal(a=plain, b=masked, c=plain) == (
         "evidences: expected the same videos, missing frames and kind of probability for all models, but the videos "
-        "differ ('a', 'c' against 'b') and the missing frames differ ('a', 'c' against 'b'); weigh all models on the "
-        "same videos in the same order (kinema compare RUN RUN --test FILE); weigh all models with the same mask"
+        "differ ('a', 'c' against 'b') and the missing frames differ ('a', 'c' against 'b'); evaluate all models on "
+        "the same videos in the same order (kinema compare RUN RUN --test FILE); evaluate all models with the same mask"
     )
-    assert "but the videos differ ('a' against 'b'); weigh" in refusal(
+    assert "but the videos differ ('a' against 'b'); evaluate" in refusal(
         a=plain, b=log_evidence(model, guide, X + 0.1, num_particles=50)
     )
     assert "the videos differ" in refusal(a=plain, b=log_evidence(model, guide, X.flip(0), num_particles=50))
     other = hidden.flip(0)
     blank = torch.where(hidden & other, X, 0.0)
     pair = (log_evidence(model, guide, blank, mask, num_particles=50) for mask in (hidden, other))
-    assert "but the missing frames differ ('a' against 'b'); weigh" in refusal(**dict(zip("ab", pair, strict=True)))
+    assert "but the missing frames differ ('a' against 'b'); evaluate" in refusal(**dict(zip("ab", pair, strict=True)))
     annealed = log_evidence(model, guide, X, num_particles=50, annealing=Annealing(2, 1))
     (warning,) = ways(a=plain, b=annealed)
     assert warning.startswith("the estimation methods differ (a guide's draws, b annealed)")

@@ -1,5 +1,5 @@
 """These tests pin: a compiled step's numbers are the eager step's, whatever changes between steps; what it announces,
-how many graphs it keeps, and how a model that cannot be compiled goes on."""
+how many graphs it keeps, and how a model that cannot be compiled continues."""
 
 import pyro
 import pyro.distributions as dist
@@ -150,6 +150,7 @@ def test_what_a_model_counts_in_buffers_is_counted_once_a_step():
 
 
 def test_each_kind_of_input_has_a_graph_and_the_last_few_are_kept(caplog):
+    caplog.set_level("INFO")
     svi = svi_of(*toys(), IWAE(2), "trace")
     sizes = [5, 3, 5, 3]
     for size in sizes:
@@ -184,7 +185,7 @@ def test_a_branch_on_a_value_is_named_and_the_step_runs_eagerly():
 
 
 def test_a_loss_that_reads_values_back_runs_eagerly():
-    """Pyro's RenyiELBO asks for the value of its own sums."""
+    """Pyro's RenyiELBO reads the value of its own sums."""
     with pytest.warns(CompileWarning, match=r"renyi_elbo.py:\d+ .*\.item\(\)"):
         svi_of(*toys(), RenyiELBO(num_particles=2, vectorize_particles=True), "trace").step(X)
 

@@ -1,7 +1,7 @@
-"""These tests pin: where the evidence is known, every method's estimates of it keep what they promise.
+"""These tests pin: where the evidence is known, every method's estimates satisfy the requirements on estimators.
 
-The cases and the checks are those of `tests/oracles/conformance/`, which know nothing of this library; the last tests
-here show that wrong estimators do not get past them.
+The cases and the checks are those of `tests/oracles/conformance/`, which are independent of this library; the last
+tests here show that they reject wrong estimators.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""These tests pin: draws of probability 0 are lost and nothing else is, in pilots, twists and the automatic estimate.
+"""These tests pin: only draws of probability 0 are lost, in pilots, twists and the automatic estimate.
 
 Frames are uniform around a Gaussian walk; their evidence is that of a forward recursion on a fine grid.
 """

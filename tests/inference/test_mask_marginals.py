@@ -1,4 +1,4 @@
-"""These tests pin: which models integrate missing frames out is found by trying."""
+"""These tests pin: which models integrate missing frames out is detected by trial."""
 
 import pyro
 import pyro.distributions as dist
@@ -32,7 +32,7 @@ def test_which_models_integrate_missing_frames_out(name):
 
 
 class FedBlanks(PyroModule):
-    """Each frame looks at the one before, which is black where it is missing."""
+    """Each frame depends on the previous one, which is black where it is missing."""
 
     def forward(self, frames, observed=None, controls=None):
         frames = torch.where(observed[:, :, None, None, None], frames, 0.0)

@@ -77,7 +77,7 @@ def test_algebra_and_densities_are_left_alone():
 
 
 def prepared(name, loss, precision, compile="off"):
-    recipe = RECIPES[name].override({"num_train": "4", "batch_size": "4", "num_validation": "1", "num_test": "8"})
+    recipe = RECIPES[name].with_options(num_train=4, batch_size=4, num_validation=1, num_test=8)
     model, guide = recipe.build()
     optimizer = torch.optim.SGD([*model.parameters(), *guide.parameters()], 1e-6)
     splits = recipe.splits()

@@ -141,7 +141,7 @@ def test_models_that_are_the_same_and_that_always_differ_alike():
 @pytest.mark.parametrize(
     ("values", "level", "message"),
     [
-        (np.zeros((3, 0)), 0.95, r"values: expected at least one model and one sequence, got \(3, 0\); weigh some"),
+        (np.zeros((3, 0)), 0.95, r"values: expected at least one model and one sequence, got \(3, 0\); evaluate some"),
         (np.zeros((2, 3)), 95.0, "level: expected a probability between 0 and 1, got 95.0; write 95 % as 0.95"),
         (np.zeros((2, 3)), 0.0, "level: expected a probability between 0 and 1, got 0.0"),
     ],

@@ -1,5 +1,5 @@
 """These tests pin: what a model keeps as a Python attribute is noticed by compiled steps when it changes: the numbers
-are those of eager steps, the attribute is named with its remedy, and nothing is traced without end."""
+are those of eager steps, the attribute is named with its remedy, and tracing stops after a few changes."""
 
 import warnings
 
@@ -50,7 +50,7 @@ def test_a_number_that_changes_once_is_traced_anew_and_named(traces):
     (warning,) = both(Mixture, between)
     assert len(traces) == 2
     assert warning == (
-        "the SVI step is traced anew, as an attribute of a module changed: Mixture.spread from 1.0 to 2.0; a graph "
+        "the SVI step is traced again, as an attribute of a module changed: Mixture.spread from 1.0 to 2.0; a graph "
         "holds such attributes as they were: for what changes, expected a buffer, self.register_buffer(name, "
         "torch.tensor(value)), changed in place by self.name.fill_(value)"
     )

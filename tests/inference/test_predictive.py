@@ -1,5 +1,5 @@
 """These tests pin: predictive scores against exact conditionals of a linear-Gaussian model and of bits, in the stated
-units; frames that are held out are not looked at."""
+units; held-out frames are never read."""
 
 import itertools
 import math

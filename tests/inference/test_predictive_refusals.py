@@ -1,4 +1,4 @@
-"""These tests pin: what predictive scores cannot mean is refused by name; a guide that only draws serves if it can."""
+"""These tests pin: undefined predictive scores are refused by name; a guide that only draws works where it can."""
 
 import pyro
 import pyro.distributions as dist

@@ -1,5 +1,5 @@
 """These tests pin: processes that train together follow the gradient of all their sequences, end together, and leave a
-run that another number of processes can go on with. Two processes with gloo on this machine."""
+run that another number of processes can resume. Two processes with gloo on this machine."""
 
 import os
 import subprocess

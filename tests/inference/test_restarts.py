@@ -1,4 +1,4 @@
-"""Runs that are given up: what is kept, what is restarted, and that looking in between changes nothing."""
+"""Runs that are abandoned: what is kept, what is restarted, and that the check in between changes nothing."""
 
 from dataclasses import replace
 
@@ -59,7 +59,7 @@ def test_the_same_call_goes_on(tmp_path, complaints):
     path = tmp_path / "run"
     train_recipe(TINY, path, last_step=4, progress=False)  # as if interrupted before the look
     train_with_restarts(TINY, path, restarts=1, progress=False)
-    assert complaints == [(0, 2)]  # no restart is left for the second run, so nobody looks
+    assert complaints == [(0, 2)]  # no restart is left for the second run, so it is not checked
     assert RunFolder.open(path).config["fields"]["seed"] == 1000
     train_with_restarts(TINY, path, restarts=1, progress=False)
     assert len(complaints) == 1

@@ -1,4 +1,4 @@
-"""Limits of the sandwich hold as often as they say, per video and for the mean, though its ends do not."""
+"""Confidence limits of the sandwich have their stated coverage, per video and for the mean, though its ends do not."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What the Kalman VAE is for, on a training of two minutes: codes are positions, and the future helps to fill gaps."""
+"""The purpose of the Kalman VAE, in two minutes of training: codes are positions, and the future helps to fill gaps."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from inference.scores.imputation_curves import imputation_curve
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The demonstration's recipe, trained as it stands."""
+    """The recipe of the demo, unchanged."""
     path = tmp_path_factory.mktemp("science") / "run"
     train_recipe(RECIPES["kvae-demo"], path, progress=False)
     return load_run(path)

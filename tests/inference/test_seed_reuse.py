@@ -1,7 +1,7 @@
 """These tests pin: one seed may be given to simulation, evidence and calibration without a wrong number.
 
-With one stream for all, the noise behind a simulated video is drawn again as the first particle: a guide that is the
-prior then finds the truth at once, and a "lower bound" lies nats above the evidence.
+With one stream for all, the noise behind a simulated video would be drawn again as the first particle: a guide that is
+the prior would then draw the truth, and a "lower bound" would lie nats above the evidence.
 """
 
 import pyro

@@ -26,7 +26,7 @@ NOISE = 0.5
 
 
 def pair(dim, shift, scale, emit=None):
-    """A standard Gaussian seen with noise, once or through `emit`, and a guide that never looks."""
+    """A standard Gaussian seen with noise, once or through `emit`, and a guide that ignores the data."""
 
     def model(frames, *_):
         with pyro.plate("sequences", len(frames), dim=-1):

@@ -1,4 +1,4 @@
-"""These tests pin: a run whose stages have losses of their own: what is followed, reported, recorded and resumed."""
+"""These tests pin: a run whose stages have their own losses: what is followed, reported, recorded and resumed."""
 
 import signal
 from dataclasses import replace

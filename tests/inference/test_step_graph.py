@@ -1,5 +1,5 @@
 """These tests pin: a graph repeats the run that it was made from, with new inputs, parameters and draws; what it leaves
-out; that a value asked for is refused; and that making it changes neither generators nor gradients."""
+out; that reading a value is refused; and that making it changes neither generators nor gradients."""
 
 import pytest
 import torch

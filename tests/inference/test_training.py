@@ -1,4 +1,4 @@
-"""These tests pin: what training does to parameters and metrics, stage by stage; how it ends; how it goes on.
+"""These tests pin: what training does to parameters and metrics, stage by stage; how it ends; how it resumes.
 
 Runs that are killed are in test_killed_runs.py, losses that are not finite in test_nonfinite.py.
 """

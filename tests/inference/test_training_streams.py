@@ -1,4 +1,4 @@
-"""These tests pin: runs that version 0.1.0 started go on as they would have; streams of new runs are apart."""
+"""These tests pin: runs started by version 0.1.0 resume with the same bits; streams of new runs are separate."""
 
 import json
 import shutil

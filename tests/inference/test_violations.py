@@ -21,7 +21,7 @@ GREY[7, 0] = 0.75
 
 
 class Model(PyroModule):
-    """A level for each sequence, and pixels around it; `likelihood` and `level_law` are what a test breaks."""
+    """A level for each sequence, and pixels around it; tests break `likelihood` and `level_law`."""
 
     def __init__(self, likelihood=dist.Bernoulli, level_law=None):
         super().__init__()
@@ -137,7 +137,7 @@ def test_an_impossible_parameter_is_named_with_its_site(compile):
 
 
 def test_parameters_that_are_not_finite_are_that_in_training(tmp_path):
-    """NaN is outside every range, but it comes of something that went wrong before."""
+    """NaN is outside every support, but its cause lies earlier."""
     model = Model()
     with torch.no_grad():
         model.bias.fill_(torch.nan)

@@ -1,4 +1,4 @@
-"""A linear-Gaussian toy with evidence, posterior, bounds and gradients known on paper; and its Pyro programs.
+"""A linear-Gaussian toy with evidence, posterior, bounds and gradients in closed form; and its Pyro programs.
 
     z_n ~ N(m, s^2),   x_nt | z_n ~ N(w z_n + b, r^2),   q(z_n | x_n) = N(a mean_t x_nt + c, e^2)
 

@@ -1,4 +1,4 @@
-"""Three presence bits and a content that they share, whose multi-sample bounds are sums over all configurations.
+"""Three presence bits and a shared content, whose multi-sample bounds are sums over all configurations.
 
     b_ni ~ Bernoulli(sigmoid(prior_i)), i = 1, 2, 3;   c_n ~ N(mean, scale^2)
     x_n ~ N(sum_i b_ni (base_i + gain_i c_n), noise^2)

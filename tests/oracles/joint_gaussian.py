@@ -1,7 +1,7 @@
 """The dense joint Gaussian of all states and observations of one sequence, in float64: an oracle without recursions.
 
 The stacked vector (z_1 .. z_T, a_1 .. a_T) is a linear map of independent noises; every marginal and conditional of it
-is read off by selecting rows. Knows nothing of the code under test.
+is read off by selecting rows. Independent of the code under test.
 """
 
 import math

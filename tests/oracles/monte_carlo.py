@@ -5,14 +5,14 @@ import statistics
 import torch
 from torch import Tensor
 
-FAILURE_RATE = 1e-6  # of a whole comparison, however many numbers it compares
+FAILURE_RATE = 1e-6  # of a whole comparison, whatever the number of entries
 
 
 def assert_mean_within(draws: Tensor, expected: Tensor, failure_rate: float = FAILURE_RATE) -> None:
     """Check that the mean of independent draws (draws, *shape) is `expected` (*shape).
 
-    Each entry may be off by as many standard errors as keep the rate of false alarms over all entries together below
-    `failure_rate` (Bonferroni), the mean of many draws being Gaussian.
+    The allowed number of standard errors keeps the rate of false alarms over all entries together below `failure_rate`
+    (Bonferroni), since the mean of many draws is Gaussian.
     """
     mean = draws.mean(0)
     error = draws.std(0) / draws.shape[0] ** 0.5

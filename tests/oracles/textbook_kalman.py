@@ -1,6 +1,6 @@
 """The twenty-line Kalman filter and Rauch-Tung-Striebel smoother of the textbooks, in float64, with explicit inverses.
 
-For one sequence; good only where every predicted covariance is regular. Knows nothing of the code under test.
+For one sequence; valid only where every predicted covariance is regular. Independent of the code under test.
 """
 
 import torch

@@ -12,14 +12,14 @@ from tests.contracts.cases import CONTROL, FRAME_SHAPE, ModelCase
 
 
 def _balls(**options: Any) -> DynamicsFromPixels:
-    """Presence of objects is its control."""
+    """Controls are the presence of objects."""
     renderer = options.pop("renderer", None) or RecurrentRenderer(FRAME_SHAPE, 11)
     return DynamicsFromPixels(FRAME_SHAPE, CONTROL, renderer=renderer, **options)
 
 
 def _pasted_balls() -> DynamicsFromPixels:
     renderer = GlyphRenderer(FRAME_SHAPE, 3)
-    torch.nn.init.normal_(renderer.scaled_glyph, std=0.1)  # it starts from zeros, and no two models would differ
+    torch.nn.init.normal_(renderer.scaled_glyph, std=0.1)  # it starts at zero, so that no two models would differ
     return _balls(renderer=renderer, prior=IndependentPositions())
 
 

@@ -55,7 +55,7 @@ def test_the_joint_by_hand():
 
 
 def test_a_mask_is_a_shorter_list_of_objects():
-    """Two objects of three are a model of two."""
+    """A model of three objects, one of them absent, equals a model of two."""
     model = model_of()
     small = DynamicsFromPixels(SHAPE, 2, renderer=model.renderer, prior=model.prior)
     presence = PRESENCE.clone()

@@ -20,7 +20,7 @@ DTYPE = torch.float64
 def small_model(frame_shape=FRAME, **options):
     model = EncoderDecoderLSTM(frame_shape, state_dim=8, code_dim=5, hidden=(6,), **options).double()
     with torch.no_grad():
-        for parameter in model.parameters():  # biases begin at zero, and so would everything after a black frame
+        for parameter in model.parameters():  # biases start at zero, and so would everything after a black frame
             parameter.add_(0.3 * torch.randn_like(parameter))
     return model
 
@@ -35,7 +35,7 @@ def arguments(control_dim=0):
 
 
 def log_prob(model, *arguments):
-    """Of each sequence, (sequences,)."""
+    """Log density of each sequence, (sequences,)."""
     trace = poutine.trace(model).get_trace(*arguments)
     trace.compute_log_prob()
     return trace.nodes["frames"]["log_prob"].sum(0)
@@ -56,7 +56,7 @@ def naive_step(model, frame, control, state):
 
 
 def naive_logits(model, frames, observed, controls):
-    """Frame after frame, sequence after sequence: fed what is seen, its own probabilities elsewhere."""
+    """Frame after frame, sequence after sequence: fed the seen frames, its own probabilities elsewhere."""
     rows = []
     for sequence in range(len(frames)):
         state = (torch.zeros(1, 8, dtype=DTYPE),) * 2

@@ -32,7 +32,7 @@ class LinearDecoder(nn.Module):
 
 
 class LinearEncoder(nn.Module):
-    """The frame's own posterior under a flat prior, a little beside it and too wide, so that weights vary."""
+    """The frame's own posterior under a flat prior, but shifted and too wide, so that weights vary."""
 
     def __init__(self, decoder, noise):
         super().__init__()

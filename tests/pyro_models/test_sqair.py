@@ -62,7 +62,7 @@ def test_parameter_counts():
 
 
 def test_an_empty_scene():
-    """x = 0, no objects, nothing but the likelihood of black pixels."""
+    """x = 0, no objects: only the likelihood of black pixels."""
     model = SequentialAttendInferRepeat()
     with torch.no_grad():
         model.discovery.count.copy_(torch.tensor([400.0, -400, -400, -400]))
@@ -79,7 +79,7 @@ def test_an_empty_scene():
 
 
 def test_counts_at_the_start():
-    """As the networks begin, any number in the first frame alike, and hardly any later."""
+    """With initial weights all counts are equally likely in the first frame, and discoveries are rare later."""
     model = SequentialAttendInferRepeat()
     discovery = model.discovery
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_counts_at_the_start():
 
 
 def test_there_are_never_more_objects_than_slots():
-    """Discoveries beyond the slots that are left are masked, and have no density."""
+    """Discoveries beyond the free slots are masked, and have no density."""
     model = small()
     with torch.no_grad():
         model.discovery.count.copy_(torch.tensor([-2.0, 0, 0, 4]))
@@ -113,7 +113,7 @@ def test_there_are_never_more_objects_than_slots():
 
 
 def test_identities_go_with_objects():
-    """Names are unique, and one that is gone does not come back; appearances go with them."""
+    """Names are unique and never reused; an appearance stays with its name."""
     model = small(residual=True)
     with torch.no_grad():  # what an object looks like hardly changes
         model.propagation.laws.weight.zero_()
@@ -167,7 +167,7 @@ def test_absent_objects_may_be_anything():
 
 
 def there_of(model, latents):
-    """Presence of every site's object, recomputed from the draws by a loop of its own."""
+    """Presence of every site's object, recomputed from the draws by an independent loop."""
     slots = model.num_slots
     there, alive = {}, None
     frames = sum(name.startswith("disc_pres_") for name in latents) // slots
@@ -189,7 +189,7 @@ def there_of(model, latents):
 
 
 def test_order_of_slots_does_not_matter():
-    """Canvas and code stay, and the prior of what becomes of objects goes with them."""
+    """Canvas and code are unchanged, and the prior of propagation is permuted with the slots."""
     model = small()
     slots = ObjectSlots(torch.tensor([[1.0, 0, 1]]), torch.randn(1, 3, 4), torch.randn(1, 3, 3))
     order = torch.tensor([2, 0, 1])

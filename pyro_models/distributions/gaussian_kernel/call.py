@@ -179,7 +179,7 @@ class _Notice(event.Listener):
     def on_start(self, event: event.Event) -> None:
         """Before the compilation."""
         if not self.started:
-            _logger.warning("compiling the Gaussian kernel for %s (a few seconds, kept on disk)", self.what)
+            _logger.info("compiling the Gaussian kernel for %s (a few seconds, kept on disk)", self.what)
             self.started = time.perf_counter()
 
     def on_end(self, event: event.Event) -> None:

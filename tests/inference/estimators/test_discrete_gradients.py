@@ -1,7 +1,7 @@
 """Gradients of estimators at discrete sites, against sums over all configurations of all particles.
 
-Each mean is over independent draws, each in a batch of copies of the data; it has to lie within as many standard errors
-as keep the rate of false alarms of a whole comparison below 1e-6 (Bonferroni, tests/oracles/monte_carlo.py).
+Each mean is over independent draws, each in a batch of copies of the data; its tolerance in standard errors
+keeps the rate of false alarms of a whole comparison below 1e-6 (Bonferroni, tests/oracles/monte_carlo.py).
 """
 
 import itertools
@@ -97,7 +97,7 @@ def test_wake_sleep_follows_its_own_objective(num_particles, order):
         shares = (log_joint - log_guide).detach().softmax(0)
         return (shares * (log_joint + log_guide)).sum(0)
 
-    # Draws and their probabilities stand still: only the distributions are differentiated.
+    # Draws and their probabilities are constants: only the distributions are differentiated.
     p, fixed = parameters(), {name: value.detach() for name, value in parameters().items()}
     expected = flat(gradients(expectation(p, num_particles, order, objective, drawn_from=fixed), p))
     assert_mean_within(draws(WakeSleep(num_particles), order, 300), expected)
@@ -183,7 +183,7 @@ def test_one_choice_by_hand():
 
 
 class Given(dist.Bernoulli):
-    """A Bernoulli distribution whose draws are known beforehand."""
+    """A Bernoulli distribution with given draws."""
 
     def __init__(self, logits, drawn):
         super().__init__(logits=logits)

@@ -176,7 +176,7 @@ def test_log_evidence_by_filters():
 
 
 class Coins(Walk):
-    """z_t ~ Bernoulli(a), x_t ~ N(z_t, r): steps know nothing of one another."""
+    """z_t ~ Bernoulli(a), x_t ~ N(z_t, r): steps are independent."""
 
     def step(self, index, state, context):
         return pyro.sample(f"z_{index}", dist.Bernoulli(self.a.expand(context.shape[0]))) + 0.0

@@ -1,4 +1,4 @@
-"""These tests pin: programs whose weights would be wrong without a word are refused, by the name of the site.
+"""These tests pin: programs whose weights would be silently wrong are refused, by the name of the site.
 
 Each is a program that somebody wrote: a value moved along the wrong dim, a point estimate, a latent of the guide's own.
 """

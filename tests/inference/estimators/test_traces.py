@@ -151,7 +151,7 @@ def test_looking_for_plates_leaves_no_trace():
 
 @pytest.mark.parametrize("estimator", [IWAE(8), IWAE(8, "dreg"), WakeSleep(8)])
 def test_hopeless_particles_leave_no_subnormal_gradients(estimator):
-    """With observations this sure, shares of most particles are 1e-40 and less: CPUs crawl on such numbers."""
+    """With observations this precise, most particles have shares of 1e-40 or less: CPUs are slow on subnormals."""
     found = []
 
     def model(x):

@@ -1,4 +1,4 @@
-"""These tests pin: twists find what is to come of a state, and filters that use them stay unbiased and become quieter.
+"""These tests pin: twists approximate the density of later frames, and filters with them stay unbiased and vary less.
 
 The model is the linear Gaussian walk, whose look-ahead p(x_{t+1}, ..., x_T | z_t) is that of a dense joint.
 """
@@ -81,7 +81,7 @@ def test_twisted_estimates_are_unbiased():
 
 
 def test_wild_twists_are_unbiased_too():
-    """So the test above would notice a psi that is not taken back."""
+    """So the test above would detect a psi that does not cancel."""
     one = videos(1)
     with seeded("test", 1):
         twist = fitted(one, 200, looking=True)

@@ -311,3 +311,9 @@ def test_wrong_arguments_are_named():
     assert whole.inference_error.mean == 0
     with pytest.raises(ValueError, match="prefix: expected fewer frames than the videos have = 5, .* take inference_e"):
         whole.prediction_error  # noqa: B018
+    # annotations are checked in tests alone
+    unchecked = match_on_prefix.__wrapped__ if hasattr(match_on_prefix, "__wrapped__") else match_on_prefix
+    with pytest.raises(
+        TypeError, match="truth: expected a VideoBatch, got Scene; give the videos themselves, with their"
+    ):
+        unchecked(scene, scene, 2)

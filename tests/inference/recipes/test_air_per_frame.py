@@ -84,7 +84,7 @@ def test_options_that_cannot_be(fields, message):
 
 def test_options_of_propagation_are_not_there():
     with pytest.raises(OptionError, match="--propagation-bias: no such option"):
-        SMALL.override({"propagation-bias": "1"})
+        SMALL.with_options(propagation_bias=1.0)
 
 
 def test_from_training_to_pictures(tmp_path, capsys):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from inference.cli import main
+from inference.cli.recipes import with_words
 from inference.experiments.evaluation import read_evaluation
 from inference.experiments.runs import load_run
 from inference.recipes import RECIPES, OptionError
@@ -16,10 +17,13 @@ from pyro_models.components.glimpse_networks import GlimpseNetworks
 PAPER, SMALL = RECIPES["sqair-pedestrians"], RECIPES["sqair-pedestrians-small"]
 TINY = (
     "--warm-up 40 --width 80 --height 60 --frame-size 24 --least-area 8 --num-frames 4 --growth-epochs 1 --units 10 "
-    "--what-dim 3 --glimpse-size 6,4 --num-particles 2 --num-train 8 --batch-size 4 --epochs 3 --num-validation 4 "
+    "--what-dim 3 --glimpse-size 6 4 --num-particles 2 --num-train 8 --batch-size 4 --epochs 3 --num-validation 4 "
     "--num-test 12"
 ).split()
-TINY_OPTIONS = {name[2:]: value for name, value in zip(TINY[::2], TINY[1::2], strict=True)}
+
+
+def tiny(recipe):
+    return with_words(recipe, TINY, prog="kinema train")[0]
 
 
 def count(*modules):
@@ -40,7 +44,7 @@ def test_parameter_counts():
 
 
 def test_the_curriculum_is_from_three_to_five_frames():
-    recipe = PAPER.override(TINY_OPTIONS).with_options(num_frames=5, growth_epochs=PAPER.videos.growth_epochs)
+    recipe = tiny(PAPER).with_options(num_frames=5, growth_epochs=PAPER.videos.growth_epochs)
     source = recipe.training_source(recipe.splits().train)
     each = recipe.videos.growth_epochs * recipe.steps_per_epoch
     lengths = [source.batch(step).num_frames for step in (0, each - 1, each, 2 * each, 10 * each)]
@@ -50,7 +54,7 @@ def test_the_curriculum_is_from_three_to_five_frames():
 
 
 def test_splits_are_blocks_of_time_of_one_clip():
-    recipe = SMALL.override(TINY_OPTIONS | {"num-train": "64", "batch-size": "64", "num-validation": "64"})
+    recipe = tiny(SMALL).with_options(num_train=64, batch_size=64, num_validation=64)
     splits = recipe.splits()
     numbers = [videos.state[..., 1] for videos in (splits.train, splits.validation, splits.test)]
     assert numbers[0].max() < numbers[1].min()

@@ -1,10 +1,10 @@
 """One model, one guide, some videos, and the log evidence of each video by a method that draws nothing.
 
-A case knows no library but Pyro: model and guide are plain programs, and their equations stand in the file of the case,
-so that they can be written anew for another language. To put an estimator of your own to the whole set, write
+A case uses no library but Pyro: model and guide are plain programs, with their equations in the file of the case, so
+that they can be rewritten in another language. To test your own estimator on the whole set, write
 
     def estimate(case, seed):
-        '''Log estimates of p(x_n), each of its own draws: (repeats, sequences).'''
+        '''Log estimates of p(x_n), each from independent draws: (repeats, sequences).'''
 
 with `case.model`, `case.guide` and `case.arguments`, and hand it to the functions of `checks.py` with each case of
 `all_cases()`.
@@ -23,21 +23,21 @@ Demand = Literal["all", "bounds", "equality"]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What an estimator is given, and what it should find.
+    """Input of an estimator, and the evidence that it should find.
 
     Attributes:
-        name: of the case.
+        name: name of the case.
         model: called `(frames, observed, controls)`; latents in the plate `sequences` at dim -1, the observed site
             `frames` in the plate `time` at dim -2 inside it.
-        guide: likewise. Its weights p / q are bounded, but for cases that ask for bounds only.
+        guide: called in the same way. Its weights p / q are bounded, except in cases that demand bounds only.
         frames: (sequences, time, features), float64; NaN where missing.
         exact: log p(x_n), (sequences,), in nats.
         observed: bool (sequences, time), or None.
         controls: (sequences, time, controls), or None.
         latents: "continuous", "bits" (and continuous ones), "categories" or "none".
-        demand: "all"; "bounds" where the guide leaves out a part of the posterior, so that no number of draws that can
-            be afforded finds the evidence and nothing is asked but to stay below; "equality" where the guide is the
-            posterior, or nothing is latent, so that a single draw has the evidence as its weight.
+        demand: "all"; "bounds" where the guide leaves out a part of the posterior, so that no affordable number of
+            draws finds the evidence and estimates must only stay below it; "equality" where the guide is the
+            posterior, or nothing is latent, so that the weight of a single draw is the evidence.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Case:
 
     @property
     def arguments(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Of model and guide."""
+        """Arguments of model and guide."""
         return self.frames, self.observed, self.controls
 
     def tiled(self, times: int) -> "Case":
-        """The same videos many times over, all of them once before the first comes again."""
+        """The batch of videos repeated `times` times, one copy of the batch after another."""
 
         def tile(value: Tensor | None) -> Tensor | None:
             return None if value is None else value.repeat(times, *[1] * (value.dim() - 1))
@@ -70,7 +70,7 @@ class Case:
         )
 
     def first(self, count: int) -> "Case":
-        """The first videos alone."""
+        """The first `count` videos."""
 
         def part(value: Tensor | None) -> Tensor | None:
             return None if value is None else value[:count]
@@ -84,7 +84,7 @@ class Case:
         )
 
     def with_missing(self, value: float) -> "Case":
-        """The same case with another value in the frames that nobody may read."""
+        """The same case with another value in the missing frames, which must not be read."""
         if self.observed is None:
             return self
         return replace(self, frames=torch.where(self.observed[..., None], self.frames, value))

@@ -1,6 +1,6 @@
-"""What every estimator of the log evidence owes, as functions that raise `AssertionError` where it does not pay.
+"""Requirements on every estimator of the log evidence, as functions that raise `AssertionError` where it fails.
 
-    estimate(case, seed) -> log estimates of p(x_n), (repeats, sequences), each from draws of its own
+    estimate(case, seed) -> log estimates of p(x_n), (repeats, sequences), each from independent draws
     claim(case, seed) -> Claim: estimates with the errors that the estimator states for them
 
 Every check states how often it fails an honest estimator: with a probability of at most `FAILURE_RATE`. It also refuses
@@ -20,22 +20,22 @@ from tests.oracles.conformance.case import Case
 from tests.oracles.monte_carlo import FAILURE_RATE, assert_mean_within
 
 Estimate = Callable[[Case, int], Tensor]
-RESOLUTION = 0.25  # relative bias of an estimate of p(x) that must be seen
+RESOLUTION = 0.25  # relative bias of an estimate of p(x) that must be detected
 ROUNDING = 1e-6  # nats
-MISSING = 7.0  # a number that might have been seen
+MISSING = 7.0  # a plausible value of a frame
 COVERED = math.erf(2 / 2**0.5)  # share of a Gaussian within two standard errors, 95.4 %
-ASKED = 0.9  # and what is asked of estimates, which are only nearly Gaussian
+ASKED = 0.9  # required share for estimates, which are only nearly Gaussian
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """Estimates and what their estimator says of them; the tensors have one shape, (repeats, sequences).
+    """Estimates and what their estimator states about them; the tensors have one shape, (repeats, sequences).
 
     Attributes:
         log_evidence: in nats.
-        standard_error: of each.
-        tail_index: k-hat of the weights (Vehtari et al. 2024); above 0.7 the standard error promises nothing.
-        verdict: "exact", "converged" or other words, of all of them together.
+        standard_error: stated for each estimate, in nats.
+        tail_index: k-hat of the weights (Vehtari et al. 2024); above 0.7 the standard error is not to be trusted.
+        verdict: "exact", "converged" or other words, for all of them together.
         width: nats by which the mean over all of them may be off.
     """
 
@@ -51,12 +51,12 @@ def check_unbiased(estimate: Estimate, case: Case, seeds: Sequence[int] = (0,), 
 
     Args:
         estimate: see above.
-        case: any but those that ask for bounds.
-        seeds: of the estimates.
-        resolution: relative bias that must be seen; there must be enough repeats for it.
+        case: any except those that demand bounds.
+        seeds: seeds of the estimates.
+        resolution: relative bias that must be detected; there must be enough repeats for it.
 
     Raises:
-        ValueError: if the case asks for bounds.
+        ValueError: if the case demands bounds.
     """
     if case.demand == "bounds":
         raise ValueError(f"{case.name}: expected a case whose guide covers the posterior, got one that asks for bounds")
@@ -76,7 +76,7 @@ def check_unbiased(estimate: Estimate, case: Case, seeds: Sequence[int] = (0,), 
 def check_never_above(estimate: Estimate, case: Case, seeds: Sequence[int] = (0,)) -> None:
     """The mean of log estimates is at most log p(x), by Jensen; and P(estimate > log p(x) + c) <= exp(-c), by Markov.
 
-    So it is for every estimate that is unbiased or too low.
+    This holds for every estimate that is unbiased or too low.
     """
     excess = _excess(estimate, case, seeds)
     error = excess.std(0) / len(excess) ** 0.5 if bool(excess.isfinite().all()) else torch.zeros_like(case.exact)
@@ -96,12 +96,12 @@ def check_never_above(estimate: Estimate, case: Case, seeds: Sequence[int] = (0,
 
 
 def check_monotone(estimates: Sequence[Estimate], case: Case, seeds: Sequence[int] = (0,)) -> None:
-    """More draws lie higher on average, each number of them than the one before.
+    """More draws give higher estimates on average, at each step of the sequence.
 
     Args:
         estimates: by the same estimator, from few draws to many.
         case: one with a visible gap to the evidence at the fewest draws.
-        seeds: of each.
+        seeds: seeds of each estimator.
     """
     apart = [[seed + 1000 * number for seed in seeds] for number in range(len(estimates))]
     means = [_excess(each, case, own).mean(1) for each, own in zip(estimates, apart, strict=True)]
@@ -121,9 +121,9 @@ def check_standard_errors(
 
     Args:
         claim: see above.
-        case: any but those that ask for bounds.
-        seeds: of the claims.
-        fewest: how many estimates must have such a k-hat, so that the check is not passed by having none.
+        case: any except those that demand bounds.
+        seeds: seeds of the claims.
+        fewest: least number of estimates with such a k-hat, so that the check cannot pass vacuously.
     """
     hits = judged = 0
     for seed in seeds:
@@ -139,15 +139,15 @@ def check_standard_errors(
 def check_verdicts(
     claim: Callable[[Case, int], Claim], cases: Sequence[Case], seeds: Sequence[int], fewest: int = 20
 ) -> None:
-    """The mean lies within the stated width of the truth for at least 90 % of what is called converged.
+    """The mean lies within the stated width of the truth for at least 90 % of "converged" verdicts.
 
-    What is called exact is so each time.
+    "exact" verdicts must be exact each time.
 
     Args:
         claim: see above; one verdict for each case and seed.
-        cases: any but those that ask for bounds; they are judged together.
-        seeds: of the claims.
-        fewest: how many verdicts must be "converged" or "exact", so that the check is not passed by having none.
+        cases: any except those that demand bounds; they are judged together.
+        seeds: seeds of the claims.
+        fewest: least number of verdicts "converged" or "exact", so that the check cannot pass vacuously.
     """
     hits = judged = exact = 0
     for case in cases:
@@ -166,7 +166,7 @@ def check_verdicts(
 
 
 def check_missing(estimate: Estimate, case: Case, seed: int = 0) -> None:
-    """What stands in a frame that is missing changes nothing, not in one bit."""
+    """The content of missing frames changes no bit of the estimates."""
     if case.observed is None or bool(case.observed.all()):
         raise ValueError(f"{case.name}: expected a case with missing frames, got none")
     first = estimate(case.with_missing(math.nan), seed)
@@ -176,17 +176,17 @@ def check_missing(estimate: Estimate, case: Case, seed: int = 0) -> None:
 
 
 def check_own_noise(estimate: Estimate, simulated: Callable[[int], Case], seeds: Sequence[int]) -> None:
-    """An estimator given the seed by which the videos were simulated has noise of its own.
+    """An estimator that gets the seed with which the videos were simulated uses other noise.
 
-    Where it draws the simulation's noise again, a guide that is the prior finds the very latents behind the videos, and
-    log estimates lie above the truth on average.
+    If it reuses the simulation's noise, a guide that is the prior draws the true latents of the videos, and log
+    estimates lie above the truth on average.
 
     Args:
         estimate: see above, with at most some hundred draws for each estimate.
         simulated: videos of a seed, and their evidence.
-        seeds: of both.
+        seeds: seeds of both.
     """
-    # each repeat by itself, since a stream that is met again is so at its beginning
+    # each repeat separately, since a reused stream coincides only at its start
     excess = torch.cat([_excess(estimate, simulated(seed), [seed]).mT for seed in seeds])
     error = excess.std(0) / len(excess) ** 0.5
     assert bool((excess.mean(0) <= _normal(excess.shape[1], sides=1) * error).all()), (
@@ -205,11 +205,11 @@ def _excess(estimate: Estimate, case: Case, seeds: Sequence[int]) -> Tensor:
 
 
 def _normal(comparisons: int, *, sides: int) -> float:
-    """Standard errors that keep the rate of false alarms of all comparisons together below `FAILURE_RATE`."""
+    """Number of standard errors that keeps the rate of false alarms over all comparisons below `FAILURE_RATE`."""
     return statistics.NormalDist().inv_cdf(1 - FAILURE_RATE / comparisons / sides)
 
 
 def _assert_covered(hits: int, judged: int, what: str) -> None:
-    """At least 90 %, or, where they are few, no fewer than 95.4 % give with a probability of `FAILURE_RATE`."""
+    """At least 90 %, or, for few estimates, the quantile at `FAILURE_RATE` of a binomial with 95.4 %."""
     needed = min(math.ceil(ASKED * judged), int(binom.ppf(FAILURE_RATE, judged, COVERED)))
     assert hits >= needed, f"{what}: expected at least {needed} of {judged}, got {hits}"

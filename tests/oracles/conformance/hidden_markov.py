@@ -1,9 +1,9 @@
-"""A hidden Markov model with three states: categories, one draw a step, evidence by the forward algorithm.
+"""A hidden Markov model with three states: categories, one draw per step, evidence by the forward algorithm.
 
     z_0 ~ Categorical(pi),   z_t ~ Categorical(P[z_{t-1}]),   x_t ~ N(mu[z_t], 0.8^2)
 
     q(z_t = k | z_{t-1}, x_t) = 0.9 f_k + 0.1 / 3   with f_k proportional to p(z_t = k | z_{t-1}) p(x_t | z_t = k)^0.6;
-    p(z_t | z_{t-1}) in the place of f where x_t is missing
+    p(z_t | z_{t-1}) in place of f where x_t is missing
 
 The forward algorithm (Rabiner 1989, eq. 20) runs in log space, one video after the other.
 """

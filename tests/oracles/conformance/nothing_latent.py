@@ -1,4 +1,4 @@
-"""Frames that depend on nothing latent: the weight is the evidence.
+"""Frames without latents: the weight is the evidence.
 
 x_t ~ N(0.5 u_t, 0.6^2)
 """

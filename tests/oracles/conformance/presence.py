@@ -1,4 +1,4 @@
-"""Three objects that are there or not, and a brightness that they share: bits and a number, presences enumerated.
+"""Three objects, present or absent, with a shared brightness: bits and a number, presences enumerated.
 
     b_i ~ Bernoulli(sigmoid(prior_i)), i = 0, 1, 2;   c ~ N(0.2, 0.9^2);   x_t ~ N(sum_i b_i (base_i + gain_i c), 0.7^2)
 

@@ -1,7 +1,7 @@
-"""Estimators written by hand, in a page, and wrong ones beside them: what the checks must pass and must not.
+"""Short estimators written by hand, which the checks must pass, and wrong ones, which they must fail.
 
-They stand for somebody else's library: they share no code with ours. Their seeds are below 2^32, since torch reads no
-more of one on a CPU.
+They stand for another library and share no code with ours. Their seeds are below 2^32, since torch reads only 32 bits
+of a seed on a CPU.
 """
 
 import math
@@ -48,10 +48,10 @@ def importance_claims(particles: int, repeats: int, *, shrunk: float = 1.0, verd
     """Claims by the delta method; the weights of the cases are bounded, so that k-hat is taken to be 0.
 
     Args:
-        particles: of each estimate.
-        repeats: of each video.
-        shrunk: by which the stated errors are too small.
-        verdict: what is said of the estimates.
+        particles: number of particles of each estimate.
+        repeats: number of estimates of each video.
+        shrunk: factor by which the stated errors are too small.
+        verdict: stated verdict.
     """
 
     def claim(case: Case, seed: int) -> Claim:
@@ -105,7 +105,7 @@ def not_divided(particles: int, repeats: int) -> Estimate:
 
 
 def with_entropy_of_another_site(particles: int, repeats: int) -> Estimate:
-    """The guide draws a site that the model has not, and its log q is taken off the weights."""
+    """The guide draws a site that the model lacks, and its log q is subtracted from the log weights."""
     chances = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 
     def estimate(case: Case, seed: int) -> Tensor:
@@ -138,7 +138,7 @@ def mean_of_logs(particles: int, repeats: int) -> Estimate:
 
 
 def all_frames_seen(particles: int, repeats: int) -> Estimate:
-    """The mask is forgotten, and frames that are missing are read as zeros wherever they are nan."""
+    """Ignores the mask and reads missing frames, NaN as zero."""
 
     def estimate(case: Case, seed: int) -> Tensor:
         frames = case.frames.nan_to_num(0.0)
@@ -149,7 +149,7 @@ def all_frames_seen(particles: int, repeats: int) -> Estimate:
 
 
 def one_standard_deviation_up(particles: int, repeats: int) -> Estimate:
-    """What is above by an amount of the size of its noise: only a check of many repeats sees it."""
+    """Too high by an amount of the size of its noise: only a check with many repeats detects it."""
 
     def estimate(case: Case, seed: int) -> Tensor:
         draws = importance_sampling(particles, repeats)(case, seed)

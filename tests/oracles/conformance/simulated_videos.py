@@ -1,10 +1,10 @@
-"""Videos of a seed, with the prior as guide: who draws the simulation's noise again finds the latents at once.
+"""Videos of a seed, with the prior as guide: an estimator that reuses the simulation's noise draws the true latents.
 
     z ~ N(0, I) in eight dimensions,   x ~ N(z, I / 4),   q(z | x) = N(0, I);   so x ~ N(0, 5/4 I)
 
-With the very latents in the place of a draw, log p(x | z) - log p(x) is 4 log 5 = 6.4 nats on average: hundreds of
+With the true latents as one of the draws, log p(x | z) - log p(x) is 4 log 5 = 6.4 nats on average: hundreds of
 other draws do not bring the estimate down to the evidence. The numbers behind all videos are a multiple of sixteen,
-since torch fills tensors with normal draws in blocks of that size: a larger draw from a stream begins with a smaller.
+since torch fills tensors with normal draws in blocks of that size: a larger draw from a stream starts with a smaller.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Cases again as models and guides of steps, for the particle filters of this library: the same sites and densities."""
+"""Cases as stepwise models and guides, for the particle filters of this library: the same sites and densities."""
 
 from typing import Any
 

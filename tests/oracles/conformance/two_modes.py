@@ -1,4 +1,4 @@
-"""A number of which only the square is seen: a posterior with two modes, evidence by quadrature.
+"""A number observed only through its square: a posterior with two modes, evidence by quadrature.
 
     z ~ N(0, 2.5^2),   x_t ~ N(z^2, 1.5^2)
 
@@ -32,7 +32,7 @@ def model(frames: Tensor, observed: Tensor | None = None, controls: Tensor | Non
 
 
 def place(frames: Tensor, observed: Tensor | None) -> Tensor:
-    """Of the upper mode, about; (sequences,)."""
+    """Approximate place of the upper mode, (sequences,)."""
     x, mask = seen_frames(frames, observed)
     return (x[..., 0].sum(1) / mask.sum(1)).clamp_min(0.1).sqrt()
 

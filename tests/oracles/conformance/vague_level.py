@@ -1,4 +1,4 @@
-"""A level that wanders, is pushed by controls, and starts nobody knows where: linear-Gaussian, one draw a step.
+"""A level that wanders, is pushed by controls, and has a vague start: linear-Gaussian, one draw per step.
 
     z_0 ~ N(0, 10^6),   z_t ~ N(z_{t-1} + 0.7 u_t, 0.4),   x_t ~ N(z_t, 0.3)
 

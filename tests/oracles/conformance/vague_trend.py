@@ -1,4 +1,4 @@
-"""A level with a slope, both starting nobody knows where: linear-Gaussian, the whole path one draw.
+"""A level with a slope, both with a vague start: linear-Gaussian, the whole path in one draw.
 
     s = (slope, level):  s_0 ~ N(0, 10^6 I),  s_t ~ N(((1, 0), (1, 1)) s_{t-1}, diag(0.02, 0.1)),  x_t ~ N(level_t, 0.2)
 

@@ -1,4 +1,4 @@
-"""The distribution of positions: numbers of parameters, symmetries of the dynamics, and the twin that noises drive."""
+"""The distribution of positions: numbers of parameters, symmetries of the dynamics, and the twin driven by noises."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The networks that weigh dynamics: one pass equals step by step, weights are causal and lie on the simplex."""
+"""The networks that weight dynamics: one pass equals step by step, weights are causal and lie on the simplex."""
 
 import pytest
 import torch

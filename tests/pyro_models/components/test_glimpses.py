@@ -1,4 +1,4 @@
-"""Windows against torch's spatial transformer, and their own numbers."""
+"""Windows against torch's spatial transformer and against published numbers."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def windows(batch=5, where_dim=4):
 
 
 def spatial_transformer(images, scale, shift, size):
-    """The published way: a grid of points, bilinear interpolation, zeros outside."""
+    """The published method: a grid of points, bilinear interpolation, zeros outside."""
     theta = torch.zeros(len(images), 2, 3, dtype=images.dtype)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale[:, 0], scale[:, 1], shift
     grid = affine_grid(theta, [len(images), 1, *size], align_corners=True)

@@ -23,7 +23,7 @@ each = pytest.mark.parametrize("build", RENDERERS.values(), ids=RENDERERS.keys()
 
 @each
 def test_absent_objects_are_not_drawn_whatever_is_said_of_them(build):
-    """A mask is a shorter list of objects, and no gradient comes from what is not there."""
+    """Masked objects are as if left out of the list, and give no gradient."""
     renderer = build()
     positions, presence = scene()
     presence[2] = False
@@ -63,7 +63,7 @@ def test_the_canvas_by_hand():
 
 
 def test_gates_shut_and_gates_open():
-    """Shut, they leave the background; open, the last object alone counts."""
+    """Shut gates leave the background; with open gates only the last object counts."""
     renderer = RecurrentRenderer(SHAPE, 11)
     positions, presence = scene()
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_gates_shut_and_gates_open():
 
 
 def test_without_weights_every_pixel_is_a_fair_coin():
-    """D log 2 = 1597.01 nats a frame of 48 x 48."""
+    """D log 2 = 1597.01 nats per frame of 48 x 48."""
     renderer = RecurrentRenderer(hidden_dim=4)
     with torch.no_grad():
         for parameter in renderer.parameters():

@@ -11,7 +11,7 @@ def chain_of(pmf):
 
 
 def test_counts_as_chains_of_presences():
-    """p = (.9, .5, .2) is the count (.10, .45, .36, .09), there and back."""
+    """p = (.9, .5, .2) corresponds to the count (.10, .45, .36, .09), in both directions."""
     hazards = torch.tensor([0.9, 0.5, 0.2])
     pmf = (0.10, 0.45, 0.36, 0.09)
     torch.testing.assert_close(chain_of(pmf), hazards)
@@ -34,7 +34,7 @@ def test_no_more_objects_than_there_is_room_for(room):
 
 
 def test_objects_are_packed_in_their_order():
-    """Two of three tracked objects go on, two are found, there are three slots: the second new one is lost."""
+    """Two of three tracked objects stay, two are found, there are three slots: the second new one is lost."""
     tracked, found = torch.tensor([0.0, 1, 1]), torch.tensor([1.0, 1, 0])
     names = Identities(torch.tensor([7, 3, 5]), torch.tensor(7)).follow(tracked, found)
     order = packed_order(torch.cat([tracked, found]), 3)

@@ -18,7 +18,7 @@ def test_decided_pixels_give_no_subnormal_gradients():
     assert 0 < exact[0, 0, 1].abs() < 1e-20
     assert torch.equal(gradient[exact.abs() >= 1e-20], exact[exact.abs() >= 1e-20])
     assert (gradient[exact.abs() < 1e-20] == 0).all()
-    assert gradient[0, 0, 5] == 1.0  # sure and wrong still learns
+    assert gradient[0, 0, 5] == 1.0  # a confident wrong pixel still learns
 
 
 def test_it_is_differentiated_twice_and_mapped():

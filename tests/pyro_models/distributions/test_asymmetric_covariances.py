@@ -1,4 +1,4 @@
-"""One policy for covariances that are not symmetric: refused by name, or (unvalidated) their symmetric part is meant.
+"""One policy for covariances that are not symmetric: refused by name, or (unvalidated) their symmetric part is used.
 
 These tests pin: the message; that without validation every method gives the numbers and gradients of the symmetric
 part, by the fused kernel and by the torch reference, for fixed and per-step covariances; that rounding is no asymmetry.
@@ -46,7 +46,7 @@ def path(request, monkeypatch):
 
 
 def everything(given, observed, a, z):
-    """All that a model says; draws from one seed."""
+    """All outputs of a model; draws from one seed."""
     from pyro_models.distributions import ObservationsGivenReadings
 
     ssm = build(given, observed=observed, validate_args=False)

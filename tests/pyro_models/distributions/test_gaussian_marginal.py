@@ -116,7 +116,7 @@ def test_indefinite_innovations_give_nan_for_their_sequence_only():
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-80, 1e-40, 1e40, 1e80, 1e160, 1e300])
 @pytest.mark.parametrize("size", [2, 4])
 def test_determinants_outside_the_range_of_doubles(size, scale):
-    """Their factors are inside: log p of variances in another unit, by one change of variables."""
+    """Their factors are inside it: log p with variances in another unit, by a change of variables."""
     from pyro_models.distributions import LinearGaussianSSM
 
     def log_prob(scale):
@@ -186,7 +186,7 @@ def test_forward_mode_and_function_transforms():
 
 @pytest.mark.slow
 def test_distribution_compiles_whole():
-    """In a process of its own: the shape checks that the tests install cannot be traced."""
+    """In a separate process: the shape checks that the tests install cannot be traced."""
     program = """
 import torch
 from pyro_models.distributions import LinearGaussianSSM
@@ -320,7 +320,7 @@ def test_a_change_of_its_code_outdates_the_kernel_on_disk(tmp_path, changed):
 
 @pytest.mark.slow
 def test_a_compilation_is_announced_once(tmp_path, monkeypatch):
-    """In a process of its own with an empty cache."""
+    """In a separate process with an empty cache."""
     program = """
 import torch
 from pyro_models.distributions import LinearGaussianSSM

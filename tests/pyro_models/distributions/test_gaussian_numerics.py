@@ -27,7 +27,7 @@ def test_definite_factor_is_nan_where_there_is_none():
 def test_semidefinite_factor(rank):
     from pyro_models.distributions.gaussian_numerics import factor_semidefinite, semidefinite_tolerance
 
-    # rounding tells no rank where leading blocks are nearly singular, as those of some Gaussian roots are
+    # rounding hides the rank where leading blocks are nearly singular, as those of some Gaussian roots are
     root = torch.randn(5, 4, rank, dtype=torch.float64).tril(-1) + 2 * torch.eye(4, rank, dtype=torch.float64)
     covariance = (root @ root.mT).requires_grad_()
     factor = factor_semidefinite(covariance, semidefinite_tolerance(4, torch.float64))
@@ -44,7 +44,7 @@ def test_semidefinite_factor(rank):
 @pytest.mark.parametrize("number", [-1.0, -0.1, torch.nan])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_semidefinite_factor_is_nan_where_there_is_none(dtype, number):
-    """Of a variance that is negative or NaN it must not make zero; rounding below zero is zero."""
+    """A negative or NaN variance must not become zero; a value below zero by rounding does."""
     from pyro_models.distributions.gaussian_numerics import factor_semidefinite, semidefinite_tolerance
 
     tolerance = semidefinite_tolerance(3, dtype)

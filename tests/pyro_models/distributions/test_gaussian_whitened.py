@@ -110,7 +110,7 @@ def test_a_mixtures_expectation_is_a_bound_and_exact_for_one_component():
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_kl_divergence_of_independent_normals(masked):
-    """What Pyro's TraceMeanField_ELBO asks for; steps that are missing count on neither side."""
+    """The divergence that Pyro's TraceMeanField_ELBO uses; missing steps count on neither side."""
     seen = torch.rand(SEQUENCES, TIME) > 0.3 if masked else None
     mix = mixture_of(1, seen)
     mean = torch.randn(SEQUENCES, TIME, OBS, dtype=F64)

@@ -1,7 +1,7 @@
-"""`smoothed_marginals` where a state is known exactly: there is no density, and that is said by name.
+"""`smoothed_marginals` where a state is known exactly: there is no density, and the error names the cause.
 
 These tests pin: the refusal, also where covariances are singular up to rounding only; that without validation draws
-follow the degenerate distribution and densities are NaN; that small but regular covariances are served, gradients too.
+follow the degenerate distribution and densities are NaN; that small but regular covariances work, with gradients.
 """
 
 import pytest

@@ -65,7 +65,7 @@ def test_an_emission_matrix_that_holds_for_every_step_is_seen_to_be_transposed()
 @pytest.mark.parametrize("known", ["num_steps", "emissions"])
 @pytest.mark.parametrize("name", ["transition_matrix", "transition_covariance", "transition_offset"])
 def test_a_transition_for_every_observation_is_one_too_many(name, known):
-    """The count is taken from emissions, so that they are not blamed."""
+    """The count comes from the emissions, so the message does not name them."""
     given = random_parameters(per_step=(True,) * 4)
     wrong = torch.cat([given[name], given[name][-1:]])
     options = {"num_steps": TIME} if known == "num_steps" else {}
@@ -143,7 +143,7 @@ def test_a_covariance_with_a_negative_eigenvalue():
     ],
 )
 def test_numbers_that_are_not_finite(name, number):
-    """Also at a missing step: nothing there is read, but what made it is broken."""
+    """Also at a missing step: nothing there is read, but whatever made the number is broken."""
     given = random_parameters(per_step=(True,) * 4)
     wrong = given[name].clone()
     place = (-1,) * (wrong.dim() - 1) + (0,)
@@ -164,7 +164,7 @@ def test_what_is_no_real_tensor(name, dtype):
 
 
 def test_what_is_no_tensor():
-    """In a process of its own: the type checks that the tests install would come before ours."""
+    """In a separate process: the type checks that the tests install would come before ours."""
     program = """
 import numpy as np, torch
 from pyro_models.distributions import LinearGaussianSSM, MixtureLinearGaussianSSM, ObservationsGivenReadings
@@ -261,7 +261,7 @@ def test_observations(method):
 
 
 def test_uncertain_observations():
-    """E log p(a): of a wrong variance it is the variance that is named."""
+    """E log p(a): for a wrong variance, the message names the variance."""
     for law in (build(random_parameters(), num_steps=TIME), mixture()):
         mean = torch.randn(TIME, OBS, dtype=F64)
         with pytest.raises(ValueError, match=r"variance: expected nonnegative variances, got -2\. Pass variances, not"):

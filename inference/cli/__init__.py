@@ -1,0 +1,60 @@
+"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render`."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from inference.cli import clip, compare, demo, evaluate, recipes, render, train
+from inference.cli.words import choose
+from inference.svi.step import NonFiniteError
+
+USAGE_ERROR, FAILED, INTERRUPTED = 2, 1, 130
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "demo": demo.demo,
+    "recipes": recipes.recipes,
+    "clip": clip.clip,
+    "train": train.train,
+    "evaluate": evaluate.evaluate,
+    "compare": compare.compare,
+    "render": render.render,
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        words: words of the command line; None = `sys.argv[1:]`.
+
+    Returns:
+        Exit status: 0 = success, 1 = the work failed, 2 = wrong usage, 130 = interrupted.
+    """
+    words = sys.argv[1:] if words is None else words
+    _show_information()
+    try:
+        command = choose(
+            "command",
+            {name: function.__doc__ or "" for name, function in COMMANDS.items()},
+            words[:1],
+            prog="kinema",
+            description="Generative models of objects moving in video, in Pyro.",
+        )
+        return COMMANDS[command](words[1:])
+    except SystemExit as stop:  # tyro has shown the help, or what is wrong
+        return stop.code if isinstance(stop.code, int) else USAGE_ERROR
+    except NonFiniteError as error:
+        print(f"kinema: {error}", file=sys.stderr)
+        return FAILED
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        print(f"kinema: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("\nkinema: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _show_information() -> None:
+    """Show what the library logs as information, such as how long a compilation took, on standard error."""
+    logging.basicConfig(format="%(message)s")
+    for package in ("inference", "pyro_models", "videos"):
+        logging.getLogger(package).setLevel(logging.INFO)

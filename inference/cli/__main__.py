@@ -1,0 +1,7 @@
+"""`python -m inference.cli` is `kinema`."""
+
+import sys
+
+from inference.cli import main
+
+sys.exit(main())

@@ -1,0 +1,88 @@
+"""`kinema train RECIPE`."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import tyro
+
+from inference.cli.recipes import recipe_named, with_words
+from inference.experiments.restarts import train_with_restarts
+from inference.recipes import OptionError
+from inference.runtime.processes import joined_processes
+from inference.svi.compiled import CompileMode
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where and how the recipe runs.
+
+    Attributes:
+        run: folder of the run; None = runs/RECIPE-SEED.
+        seed: seed of everything random, below a million.
+        device: cpu or cuda.
+        compile: how training steps are compiled; off = eager.
+        restarts: restarts from new seeds if training fails the recipe's health check, as for SQAIR.
+        quiet: show no progress bar.
+    """
+
+    run: Path | None = None
+    seed: int = 0
+    device: str = "cpu"
+    compile: CompileMode = "off"
+    restarts: int = 0
+    quiet: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def train(words: Sequence[str]) -> int:
+    """Train a recipe; the same command resumes an interrupted run."""
+    chosen = recipe_named(words, prog="kinema train", description=str(train.__doc__))
+    name = chosen.name
+    recipe, options = with_words(
+        chosen, words[1:], prog=f"kinema train {name}", description=f"{train.__doc__} {chosen.paper}.", run=Run()
+    )
+    run: Run = options.run
+    recipe = replace(recipe, seed=run.seed)
+    device = torch.device(run.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(
+            f"--device: this machine has no CUDA device, got {run.device}; leave it out to train on the CPU"
+        )
+    path = run.run or Path("runs") / f"{name}-{recipe.seed}"
+    with joined_processes(device) as (processes, device):
+        say = print if processes.leads else _nothing
+        together = "" if processes.size == 1 else f", {processes.size} processes"
+        say(
+            f"{name}: {recipe.num_steps} steps of {recipe.training.batch_size} sequences of "
+            f"{recipe.videos.data or 'the simulator'}{together}; {path}"
+        )
+        try:
+            result = train_with_restarts(
+                recipe,
+                path,
+                restarts=run.restarts,
+                device=device,
+                progress=not run.quiet,
+                compile=run.compile,
+                processes=processes,
+            )
+        except KeyboardInterrupt:
+            several = f"torchrun --nproc-per-node {processes.size} -m -- inference.cli"
+            program = "kinema" if processes.size == 1 else several
+            say(f"\ninterrupted; resume with: {program} train {shlex.join(words)}", file=sys.stderr)
+            return INTERRUPTED
+        bound = (
+            "" if result.best_bound is None else f", best validation bound {result.best_bound:.1f} nats per sequence"
+        )
+        say(f"{result.steps} steps in {result.seconds / 60:.1f} minutes{bound}")
+        say(f"next: kinema evaluate {path}; kinema render {path}")
+    return 0
+
+
+def _nothing(*words: object, **options: object) -> None:
+    """Print nothing: replaces `print` in every process except the leader."""
