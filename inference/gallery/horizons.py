@@ -33,10 +33,10 @@ class HorizonPictures(Picture):
             f"{self.label}, tracked": errors.tracked_curve,
             f"{self.label}, predicted": errors.predicted_curve,
         }
-        held = {} if errors.held_curve is None else {"held still": errors.held_curve}
+        baselines = {"held still": errors.held_curve, "straight lines": errors.straight_curve}
         figure = draw_horizon_curves(
             {name: _distances(curve, errors) for name, curve in curves.items()},
-            {name: _distances(curve, errors) for name, curve in held.items()},
+            {name: _distances(curve, errors) for name, curve in baselines.items() if curve is not None},
             training_length=self.training_length,
         )
         return [save(figure, folder / "horizons.png")]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from inference.metrics.distance_means import DistanceCurve, MeanDistance
-from inference.metrics.motion_baselines import hold_last
+from inference.metrics.motion_baselines import constant_velocity, hold_last
 from inference.metrics.prefix_matches import match_on_prefix
 from inference.programs.traces import evaluation_mode
 from inference.queries.ask import impute
@@ -47,9 +47,12 @@ class HorizonErrors:
         inference_right: the same as `inference`, over videos with the right number of objects.
         prediction_right: the same as `prediction`, over videos with the right number of objects.
         held: error of predicting that true objects stay where they are in the last frame of the prefix.
+        straight: the same, if they keep their true velocity and the edges of the frame reflect their boxes; None without
+            box sizes or in a prefix of one frame.
         tracked_curve: error in each frame of long videos with all frames observed; None = not computed.
         predicted_curve: the same with only the prefix observed.
         held_curve: the same for true objects that stay where they are.
+        straight_curve: the same for true objects that keep their velocity.
     """
 
     prefix: int
@@ -61,9 +64,11 @@ class HorizonErrors:
     inference_right: MeanDistance
     prediction_right: MeanDistance
     held: MeanDistance
+    straight: MeanDistance | None = None
     tracked_curve: ErrorCurve | None = None
     predicted_curve: ErrorCurve | None = None
     held_curve: ErrorCurve | None = None
+    straight_curve: ErrorCurve | None = None
 
     def __str__(self) -> str:
         def line(text: str, error: MeanDistance) -> str:
@@ -77,6 +82,8 @@ class HorizonErrors:
             line("  of rightly counted", self.prediction_right),
             line("  objects held still", self.held),
         ]
+        if self.straight is not None:
+            lines.append(line("  on straight lines", self.straight))
         if self.predicted_curve is not None and self.tracked_curve is not None:
             frames = [frame for frame in (10, 20, 50, 100) if self.prefix < frame <= len(self.predicted_curve.means)]
             for text, curve in (("tracked", self.tracked_curve), ("predicted", self.predicted_curve)):
@@ -122,7 +129,10 @@ class Horizons(Score):
             prediction=predicted.prediction_error,
             inference_right=tracked.with_right_count().inference_error,
             prediction_right=predicted.with_right_count().prediction_error,
-            held=match_on_prefix(_held(truth, self.prefix), truth, self.prefix).prediction_error,
+            **{
+                name: match_on_prefix(scene, truth, self.prefix).prediction_error
+                for name, scene in _baselines(truth, self.prefix).items()
+            },
         )
         if self.long_videos is None or self.num_long < 1:
             return errors
@@ -130,16 +140,12 @@ class Horizons(Score):
         truth = self.long_videos.simulate(self.num_long, generator)
         long = Evaluated(evaluated.model, evaluated.guide, truth.to(test.frames.device), seed=evaluated.seed)
         assert long.scene is not None
-        curves = {
-            "tracked_curve": long.scene,
-            "predicted_curve": predicted_scene(long, self.prefix),
-            "held_curve": _held(truth, self.prefix),
-        }
+        scenes = {"tracked": long.scene, "predicted": predicted_scene(long, self.prefix)}
         return replace(
             errors,
             **{
-                name: ErrorCurve.of(match_on_prefix(scene, truth, self.prefix).error_by_frame())
-                for name, scene in curves.items()
+                f"{name}_curve": ErrorCurve.of(match_on_prefix(scene, truth, self.prefix).error_by_frame())
+                for name, scene in (scenes | _baselines(truth, self.prefix)).items()
             },
         )
 
@@ -166,7 +172,14 @@ def predicted_scene(evaluated: Evaluated, prefix: int) -> Scene:
     return Scene(**{name: value.cpu() for name, value in vars(scene).items() if value is not None})
 
 
-def _held(truth: VideoBatch, prefix: int) -> Scene:
-    assert truth.positions is not None
+def _baselines(truth: VideoBatch, prefix: int) -> dict[str, Scene]:
+    """Predictions from the true positions of the prefix, by name."""
+    places, boxes = truth.positions, truth.box_sizes
+    assert places is not None
+    found = {"held": hold_last(places, prefix)}
+    if boxes is not None and prefix > 1:
+        half = 0.5 * (boxes[:, 0] - 1)
+        height, width = truth.frames.shape[-2:]
+        found["straight"] = constant_velocity(places, prefix, (half, half.new_tensor([width - 1, height - 1]) - half))
     presence = None if truth.presence is None else truth.presence.float()
-    return Scene(presence, hold_last(truth.positions, prefix))
+    return {name: Scene(presence, positions) for name, positions in found.items()}

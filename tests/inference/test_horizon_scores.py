@@ -53,7 +53,8 @@ def moving(num_sequences, num_frames, turn):
     presence = torch.ones(num_sequences, num_frames, 2, dtype=torch.bool)
     presence[::2, :, 1] = False
     frames = torch.zeros(num_sequences, num_frames, 1, SIZE, SIZE)
-    return VideoBatch(frames, presence=presence, positions=places.expand(num_sequences, -1, -1, -1))
+    places = places.expand(num_sequences, -1, -1, -1)
+    return VideoBatch(frames, presence=presence, positions=places, box_sizes=torch.full_like(places, 9.0))
 
 
 class Long:
@@ -76,6 +77,9 @@ def test_errors_are_those_of_the_told_scenes(told, tmp_path):
     assert found.prediction.mean == found.prediction_right.mean == pytest.approx(1.0)  # constant velocity is exact here
     assert found.inference.num_objects == 9
     assert found.held.mean == pytest.approx((TIME - PREFIX + 1) / 2)
+    assert found.straight.mean == pytest.approx(0.0, abs=1e-5)
+    assert found.straight_curve.means[:TIME] == pytest.approx([0.0] * TIME, abs=1e-5)
+    assert found.straight_curve.means[TIME] == pytest.approx(2.0)
     assert found.tracked_curve.means == pytest.approx([1.0] * 2 * TIME)
     assert found.predicted_curve.means[:TIME] == pytest.approx([1.0] * TIME)
     assert found.predicted_curve.means[TIME:] == pytest.approx([2 * step + 1 for step in range(1, TIME + 1)])
@@ -98,6 +102,7 @@ def test_a_wrong_count_is_reported_beside_the_errors_of_the_others(told):
     assert found.counting == 0.5
     assert found.inference_right.num_objects == 4
     assert found.predicted_curve is None
+    assert found.straight is None
     assert Horizons().read(asdict(found)) == found
     nobody = VideoBatch(test.frames, presence=torch.zeros_like(test.presence), positions=test.positions)
     none = Horizons(prefix=PREFIX).compute(Evaluated(model, model, nobody))
