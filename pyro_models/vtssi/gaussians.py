@@ -26,6 +26,16 @@ class Gaussian(NamedTuple):
         """N(loc, diag(scale^2)), one event dim."""
         return dist.Normal(self.loc, self.scale).to_event(1)
 
+    @classmethod
+    def of(cls, distribution: dist.Independent) -> "Gaussian":
+        """The pair of a distribution that is diagonal and Gaussian."""
+        base: dist.Normal = distribution.base_dist
+        return cls(base.loc, base.scale)
+
+    def at(self, index: int) -> "Gaussian":
+        """One entry of the first dim."""
+        return Gaussian(self.loc[index], self.scale[index])
+
 
 def floored_scale(raw: Tensor) -> Tensor:
     """softplus(raw) + 0.001."""
