@@ -4,6 +4,14 @@ from guides.check.guide import GuideCheck, GuideMismatchError, check_guide
 from guides.describe import describe_sites
 from guides.discovery_propagation.guide import DiscoveryPropagationGuide
 from guides.encoders import FrameEncoder
+from guides.find_and_fuse import (
+    AIREncoder,
+    FindAndFuseGuide,
+    Finder,
+    FrameProposalGuide,
+    MotionFuser,
+    Rectifier,
+)
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.glimpse_attention import GlimpseAttentionGuide
 from guides.inner_gradients import inner_gradients
@@ -19,13 +27,18 @@ from guides.recurrent_states import RecurrentStateGuide
 from guides.site_table import SiteTable
 
 __all__ = [
+    "AIREncoder",
     "DiscoveryPropagationGuide",
+    "FindAndFuseGuide",
+    "Finder",
     "FrameEncoder",
     "FrameGaussianGuide",
+    "FrameProposalGuide",
     "GlimpseAttentionGuide",
     "GuideCheck",
     "GuideMismatchError",
     "KalmanGuide",
+    "MotionFuser",
     "NoLatentsGuide",
     "ObjectFilterGuide",
     "ObjectPotentialsGuide",
@@ -33,6 +46,7 @@ __all__ = [
     "PriorCorrectionGuide",
     "RecurrentGuide",
     "RecurrentStateGuide",
+    "Rectifier",
     "SiteTable",
     "check_guide",
     "describe_sites",

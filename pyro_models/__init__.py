@@ -9,14 +9,22 @@ from pyro_models.kalman_vae.model import KalmanVAE
 from pyro_models.recurrent_codes.model import RecurrentCodes
 from pyro_models.sqair.model import SequentialAttendInferRepeat
 from pyro_models.vrnn.model import VariationalRecurrentNetwork
+from pyro_models.vtssi.model import DisentangledStateSpaceModel
+from pyro_models.vtssi.object_scenes import ObjectScenes
+from pyro_models.vtssi.per_frame import ContinuousAttendInferRepeat
+from pyro_models.vtssi.transition import MotionTransition
 
 __all__ = [
     "AttendInferRepeat",
+    "ContinuousAttendInferRepeat",
     "DeepMarkovModel",
     "DeepVariationalBayesFilter",
+    "DisentangledStateSpaceModel",
     "DynamicsFromPixels",
     "EncoderDecoderLSTM",
     "KalmanVAE",
+    "MotionTransition",
+    "ObjectScenes",
     "RecurrentCodes",
     "SequentialAttendInferRepeat",
     "VariationalRecurrentNetwork",

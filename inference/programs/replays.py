@@ -37,7 +37,8 @@ def traces_at(
     nodes: Any = fixed.nodes
     for name, value in values.items():
         nodes[name] = {**nodes[name], "value": value}
-    return run_traces(model, guide, args, traces.num_particles, kwargs or {}, traces.particle_dim, fixed)
+    count, dim = traces.num_particles, traces.particle_dim
+    return run_traces(model, guide, args, count, kwargs or {}, dim, fixed, traces.aside)
 
 
 def traces_at_leaves(

@@ -20,6 +20,7 @@ from pyro.poutine import Trace
 from pyro.util import check_model_guide_match
 from torch import Tensor, nn
 
+from guides.aside import AsideNoise
 from guides.program import Program, sample_sites
 from inference.programs.trace_checks import (
     PARTICLES,
@@ -112,6 +113,7 @@ class ImportanceTraces:
         particle_dim: its dim, negative; None for a single particle drawn without that plate.
         num_sequences: number of sequences in the batch.
         subsampling: full size of the plate over its batch size; 1 without subsampling.
+        aside: random numbers that are no site, in the order in which they were drawn.
     """
 
     model: Trace
@@ -120,6 +122,7 @@ class ImportanceTraces:
     particle_dim: int | None
     num_sequences: int
     subsampling: float
+    aside: tuple[Tensor, ...] = ()
 
     def per_sequence(
         self, site: Mapping[str, Any], log_prob: Tensor, *, scaled: bool = True
@@ -243,15 +246,17 @@ def run_traces(
     kwargs: Mapping[str, Any],
     particle_dim: int | None,
     fixed: Trace | None = None,
+    aside: Sequence[Tensor] | None = None,
 ) -> ImportanceTraces:
-    """`importance_traces` with a known particle dim (None: no plate), at the values in `fixed`, if given."""
+    """`importance_traces` with a known particle dim (None: no plate), at the values in `fixed`, `aside`, if given."""
     if particle_dim is not None:
         model, guide = (pyro.plate(PARTICLES, num_particles, dim=particle_dim)(run) for run in (model, guide))
     if fixed is not None:
         guide = poutine.replay(guide, trace=fixed)  # around the plate, which passes over sites that have a value
     nesting = float("inf") if particle_dim is None else -particle_dim
     validates = is_validation_enabled()
-    with validation_enabled(False):  # Pyro would advise to mark a site that only the guide has as auxiliary
+    # without validation, which would advise to mark a site that only the guide has as auxiliary
+    with AsideNoise(aside) as noise, validation_enabled(False):
         model_trace, guide_trace = get_importance_trace("flat", nesting, model, guide, args, dict(kwargs))
     check_latents(model_trace, guide_trace)
     if validates:
@@ -269,6 +274,7 @@ def run_traces(
         particle_dim=particle_dim,
         num_sequences=int(size),
         subsampling=(full_size or size) / size,
+        aside=tuple(noise.drawn),
     )
 
 

@@ -38,8 +38,10 @@ class GuideCase:
         model: name of the case of the model it serves.
         build: builds the guide for a model.
         idle: parameters that get no gradient, and why.
+        draws_aside: whether it has a density in evaluation mode only: in training it draws what is no site.
     """
 
     model: str
     build: Callable[[PyroModule], PyroModule]
     idle: dict[str, str] = field(default_factory=dict)
+    draws_aside: bool = False

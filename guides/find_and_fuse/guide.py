@@ -1,0 +1,281 @@
+"""The guide of VTSSI: propose objects once, find them in every frame, fuse what is found with what is predicted."""
+
+from typing import Any, NamedTuple
+
+import pyro.distributions as dist
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from guides.find_and_fuse.draws import CompletionDraws, Draws, PyroDraws, draw_aside, evaluating
+from guides.find_and_fuse.encoder import AIREncoder, FrameProposals
+from guides.find_and_fuse.finder import Finder
+from guides.find_and_fuse.first_frames import first_seen, where_counted
+from guides.find_and_fuse.motion import Memory, MotionFuser
+from guides.find_and_fuse.parts import check_parts
+from guides.find_and_fuse.rectifier import Looks, Rectifier
+from guides.guide_of import GuideOf
+from guides.missing_frames import where_seen
+from guides.stepwise import StepwiseGuide
+from pyro_models.vtssi.gaussians import Gaussian
+from pyro_models.vtssi.model import DisentangledStateSpaceModel
+
+FINDER_INPUTS = ("found", "fused")
+
+
+class VideoReadings(NamedTuple):
+    """A checked batch of videos, and what is read of its first frames, once for all particles.
+
+    Attributes:
+        images: frames, zero where missing.
+        seen: (sequences, time); None = all.
+        first: proposals of the first frames that are seen.
+        valid: (frames, sequences), False where there is no such frame.
+        looks: the consensus; None without a rectifier.
+    """
+
+    images: Float[Tensor, "time sequences height width"]
+    seen: Bool[Tensor, "sequences time"] | None
+    first: FrameProposals
+    valid: Bool[Tensor, "frames sequences"]
+    looks: Looks | None
+
+
+class FollowedObjects(NamedTuple):
+    """The state after a frame, dims (*plates, objects, sequences, ...).
+
+    Attributes:
+        opacity: of each object.
+        scale: sizes.
+        what: appearances.
+        features: of each object in every frame, (..., time, feature).
+        found: positions by the finder; where the object is drawn from the model, that draw.
+        position: positions drawn.
+        motion: motions drawn, None before the first.
+        memory: of the fuser, None without one.
+    """
+
+    opacity: Tensor
+    scale: Tensor
+    what: Tensor
+    features: Tensor
+    found: Tensor
+    position: Tensor
+    motion: Tensor | None
+    memory: Memory | None
+
+
+class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
+    """Modular inference of Akhundov et al. (2019), appendix A and algorithms 1 to 6::
+
+        q(z | x) = q(c, s, d | x_1 ... x_K) prod_{t <= M} q_find(p_t | d, p_{t-1}, x_t) q_mot(m_M | s, d, p_1 ... p_M)
+                   prod_{t > M} q_fused(p_t, m_t | p_{t-1}, m_{t-1}, s, d, p^_1 ... p^_t),    p^ by the finder
+
+    Its parts decide which variant it is:
+
+    ===========  =====================  =================  ==================  =============
+    variant      sizes and appearances  first position     later positions     model
+    ===========  =====================  =================  ==================  =============
+    FIND         encoder, frame 1       encoder            finder              no motion
+    RECT/FIND    rectifier              finder, p_0 = 0    finder              no motion
+    FIND/MOT     encoder, frame 1       encoder            finder, then fuser  motion from M
+    VTSSI        rectifier              finder, p_0 = 0    finder, then fuser  motion from M
+    ===========  =====================  =================  ==================  =============
+
+    A step sees its own frame, and at first the K frames of the rectifier. What is drawn and is no site - positions that
+    the finder passes on after frame M, windows through which the rectifier's appearances are read, the fuser's weight,
+    dropout - is drawn in training only. In evaluation mode it is a mean, and the guide has a density.
+
+    Where a frame is missing, positions and motions have the model's distributions, and the finder goes on from the
+    position drawn; the encoder reads the first K frames that are seen. Without any, the guide is the model.
+
+    Args:
+        model: the model served.
+        encoder: proposes from single frames.
+        finder: finds objects of known appearance.
+        rectifier: makes a consensus of several frames; None = the encoder reads one.
+        fuser: infers and fuses motion; for models with a motion, and only those.
+        finder_input: the previous position after frame M is the one that was "found" or the one that was "fused".
+
+    Raises:
+        ValueError: if the parts do not go with the model, or frames, observed or controls have the wrong shape.
+        TypeError: if the model is of another kind.
+    """
+
+    serves = DisentangledStateSpaceModel
+    completion_methods = ("modes",)
+
+    def __init__(
+        self,
+        model: DisentangledStateSpaceModel,
+        encoder: AIREncoder,
+        finder: Finder | nn.Module,
+        *,
+        rectifier: Rectifier | None = None,
+        fuser: MotionFuser | None = None,
+        finder_input: str = "found",
+    ) -> None:
+        super().__init__(model)
+        check_parts(model, encoder, finder, rectifier, fuser)
+        if finder_input not in FINDER_INPUTS:
+            raise ValueError(
+                f"finder_input: expected {' or '.join(FINDER_INPUTS)}, got {finder_input!r}; the paper's is 'found'"
+            )
+        self.encoder = encoder
+        self.finder: Any = finder
+        self.rectifier = rectifier
+        self.fuser = fuser
+        self.finder_input = finder_input
+
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoReadings:
+        """See `StepwiseGuide.prepare`."""
+        frames, seen = self.check_video(frames, observed, controls)
+        images = frames[:, :, 0]
+        rectifier, encoder = self.rectifier, self.encoder
+        firsts, valid = first_seen(images, None if observed is None else seen, rectifier.frames if rectifier else 1)
+        first = encoder(firsts)
+        looks = None
+        if rectifier is not None:
+            scale, position = draw_aside(self, first.scale), draw_aside(self, first.position)
+            looks = rectifier(Looks(first.count, first.scale, encoder.look(firsts, scale, position)), valid)
+        return VideoReadings(images.transpose(0, 1), None if observed is None else seen, first, valid, looks)
+
+    def step(self, index: int, state: FollowedObjects | None, context: VideoReadings) -> FollowedObjects:
+        """See `StepwiseGuide.step`."""
+        return self._advance(index, state, context, PyroDraws(self.model.scenes))
+
+    @torch.no_grad()
+    def complete(
+        self,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        method: str = "modes",
+        num_samples: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Objects of all frames: a whole number of them, and means given the means before; w = 0.5.
+
+        After the last frame that is seen, objects move by the dynamics' means, or stay where there are none.
+
+        Args:
+            frames: (sequences, time, 1, height, width).
+            observed: bool (sequences, time), None = all.
+            controls: None.
+            method: "modes".
+            num_samples: number of draws; None = the above.
+
+        Returns:
+            A value (objects, sequences, ...) for each site of the model, (sequences,) for the count; with draws
+            (num_samples, 1, objects, sequences, ...).
+
+        Raises:
+            ValueError: if the method is not "modes".
+        """
+        self.check_method(method)
+        with evaluating(self):
+            context = self.prepare(frames, observed, controls)
+            draws, state = CompletionDraws(self.model.scenes, num_samples, frames.shape[0]), None
+            for index in range(frames.shape[1]):
+                state = self._advance(index, state, context, draws)
+        return draws.values
+
+    def _advance(
+        self, index: int, state: FollowedObjects | None, context: VideoReadings, draws: Draws
+    ) -> FollowedObjects:
+        """One step, with either way of drawing."""
+        if state is None:
+            return self._begin(context, draws)
+        model, number = self.model, index + 1
+        seen = None if context.seen is None else context.seen[:, index]
+        laws = model.next_laws(index, (state.position, state.motion))
+        features = state.features[..., index, :]
+        with draws.objects(state.opacity):
+            if model.first_motion is not None and number > model.first_motion:
+                return self._fuse(number, state, features, seen, laws, draws)
+            found = self._find(features, state.found)
+            position = draws.draw(f"z_where_{number}", where_seen(seen, found.distribution(), laws[0]))
+            return self._move(number, state._replace(found=position, position=position), context, laws[1], draws)
+
+    def _begin(self, context: VideoReadings, draws: Draws) -> FollowedObjects:
+        """The first step: count, sizes, appearances, first positions, and features of all frames."""
+        model, encoder, finder, first, looks = self.model, self.encoder, self.finder, context.first, context.looks
+        scenes = model.scenes
+        seen, anything = (None, None) if context.seen is None else (context.seen[:, 0], context.valid[0])
+        count, scale, place = (looks.count, looks.scale, None) if looks else (one.at(0) for one in first[1:])
+        number = draws.draw("count_1", where_counted(anything, count.at(0), scenes.count_law()))
+        opacity = scenes.opacities(number)
+        where_law, motion_law = model.next_laws(0, None)
+        with draws.objects(opacity):
+            size = draws.draw("z_scale_1", where_seen(anything, scale.distribution(), scenes.scale_law()))
+            if looks is None:
+                assert place is not None
+                position = draws.draw("z_where_1", where_seen(seen, place.distribution(), where_law))
+                window = position if seen is None else torch.where(seen[:, None], position, draw_aside(self, place))
+                look = encoder.look(first.images, size, window)
+                what = draws.draw("z_what_1", where_seen(anything, look.distribution(), scenes.what_law()))
+                features = finder.look(context.images, what)
+            else:
+                what = draws.draw("z_what_1", where_seen(anything, looks.what.distribution(), scenes.what_law()))
+                features = finder.look(context.images, what)
+                found = self._find(features[..., 0, :], torch.zeros_like(size))
+                position = draws.draw("z_where_1", where_seen(seen, found.distribution(), where_law))
+            memory = None if self.fuser is None else self.fuser.start(position)
+            state = FollowedObjects(opacity, size, what, features, position, position, None, memory)
+            return self._move(1, state, context, motion_law, draws)
+
+    def _move(
+        self,
+        number: int,
+        state: FollowedObjects,
+        context: VideoReadings,
+        motion_law: dist.Independent | None,
+        draws: Draws,
+    ) -> FollowedObjects:
+        """Let the fuser see where objects were found up to frame M, and draw the first motions there."""
+        fuser = self.fuser
+        if fuser is None or state.memory is None:
+            return state
+        inferred, memory = fuser.infer(state.scale, state.what, state.found, state.memory)
+        if motion_law is None:
+            return state._replace(memory=memory)
+        seen = None if context.seen is None else context.seen[:, :number].any(1)
+        law = where_seen(seen, inferred.distribution(), motion_law)
+        return state._replace(motion=draws.draw(f"z_motion_{number}", law), memory=memory)
+
+    def _fuse(
+        self,
+        number: int,
+        state: FollowedObjects,
+        features: Tensor,
+        seen: Tensor | None,
+        laws: tuple[dist.Independent, dist.Independent | None],
+        draws: Draws,
+    ) -> FollowedObjects:
+        """A step after frame M: what was found and inferred, fused with what the dynamics predict."""
+        fuser, (where_law, motion_law) = self.fuser, laws
+        assert fuser is not None
+        assert motion_law is not None
+        assert state.memory is not None
+        found = self._find(features, state.position if self.finder_input == "fused" else state.found)
+        weight = fuser.draw_weight(found.loc)
+        law = fuser.fuse(weight, Gaussian.of(where_law), found).distribution()
+        position = draws.draw(f"z_where_{number}", where_seen(seen, law, where_law))
+        here = draw_aside(self, found)
+        here = here if seen is None else torch.where(seen[:, None], here, position)
+        inferred, memory = fuser.infer(state.scale, state.what, here, state.memory)
+        law = fuser.fuse(weight, Gaussian.of(motion_law), inferred).distribution()
+        motion = draws.draw(f"z_motion_{number}", where_seen(seen, law, motion_law))
+        return state._replace(found=here, position=position, motion=motion, memory=memory)
+
+    def _find(self, features: Tensor, previous: Tensor) -> Gaussian:
+        """Positions by the finder, whose shapes are checked: what broadcasts would go unnoticed."""
+        found = self.finder(features, previous)
+        expected = (*torch.broadcast_shapes(features.shape[:-1], previous.shape[:-1]), 2)
+        shapes = [tuple(values.shape) for values in found]
+        if shapes != [expected] * 2:
+            raise ValueError(
+                f"finder: expected means and standard deviations (*plates, objects, sequences, 2) = {expected}, got "
+                f"{', '.join(map(str, shapes))}; {type(self.finder).__name__}.forward has to return a Gaussian of these"
+            )
+        return found
