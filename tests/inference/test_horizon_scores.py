@@ -98,6 +98,7 @@ def test_a_wrong_count_is_reported_beside_the_errors_of_the_others(told):
     test = moving(4, TIME, turn=100)
     model = Telling([test])
     model.truth[4] = VideoBatch(test.frames, presence=torch.ones_like(test.presence), positions=test.positions)
+    test = VideoBatch(test.frames, presence=test.presence, positions=test.positions)
     found = Horizons(prefix=PREFIX).compute(Evaluated(model, model, test))
     assert found.counting == 0.5
     assert found.inference_right.num_objects == 4
