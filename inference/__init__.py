@@ -4,6 +4,8 @@ from inference import queries
 from inference.annealing.smc import SMC
 from inference.annealing.walks import Annealing
 from inference.estimators import FIVO, IWAE, VIMCO, WakeSleep
+from inference.estimators.count_boundary import CountBoundary
+from inference.estimators.first_frames import FirstFrames
 from inference.estimators.intermediate_bounds import IntermediateBounds
 from inference.estimators.objective import Objective
 from inference.evidence import Bracket, Budget, Evidence, Pilot, Verdict, bracket, log_evidence
@@ -36,7 +38,9 @@ __all__ = [
     "Calibration",
     "Comparison",
     "CompileWarning",
+    "CountBoundary",
     "Evidence",
+    "FirstFrames",
     "IntermediateBounds",
     "LoadedRun",
     "NonFiniteError",

@@ -1,7 +1,7 @@
 """Scenes of objects whose number is continuous: priors of what is drawn once, and the picture."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pyro
@@ -115,7 +115,7 @@ class ObjectScenes(nn.Module):
         with poutine.block():
             plate = pyro.plate("objects", self.num_objects, dim=-2)
         mask: Any = self.in_play(opacity)
-        with plate, poutine.mask(mask=mask):
+        with plate, poutine.mask(mask=mask) if self.counting == "masked" else nullcontext():
             yield
 
     def count_law(self) -> dist.Normal:
