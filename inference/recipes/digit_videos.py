@@ -13,6 +13,7 @@ from inference.scores.counting import Counting, VisibleCounting
 from inference.scores.score import Score
 from inference.scores.tracking import Tracking
 from videos import SIMULATORS, EndlessVideos, MovingDigits, SingleFrames, StillDigits, VideoBatch, VideoSource
+from videos.moving_digits import DigitScenes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +125,7 @@ class DigitFrames(MovingDigitVideos):
         return (ScenePictures(),)
 
 
-def digit_splits(videos: Videos, simulator: Callable[[str], MovingDigits], recipe: Recipe[Any, Any, Any]) -> Splits:
+def digit_splits(videos: Videos, simulator: Callable[[str], DigitScenes], recipe: Recipe[Any, Any, Any]) -> Splits:
     """Validation and test videos of digits that training never sees, and one batch of training videos.
 
     Args:

@@ -1,18 +1,19 @@
 """VTSSI's recipes: the five variants of its guide, at the paper's size and at one that a core trains in minutes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from pyro.nn import PyroModule
 from torch import Tensor
 
 from guides.find_and_fuse import AIREncoder, FindAndFuseGuide, Finder, FrameProposalGuide, MotionFuser, Rectifier
 from guides.find_and_fuse.convolutions import Convolution
+from inference.estimators.first_frames import FirstFrames
 from inference.recipes.options import OptionError
 from inference.recipes.recipe import Pair, Recipe, Training
 from inference.recipes.tracked_digits import TrackedDigitVideos
@@ -106,31 +107,23 @@ class VTSSIPair(Pair):
         return model, guide
 
 
-@dataclass(frozen=True)
 class FrameBound:
-    """Bound of the first frames by themselves, under the same scenes and encoder (Akhundov et al. 2019, section 4).
+    """Bound of every frame by itself, under the same scenes and encoder (Akhundov et al. 2019, section 4).
 
     A training aid: the encoder learns from single frames what objects are.
-
-    Attributes:
-        num_frames: number of frames.
     """
-
-    num_frames: int
 
     def differentiable_loss(
         self,
-        model: DisentangledStateSpaceModel,
-        guide: FindAndFuseGuide,
+        model: Any,
+        guide: Any,
         frames: Tensor,
         observed: Tensor | None = None,
         controls: Tensor | None = None,
     ) -> Float[Tensor, ""]:
         """See `Objective`."""
         single = ContinuousAttendInferRepeat(model.scenes)
-        first = (slice(None), slice(0, self.num_frames))
-        seen = None if observed is None else observed[first]
-        return Trace_ELBO().differentiable_loss(single, FrameProposalGuide(single, guide.encoder), frames[first], seen)
+        return Trace_ELBO().differentiable_loss(single, FrameProposalGuide(single, guide.encoder), frames, observed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +135,8 @@ class VTSSITraining(Training):
             nothing else.
         count_mean: prior mean of the count at first and at last.
         count_epochs: epochs between which it changes.
-        bell_growth: increase of the centring mask's offset per epoch, up to 100.
+        bell: how the offset of the centring mask grows: "linear" (0.1 per 1,000 steps, up to 100) or "geometric" (from
+            0.1 to 100 at the end).
         divergence: how KL divergences are computed: analytic, given the draws of earlier latents; or sampled.
         decay: learning rate: "paper" (constant for 200,000 steps, then 0.9 every 20,000, down to a tenth) or "cosine"
             to a thirtieth.
@@ -155,7 +149,7 @@ class VTSSITraining(Training):
     frame_epochs: int = 90
     count_mean: tuple[float, float] = (-2.0, -3.0)
     count_epochs: tuple[int, int] = (100, 200)
-    bell_growth: float = 0.1
+    bell: Literal["linear", "geometric"] = "linear"
     divergence: Literal["analytic", "sampled"] = "analytic"
     decay: Literal["paper", "cosine"] = "paper"
 
@@ -179,7 +173,7 @@ class VTSSITraining(Training):
             return CosineRamp(rate, rate / 30, recipe.num_steps)
         return Piecewise({0: rate, 200_000: GeometricRamp(rate, rate / 10, DECAY_STEPS, begin=200_000)})
 
-    def loss(self, recipe: Recipe[Any, Any, Any]) -> ELBO:
+    def loss(self, recipe: Recipe[Any, Any, Any]) -> Trace_ELBO:
         """The bound of whole videos."""
         return TraceMeanField_ELBO() if self.divergence == "analytic" else Trace_ELBO()
 
@@ -189,18 +183,21 @@ class VTSSITraining(Training):
         begin, end = (epochs * epoch for epochs in self.count_epochs)
         buffers: dict[str, Schedule] = {
             "model.scenes.count_mean": LinearRamp(*self.count_mean, end - begin, begin),
-            "model.scenes.bell_offset": LinearRamp(0.0, 100.0, round(100 / self.bell_growth * epoch)),
+            "model.scenes.bell_offset": LinearRamp(0.0, 100.0, 1_000_000)
+            if self.bell == "linear"
+            else GeometricRamp(0.1, 100.0, recipe.num_steps),
         }
         stage = partial(Stage, fresh_optimizer=False, buffers=buffers)
-        frame_steps = self.frame_epochs * epoch if recipe.pair.variant != "air" else 0
-        both = WeightedSum({"video": Term(self.loss(recipe)), "frames": Term(FrameBound(recipe.pair.rectified_frames))})
+        frame_steps = 0 if recipe.pair.variant == "air" else self.frame_epochs * epoch
+        frames = FirstFrames(FrameBound(), recipe.pair.rectified_frames)
+        both = WeightedSum({"video": Term(self.loss(recipe)), "frames": Term(frames)})
         first = [stage(frame_steps, loss=both)] if frame_steps else []
         return [*first, stage(end - frame_steps), stage(recipe.num_steps - end)]
 
 
 PAPER = Recipe(
     name="vtssi",
-    paper="Akhundov et al. 2019, table 1, VTSSI (linear motion, overlap in the first frame)",
+    paper="Akhundov et al. 2019, table 1",
     videos=TrackedDigitVideos(num_frames=20, first_frames=6, growth_epochs=30, num_test=10_000),
     pair=VTSSIPair(),
     training=VTSSITraining(),
@@ -220,20 +217,22 @@ SMALL: dict[str, Any] = {
     "epochs": 120,
     "frame_epochs": 30,
     "count_epochs": (30, 60),
-    "bell_growth": 0.2,
+    "bell": "geometric",
     "learning_rate": 5e-4,
     "decay": "cosine",
 }
 
 
-def _variants(recipe: Recipe[TrackedDigitVideos, VTSSIPair, VTSSITraining], suffix: str) -> tuple[Recipe, ...]:
-    def variant(name: Variant, **options: Any) -> Recipe:
-        row = recipe.named(f"vtssi-{name}{suffix}" if name != "vtssi" else f"vtssi{suffix}", variant=name, **options)
-        return row
-
-    # the others start with single frames, one frame longer every 20 epochs
+def _variants(recipe: Recipe[TrackedDigitVideos, VTSSIPair, VTSSITraining], suffix: str = "") -> tuple[Recipe, ...]:
+    """A recipe with each of the five guides."""
+    # all but VTSSI start with single frames; videos reach their full length at about the same step
     shorter = {"first_frames": 1, "growth_epochs": max(1, recipe.videos.growth_epochs * 2 // 3)}
-    return (variant("vtssi"), *(variant(name, **shorter) for name in ("find", "rect-find", "find-mot", "air")))
+    rows = []
+    for name, label in LABELS.items():
+        row = recipe.named(f"vtssi{suffix}" if name == "vtssi" else f"vtssi-{name}{suffix}", variant=name)
+        row = row if name == "vtssi" else row.with_options(**shorter)
+        rows.append(replace(row, paper=f"Akhundov et al. 2019, table 1, {label} (linear motion, overlap)"))
+    return tuple(rows)
 
 
-RECIPES = (*_variants(PAPER, ""), *_variants(PAPER.with_options(**SMALL), "-small"))
+RECIPES = (*_variants(PAPER), *_variants(PAPER.with_options(**SMALL), "-small"))
