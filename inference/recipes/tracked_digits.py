@@ -62,7 +62,7 @@ class TrackedDigitVideos(LengtheningVideos):
             return EllipticDigits(**common, overlap=self.overlap, smallest_axis=self.smallest_axis)
         if self.world == "ddpae-mnist":
             return DDPAEDigits(**common, min_digits=self.max_digits)
-        return MovingDigits(**common, max_acceleration=0.0, acceleration_noise=0.0)
+        return MovingDigits(**common, max_acceleration=0.0, jitter=0.0)
 
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """See `digit_splits`."""
