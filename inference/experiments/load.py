@@ -19,7 +19,8 @@ class LoadedRun(TrainedRun):
         """Score the run on its test videos.
 
         Args:
-            options: of `inference.experiments.evaluate.evaluate`, such as `num_evidence_sequences=8`.
+            options: settings of `inference.experiments.evaluate.evaluate`, such as `num_evidence_sequences=8`, and
+                options of the recipe's scores.
 
         Raises:
             ValueError: what `evaluate` raises.
