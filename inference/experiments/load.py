@@ -23,6 +23,7 @@ class LoadedRun(TrainedRun):
                 options of the recipe's scores.
 
         Raises:
+            TypeError: for an option that neither has.
             ValueError: what `evaluate` raises.
         """
         return evaluate(self, **options)
