@@ -55,7 +55,7 @@ def measure(
         "importance sampling",
         lambda: log_evidence(*pair, num_particles=IMPORTANCE_DRAWS, particles_per_chunk=25, sequences_per_chunk=4),
     )
-    evidence = timed("automatic", lambda: log_evidence(*pair, method="auto", budget=budget))
+    evidence = timed("automatic", lambda: log_evidence(*pair, method=budget))
     record = {
         "run": run.folder.path.name,
         "recipe": run.folder.config["recipe"],
@@ -77,7 +77,7 @@ def measure(
     if has_steps(run.model, run.guide):
         once = timed(
             "one filter",
-            lambda: log_evidence(*pair, num_particles=1, filtering=FILTER, pilot=FILTER_PILOT),
+            lambda: log_evidence(*pair, num_particles=1, method=FILTER, pilot=FILTER_PILOT),
         )
         record["one_filter"] = once.log_evidence.mean().item()
         for particles, of_pilots, rounds in BRACKETS:

@@ -73,7 +73,7 @@ def measure(model: Any, guide: Any, videos: VideoBatch, particles: int, budget: 
     """Bounds and evidence on the given videos."""
     pair = (model, guide, *videos.arguments)
     start = time.monotonic()
-    evidence = log_evidence(*pair, method="auto", budget=budget, seed=seed)
+    evidence = log_evidence(*pair, method=budget, seed=seed)
     seconds = (time.monotonic() - start) / videos.num_sequences
     chunks = {"particles_per_chunk": min(25, particles), "sequences_per_chunk": 4}
     return bounds_of(evidence, log_evidence(*pair, num_particles=particles, **chunks, seed=seed), seconds)

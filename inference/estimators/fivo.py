@@ -8,7 +8,7 @@ from pyro.util import warn_if_nan
 from torch import Tensor
 
 from inference.estimators.multi_sample import SequenceELBO
-from inference.estimators.particle_filter import FilterResult, Resampling, run_filter
+from inference.estimators.particle_filter import FilterResult, ParticleFilter, Resampling
 from inference.estimators.twists import Twist
 from inference.programs.traces import Program
 
@@ -16,7 +16,7 @@ from inference.programs.traces import Program
 class FIVO(SequenceELBO):
     """The filtering variational objective of Maddison et al. (2017), eq. 4, sequence by sequence.
 
-        L = sum_n E[ log p_hat(x_n) ],      p_hat the estimate of a particle filter with K particles, see `run_filter`
+        L = sum_n E[ log p_hat(x_n) ],      p_hat the estimate of a `ParticleFilter` with K particles
 
     Where weights of K whole paths come to rest on one of them, a filter replaces bad beginnings by copies of good ones:
     the bound is tighter on long videos. K = 1 is the ELBO, and without resampling (threshold 0) it is `IWAE`. An exact
@@ -41,7 +41,7 @@ class FIVO(SequenceELBO):
 
     Raises:
         ValueError: if an argument is not as described; when a gradient is requested with one particle and a latent site
-            of the guide is not reparameterised; and what `run_filter` raises.
+            of the guide is not reparameterised; and what `ParticleFilter.run` raises.
     """
 
     def __init__(self, num_particles: int = 4, resampling: str = "systematic", threshold: float = 0.5) -> None:
@@ -51,10 +51,10 @@ class FIVO(SequenceELBO):
     def run(
         self, model: Program, guide: Program, *args: Any, twist: Twist | None = None, **kwargs: Any
     ) -> FilterResult:
-        """Run the particle filter once; see `run_filter` for the twist."""
+        """Run the particle filter once; see `ParticleFilter` for the twist."""
         dim = None if self.num_particles == 1 else self.particle_dim(model, guide, args, kwargs)
-        count, how = self.num_particles, self.resampling
-        return run_filter(model, guide, args, count, how, kwargs=kwargs, particle_dim=dim, twist=twist)
+        particles = ParticleFilter(self.num_particles, self.resampling, twist, particle_dim=dim)
+        return particles.run(model, guide, args, kwargs)
 
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """The negative bound in nats, without gradients; discrete latents are welcome."""

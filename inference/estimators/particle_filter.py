@@ -107,105 +107,114 @@ def follows_model_state(guide: Any) -> bool:
     return getattr(guide, "follows_model_state", False)
 
 
-def run_filter(
-    model: Any,
-    guide: Any,
-    args: Sequence[Any],
-    num_particles: int,
-    resampling: Resampling,
-    *,
-    kwargs: Mapping[str, Any] | None = None,
-    particle_dim: int | None = None,
-    watch: Callable[["FilterStep"], None] | None = None,
-    conditional: bool = False,
-    twist: Twist | None = None,
-) -> FilterResult:
-    """Run model and guide step by step (Doucet and Johansen 2009, section 4), resampling between steps.
+@dataclass(frozen=True, eq=False)
+class ParticleFilter:
+    """Particles that take the steps of model and guide, resampled between them (Doucet and Johansen 2009, section 4).
 
     With a the log weights gathered since a sequence last resampled: where it resamples, log 1/K sum_k exp a_k joins its
     log evidence and a = 0; after the last step it always does.
 
-    Args:
-        model: a `StepwiseModel`.
-        guide: a `StepwiseGuide`.
-        args: frames first, and what else both take.
+    Attributes:
         num_particles: K, at least 1.
         resampling: when and how.
-        kwargs: keyword arguments of both.
-        particle_dim: what `find_particle_dim` returned for this pair, if it is known.
-        watch: called after each step.
+        twist: weighs particles by the density of later frames, without gradients; unused with a single particle.
         conditional: the first particle always survives, as in a conditional filter (Andrieu, Doucet and Holenstein
             2010), and the others are drawn multinomially; see `RetainedDraws`.
-        twist: weights particles by their approximate future, without gradients; not used with a single particle.
-
-    Raises:
-        ValueError: if model or guide has no steps, and what `inference.programs.traces` raises.
+        particle_dim: what `find_particle_dim` returns for the pair; None = find it.
     """
-    check_stepwise(model, guide)
-    kwargs = dict(kwargs or {})
-    if num_particles == 1:
-        particle_dim = None
-    elif particle_dim is None:
-        particle_dim = find_particle_dim(model, guide, args, kwargs)
-    with model._pyro_context, guide._pyro_context:  # as calls have it: parameters are seen by Pyro's own SVI
-        contexts = model.prepare(*args, **kwargs), guide.prepare(*args, **kwargs)
-    num_sequences, num_steps = args[0].shape[:2]
-    states: tuple[Any, Any] = (None, None)
-    ahead = args[0].new_zeros(())
-    total = weights = choices = scores = args[0].new_zeros(())
-    sizes, resampled, moves, scored = [], [], [], {}
-    identity = torch.arange(num_particles, device=args[0].device)[:, None].expand(-1, num_sequences)
-    draw = RESAMPLING["multinomial" if conditional else resampling.scheme]
-    learns = torch.is_grad_enabled() and num_particles > 1
-    for index in range(num_steps):
-        traces, states = _step(model, guide, index, states, contexts, num_sequences, num_particles, particle_dim)
-        increments = traces.log_weights()
-        weights = weights + increments
-        if twist is not None and particle_dim is not None:
-            known, ahead = ahead, torch.zeros_like(increments)
-            if index < num_steps - 1:
-                features = state_features(states[0], particle_dim, increments)
-                ahead = twist.steps[index].log_values(features)
-            weights = weights + (ahead - known)
-        scored |= dict.fromkeys(traces.score_sites())
-        if learns and scored:
-            scores = scores + traces.log_scores()
-        shares = weights.detach().softmax(0)
-        if watch is not None:
-            watch(FilterStep(traces, states, increments.detach(), weights.detach().log_softmax(0)))
-        sizes.append(1 / shares.square().sum(0))
-        again = sizes[-1] < resampling.threshold * num_particles
-        if index == num_steps - 1 or particle_dim is None:
-            resampled.append(torch.zeros_like(again))
-            if index < num_steps - 1:
+
+    num_particles: int
+    resampling: Resampling
+    twist: Twist | None = None
+    conditional: bool = False
+    particle_dim: int | None = None
+
+    def run(
+        self,
+        model: Any,
+        guide: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        watch: Callable[[FilterStep], None] | None = None,
+    ) -> FilterResult:
+        """Run the filter once.
+
+        Args:
+            model: a `StepwiseModel`.
+            guide: a `StepwiseGuide`.
+            args: frames first, and the other arguments of both.
+            kwargs: keyword arguments of both.
+            watch: called after each step.
+
+        Raises:
+            ValueError: if model or guide has no steps, and what `inference.programs.traces` raises.
+        """
+        check_stepwise(model, guide)
+        kwargs = dict(kwargs or {})
+        num_particles, resampling, particle_dim = self.num_particles, self.resampling, self.particle_dim
+        if num_particles == 1:
+            particle_dim = None
+        elif particle_dim is None:
+            particle_dim = find_particle_dim(model, guide, args, kwargs)
+        with model._pyro_context, guide._pyro_context:  # as calls have it: parameters are seen by Pyro's own SVI
+            contexts = model.prepare(*args, **kwargs), guide.prepare(*args, **kwargs)
+        num_sequences, num_steps = args[0].shape[:2]
+        states: tuple[Any, Any] = (None, None)
+        ahead = args[0].new_zeros(())
+        total = weights = choices = scores = args[0].new_zeros(())
+        sizes, resampled, moves, scored = [], [], [], {}
+        identity = torch.arange(num_particles, device=args[0].device)[:, None].expand(-1, num_sequences)
+        draw = RESAMPLING["multinomial" if self.conditional else resampling.scheme]
+        learns = torch.is_grad_enabled() and num_particles > 1
+        for index in range(num_steps):
+            traces, states = _step(model, guide, index, states, contexts, num_sequences, num_particles, particle_dim)
+            increments = traces.log_weights()
+            weights = weights + increments
+            if self.twist is not None and particle_dim is not None:
+                known, ahead = ahead, torch.zeros_like(increments)
+                if index < num_steps - 1:
+                    features = state_features(states[0], particle_dim, increments)
+                    ahead = self.twist.steps[index].log_values(features)
+                weights = weights + (ahead - known)
+            scored |= dict.fromkeys(traces.score_sites())
+            if learns and scored:
+                scores = scores + traces.log_scores()
+            shares = weights.detach().softmax(0)
+            if watch is not None:
+                watch(FilterStep(traces, states, increments.detach(), weights.detach().log_softmax(0)))
+            sizes.append(1 / shares.square().sum(0))
+            again = sizes[-1] < resampling.threshold * num_particles
+            if index == num_steps - 1 or particle_dim is None:
+                resampled.append(torch.zeros_like(again))
+                if index < num_steps - 1:
+                    moves.append(identity)
+                continue
+            resampled.append(again)
+            if resampling.threshold == 0:
                 moves.append(identity)
-            continue
-        resampled.append(again)
-        if resampling.threshold == 0:
-            moves.append(identity)
-            continue
-        ancestors = torch.where(again, draw(shares), identity)
-        if conditional:
-            ancestors = torch.cat([identity[:1], ancestors[1:]])
-        moves.append(ancestors)
-        states = tuple(select_particles(state, ancestors, -particle_dim) for state in states)
-        ahead = ahead.gather(0, ancestors) if ahead.dim() else ahead
-        total = total + torch.where(again, log_mean_exp(weights), 0.0)
+                continue
+            ancestors = torch.where(again, draw(shares), identity)
+            if self.conditional:
+                ancestors = torch.cat([identity[:1], ancestors[1:]])
+            moves.append(ancestors)
+            states = tuple(select_particles(state, ancestors, -particle_dim) for state in states)
+            ahead = ahead.gather(0, ancestors) if ahead.dim() else ahead
+            total = total + torch.where(again, log_mean_exp(weights), 0.0)
+            if learns and scored:
+                choices = choices + torch.where(again, _credit(weights, scores), 0.0)
+                scores = torch.where(again, 0.0, scores)
+            weights = torch.where(again, 0.0, weights)
         if learns and scored:
-            choices = choices + torch.where(again, _credit(weights, scores), 0.0)
-            scores = torch.where(again, 0.0, scores)
-        weights = torch.where(again, 0.0, weights)
-    if learns and scored:
-        choices = choices + _credit(weights, scores)
-    evidence = total + log_mean_exp(weights)
-    return FilterResult(
-        evidence,
-        choices.expand_as(evidence),
-        torch.stack(sizes),
-        torch.stack(resampled),
-        torch.stack(moves) if moves else identity.new_zeros(0, num_particles, num_sequences),
-        tuple(scored),
-    )
+            choices = choices + _credit(weights, scores)
+        evidence = total + log_mean_exp(weights)
+        return FilterResult(
+            evidence,
+            choices.expand_as(evidence),
+            torch.stack(sizes),
+            torch.stack(resampled),
+            torch.stack(moves) if moves else identity.new_zeros(0, num_particles, num_sequences),
+            tuple(scored),
+        )
 
 
 def _credit(weights: Tensor, scores: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ Path = Sequence[Mapping[str, Tensor]]
 class RetainedDraws(Messenger):
     """Inside, the first particle has the latents of a given path; the others are drawn.
 
-    A filter that is run inside with `conditional=True` is the conditional filter of Andrieu, Doucet and Holenstein
-    (2010). If the path is a draw of the posterior, the inverse of its estimate is unbiased for 1 / p(x). It has to be
-    entered before `CorrectedDraws`, so that the others are drawn from corrected distributions.
+    A `ParticleFilter(..., conditional=True)` that is run inside is the conditional filter of Andrieu, Doucet and
+    Holenstein (2010). If the path is a draw of the posterior, the inverse of its estimate is unbiased for 1 / p(x). It
+    must be entered before `CorrectedDraws`, so that the others are drawn from corrected distributions.
 
     Args:
         path: the path.

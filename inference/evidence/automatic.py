@@ -18,10 +18,10 @@ from inference.evidence.chunks import chunk_of, device_of
 from inference.evidence.importance import evidence_by_draws
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence, summaries
+from inference.evidence.settings import DrawSettings
 from inference.evidence.verdict import Verdict
 from inference.programs.traces import Program
 from inference.runtime.generators import child_seed
-from inference.runtime.processes import ALONE, Processes
 
 REPEATS = 8
 RUNGS = (32, 128, 512, 2048, 8192)  # particles of each repeat
@@ -41,7 +41,7 @@ IMPORTANCE, FILTERS = "importance sampling", "particle filters"
 
 @dataclass(frozen=True)
 class Budget:
-    """How much `log_evidence(method="auto")` may spend.
+    """How much `log_evidence(method="auto")` may spend: give it as the method, `log_evidence(method=Budget(...))`.
 
     Attributes:
         seconds: time limit from the start; None = none. A rung is skipped if, judging by the time of the one before
@@ -95,11 +95,8 @@ def evidence_by_rungs(
     model: Program,
     guide: Program,
     args: tuple[Tensor | None, ...],
-    *,
-    budget: Budget | None = None,
-    seed: int = 0,
-    progress: bool = False,
-    processes: Processes = ALONE,
+    budget: Budget,
+    settings: DrawSettings,
 ) -> Evidence:
     """The best method that model and guide support, with more draws until estimates agree; see `log_evidence`.
 
@@ -115,12 +112,10 @@ def evidence_by_rungs(
         A record whose log weights are the repeats, (8, sequences), and whose `verdict` says what was done. `elbo` and
         its parts are over the guide's draws in the first rung.
     """
-    budget = Budget() if budget is None else budget
     began = time.monotonic()
-    options = {"progress": progress, "processes": processes}
     methods = _methods(model, guide)
     records = {
-        name: run(RUNGS[0], args, child_seed(f"first rung, {name}", seed), options) for name, run in methods.items()
+        name: run(RUNGS[0], args, _with_stream(settings, f"first rung, {name}")) for name, run in methods.items()
     }
     some = next(iter(records.values()))
     if some.verdict is not None and some.verdict.kind == "exact":
@@ -133,19 +128,19 @@ def evidence_by_rungs(
     spent = time.monotonic() - began
     for rung, particles in enumerate(RUNGS[1:], 1):
         late = budget.seconds is not None and time.monotonic() - began + 4 * spent > budget.seconds
-        if not bool(climb.worth_more.any()) or particles > budget.particles or processes.any(late):
+        if not bool(climb.worth_more.any()) or particles > budget.particles or settings.processes.any(late):
             break
         start = time.monotonic()
-        _go_up(climb, rung, methods[method], args, child_seed("rungs", seed, rung), budget.tolerance, options)
+        _go_up(climb, rung, methods[method], args, budget.tolerance, _with_stream(settings, "rungs", rung))
         spent = time.monotonic() - start
     note = ""
     if budget.populations and not bool(climb.settled.all()):
         left = None if budget.seconds is None else budget.seconds - (time.monotonic() - began)
-        note = _anneal_rest(climb, model, guide, args, child_seed("populations", seed), left, budget.tolerance, options)
+        note = _anneal_rest(climb, model, guide, args, budget.tolerance, left, _with_stream(settings, "populations"))
     record = _record(climb, some, singles, budget, note)
     if not budget.certify:
         return record
-    return _certified(record, climb, model, guide, args, seed)
+    return _certified(record, climb, model, guide, args, settings.seed)
 
 
 def _certified(
@@ -170,30 +165,22 @@ def _certified(
     return replace(record, verdict=replace(verdict, words=words), bracket_width=width)
 
 
-Run = Callable[[int, tuple[Tensor | None, ...], int, dict[str, Any]], Evidence]
+def _with_stream(settings: DrawSettings, purpose: str, *numbers: int) -> DrawSettings:
+    """The settings with a random stream for one purpose."""
+    return replace(settings, seed=child_seed(purpose, settings.seed, *numbers))
+
+
+Run = Callable[[int, tuple[Tensor | None, ...], DrawSettings], Evidence]
 
 
 def _methods(model: Program, guide: Program) -> dict[str, Run]:
-    def importance(particles: int, args: Any, seed: int, options: dict[str, Any]) -> Evidence:
-        total = REPEATS * particles
-        return evidence_by_draws(
-            model, guide, args, num_particles=total, seed=seed, **_chunks(args[0], particles, 1), **options
-        )
+    def importance(particles: int, args: Any, settings: DrawSettings) -> Evidence:
+        settings = replace(settings, **_chunks(args[0], particles, 1))
+        return evidence_by_draws(model, guide, args, None, REPEATS * particles, settings)
 
-    def filters(particles: int, args: Any, seed: int, options: dict[str, Any]) -> Evidence:
-        chunks = _chunks(args[0], REPEATS, particles)
-        pilot = _pilot(particles)
-        return evidence_by_draws(
-            model,
-            guide,
-            args,
-            num_particles=REPEATS,
-            filtering=FIVO(particles),
-            pilot=pilot,
-            seed=seed,
-            **chunks,
-            **options,
-        )
+    def filters(particles: int, args: Any, settings: DrawSettings) -> Evidence:
+        settings = replace(settings, pilot=_pilot(particles), **_chunks(args[0], REPEATS, particles))
+        return evidence_by_draws(model, guide, args, FIVO(particles), REPEATS, settings)
 
     return {IMPORTANCE: importance} | ({FILTERS: filters} if has_steps(model, guide) else {})
 
@@ -230,14 +217,13 @@ def _go_up(
     rung: int,
     run: Run,
     args: tuple[Tensor | None, ...],
-    seed: int,
     tolerance: float,
-    options: dict[str, Any],
+    settings: DrawSettings,
 ) -> None:
     """Run one rung for the sequences that have not settled."""
     rows = climb.worth_more.nonzero()[:, 0]
     chosen = tuple(None if value is None else value[rows.to(value.device)] for value in args)
-    estimates = _repeats(run(RUNGS[rung], chosen, seed, options))
+    estimates = _repeats(run(RUNGS[rung], chosen, settings))
     settled, change = _agreement(climb.estimates[:, rows], estimates, tolerance, len(climb.settled))
     climb.estimates[:, rows] = estimates
     climb.change[rows], climb.settled[rows], climb.tried_again[rows] = change, settled, True
@@ -249,21 +235,17 @@ def _anneal_rest(
     model: Program,
     guide: Program,
     args: tuple[Tensor | None, ...],
-    seed: int,
-    seconds: float | None,
     tolerance: float,
-    options: dict[str, Any],
+    seconds: float | None,
+    settings: DrawSettings,
 ) -> str:
     """Run annealed SMC on unsettled sequences and keep its estimates where they are higher. Returns a note in words."""
     rows = (~climb.settled).nonzero()[:, 0]
+    settings = replace(settings, sequences_per_chunk=1, particles_per_chunk=REPEATS)
 
     def run(sampler: SMC, rows: Tensor) -> Tensor:
         chosen = tuple(None if value is None else value[rows.to(value.device)] for value in args)
-        chunks = {"sequences_per_chunk": 1, "particles_per_chunk": REPEATS}
-        record = evidence_by_draws(
-            model, guide, chosen, num_particles=REPEATS, sampler=sampler, seed=seed, **chunks, **options
-        )
-        return record.log_weights
+        return evidence_by_draws(model, guide, chosen, sampler, REPEATS, settings).log_weights
 
     start = time.monotonic()
     try:

@@ -1,7 +1,8 @@
 """Lower and upper bounds of the log evidence of videos near real ones, by plain and conditional particle filters."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict, Unpack
 
 import pyro
 import torch
@@ -12,13 +13,14 @@ from torch import Tensor
 from inference.estimators.corrected_draws import CorrectedDraws
 from inference.estimators.fivo import FIVO
 from inference.estimators.multi_sample import log_mean_exp
-from inference.estimators.particle_filter import FilterStep, check_stepwise, run_filter
+from inference.estimators.particle_filter import FilterResult, FilterStep, ParticleFilter, check_stepwise
 from inference.estimators.retained_paths import Path, PathRecorder, RetainedDraws
 from inference.evidence.pilot import Pilot
 from inference.programs.masked_latents import MaskedAnew
 from inference.programs.trace_checks import SEQUENCES
 from inference.programs.traces import evaluation_mode, find_particle_dim, local_parameters, sample_sites
 from inference.runtime.generators import seeded
+from inference.runtime.keywords import settings_of
 
 FRAMES = "frames"
 
@@ -56,6 +58,28 @@ class Bracket:
         )
 
 
+class BracketSettings(TypedDict, total=False):
+    """Keyword settings of `bracket`, which says what they are and their defaults."""
+
+    repeats: int
+    sweeps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Gibbs:
+    """`BracketSettings` with their defaults, checked."""
+
+    repeats: int = 4
+    sweeps: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, number, least in (("repeats", self.repeats, 1), ("sweeps", self.sweeps, 0)):
+            if number < least:
+                raise ValueError(f"{name}: expected at least {least}, got {number}; leave it out for the default")
+
+
 def bracket(
     model: Any,
     guide: Any,
@@ -65,9 +89,7 @@ def bracket(
     *,
     filtering: FIVO | None = None,
     pilot: Pilot | None = None,
-    repeats: int = 4,
-    sweeps: int = 10,
-    seed: int = 0,
+    **settings: Unpack[BracketSettings],
 ) -> Bracket:
     """Bracket the log evidence of simulated videos near given ones, by filters (after Grosse et al. 2015).
 
@@ -91,36 +113,41 @@ def bracket(
         filtering: number of particles and resampling; None = `FIVO(256)`.
         pilot: how to fit the guide to each video; None = `Pilot(256, 20)`, since new videos may be noisier than the
             guide's training videos.
-        repeats: filters on each side.
-        sweeps: particle Gibbs sweeps before the first conditional filter.
-        seed: seed of all draws.
+        settings: see below.
+
+    Keyword Args:
+        repeats: filters on each side (default 4).
+        sweeps: particle Gibbs sweeps before the first conditional filter (default 10).
+        seed: seed of all draws (default 0).
 
     Raises:
+        TypeError: for an unknown setting.
         ValueError: if model or guide has no steps, a number is not positive, or there is no site `frames`.
     """
+    how = settings_of(bracket, _Gibbs, settings)
     filtering = FIVO(256) if filtering is None else filtering
     pilot = Pilot(256, 20) if pilot is None else pilot
-    if repeats < 1 or sweeps < 0 or filtering.num_particles < 2:
+    if filtering.num_particles < 2:
         raise ValueError(
-            f"repeats, sweeps, filtering: expected at least 1, 0 and 2 particles, got {repeats}, {sweeps} and "
-            f"{filtering.num_particles}"
+            f"filtering: expected at least 2 particles, since one is the given path, got {filtering.num_particles}; "
+            "give more, as FIVO(256)"
         )
     check_stepwise(model, guide)
-    with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide), seeded("bracket", seed):
+    with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide), seeded("bracket", how.seed):
         dim = find_particle_dim(model, guide, (frames, observed, controls))
         given = _Filters(model, guide, (frames, observed, controls), filtering, pilot, dim)
         path = given.path()
         videos = _video_given(model, path, frames, observed, controls)
         drawn = _Filters(model, guide, (videos, observed, controls), filtering, pilot, dim)
-        for _ in range(sweeps):
+        for _ in range(how.sweeps):
             path, _ = drawn.sweep(path)
-        below = torch.stack([drawn.run().log_evidence for _ in range(repeats)])
+        below = torch.stack([drawn.run(drawn.plain).log_evidence for _ in range(how.repeats)])
         above = []
-        for _ in range(repeats):
+        for _ in range(how.repeats):
             path, estimate = drawn.sweep(path)
             above.append(-estimate)
     lower, upper = log_mean_exp(below.double()), -log_mean_exp(torch.stack(above).double())
-    return Bracket(lower.cpu(), upper.cpu(), videos, repeats, filtering.num_particles)
+    return Bracket(lower.cpu(), upper.cpu(), videos, how.repeats, filtering.num_particles)
 
 
 class _Filters:
@@ -135,27 +162,20 @@ class _Filters:
         pilot: Pilot,
         dim: int,
     ) -> None:
-        self.model, self.guide, self.args, self.filtering, self.dim = model, guide, args, filtering, dim
-        self.adaptation = pilot.adapt(model, guide, args, filtering.resampling)
+        self.pair, self.args, self.dim = (model, guide), args, dim
+        self.corrections, twist = pilot.adapt(model, guide, args, filtering.resampling)
+        self.plain = ParticleFilter(filtering.num_particles, filtering.resampling, twist, particle_dim=dim)
+        self.conditional = replace(self.plain, conditional=True)
 
-    def run(self, **options: Any) -> Any:
-        """A filter with corrected draws."""
-        with CorrectedDraws(self.adaptation.corrections):
-            return run_filter(
-                self.model,
-                self.guide,
-                self.args,
-                self.filtering.num_particles,
-                self.filtering.resampling,
-                particle_dim=self.dim,
-                twist=self.adaptation.twist,
-                **options,
-            )
+    def run(self, particles: ParticleFilter, watch: Callable[[FilterStep], None] | None = None) -> FilterResult:
+        """Run the plain filter or the conditional one, with corrected draws."""
+        with CorrectedDraws(self.corrections):
+            return particles.run(*self.pair, self.args, watch=watch)
 
     def path(self) -> Path:
         """Sample a path by the final weights of one filter."""
         recorder = PathRecorder()
-        return recorder.draw(self.run(watch=recorder.watch))
+        return recorder.draw(self.run(self.plain, recorder.watch))
 
     def sweep(self, path: Path) -> tuple[Path, Tensor]:
         """One conditional filter: a new path, and the log estimate conditional on the given one."""
@@ -166,7 +186,7 @@ class _Filters:
             retained.advance(step)
 
         with retained:
-            result = self.run(watch=watch, conditional=True)
+            result = self.run(self.conditional, watch)
         return recorder.draw(result), result.log_evidence
 
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from inference.evidence.bit_calibration import BitCalibration
 from inference.evidence.chunks import chunk_of, particle_chunks
+from inference.evidence.settings import DrawSettings, at_least_one
 from inference.programs.latent_coordinates import is_boolean
 from inference.programs.masked_latents import MaskedAnew
 from inference.programs.simulation import FRAMES, check_frames_alone, simulated_trace
@@ -25,6 +26,7 @@ from inference.programs.traces import (
     sample_sites,
 )
 from inference.runtime.generators import seeded
+from inference.runtime.keywords import settings_of
 
 SIGNIFICANCE = 0.01
 
@@ -112,6 +114,28 @@ class Calibration:
         return "\n".join(lines)
 
 
+class CalibrationSettings(TypedDict, total=False):
+    """Keyword settings of `calibrate`, which says what they are and their defaults."""
+
+    draws_per_chunk: int
+    sequences_per_chunk: int | None
+    seed: int
+    progress: bool
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """`CalibrationSettings` with their defaults, checked."""
+
+    draws_per_chunk: int = 50
+    sequences_per_chunk: int | None = None
+    seed: int = 0
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        at_least_one(draws_per_chunk=self.draws_per_chunk, sequences_per_chunk=self.sequences_per_chunk)
+
+
 def calibrate(
     model: Program,
     guide: Program,
@@ -120,10 +144,7 @@ def calibrate(
     controls: Tensor | None = None,
     *,
     num_draws: int = 100,
-    draws_per_chunk: int = 50,
-    sequences_per_chunk: int | None = None,
-    seed: int = 0,
-    progress: bool = False,
+    **settings: Unpack[CalibrationSettings],
 ) -> Calibration:
     """Simulate videos from the model, draw their latents from the guide, and rank the true latents among the draws.
 
@@ -138,38 +159,29 @@ def calibrate(
         observed: bool (sequences, time), the masks of the simulated videos, or None.
         controls: (sequences, time, control), their controls, or None.
         num_draws: draws per video.
-        draws_per_chunk: draws made at once.
-        sequences_per_chunk: simulated videos processed at once; None = all.
-        seed: seed of simulation, draws and ties.
-        progress: show a bar.
+        settings: see below.
+
+    Keyword Args:
+        draws_per_chunk: draws made at once (default 50).
+        sequences_per_chunk: simulated videos processed at once (default None: all).
+        seed: seed of simulation, draws and ties (default 0).
+        progress: show a bar (default False).
 
     Raises:
+        TypeError: for an unknown setting.
         ValueError: if a number is not positive, or the model observes anything but `frames`; also what `simulate` and
             `inference.programs.traces` raise.
     """
-    num_sequences = frames.shape[0]
-    sequences_per_chunk = num_sequences if sequences_per_chunk is None else sequences_per_chunk
-    numbers = {
-        "num_draws": num_draws,
-        "draws_per_chunk": draws_per_chunk,
-        "sequences_per_chunk": sequences_per_chunk,
-    }
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name}: expected at least 1, got {number}")
-    videos, truth, bits = _completed(model, guide, (frames, observed, controls), sequences_per_chunk, seed)
+    chunks = settings_of(calibrate, _Chunks, settings)
+    at_least_one(num_draws=num_draws)
+    drawing = DrawSettings(chunks.draws_per_chunk, chunks.sequences_per_chunk, seed=chunks.seed)
+    videos, truth, bits = _completed(model, guide, (frames, observed, controls), drawing)
     draws = {name: torch.empty(num_draws, *value.shape, dtype=torch.float64) for name, value in truth.items()}
-    log_weights = torch.empty(num_draws, num_sequences, dtype=torch.float64)
-    cells = particle_chunks(
-        model,
-        guide,
-        (videos, observed, controls),
-        num_particles=num_draws,
-        particles_per_chunk=draws_per_chunk,
-        sequences_per_chunk=sequences_per_chunk,
-        seed=seed,
-    )
-    with tqdm(total=log_weights.numel(), desc="calibration", unit="draw", disable=not progress, leave=False) as bar:
+    log_weights = torch.empty(num_draws, frames.shape[0], dtype=torch.float64)
+    cells = particle_chunks(model, guide, (videos, observed, controls), num_draws, drawing)
+    with tqdm(
+        total=log_weights.numel(), desc="calibration", unit="draw", disable=not chunks.progress, leave=False
+    ) as bar:
         for particles, sequences, traces in cells:
             log_weights[particles, sequences] = traces.log_weights().to("cpu", torch.float64)
             for site in sample_sites(traces.model).values():
@@ -179,7 +191,7 @@ def calibrate(
             bar.update(log_weights[particles, sequences].numel())
     shares = log_weights.softmax(0)
     equal = torch.full_like(shares, 1 / num_draws)
-    with seeded("ties of ranks", seed):
+    with seeded("ties of ranks", chunks.seed):
         ranks = {name: _ranks(truth[name], draws[name], equal) for name in truth}
         weighted_ranks = {name: _ranks(truth[name], draws[name], shares) for name in truth}
     counted = {name: BitCalibration.of(truth[name], draws[name], shares) for name in bits}
@@ -190,27 +202,27 @@ def _completed(
     model: Program,
     guide: Program,
     args: tuple[Tensor, Tensor | None, Tensor | None],
-    sequences_per_chunk: int,
-    seed: int,
+    settings: DrawSettings,
 ) -> tuple[Tensor, dict[str, Float[Tensor, "sequences coordinates"]], list[str]]:
     """Simulated videos, their true latents, and the names of binary sites; masked latents are drawn from the guide.
 
     The videos do not depend on the size of the chunks; the masked latents do.
     """
     frames, observed, controls = args
-    trace = simulated_trace(model, frames, observed, controls, seed=seed)
+    trace = simulated_trace(model, frames, observed, controls, seed=settings.seed)
     check_frames_alone(trace)
     sites = sample_sites(trace)
     videos = sequences_first(sites.pop(FRAMES), None)[0][0]
     truth, bits = defaultdict(list), []
-    for row, start in enumerate(range(0, len(videos), sequences_per_chunk)):
-        sequences = slice(start, start + sequences_per_chunk)
+    at_once = settings.sequences_at_once(len(videos))
+    for row, start in enumerate(range(0, len(videos), at_once)):
+        sequences = slice(start, start + at_once)
         batch = chunk_of((videos, observed, controls), sequences, videos.device)
         with (
             torch.no_grad(),
             evaluation_mode(model, guide),
             local_parameters(model, guide),
-            seeded("masked truth", seed, row),
+            seeded("masked truth", settings.seed, row),
             MaskedAnew({name: _part(site, sequences) for name, site in sites.items()}),
         ):
             completed = importance_traces(model, guide, batch, 1)

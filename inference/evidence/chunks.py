@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inference.evidence.settings import DrawSettings
 from inference.programs.traces import (
     ImportanceTraces,
     Program,
@@ -17,7 +18,6 @@ from inference.programs.traces import (
     modules_of,
 )
 from inference.runtime.generators import seeded
-from inference.runtime.processes import ALONE, Processes
 
 
 def digests(args: tuple[Tensor | None, ...]) -> tuple[str, str]:
@@ -34,15 +34,7 @@ def digests(args: tuple[Tensor | None, ...]) -> tuple[str, str]:
 
 
 def particle_chunks(
-    model: Program,
-    guide: Program,
-    args: tuple[Tensor | None, ...],
-    *,
-    num_particles: int,
-    particles_per_chunk: int,
-    sequences_per_chunk: int,
-    seed: int,
-    processes: Processes = ALONE,
+    model: Program, guide: Program, args: tuple[Tensor | None, ...], num_particles: int, settings: DrawSettings
 ) -> Iterator[tuple[slice, slice, ImportanceTraces]]:
     """Run guide and model chunk by chunk, each chunk with its own random stream.
 
@@ -51,28 +43,26 @@ def particle_chunks(
     """
     device = device_of(model, guide)
     particle_dim = None
-    sizes = (check_arguments(args), num_particles, particles_per_chunk, sequences_per_chunk)
-    for particles, sequences, row, column in cells(*sizes, processes):
+    for particles, sequences, row, column in cells(check_arguments(args), num_particles, settings):
         batch = chunk_of(args, sequences, device)
         count = particles.stop - particles.start
         with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
             if particle_dim is None and count > 1:
                 particle_dim = find_particle_dim(model, guide, batch)
-            with seeded("particles", seed, column, row):
+            with seeded("particles", settings.seed, column, row):
                 traces = importance_traces(model, guide, batch, count, particle_dim=particle_dim)
         yield particles, sequences, traces
 
 
-def cells(
-    num_sequences: int, num_particles: int, particles_per_chunk: int, sequences_per_chunk: int, processes: Processes
-) -> Iterator[tuple[slice, slice, int, int]]:
+def cells(num_sequences: int, num_particles: int, settings: DrawSettings) -> Iterator[tuple[slice, slice, int, int]]:
     """Slices of particles and sequences of each of this process's chunks, and the chunk's row and column."""
+    particles_at_once, sequences_at_once = settings.particles_per_chunk, settings.sequences_at_once(num_sequences)
     number = 0
-    for row, start in enumerate(range(0, num_sequences, sequences_per_chunk)):
-        sequences = slice(start, min(start + sequences_per_chunk, num_sequences))
-        for column, first in enumerate(range(0, num_particles, particles_per_chunk)):
-            if number % processes.size == processes.rank:
-                yield slice(first, min(first + particles_per_chunk, num_particles)), sequences, row, column
+    for row, start in enumerate(range(0, num_sequences, sequences_at_once)):
+        sequences = slice(start, min(start + sequences_at_once, num_sequences))
+        for column, first in enumerate(range(0, num_particles, particles_at_once)):
+            if number % settings.processes.size == settings.processes.rank:
+                yield slice(first, min(first + particles_at_once, num_particles)), sequences, row, column
             number += 1
 
 

@@ -1,5 +1,7 @@
 """The public function for the log evidence of videos under a model."""
 
+from typing import Literal, Unpack
+
 from torch import Tensor
 
 from inference.annealing.smc import SMC
@@ -9,8 +11,19 @@ from inference.evidence.automatic import Budget, evidence_by_rungs
 from inference.evidence.importance import evidence_by_draws
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence
+from inference.evidence.settings import DrawSettings, EvidenceSettings, Method
 from inference.programs.traces import Program
-from inference.runtime.processes import ALONE, Processes
+from inference.runtime.keywords import settings_of
+
+METHODS = (Budget, FIVO, SMC, Annealing)
+CHOSEN_BY_RUNGS = ("particles_per_chunk", "sequences_per_chunk", "pilot")
+FORMER = {
+    "filtering": "method=FIVO(64)",
+    "sampler": "method=SMC(32)",
+    "annealing": "method=Annealing()",
+    "budget": "method=Budget(particles=512)",
+}
+"""Keywords of earlier versions, and what to write instead."""
 
 
 def log_evidence(
@@ -20,38 +33,31 @@ def log_evidence(
     observed: Tensor | None = None,
     controls: Tensor | None = None,
     *,
-    method: str | None = None,
-    budget: Budget | None = None,
+    method: Literal["auto"] | Budget | Method = None,
     num_particles: int | None = None,
-    particles_per_chunk: int = 50,
-    sequences_per_chunk: int | None = None,
-    annealing: Annealing | None = None,
-    sampler: SMC | None = None,
-    filtering: FIVO | None = None,
-    pilot: Pilot | None = None,
-    seed: int = 0,
-    progress: bool = False,
-    processes: Processes = ALONE,
+    **settings: Unpack[EvidenceSettings],
 ) -> Evidence:
     """Estimate the log evidence log p(x_n) of each video, with the guide as proposal.
 
     `method="auto"` chooses the method and the number of draws: particle filters where model and guide have steps,
-    importance sampling otherwise, with increasing numbers of draws until estimates agree or the budget is spent. Its
-    `verdict` says in words how far to rely on the result. Without `method`, the other arguments choose; by default
+    importance sampling otherwise, with increasing numbers of draws until estimates agree or the budget is spent;
+    `method=Budget(...)` is the same with another budget. Its `verdict` says in words how far to rely on the result.
+
+    The other methods take `num_particles` draws. Without a method they are draws of the guide, weighed:
 
     log p(x_n) ~ log 1/K sum_k p(x_n, z_kn) / q(z_kn | x_n): a lower bound in expectation, tight for large K or an
     exact guide (Burda et al., 2016). No gradients; modules in evaluation mode; site weights of training do not enter.
 
-    With `annealing` each particle is annealed from the guide to the posterior (Neal 2001): some hundred times more
-    expensive per particle, and far tighter if the guide is poor or the latents are many. Still a lower bound in
-    expectation.
+    With `method=Annealing(...)` each particle is annealed from the guide to the posterior (Neal 2001): some hundred
+    times more expensive per particle, and far tighter if the guide is poor or the latents are many. Still a lower bound
+    in expectation. Needs continuous or binary latents.
 
-    With `sampler` each particle is itself the estimate of a population of chains, annealed and resampled (`SMC`): for
-    models without steps, or whose guide is far from the posterior of whole videos.
+    With `method=SMC(...)` each particle is itself the estimate of a population of chains, annealed and resampled: for
+    models without steps, or whose guide is far from the posterior of whole videos. Latents as for annealing.
 
-    With `filtering` each particle is itself the estimate of a particle filter (`FIVO`), for models and guides with
-    steps: recommended for long videos, where the weights of whole paths degenerate to a single path. A `pilot` first
-    fits the guide to each video.
+    With `method=FIVO(...)` each particle is itself the estimate of a particle filter with its own number of particles,
+    for models and guides with steps: recommended for long videos, where the weights of whole paths degenerate to a
+    single path. A `pilot` first fits the guide to each video.
 
     If the model has no latents, the weight is the evidence itself: it is computed once and shared by all particles.
 
@@ -66,52 +72,66 @@ def log_evidence(
         frames: (sequences, time, ...) in [0, 1]. Chunks go to the device of the parameters.
         observed: bool (sequences, time), or None.
         controls: (sequences, time, control), or None.
-        method: "auto", or None to choose by the other arguments.
-        budget: budget of "auto"; None = `Budget()`.
-        num_particles: K; required unless the method is "auto", which chooses it.
-        particles_per_chunk: particles drawn at once; trades memory for speed.
-        sequences_per_chunk: sequences run at once; None = all.
-        annealing: annealing settings; None = draws from the guide alone. Needs continuous latents.
-        sampler: population behind each of the K draws, with its own number of chains. Latents as for annealing.
-        filtering: filter behind each of the K draws, with its own number of particles.
-        pilot: filters that first adapt the guide's draws to each video; None = the guide as it is.
-        seed: seed of the particles.
-        progress: show a bar.
-        processes: processes that share the chunks; all get the whole result, as from a single process.
+        method: "auto"; a `Budget`, an `Annealing`, an `SMC` or a `FIVO`; None = draws of the guide.
+        num_particles: K; required unless the method is "auto" or a `Budget`, which chooses it.
+        settings: see below.
+
+    Keyword Args:
+        particles_per_chunk: particles drawn at once (default 50); trades memory for speed.
+        sequences_per_chunk: sequences run at once (default None: all).
+        pilot: a `Pilot`: filters that first adapt the guide's draws to each video, for `method=FIVO(...)` (default
+            None: the guide as it is).
+        seed: seed of the particles (default 0).
+        progress: show a bar (default False).
+        processes: processes that share the chunks; all get the whole result, as from a single process (default: this
+            one alone).
 
     Raises:
-        ValueError: if the method is unknown or combined with arguments of another, a number is not positive, the
-            arguments have different numbers of sequences, several methods are given, a pilot is given without
-            filtering, or the guide draws point masses or sites that the model lacks; also what `importance_traces` and
-            `run_filter` raise.
+        TypeError: for an unknown setting, or a method that is none of these.
+        ValueError: if the method is unknown, `num_particles` or a setting is given that the method does not take or
+            chooses itself, a number is not positive, the arguments have different numbers of sequences, or the guide
+            draws point masses or sites that the model lacks; also what `importance_traces` and
+            `ParticleFilter.run` raise.
     """
+    chosen = settings_of(log_evidence, DrawSettings, settings, FORMER)
+    _check_method(method)
     args = (frames, observed, controls)
-    if method == "auto":
-        ways = {"annealing": annealing, "sampler": sampler, "filtering": filtering, "pilot": pilot}
-        given = {"num_particles": num_particles, **ways}
-        if foreign := [name for name, value in given.items() if value is not None]:
-            raise ValueError(f"{', '.join(foreign)}: expected None with method='auto'; give budget=Budget(...)")
-        return evidence_by_rungs(model, guide, args, budget=budget, seed=seed, progress=progress, processes=processes)
-    if method is not None:
-        raise ValueError(
-            f"method: expected 'auto' or None, got {method!r}; other methods are arguments, as filtering=FIVO(64)"
-        )
+    if isinstance(method, str | Budget):
+        _check_left_to_rungs({"num_particles": num_particles, **settings})
+        budget = method if isinstance(method, Budget) else Budget()
+        return evidence_by_rungs(model, guide, args, budget, chosen)
     if num_particles is None:
         raise ValueError("num_particles: expected a number of draws, got None; or method='auto'")
-    if budget is not None:
-        raise ValueError("budget: expected None without method='auto', since num_particles says how much to spend")
-    return evidence_by_draws(
-        model,
-        guide,
-        args,
-        num_particles=num_particles,
-        particles_per_chunk=particles_per_chunk,
-        sequences_per_chunk=sequences_per_chunk,
-        annealing=annealing,
-        sampler=sampler,
-        filtering=filtering,
-        pilot=pilot,
-        seed=seed,
-        progress=progress,
-        processes=processes,
-    )
+    if chosen.pilot is not None and not isinstance(method, FIVO):
+        got = "None" if method is None else type(method).__name__
+        raise ValueError(
+            f"pilot: expected None without method=FIVO(...), since pilots are filters, got {chosen.pilot} with method "
+            f"{got}; give method=FIVO(64), or leave the pilot out"
+        )
+    return evidence_by_draws(model, guide, args, method, num_particles, chosen)
+
+
+def _check_method(method: object) -> None:
+    """Refuse what is no method."""
+    if method is None or method == "auto" or isinstance(method, METHODS):
+        return
+    listed = ", ".join(f"{kind.__name__}(...)" for kind in METHODS)
+    expected = f"method: expected 'auto', {listed}, or None for draws of the guide, got"
+    if isinstance(method, str):
+        raise ValueError(f"{expected} {method!r}; give one of those")
+    if isinstance(method, type):
+        raise TypeError(f"{expected} the class {method.__name__}; call it: {method.__name__}(...)")
+    if isinstance(method, Pilot):
+        raise TypeError(f"{expected} a Pilot, which goes before filters; write method=FIVO(64), pilot=Pilot(...)")
+    raise TypeError(f"{expected} {type(method).__name__}; give one of those")
+
+
+def _check_left_to_rungs(given: dict[str, object]) -> None:
+    """Refuse what "auto" chooses itself."""
+    names = ("num_particles", *CHOSEN_BY_RUNGS)
+    if foreign := {name: given[name] for name in names if given.get(name) is not None}:
+        got = ", ".join(f"{name}={value}" for name, value in foreign.items())
+        raise ValueError(
+            f"{', '.join(foreign)}: expected None with method='auto' or a Budget, which chooses it, got {got}; leave "
+            "it out, or say how much to spend: method=Budget(particles=512)"
+        )

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from inference.estimators.corrected_draws import CorrectedDraws, Correction, choose_corrections, find_corrections
-from inference.estimators.particle_filter import FilterStep, Resampling, run_filter
+from inference.estimators.particle_filter import FilterStep, ParticleFilter, Resampling
 from inference.estimators.twists import FilteredStates, Twist, choose_twists, fit_twist, state_features
 
 
@@ -74,7 +74,7 @@ class Pilot:
             resampling: when and how to resample.
 
         Raises:
-            ValueError: as `run_filter`.
+            ValueError: as `ParticleFilter.run`.
         """
         tried = kept = Adaptation({}, None)
         best: Tensor | None = None
@@ -92,15 +92,8 @@ class Pilot:
 
             with CorrectedDraws(tried.corrections):
                 last = number == self.rounds
-                result = run_filter(
-                    model,
-                    guide,
-                    args,
-                    self.num_particles,
-                    resampling,
-                    watch=None if last else watch,
-                    twist=tried.twist,
-                )
+                particles = ParticleFilter(self.num_particles, resampling, tried.twist)
+                result = particles.run(model, guide, args, watch=None if last else watch)
             noise = (self.num_particles / result.effective_sample_size - 1).sum(0) / self.num_particles
             attempt = torch.stack([result.log_evidence, noise.nan_to_num(torch.inf)])  # nan: no particle was possible
             better = _improves(attempt, best)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.evidence.chunks import particle_chunks
+from inference.evidence.settings import DrawSettings
 from inference.programs.site_values import sequences_first
 from inference.programs.trace_checks import SEQUENCES
 from inference.programs.traces import ImportanceTraces, Program, sample_sites
@@ -74,21 +75,13 @@ def inference_data(
     """See `Evidence.to_inference_data`."""
     if num_draws < 1:
         raise ValueError(f"num_draws: expected at least 1, got {num_draws}")
-    if evidence.annealing is not None:
-        raise ValueError(
-            "evidence: expected particles of the guide, got annealed ones, whose draws are not kept; "
-            "call log_evidence without annealing"
-        )
-    if evidence.sampler is not None:
-        raise ValueError(
-            "evidence: expected particles of the guide, got populations, whose draws are not kept; "
-            "call log_evidence without sampler"
-        )
-    if evidence.filtering is not None:
-        raise ValueError(
-            "evidence: expected particles of the guide, got filters, whose draws are not kept; "
-            "call log_evidence with num_particles and without filtering"
-        )
+    others = {"annealed ones": evidence.annealing, "populations": evidence.sampler, "filters": evidence.filtering}
+    for got, method in others.items():
+        if method is not None:
+            raise ValueError(
+                f"evidence: expected particles of the guide, got {got}, whose draws are not kept; call log_evidence "
+                "with num_particles and without a method"
+            )
     frames = args[0]
     if frames is None or frames.shape[0] != evidence.num_sequences:
         got = None if frames is None else frames.shape[0]
@@ -97,15 +90,8 @@ def inference_data(
         probabilities = torch.softmax(evidence.log_weights, 0).T
         chosen = torch.multinomial(probabilities, num_draws, replacement=True).T.sort(0).values  # (draws, sequences)
     collected = _Draws(num_draws, evidence.num_sequences)
-    cells = particle_chunks(
-        model,
-        guide,
-        args,
-        num_particles=evidence.num_particles,
-        particles_per_chunk=evidence.particles_per_chunk,
-        sequences_per_chunk=evidence.sequences_per_chunk,
-        seed=evidence.seed,
-    )
+    settings = DrawSettings(evidence.particles_per_chunk, evidence.sequences_per_chunk, seed=evidence.seed)
+    cells = particle_chunks(model, guide, args, evidence.num_particles, settings)
     for particles, sequences, traces in cells:
         again, before = traces.log_weights().to("cpu", torch.float64), evidence.log_weights[particles, sequences]
         if not torch.allclose(again, before, rtol=1e-5, atol=1e-3):

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from inference.evidence import Budget, log_evidence
+from inference.experiments.evaluate import evaluated_run
 from inference.experiments.render import render
 from inference.experiments.runs import TrainedRun, load_run, train_recipe
 from inference.recipes import RECIPES
@@ -52,7 +53,7 @@ def run_demo(path: Path, *, seed: int = 0, num_train: int | None = None) -> None
 
 def _print_bounds(trained: TrainedRun, seed: int) -> None:
     weighed = trained.test.select(slice(0, NUM_WEIGHED))
-    evidence = log_evidence(trained.model, trained.guide, *weighed.arguments, method="auto", budget=BUDGET, seed=seed)
+    evidence = log_evidence(trained.model, trained.guide, *weighed.arguments, method=BUDGET, seed=seed)
     values = evidence.log_evidence
     error = values.std() / weighed.num_sequences**0.5
     print(f"    ELBO          {evidence.elbo.mean():8.1f} nats per video")
@@ -67,7 +68,7 @@ def _print_imputation(trained: TrainedRun) -> None:
     print(f"    {'missing:':28}" + "".join(f"{question:>15}" for question in QUESTIONS))
     for method, name in METHODS.items():
         curves = [
-            imputation_curve(trained.model, trained.guide, trained.test, pattern, method, levels=(level,), num_masks=1)
+            imputation_curve(evaluated_run(trained), pattern, method, levels=(level,), num_masks=1)
             for pattern, level in QUESTIONS.values()
         ]
         print(f"    {name:28}" + "".join(f"{curve.errors[0]:>15.2%}" for curve in curves))

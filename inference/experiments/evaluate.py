@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Unpack
 
 from torch import Tensor
 
 from inference.evidence import Budget, Evidence, log_evidence
+from inference.evidence.settings import EvidenceSettings
 from inference.experiments.evaluation import Bounds, Evaluation
 from inference.experiments.predictive_summary import PREDICTIVE, draws_points, predict_run
 from inference.experiments.runs import TrainedRun
 from inference.runtime.host_memory import keep_freed_memory
+from inference.runtime.keywords import split_settings, suggestion
 from inference.runtime.processes import ALONE, Processes
 from inference.scores.score import Evaluated, FreshVideos, Score
 
@@ -31,8 +33,8 @@ def run_evidence(
     Raises:
         ValueError: if the run's guide gives no evidence, as a guide of point masses does; names the run.
     """
-    options = {"seed": seed, "progress": progress, "processes": processes}
-    return _weigh(run, num_sequences, method="auto", budget=budget, **options)
+    how: EvidenceSettings = {"seed": seed, "progress": progress, "processes": processes}
+    return _weigh(run, num_sequences, budget or "auto", **how)
 
 
 def check_has_evidence(run: TrainedRun) -> None:
@@ -44,50 +46,73 @@ def check_has_evidence(run: TrainedRun) -> None:
     _weigh(run, 1, num_particles=1)
 
 
-def _weigh(run: TrainedRun, num_sequences: int, **options: Any) -> Evidence:
+def _weigh(
+    run: TrainedRun,
+    num_sequences: int,
+    method: Literal["auto"] | Budget | None = None,
+    num_particles: int | None = None,
+    **how: Unpack[EvidenceSettings],
+) -> Evidence:
     videos = run.test.select(slice(0, num_sequences))
     try:
-        return log_evidence(run.model, run.guide, *videos.arguments, **options)
+        return log_evidence(run.model, run.guide, *videos.arguments, method=method, num_particles=num_particles, **how)
     except ValueError as error:
         raise ValueError(f"run {run.folder.path.name!r} has no evidence: {error}") from error
 
 
-def evaluate(
-    run: TrainedRun,
-    *,
-    num_particles: int = 100,
-    num_evidence_sequences: int = 100,
-    budget: Budget | None = None,
-    num_predictive_sequences: int = 0,
-    seed: int = 0,
-    progress: bool = False,
-    processes: Processes = ALONE,
-    **options: Any,
-) -> Evaluation:
-    """Score a run on its test videos: bounds, evidence, and its recipe's scores.
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Keyword settings of `evaluate`; the other keywords are options of scores.
 
-    Args:
-        run: from `load_run`.
+    Attributes:
         num_particles: draws of the guide per sequence for the bounds; particles of each repeat for predictive scores.
         num_evidence_sequences: test sequences for bounds and evidence.
         budget: how much to spend on the evidence; None = `Budget()`.
         num_predictive_sequences: test sequences for predictive scores, at least 2; 0 = none.
-        seed: of draws, masks and probes.
+        seed: seed of draws, masks and probes.
         progress: show bars.
         processes: processes that share the work on evidence and imputation; all get the whole result.
-        options: of the recipe's scores, such as `num_masks` of imputation errors.
+    """
+
+    num_particles: int = 100
+    num_evidence_sequences: int = 100
+    budget: Budget | None = None
+    num_predictive_sequences: int = 0
+    seed: int = 0
+    progress: bool = False
+    processes: Processes = ALONE
+
+
+def evaluate(run: TrainedRun, **settings: Any) -> Evaluation:
+    """Score a run on its test videos: bounds, evidence, and its recipe's scores.
+
+    Args:
+        run: from `load_run`.
+        settings: see below; others are options of the recipe's scores, such as `num_masks` of imputation errors.
+
+    Keyword Args:
+        num_particles: draws of the guide per sequence for the bounds; particles of each repeat for predictive scores
+            (default 100).
+        num_evidence_sequences: test sequences for bounds and evidence (default 100).
+        budget: how much to spend on the evidence (default None: `Budget()`).
+        num_predictive_sequences: test sequences for predictive scores, at least 2 (default 0: none).
+        seed: seed of draws, masks and probes (default 0).
+        progress: show bars (default False).
+        processes: processes that share the work on evidence and imputation; all get the whole result (default: this one
+            alone).
 
     Raises:
-        TypeError: for an option that none of the scores has.
+        TypeError: for a keyword that is neither a setting nor an option of the scores.
         ValueError: if predictive scores are requested for a run whose guide has no density, or for a single sequence;
             also what scores raise.
     """
+    how, options = split_settings(EvaluationSettings, settings)
     scores = scores_with(run, options)
     keep_freed_memory()
     # First: the run may refuse predictive scores, and they take less time than the evidence.
-    predictive = predict_run(run, num_predictive_sequences, num_particles, seed, progress)
-    evidence, bounds = _bounds(run, num_particles, num_evidence_sequences, budget, seed, progress, processes)
-    evaluated = replace(evaluated_run(run), seed=seed, progress=progress, processes=processes)
+    predictive = predict_run(run, how.num_predictive_sequences, how.num_particles, how.seed, how.progress)
+    evidence, bounds = _bounds(run, how)
+    evaluated = replace(evaluated_run(run), seed=how.seed, progress=how.progress, processes=how.processes)
     found = {score.name: score.compute(evaluated) for score in scores}
     found[PREDICTIVE] = None if predictive is None else predictive.beside(evidence)
     return Evaluation(
@@ -118,9 +143,10 @@ def scores_with(run: TrainedRun, options: dict[str, Any]) -> list[Score]:
     known = score_options(run.recipe.scores())
     if unknown := sorted(set(options) - set(known)):
         listed = ", ".join(known) or "none"
+        settings = [setting.name for setting in fields(EvaluationSettings)]
         raise TypeError(
-            f"options: expected arguments of evaluate, or options of the scores of {run.recipe.name!r} ({listed}), got "
-            f"{', '.join(unknown)}"
+            f"{', '.join(unknown)}: expected settings of evaluate ({', '.join(settings)}) or options of the scores of "
+            f"{run.recipe.name!r} ({listed}), got {', '.join(unknown)}; {suggestion(unknown, [*settings, *known])}"
         )
     return [
         replace(score, **{name: options[name] for name in options.keys() & {option.name for option in fields(score)}})
@@ -139,29 +165,22 @@ def evaluated_run(run: TrainedRun) -> Evaluated:
     return Evaluated(run.model, run.guide, run.test, fresh_videos=fresh_videos)
 
 
-def _bounds(
-    run: TrainedRun,
-    num_particles: int,
-    num_sequences: int,
-    budget: Budget | None,
-    seed: int,
-    progress: bool,
-    processes: Processes,
-) -> tuple[Evidence, Bounds] | tuple[None, None]:
+def _bounds(run: TrainedRun, how: EvaluationSettings) -> tuple[Evidence, Bounds] | tuple[None, None]:
     if draws_points(run):
         return None, None
     start = time.monotonic()
-    evidence = run_evidence(run, num_sequences, budget, seed, progress, processes)
+    num_sequences = how.num_evidence_sequences
+    evidence = run_evidence(run, num_sequences, how.budget, how.seed, how.progress, how.processes)
     seconds = (time.monotonic() - start) / evidence.num_sequences
     weighed = _weigh(
         run,
         num_sequences,
-        num_particles=num_particles,
-        particles_per_chunk=min(25, num_particles),
+        num_particles=how.num_particles,
+        particles_per_chunk=min(25, how.num_particles),
         sequences_per_chunk=4,  # 2,000 frames at once: more only empties the caches
-        seed=seed,
-        progress=progress,
-        processes=processes,
+        seed=how.seed,
+        progress=how.progress,
+        processes=how.processes,
     )
     return evidence, bounds_of(evidence, weighed, seconds)
 

@@ -19,9 +19,11 @@ class LoadedRun(TrainedRun):
         """Score the run on its test videos.
 
         Args:
-            options: of `inference.experiments.evaluate.evaluate`, such as `num_evidence_sequences=8`.
+            options: settings of `inference.experiments.evaluate.evaluate`, such as `num_evidence_sequences=8`, and
+                options of the recipe's scores.
 
         Raises:
+            TypeError: for an option that neither has.
             ValueError: what `evaluate` raises.
         """
         return evaluate(self, **options)

@@ -1,5 +1,7 @@
 """Predictive scores of a model: each frame given those before it, and held-out frames."""
 
+from typing import Unpack
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -8,22 +10,23 @@ from tqdm import tqdm
 from guides.describe import describe_sites
 from guides.site_table import SiteTable
 from inference.estimators.particle_filter import has_steps
-from inference.evidence import Budget, Verdict, log_evidence
+from inference.evidence import Verdict, log_evidence
 from inference.evidence.chunks import check_arguments, chunk_of, device_of
-from inference.predictive.held_out_draws import BRIER, CRPS, ENERGY, rows_of, scores_of_draws
+from inference.predictive.held_out import HeldOut, Videos
+from inference.predictive.held_out_draws import BRIER, CRPS, ENERGY, scores_of_draws
 from inference.predictive.mask_marginals import held_out_between, integrates_out
 from inference.predictive.prefixes import MOST_PARTICLES, prefix_evidence
 from inference.predictive.record import FrameScore, PredictiveScores
+from inference.predictive.settings import PredictiveSettings, ScoreSettings
 from inference.predictive.steps_ahead import StepsAhead
 from inference.programs.decoding import FRAMES, Arguments, check_frames_site
 from inference.programs.traces import Program
 from inference.queries.imputation import check_frames, chunks, quietly
 from inference.runtime.generators import child_seed
+from inference.runtime.keywords import settings_of
 
 NUM_REPEATS = 8
 VIDEOS_AT_ONCE = 4  # minimum; the progress bar moves after each such chunk
-
-Videos = tuple[Tensor, Tensor, Tensor | None]
 
 
 def predictive_scores(
@@ -34,12 +37,7 @@ def predictive_scores(
     controls: Tensor | None = None,
     *,
     held_out: Tensor | None = None,
-    num_samples: int = 64,
-    num_particles: int = 64,
-    budget: Budget | None = None,
-    completion: str | None = None,
-    seed: int = 0,
-    progress: bool = False,
+    **settings: Unpack[PredictiveSettings],
 ) -> PredictiveScores:
     """Score a model's predictions: each frame one step ahead, and held-out frames; see `PredictiveScores`.
 
@@ -66,49 +64,39 @@ def predictive_scores(
         observed: bool (sequences, time), False = missing: neither read nor scored. None = all seen.
         controls: (sequences, time, control) or None; the model is given those of held-out steps too.
         held_out: bool (sequences, time), True = held out; observed frames only. None = one step ahead only.
-        num_samples: draws of held-out frames, at least 2.
-        num_particles: particles in each of the eight repeats, one step ahead.
-        budget: budget of `log_evidence`, for frames held out between others; None = `Budget()`.
-        completion: one of `guide.completion_methods`, which must draw; None = its first.
-        seed: seed of all draws; the caller's random streams are untouched.
-        progress: show bars.
+        settings: see below.
+
+    Keyword Args:
+        num_samples: draws of held-out frames, at least 2 (default 64).
+        num_particles: particles in each of the eight repeats, one step ahead (default 64).
+        budget: budget of `log_evidence`, for frames held out between others (default None: `Budget()`).
+        completion: one of `guide.completion_methods`, which must draw (default None: its first).
+        seed: seed of all draws (default 0); the caller's random streams are untouched.
+        progress: show bars (default False).
 
     Raises:
+        TypeError: for an unknown setting.
         ValueError: if a shape or number is wrong, there is a single sequence, the mask holds out no frame or one that
             is not observed, an observed frame is not finite, or the model has other observed sites or scores missing
             frames; also what `log_evidence`, `queries.impute` and the scores raise.
     """
+    how = settings_of(predictive_scores, ScoreSettings, settings)
     seen = check_frames(frames, observed).to(frames.device)
     held_out = None if held_out is None else held_out.to(frames.device)
-    _check_sizes((frames, observed, controls), num_samples, num_particles)
+    _check_count((frames, observed, controls))
     _check_values(frames, seen, held_out)
-    table = _table(model, (frames, seen, controls), seed)
-    drawn: dict[str, FrameScore] = {}
-    shown = None
-    if held_out is not None:
-        shown = (_blanked(frames, held_out), seen & ~held_out, controls)
-        drawn = scores_of_draws(
-            model,
-            guide,
-            frames,
-            shown,
-            held_out,
-            binary=table[FRAMES].discrete,
-            num_samples=num_samples,
-            completion=completion,
-            seed=seed,
-        )
-    prefixes, method = _prefixes(model, guide, (frames, observed, controls), num_particles, seed, progress)
-    ahead = StepsAhead(prefixes, seen.cpu(), _prefixes_are_marginals(model, guide, frames, seen, controls, seed))
+    whole = (frames, seen, controls)
+    table = _table(model, whole, how.seed)
+    videos = None if held_out is None else HeldOut(whole, held_out)
+    drawn = {} if videos is None else scores_of_draws(model, guide, videos, table[FRAMES].discrete, how)
+    prefixes, method = _prefixes(model, guide, (frames, observed, controls), how)
+    ahead = StepsAhead(prefixes, seen.cpu(), _prefixes_are_marginals(model, guide, whole, how.seed))
     together, verdicts = None, None
-    if held_out is not None and shown is not None:
-        together = ahead.score(held_out.cpu(), by_frame=False)
-        between = held_out_between(shown[1], held_out)
+    if videos is not None:
+        together = ahead.score(videos.mask.cpu(), by_frame=False)
+        between = held_out_between(videos.shown[1], videos.mask)
         if bool(between.any()):
-            whole = (frames, seen, controls)
-            together, verdicts = _by_difference(
-                model, guide, whole, shown, held_out, between, together, budget=budget, seed=seed, progress=progress
-            )
+            together, verdicts = _by_difference(model, guide, videos, between, together, how)
     return PredictiveScores(
         one_step_ahead=ahead.score(seen.cpu()),
         held_out=together,
@@ -119,23 +107,19 @@ def predictive_scores(
         held_out_frames=None if held_out is None else held_out.cpu(),
         reference="probability" if table[FRAMES].discrete else "density",
         dimensions=frames[0, 0].numel(),
-        num_samples=num_samples,
+        num_samples=how.num_samples,
         method=f"{method}, {ahead.spread:.2g} nats apart",
         spread=ahead.spread,
         verdicts=verdicts,
     )
 
 
-def _check_sizes(args: tuple[Tensor, Tensor | None, Tensor | None], num_samples: int, num_particles: int) -> None:
-    num_sequences = check_arguments(args)
-    if num_sequences < 2:
+def _check_count(args: Arguments) -> None:
+    if check_arguments(args) < 2:
         raise ValueError(
             "frames: expected at least 2 sequences, since standard errors are over sequences, got 1; give more videos, "
             "or use log_evidence for a single one"
         )
-    for name, number, least in (("num_samples", num_samples, 2), ("num_particles", num_particles, 1)):
-        if number < least:
-            raise ValueError(f"{name}: expected at least {least}, got {number}")
 
 
 def _check_values(frames: Tensor, seen: Tensor, held_out: Tensor | None) -> None:
@@ -181,87 +165,70 @@ def _table(model: Program, args: Videos, seed: int) -> SiteTable:
     return table
 
 
-def _blanked(frames: Tensor, held_out: Bool[Tensor, "sequences time"]) -> Tensor:
-    """Frames with held-out ones set to 0, so they stay hidden even from a program that ignores its mask."""
-    return torch.where(held_out[:, :, None, None, None], 0.0, frames)
-
-
 def _prefixes(
-    model: Program, guide: Program, args: Arguments, num_particles: int, seed: int, progress: bool
+    model: Program, guide: Program, args: Arguments, how: ScoreSettings
 ) -> tuple[Float[Tensor, "repeats time sequences"], str]:
     """`prefix_evidence` in chunks of videos, with a progress bar."""
     parts, method = [], ""
-    at_once = max(VIDEOS_AT_ONCE, MOST_PARTICLES // (num_particles * NUM_REPEATS))
-    with tqdm(total=len(args[0]), desc="one step ahead", unit="video", disable=not progress, leave=False) as bar:
+    at_once = max(VIDEOS_AT_ONCE, MOST_PARTICLES // (how.num_particles * NUM_REPEATS))
+    with tqdm(total=len(args[0]), desc="one step ahead", unit="video", disable=not how.progress, leave=False) as bar:
         for number, rows in enumerate(chunks(len(args[0]), at_once)):
             found, method = prefix_evidence(
                 model,
                 guide,
                 chunk_of(args, rows, args[0].device),
-                num_particles=num_particles,
+                num_particles=how.num_particles,
                 num_repeats=NUM_REPEATS,
-                seed=child_seed("videos of prefixes", seed, number),
+                seed=child_seed("videos of prefixes", how.seed, number),
             )
             parts.append(found)
             bar.update(found.shape[2])
     return torch.cat(parts, 2), method
 
 
-def _prefixes_are_marginals(
-    model: Program, guide: Program, frames: Tensor, seen: Tensor, controls: Tensor | None, seed: int
-) -> bool:
+def _prefixes_are_marginals(model: Program, guide: Program, whole: Videos, seed: int) -> bool:
     """Whether masking later frames gives the marginal of the first ones; filters need no masks."""
     if has_steps(model, guide):
         return True
+    seen = whole[1]
     number = seen.cumsum(1)
     later = seen & (number > number[:, -1:] // 2)
-    return integrates_out(model, guide, (_blanked(frames, later), seen & ~later, controls), later, seed=seed)
+    return integrates_out(model, guide, HeldOut(whole, later).shown, later, seed=seed)
 
 
 def _by_difference(
     model: Program,
     guide: Program,
-    whole: Videos,
-    shown: Videos,
-    held_out: Tensor,
+    videos: HeldOut,
     rows: Bool[Tensor, " sequences"],
     others: FrameScore,
-    *,
-    budget: Budget | None,
-    seed: int,
-    progress: bool,
+    how: ScoreSettings,
 ) -> tuple[FrameScore, tuple[Verdict, Verdict]]:
     """Log scores of held-out frames of some sequences: log evidence of all frames minus that of the shown ones.
 
     Args:
         model: the model.
         guide: its guide.
-        whole: frames, observed and controls.
-        shown: the same without held-out frames.
-        held_out: mask of held-out frames.
+        videos: videos with held-out frames.
         rows: mask of the sequences.
         others: scores of the other sequences.
-        budget: budget for each log evidence.
-        seed: seed of the draws.
-        progress: show bars.
+        how: budget of each log evidence, seed, and whether to show bars.
     """
+    chosen = videos.select(rows)
     every, without = (
         log_evidence(
             model,
             guide,
-            frames[rows],
-            seen[rows],
-            None if controls is None else controls[rows],
-            method="auto",
-            budget=budget,
-            seed=child_seed(purpose, seed),
-            progress=progress,
+            *args,
+            method=how.budget or "auto",
+            seed=child_seed(purpose, how.seed),
+            progress=how.progress,
         )
-        for purpose, (frames, seen, controls) in (("with held-out frames", whole), ("without them", shown))
+        for purpose, args in (("with held-out frames", chosen.whole), ("without them", chosen.shown))
     )
     assert every.verdict is not None
     assert without.verdict is not None
-    normalised = integrates_out(model, guide, rows_of(shown, rows), held_out[rows], seed=seed)
+    normalised = integrates_out(model, guide, chosen.shown, chosen.mask, seed=how.seed)
     rows = rows.cpu()
     totals, errors = others.totals.clone(), others.monte_carlo.clone()
     totals[rows] = every.log_evidence - without.log_evidence

@@ -1,6 +1,7 @@
 """Held-out frames sampled from the predictions of model and guide, and scored against the true ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 from guides.describe import describe_sites
 from inference.evidence.chunks import chunk_of, device_of
 from inference.metrics.proper_scores import brier_score, crps, energy_score
+from inference.predictive.held_out import HeldOut
 from inference.predictive.record import FrameScore
-from inference.programs.decoding import Arguments, draw_frames
+from inference.predictive.settings import ScoreSettings
+from inference.programs.decoding import draw_frames
 from inference.programs.traces import Program
 from inference.queries.ask import impute
 from inference.queries.imputation import chunks, quietly
@@ -31,16 +34,7 @@ SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def scores_of_draws(
-    model: Program,
-    guide: Program,
-    frames: Tensor,
-    shown: Arguments,
-    held_out: Bool[Tensor, "sequences time"],
-    *,
-    binary: bool,
-    num_samples: int,
-    completion: str | None,
-    seed: int,
+    model: Program, guide: Program, videos: HeldOut, binary: bool, how: ScoreSettings
 ) -> dict[str, FrameScore]:
     """CRPS and energy score of grey held-out frames, Brier score of binary ones, by name; see `PredictiveScores`.
 
@@ -50,29 +44,26 @@ def scores_of_draws(
     Args:
         model: called `(frames, observed, controls)`.
         guide: has `complete`, or meaningful draws at missing frames.
-        frames: frames including the true held-out ones.
-        shown: frames, observed and controls as given to the model.
-        held_out: mask of the frames to score.
+        videos: videos with held-out frames, which are scored.
         binary: whether the model's frames are binary.
-        num_samples: draws, at least 2.
-        completion: one of `guide.completion_methods`; None = its first.
-        seed: seed of the draws.
+        how: number of draws, completion and seed.
 
     Raises:
         ValueError: what `queries.impute` and the scores raise.
     """
     names = (BRIER,) if binary else (CRPS, ENERGY)
-    by_frame = {name: torch.full(held_out.shape, torch.nan, dtype=torch.float64) for name in names}
-    errors = {name: torch.zeros(len(held_out), dtype=torch.float64) for name in names}
-    scored = held_out.cpu()
+    by_frame = {name: torch.full(videos.mask.shape, torch.nan, dtype=torch.float64) for name in names}
+    errors = {name: torch.zeros(len(videos.mask), dtype=torch.float64) for name in names}
+    scored = videos.mask.cpu()
     all_rows = scored.any(1).nonzero()[:, 0]
-    at_once = max(1, VALUES_AT_ONCE // (num_samples * frames[0].numel()))
+    at_once = max(1, VALUES_AT_ONCE // (how.num_samples * videos.whole[0][0].numel()))
     for number, part in enumerate(chunks(len(all_rows), at_once)):
         rows = all_rows[part]
-        batch = chunk_of(rows_of(shown, rows), slice(None), device_of(model, guide))
-        chunk_seed = child_seed("draws of held-out frames", seed, number)
-        draws = _draw(model, guide, batch, binary, num_samples, completion, chunk_seed)[:, scored[rows]]
-        truth = frames[rows.to(frames.device)].cpu()[scored[rows]]
+        some = videos.select(rows)
+        batch = chunk_of(some.shown, slice(None), device_of(model, guide))
+        chunk_how = replace(how, seed=child_seed("draws of held-out frames", how.seed, number))
+        draws = _draw(model, guide, batch, binary, chunk_how)[:, scored[rows]]
+        truth = some.whole[0].cpu()[scored[rows]]
         for name in names:
             values = by_frame[name][rows]
             values[scored[rows]] = SCORES[name](draws, truth)
@@ -82,38 +73,24 @@ def scores_of_draws(
     return {name: FrameScore(totals[name], scored.sum(1), errors[name], by_frame[name]) for name in names}
 
 
-def rows_of(args: Arguments, rows: Tensor) -> Arguments:
-    """Select sequences of frames, observed and controls."""
-    frames, observed, controls = (None if value is None else value[rows.to(value.device)] for value in args)
-    assert frames is not None
-    return frames, observed, controls
-
-
 def _draw(
-    model: Program,
-    guide: Program,
-    args: tuple[Any, ...],
-    binary: bool,
-    num_samples: int,
-    completion: str | None,
-    seed: int,
+    model: Program, guide: Program, args: tuple[Any, ...], binary: bool, how: ScoreSettings
 ) -> Float[Tensor, "draws sequences time channels height width"]:
     """Draws of grey frames, or probabilities of binary ones given draws of the latents; on the CPU."""
-    answer = impute(
-        model, guide, *args, method=completion, num_samples=num_samples, seed=seed, frames_per_chunk=FRAMES_AT_ONCE
-    )
+    settings = {"num_samples": how.num_samples, "seed": how.seed, "frames_per_chunk": FRAMES_AT_ONCE}
+    answer = impute(model, guide, *args, method=how.completion, **settings)
     assert answer.samples is not None
     assert answer.latent_samples is not None
     if binary:
         return answer.samples.cpu()
     latents, parts = answer.latent_samples, []
-    with quietly(model, guide, seed=child_seed("noise of pixels", seed)):
+    with quietly(model, guide, seed=child_seed("noise of pixels", how.seed)):
         nesting = describe_sites(model, *args).plate_nesting
         if not hasattr(guide, "complete"):
             nesting = max(nesting, describe_sites(guide, *args).plate_nesting)
-        for part in chunks(num_samples, max(1, FRAMES_AT_ONCE // args[1].numel())):
+        for part in chunks(how.num_samples, max(1, FRAMES_AT_ONCE // args[1].numel())):
             some = {name: values[part] for name, values in latents.items()}
-            parts.append(draw_frames(model, args, some, nesting, len(range(num_samples)[part])).cpu())
+            parts.append(draw_frames(model, args, some, nesting, len(range(how.num_samples)[part])).cpu())
     return torch.cat(parts)
 
 

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from inference.estimators.corrected_draws import CorrectedDraws
 from inference.estimators.multi_sample import log_mean_exp
-from inference.estimators.particle_filter import FilterResult, FilterStep, Resampling, has_steps, run_filter
+from inference.estimators.particle_filter import FilterResult, FilterStep, ParticleFilter, Resampling, has_steps
 from inference.evidence import Pilot, log_evidence
 from inference.evidence.chunks import cells, check_arguments, chunk_of, device_of
 from inference.evidence.pilot import Adaptation
+from inference.evidence.settings import DrawSettings
 from inference.programs.traces import Program, evaluation_mode, find_particle_dim, local_parameters
 from inference.runtime.generators import child_seed, seeded
-from inference.runtime.processes import ALONE
 
 MOST_PARTICLES = 2048  # of all repeats and sequences that run together
 PILOT_PARTICLES = 128  # at most
@@ -49,7 +49,7 @@ def prefix_evidence(
         in any sequence.
 
     Raises:
-        ValueError: what `run_filter` and `log_evidence` raise.
+        ValueError: what `ParticleFilter.run` and `log_evidence` raise.
     """
     if has_steps(model, guide):
         estimates = _by_filters(model, guide, args, num_particles, num_repeats, seed)
@@ -72,7 +72,7 @@ def _by_filters(
     rows = max(1, min(num_sequences, MOST_PARTICLES // num_particles))
     at_once = max(1, MOST_PARTICLES // (num_particles * rows))
     adaptation, particle_dim, piloted = Adaptation({}, None), None, -1
-    for repeats, sequences, row, column in cells(num_sequences, num_repeats, at_once, rows, ALONE):
+    for repeats, sequences, row, column in cells(num_sequences, num_repeats, DrawSettings(at_once, rows)):
         batch, count = chunk_of(args, sequences, device_of(model, guide)), repeats.stop - repeats.start
         copies = [None if value is None else value.repeat(count, *[1] * (value.dim() - 1)) for value in batch]
         with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
@@ -83,10 +83,9 @@ def _by_filters(
                     adaptation, piloted = pilot.adapt(model, guide, batch, resampling), row
             repeated = adaptation.repeat_sequences(count)
             weights = FilterWeights()
+            particles = ParticleFilter(num_particles, resampling, particle_dim=particle_dim)
             with seeded("filters of prefixes", seed, column, row), CorrectedDraws(repeated.corrections):
-                result = run_filter(
-                    model, guide, copies, num_particles, resampling, particle_dim=particle_dim, watch=weights
-                )
+                result = particles.run(model, guide, copies, watch=weights)
         found[repeats, :, sequences] = weights.totals(result).unflatten(1, (count, -1)).transpose(0, 1)
     return found
 
@@ -98,7 +97,7 @@ class FilterWeights:
         self.steps: list[Tensor] = []
 
     def __call__(self, step: FilterStep) -> None:
-        """See `watch` of `run_filter`."""
+        """See `watch` of `ParticleFilter.run`."""
         self.steps.append(step.increments.to("cpu", torch.float64))
 
     def totals(self, result: FilterResult) -> Float[Tensor, "time sequences"]:

@@ -16,7 +16,8 @@ from guides.describe import describe_sites
 from inference.programs.decoding import FRAMES, check_frames_site, expected_frames
 from inference.programs.simulation import unconditioned_trace
 from inference.programs.traces import Program, sample_sites
-from inference.queries.imputation import Imputation, Latents, Parts, Query, check_frames, chunks, quietly
+from inference.queries.imputation import Imputation, Latents, Parts, Query, QuerySettings, check_frames, chunks, quietly
+from inference.runtime.keywords import split_settings
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,7 @@ def reconstruct(
     *,
     method: str | None = None,
     num_samples: int | None = None,
-    coverage: float = 0.9,
-    seed: int = 0,
-    frames_per_chunk: int = 2048,
-    **options: Any,
+    **settings: Any,
 ) -> Imputation:
     """Reconstruct the given frames: infer the latents, decode them.
 
@@ -57,19 +55,22 @@ def reconstruct(
         controls: (sequences, time, control) or None.
         method: one of `guide.completion_methods`; None = its first.
         num_samples: number of draws of the latents to return beside the point estimate; None = none.
-        coverage: probability of the central interval from `lower` to `upper`.
-        seed: seed of the draws; the caller's random state is untouched.
-        frames_per_chunk: maximum number of frames decoded at once; bounds the memory beyond that of the result.
-        options: further keyword arguments of `guide.complete`.
+        settings: see below; others are passed on to `guide.complete`.
+
+    Keyword Args:
+        coverage: probability of the central interval from `lower` to `upper` (default 0.9).
+        seed: seed of the draws (default 0); the caller's random state is untouched.
+        frames_per_chunk: maximum number of frames decoded at once (default 2048); bounds the memory beyond that of the
+            result.
 
     Raises:
         ValueError: if a shape is wrong, the guide lacks the method, a number is out of range, `complete` omits a
             latent, the guide has no `complete` and its draws at missing frames are meaningless, or the model has no
             site `frames` in plates `sequences` and `time`.
-        TypeError: for an option that the guide's `complete` does not take.
+        TypeError: for a setting that neither the query has nor the guide's `complete`.
     """
-    query = Query(model, guide, method, num_samples, coverage, frames_per_chunk, options)
-    return query.answer(frames, observed, controls, seed)
+    chosen, options = split_settings(QuerySettings, settings)
+    return Query(model, guide, method, num_samples, chosen, options).answer(frames, observed, controls)
 
 
 def impute(
@@ -95,7 +96,12 @@ def impute(
         controls: (sequences, time, control) or None.
         method: one of `guide.completion_methods`; None = its first.
         num_samples: number of draws of the latents to return beside the point estimate; None = none.
-        settings: the other keyword arguments of `reconstruct`.
+        settings: see below; others are passed on to `guide.complete`.
+
+    Keyword Args:
+        coverage: as for `reconstruct` (default 0.9).
+        seed: as for `reconstruct` (default 0).
+        frames_per_chunk: as for `reconstruct` (default 2048).
 
     Raises:
         ValueError: as for `reconstruct`, or if `observed` is None.
@@ -115,7 +121,6 @@ def forecast(
     *,
     num_frames: int,
     method: str | None = None,
-    num_samples: int | None = None,
     **settings: Any,
 ) -> Imputation:
     """Forecast: the given frames, followed by `num_frames` imputed ones.
@@ -130,8 +135,13 @@ def forecast(
         controls: (sequences, time + num_frames, control), including future steps; None if the model takes none.
         num_frames: number of frames to forecast.
         method: one of `guide.completion_methods`; None = its first.
-        num_samples: number of draws of the latents to return beside the point estimate; None = none.
-        settings: the other keyword arguments of `reconstruct`.
+        settings: see below; others are passed on to `guide.complete`.
+
+    Keyword Args:
+        num_samples: number of draws of the latents to return beside the point estimate (default None: none).
+        coverage: as for `reconstruct` (default 0.9).
+        seed: as for `reconstruct` (default 0).
+        frames_per_chunk: as for `reconstruct` (default 2048).
 
     Raises:
         ValueError: as for `reconstruct`, or if `num_frames` is below 1 or the controls end too early.
@@ -148,7 +158,7 @@ def forecast(
         )
     frames = torch.cat([frames, frames.new_zeros(steps[0], num_frames, *frames.shape[2:])], 1)
     seen = torch.cat([seen, seen.new_zeros(steps[0], num_frames)], 1)
-    return reconstruct(model, guide, frames, seen, controls, method=method, num_samples=num_samples, **settings)
+    return reconstruct(model, guide, frames, seen, controls, method=method, **settings)
 
 
 def generate(

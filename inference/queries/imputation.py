@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from inference.programs.decoding import SEQUENCES, Arguments, check_frames_site,
 from inference.programs.traces import Program, evaluation_mode, local_parameters, sample_sites
 from inference.queries.missing_draws import check_draws_at_missing
 from inference.runtime.generators import seeded
+from inference.runtime.keywords import suggestion
 
 Latents = Mapping[str, Tensor]
 
@@ -82,24 +84,49 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class QuerySettings:
+    """Keyword settings of `reconstruct`, `impute` and `forecast`, checked.
+
+    Attributes:
+        coverage: probability of the central interval from `lower` to `upper`.
+        seed: seed of the draws.
+        frames_per_chunk: maximum number of frames decoded at once.
+    """
+
+    coverage: float = 0.9
+    seed: int = 0
+    frames_per_chunk: int = 2048
+
+    def __post_init__(self) -> None:
+        if not 0 < self.coverage < 1:
+            raise ValueError(f"coverage: expected a probability between 0 and 1, got {self.coverage}")
+        if self.frames_per_chunk < 1:
+            raise ValueError(f"frames_per_chunk: expected at least 1, got {self.frames_per_chunk}")
+
+
+@dataclass(frozen=True)
 class Query:
-    """A query of a model and its guide: all its settings except the frames."""
+    """A query of a model and its guide, without the frames.
+
+    Attributes:
+        model: the model.
+        guide: its guide.
+        method: one of `guide.completion_methods`; None = its first.
+        num_samples: number of draws to return; None = none.
+        settings: further settings of the query.
+        options: further keyword arguments of `guide.complete`.
+    """
 
     model: Program
     guide: Program
     method: str | None
     num_samples: int | None
-    coverage: float
-    frames_per_chunk: int
+    settings: QuerySettings
     options: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         if self.num_samples is not None and self.num_samples < 1:
             raise ValueError(f"num_samples: expected None or at least 1, got {self.num_samples}")
-        if not 0 < self.coverage < 1:
-            raise ValueError(f"coverage: expected a probability between 0 and 1, got {self.coverage}")
-        if self.frames_per_chunk < 1:
-            raise ValueError(f"frames_per_chunk: expected at least 1, got {self.frames_per_chunk}")
         kind = type(self.guide).__name__
         if not self.completes:
             given = ["method"] * (self.method is not None) + list(self.options)
@@ -110,6 +137,22 @@ class Query:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             known = ", ".join(map(repr, self.methods))
             raise ValueError(f"method: expected one of {known} for {kind}, got {self.method!r}{hint}")
+        else:
+            self._check_options()
+
+    def _check_options(self) -> None:
+        """Refuse options that the guide's `complete` does not take."""
+        parameters = signature(self.guide.complete).parameters  # pyright: ignore[reportFunctionMemberAccess]
+        if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return
+        if unknown := [name for name in self.options if name not in parameters]:
+            settings = [field.name for field in fields(QuerySettings)]
+            own = [name for name in list(parameters)[3:] if name not in ("method", "num_samples")]
+            taken = f"options of {type(self.guide).__name__}.complete ({', '.join(own) or 'none'})"
+            raise TypeError(
+                f"{', '.join(unknown)}: expected settings of the query ({', '.join(settings)}) or {taken}, got what "
+                f"neither has; {suggestion(unknown, ['method', 'num_samples', *settings, *own])}"
+            )
 
     @property
     def completes(self) -> bool:
@@ -121,12 +164,13 @@ class Query:
         """The guide's completion methods."""
         return tuple(getattr(self.guide, "completion_methods", ()))
 
-    def answer(self, frames: Tensor, observed: Tensor | None, controls: Tensor | None, seed: int) -> Imputation:
+    def answer(self, frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> Imputation:
         """Infer and decode chunk by chunk: over sequences, and over draws within them."""
         seen = check_frames(frames, observed)
+        seed, frames_at_once = self.settings.seed, self.settings.frames_per_chunk
         draws = self.num_samples or (0 if self.completes else DRAWS_TO_AVERAGE)
-        draws_at_once = max(1, min(draws, self.frames_per_chunk // frames.shape[1]))
-        sequences_at_once = max(1, self.frames_per_chunk // (frames.shape[1] * draws_at_once))
+        draws_at_once = max(1, min(draws, frames_at_once // frames.shape[1]))
+        sequences_at_once = max(1, frames_at_once // (frames.shape[1] * draws_at_once))
         points, drawn = Parts(), Parts()
         with quietly(self.model, self.guide, seed=seed):
             first = _rows(slice(1), frames, observed, controls)
@@ -137,7 +181,7 @@ class Query:
                 nesting = max(nesting, describe_sites(self.guide, *first).plate_nesting)
                 everything = (frames, observed, controls)
                 check_draws_at_missing(
-                    self.model, self.guide, everything, table, nesting, seed=seed, most_frames=self.frames_per_chunk
+                    self.model, self.guide, everything, table, nesting, seed=seed, most_frames=frames_at_once
                 )
             for rows in chunks(frames.shape[0], sequences_at_once):
                 arguments = _rows(rows, frames, observed, controls)
@@ -154,7 +198,7 @@ class Query:
         if self.num_samples is None:
             return expected
         spread = drawn.join_frames()
-        lower, upper = _interval(spread, self.coverage)
+        lower, upper = _interval(spread, self.settings.coverage)
         return replace(expected, samples=spread, lower=lower, upper=upper, latent_samples=drawn.join_latents(table))
 
     def _draw(

@@ -15,7 +15,7 @@ from inference.programs.traces import Program
 from inference.queries.frame_codes import frame_codes
 from inference.queries.imputation import chunks
 from inference.runtime.generators import seeded
-from inference.scores.score import Evaluated, Score
+from inference.scores.score import Evaluated, FreshVideos, Score
 from pyro_models.components.frame_networks import mlp
 from videos import VideoBatch, VideoSource
 
@@ -94,17 +94,8 @@ class Addition(Score):
         if evaluated.fresh_videos is None:
             raise ValueError("addition: expected a source of videos to train the probe on, got none; leave it out")
         fresh = evaluated.fresh_videos(VIDEOS_AT_ONCE)
-        return score_addition(
-            evaluated.model,
-            evaluated.guide,
-            fresh.source,
-            fresh.validation,
-            evaluated.test,
-            num_frames=self.addition,
-            first_step=fresh.first_step,
-            seed=evaluated.seed,
-            progress=evaluated.progress,
-        )
+        how = {"num_frames": self.addition, "seed": evaluated.seed, "progress": evaluated.progress}
+        return score_addition(evaluated.model, evaluated.guide, fresh, evaluated.test, **how)
 
     def read(self, written: Mapping[str, Any]) -> AdditionScores:
         """Rebuild the shares from parsed JSON."""
@@ -114,12 +105,10 @@ class Addition(Score):
 def score_addition(
     model: Program,
     guide: Program,
-    train: VideoSource,
-    validation: VideoBatch,
+    fresh: FreshVideos,
     test: VideoBatch,
     *,
     num_frames: int,
-    first_step: int = 0,
     seed: int = 0,
     progress: bool = False,
 ) -> AdditionScores:
@@ -132,11 +121,10 @@ def score_addition(
     Args:
         model: a trained model, which is not changed.
         guide: its guide.
-        train: source of training videos with labels and presence.
-        validation: videos for early stopping, with labels and presence.
+        fresh: source of the probe's training videos, and validation videos for early stopping; both with labels and
+            presence.
         test: videos to score on, with labels and presence; on the device of the model.
         num_frames: minimum number of training frames, rounded up to whole batches.
-        first_step: first step of the source to take batches from.
         seed: seed of draws and probe.
         progress: show bars.
 
@@ -157,8 +145,8 @@ def score_addition(
                 bar.update(len(parts[-1].sums))
         return CodedFrames(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
-    known = coded(_batches(train, first_step, num_frames), TRAIN)
-    held_out, unknown = coded(_pieces(validation), VALIDATION), coded(_pieces(test), TEST)
+    known = coded(_batches(fresh.source, fresh.first_step, num_frames), TRAIN)
+    held_out, unknown = coded(_pieces(fresh.validation), VALIDATION), coded(_pieces(test), TEST)
     probe, epochs = train_probe(known, held_out, 9 * labels.shape[-1] + 1, seed=seed, progress=progress)
     right = _right(probe, unknown)
     return AdditionScores(

@@ -6,13 +6,12 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from inference.metrics.pixels import wrong_pixels
 from inference.queries.ask import impute
 from inference.runs.records import with_tuples
-from inference.runtime.processes import ALONE, Processes
 from inference.scores.score import Evaluated, Score
 from videos.batch import VideoBatch
 from videos.missing import gap, random_drop
@@ -45,18 +44,12 @@ class ImputationCurve:
 
 
 def imputation_curve(
-    model: nn.Module,
-    guide: nn.Module,
-    videos: VideoBatch,
+    evaluated: Evaluated,
     pattern: str,
     method: str,
     *,
     levels: Sequence[float | int] | None = None,
     num_masks: int = 4,
-    seed: int = 0,
-    progress: bool = False,
-    processes: Processes = ALONE,
-    **options: int | bool,
 ) -> ImputationCurve:
     """Impute under one pattern at every level, and compare with the true frames.
 
@@ -64,17 +57,12 @@ def imputation_curve(
     sequence has its own mask (the reference code reused one mask of 32 sequences for all batches).
 
     Args:
-        model: as for `inference.queries.ask.impute`.
-        guide: as for `inference.queries.ask.impute`.
-        videos: videos with every frame known.
+        evaluated: model and guide as for `inference.queries.ask.impute`, test videos with every frame known, the seed
+            of the masks, whether to show a bar, and the processes that share the videos; all get the whole curve.
         pattern: "random" or "gap".
         method: one of `guide.completion_methods`, or "last frame": the last seen frame, copied.
         levels: None = the figure's.
         num_masks: masks per sequence and level, if they are random.
-        seed: seed of the masks.
-        progress: show a bar.
-        processes: processes that share the sequences; all get the whole curve.
-        options: passed on to `guide.complete`.
 
     Raises:
         ValueError: if the pattern is unknown, or there is no mask.
@@ -84,12 +72,13 @@ def imputation_curve(
     _check_masks(num_masks)
     draw, argument, default_levels = PATTERNS[pattern]
     levels = default_levels if levels is None else tuple(levels)
-    complete = _copy_last_frame if method == LAST_FRAME else partial(_impute, model, guide, method, options)
+    videos, processes = evaluated.test, evaluated.processes
+    complete = _copy_last_frame if method == LAST_FRAME else partial(_impute, evaluated, method)
     places = processes.places(videos.num_sequences)
     mine = videos.select(places)
     errors, standard_errors = [], []
-    for level in tqdm(levels, desc=f"{pattern}, {method}", disable=not progress, leave=False):
-        generator = torch.Generator().manual_seed(seed + round(1000 * level))
+    for level in tqdm(levels, desc=f"{pattern}, {method}", disable=not evaluated.progress, leave=False):
+        generator = torch.Generator().manual_seed(evaluated.seed + round(1000 * level))
         wrong = torch.zeros(videos.num_sequences, dtype=torch.float64)
         counted = torch.zeros_like(wrong)
         for _ in range(num_masks if draw is random_drop else 1):
@@ -126,17 +115,7 @@ class ImputationCurves(Score):
         if evaluated.test.num_frames == 1:
             return None
         return tuple(
-            imputation_curve(
-                evaluated.model,
-                evaluated.guide,
-                evaluated.test,
-                pattern,
-                method,
-                num_masks=self.num_masks,
-                seed=evaluated.seed,
-                progress=evaluated.progress,
-                processes=evaluated.processes,
-            )
+            imputation_curve(evaluated, pattern, method, num_masks=self.num_masks)
             for pattern in PATTERNS
             for method in (*getattr(evaluated.guide, "completion_methods", ()), LAST_FRAME)
         )
@@ -161,10 +140,8 @@ def _check_masks(num_masks: int) -> None:
         raise ValueError(f"num_masks: expected at least 1 mask per sequence and level, got {num_masks}")
 
 
-def _impute(
-    model: nn.Module, guide: nn.Module, method: str, options: dict[str, int | bool], videos: VideoBatch
-) -> Tensor:
-    return impute(model, guide, *videos.arguments, method=method, **options).frames
+def _impute(evaluated: Evaluated, method: str, videos: VideoBatch) -> Tensor:
+    return impute(evaluated.model, evaluated.guide, *videos.arguments, method=method).frames
 
 
 def _copy_last_frame(videos: VideoBatch) -> Tensor:

@@ -119,18 +119,18 @@ class LinearGaussianSSM(TorchDistribution):
         *,
         validate_args: bool | None = None,
     ) -> None:
-        model, batch_shape = checked_state_space(
-            initial_mean,
-            initial_covariance,
-            transition_matrix,
-            transition_covariance,
-            emission_matrix,
-            emission_covariance,
-            transition_offset,
-            emission_offset,
-            observed,
-            num_steps,
-        )
+        parameters = {
+            "initial_mean": initial_mean,
+            "initial_covariance": initial_covariance,
+            "transition_matrix": transition_matrix,
+            "transition_covariance": transition_covariance,
+            "emission_matrix": emission_matrix,
+            "emission_covariance": emission_covariance,
+            "transition_offset": transition_offset,
+            "emission_offset": emission_offset,
+            "observed": observed,
+        }
+        model, batch_shape = checked_state_space(parameters, num_steps)
         self._adopt(model)
         # the checks below are cheaper than torch's eigenvalues of every covariance, and name the fault
         super().__init__(batch_shape, torch.Size([model.num_steps, model.obs_dim]), validate_args=False)

@@ -1,5 +1,6 @@
 """The parameters of a linear-Gaussian state-space model as one checked record."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, reduce
 from typing import Any
@@ -91,46 +92,28 @@ def at_step(parameter: Tensor, step: int, event_dims: int) -> Tensor:
 
 
 def checked_state_space(
-    initial_mean: Tensor,
-    initial_covariance: Tensor,
-    transition_matrix: Tensor,
-    transition_covariance: Tensor,
-    emission_matrix: Tensor,
-    emission_covariance: Tensor,
-    transition_offset: Tensor | None,
-    emission_offset: Tensor | None,
-    observed: Tensor | None,
-    num_steps: int | None,
+    parameters: Mapping[str, Tensor | None], num_steps: int | None
 ) -> tuple[StateSpace, torch.Size]:
-    """Build the record, and the batch shape to which its parameters broadcast.
+    """Build the record, and the batch shape to which its parameters broadcast; errors name the wrong parameter.
 
-    Errors name the argument with the wrong type or shape.
+    Args:
+        parameters: the nine tensors of a `StateSpace` by name; offsets and `observed` may be None.
+        num_steps: number of time steps; None = read it from the time dims.
 
     Raises:
         TypeError: if a parameter is not a floating-point tensor, or `observed` is not a bool tensor.
         ValueError: if a shape does not fit, or the number of steps cannot be determined.
     """
-    given: dict[str, Any] = {
-        "initial_mean": initial_mean,
-        "initial_covariance": initial_covariance,
-        "transition_matrix": transition_matrix,
-        "transition_covariance": transition_covariance,
-        "emission_matrix": emission_matrix,
-        "emission_covariance": emission_covariance,
-        "transition_offset": transition_offset,
-        "emission_offset": emission_offset,
-        "observed": observed,
+    tensors: dict[str, Any] = {
+        name: value for name, value in parameters.items() if value is not None or name in _REQUIRED
     }
-    tensors: dict[str, Any] = {name: value for name, value in given.items() if value is not None or name in _REQUIRED}
     for name, value in tensors.items():
         check_type(name, value, boolean=name == "observed")
     if num_steps is not None:
         check_num_steps(num_steps)
     _check_devices(tensors)
     steps, batch_shape = _check_shapes(tuple((name, value.shape) for name, value in tensors.items()), num_steps)
-    absent: dict[str, None] = {"transition_offset": None, "emission_offset": None, "observed": None}
-    fields_given: dict[str, Any] = absent | tensors
-    return StateSpace(**fields_given, num_steps=steps), batch_shape
+    return StateSpace(**{name: tensors.get(name) for name in _LAYOUTS}, num_steps=steps), batch_shape  # pyright: ignore[reportArgumentType]
 
 
 _LAYOUTS = {

@@ -169,9 +169,9 @@ def test_evidence_agrees_with_the_exact_one():
 @pytest.mark.parametrize(
     "options",
     [
-        {"annealing": Annealing(num_temperatures=20), "num_particles": 32},
-        {"sampler": SMC(num_particles=32), "num_particles": 4},
-        {"method": "auto", "budget": Budget(particles=512)},
+        {"method": Annealing(num_temperatures=20), "num_particles": 32},
+        {"method": SMC(num_particles=32), "num_particles": 4},
+        {"method": Budget(particles=512)},
     ],
     ids=["annealing", "smc", "auto"],
 )

@@ -9,7 +9,7 @@ import torch
 from pyro import poutine
 
 from inference import FIVO, IWAE, VIMCO, Pilot, log_evidence
-from inference.estimators.particle_filter import Resampling, run_filter
+from inference.estimators.particle_filter import ParticleFilter, Resampling
 from inference.programs.traces import sample_sites
 from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 
@@ -42,7 +42,7 @@ def test_the_joint_of_the_steps_is_that_of_the_whole(name, num_particles, missin
         joint = joint + step.traces.log_joint()
         values.append({site["name"]: site["value"].detach() for site in sample_sites(step.traces.guide).values()})
 
-    run_filter(model, guide, args, num_particles, Resampling(threshold=0.0), watch=watch)
+    ParticleFilter(num_particles, Resampling(threshold=0.0)).run(model, guide, args, watch=watch)
     if name in PATHS:
         whole = {"a": torch.stack([next(iter(step.values())) for step in values], -2)}
     else:
@@ -69,7 +69,7 @@ def join(steps):
 @pytest.mark.parametrize("name", PATHS + SCENES)
 def test_filters_with_pilots_take_them_and_their_gradients_reach_the_guide(name):
     model, guide, args = pair_and_video(name, True)
-    result = log_evidence(model, guide, *args, num_particles=2, filtering=FIVO(6), pilot=Pilot(8, 1))
+    result = log_evidence(model, guide, *args, num_particles=2, method=FIVO(6), pilot=Pilot(8, 1))
     assert bool(torch.isfinite(result.log_evidence).all())
     FIVO(3).differentiable_loss(model, guide, *args).backward()
     assert any(parameter.grad is not None and bool((parameter.grad != 0).any()) for parameter in guide.parameters())

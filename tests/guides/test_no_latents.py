@@ -109,7 +109,7 @@ def test_annealing_and_its_sandwich_have_nothing_to_move():
     model, guide = pair()
     frames, _ = arguments()
     annealing = Annealing(num_temperatures=3, num_leapfrog=1, num_tuning=2)
-    annealed = log_evidence(model, guide, frames, num_particles=2, annealing=annealing)
+    annealed = log_evidence(model, guide, frames, num_particles=2, method=annealing)
     torch.testing.assert_close(annealed.log_evidence, log_prob(model, frames).double(), rtol=1e-5, atol=1e-5)
     bounds = sandwich(model, guide, frames, num_particles=2, annealing=annealing)
     torch.testing.assert_close(bounds.gap, torch.zeros_like(bounds.gap), rtol=0, atol=1e-4)

@@ -18,6 +18,7 @@ from torch import nn
 from inference import SVI, RunFolder, TrainingOptions, log_evidence, train
 from inference.runtime.processes import joined_processes
 from inference.scores.imputation_curves import imputation_curve
+from inference.scores.score import Evaluated
 from tests.contracts.registry import build_guide, make_video
 from tests.inference.toy_training import VIDEOS, toys
 from videos import FixedVideos, VideoBatch
@@ -61,7 +62,7 @@ def scores(path, processes):
     frames, observed, _ = make_video(0)
     chunks = {"num_particles": 7, "particles_per_chunk": 3, "sequences_per_chunk": 2}
     evidence = log_evidence(model, guide, frames, observed, **chunks, processes=processes)
-    curve = imputation_curve(model, guide, VideoBatch(frames), "random", "smoothing", processes=processes)
+    curve = imputation_curve(Evaluated(model, guide, VideoBatch(frames), processes=processes), "random", "smoothing")
     if processes.leads:
         torch.save(
             {"weights": evidence.log_weights, "errors": torch.tensor([curve.errors, curve.standard_errors])}, path

@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot
 from inference.queries.frame_codes import frame_codes
 from inference.scores import addition as addition_probe
 from inference.scores.addition import AdditionScores, CodedFrames, score_addition, train_probe
+from inference.scores.score import FreshVideos
 from pyro_models.components.scene import Scene
 from tests.contracts.registry import build_guide, make_video
 from videos import FixedVideos, VideoBatch
@@ -55,10 +56,10 @@ class Blind(PyroModule):
                 pyro.sample(f"z_{step}", dist.Normal(torch.zeros(3), 1.0).to_event(1))
 
 
-def score(program, **options):
-    source = FixedVideos(labelled_videos(1500, 1), 100, seed=0)
+def score(program, first_step=0, **options):
+    fresh = FreshVideos(FixedVideos(labelled_videos(1500, 1), 100, seed=0), first_step, labelled_videos(300, 2))
     options = {"num_frames": 6000, "seed": 3} | options
-    return score_addition(program, program, source, labelled_videos(300, 2), labelled_videos(500, 4), **options)
+    return score_addition(program, program, fresh, labelled_videos(500, 4), **options)
 
 
 def test_codes_that_hold_the_labels_are_added():
@@ -189,11 +190,11 @@ def test_latents_that_are_of_no_single_frame_are_refused(guide, message):
 
 def test_videos_without_labels_and_too_few_frames_are_refused():
     videos = labelled_videos(10, 0)
-    source, bare = FixedVideos(videos, 5, seed=0), VideoBatch(videos.frames)
+    fresh, bare = FreshVideos(FixedVideos(videos, 5, seed=0), 0, videos), VideoBatch(videos.frames)
     with pytest.raises(ValueError, match="videos: expected labels and presence, from which digit sums"):
-        score_addition(Knowing(), Knowing(), source, videos, bare, num_frames=5)
+        score_addition(Knowing(), Knowing(), fresh, bare, num_frames=5)
     with pytest.raises(ValueError, match="num_frames: expected at least 1, got 0"):
-        score_addition(Knowing(), Knowing(), source, videos, videos, num_frames=0)
+        score_addition(Knowing(), Knowing(), fresh, videos, num_frames=0)
 
 
 def test_scores_are_printed_with_their_names():

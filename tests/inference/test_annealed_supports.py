@@ -83,7 +83,7 @@ def test_weights_have_the_evidence_as_their_mean(name, number):
     model, guide = pair(*programs)
     x = torch.full((COPIES,), 0.7, dtype=torch.float64)
     found = log_evidence(
-        model, guide, x, num_particles=number, particles_per_chunk=number, annealing=Annealing(4, 2), seed=1
+        model, guide, x, num_particles=number, particles_per_chunk=number, method=Annealing(4, 2), seed=1
     )
     ratio = (found.log_weights - exact(x[:1])).exp().mean(0)
     assert_mean_within(ratio, torch.ones((), dtype=torch.float64))
@@ -117,7 +117,7 @@ def test_what_a_guide_computes_of_its_draws_moves_with_them():
     guide(x)
     annealing = Annealing(10, 2)
     plain = log_evidence(model, guide, x, num_particles=200)
-    walked = log_evidence(model, guide, x, num_particles=200, particles_per_chunk=200, annealing=annealing)
+    walked = log_evidence(model, guide, x, num_particles=200, particles_per_chunk=200, method=annealing)
     assert (plain.log_evidence - evidence(x)).abs().max() > 1.0
     assert (walked.log_evidence - evidence(x)).abs().max() < 0.3
     found = sandwich(model, guide, x, num_particles=200, annealing=annealing)
@@ -127,7 +127,7 @@ def test_what_a_guide_computes_of_its_draws_moves_with_them():
 def ways(model, guide, x):
     """All that anneals."""
     return (
-        lambda: log_evidence(model, guide, x, num_particles=4, annealing=Annealing(3, 1)),
+        lambda: log_evidence(model, guide, x, num_particles=4, method=Annealing(3, 1)),
         lambda: sandwich(model, guide, x, num_particles=1, annealing=Annealing(3, 1)),
         lambda: smc_log_estimates(model, guide, (x,), SMC(4), 2),
     )
@@ -220,7 +220,7 @@ def test_a_point_mass_of_the_model_stays_where_it_is():
 
     x = X.repeat(COPIES)
     programs = (lambda x, *_: program(x, True)), (lambda x, *_: program(x, False))
-    found = log_evidence(*programs, x, num_particles=1, annealing=Annealing(4, 2))
+    found = log_evidence(*programs, x, num_particles=1, method=Annealing(4, 2))
     exact = dist.Normal(0.0, math.hypot(2.0, NOISE)).log_prob(x)
     assert_mean_within((found.log_weights[0] - exact).exp().reshape(-1, 2), torch.ones(2, dtype=torch.float64))
     traces = importance_traces(*programs, (x,), 1)

@@ -72,7 +72,7 @@ def test_it_meets_the_evidence_where_importance_sampling_does_not():
     exact = toy_evidence(P, X)
     plain = log_evidence(ToyModel(P), ToyGuide(P), X, num_particles=64)
     walked = log_evidence(
-        ToyModel(P), ToyGuide(P), X, num_particles=64, particles_per_chunk=64, annealing=Annealing(60, 5)
+        ToyModel(P), ToyGuide(P), X, num_particles=64, particles_per_chunk=64, method=Annealing(60, 5)
     )
     assert (plain.log_evidence - exact).abs().max() > 1.0
     assert ((walked.log_evidence - exact).abs() < 5 * walked.standard_error).all()
@@ -115,7 +115,7 @@ def test_constrained_latents_walk_in_unbounded_coordinates():
 
     x = torch.tensor([0.0, 2.0, 9.0], dtype=torch.float64)
     exact = torch.lgamma(x + 3) - math.lgamma(3.0) - torch.lgamma(x + 1) + 3 * math.log(2 / 3) - x * math.log(3)
-    found = log_evidence(model, guide, x, num_particles=100, annealing=Annealing(40, 4))
+    found = log_evidence(model, guide, x, num_particles=100, method=Annealing(40, 4))
     assert ((found.log_evidence - exact).abs() < 5 * found.standard_error).all()
     assert found.standard_error.max() < 0.2
 
@@ -195,7 +195,7 @@ def test_one_seed_gives_one_result_and_parameters_stay_trainable():
     model, guide = PathModel(), FlatGuide()
     frames = torch.randn(3, 6, 1, dtype=torch.float64)
     first, again = (
-        log_evidence(model, guide, frames, num_particles=4, annealing=Annealing(5, 2), seed=3) for _ in range(2)
+        log_evidence(model, guide, frames, num_particles=4, method=Annealing(5, 2), seed=3) for _ in range(2)
     )
     assert torch.equal(first.log_weights, again.log_weights)
     assert guide.scale.requires_grad
@@ -214,7 +214,7 @@ def test_counts_and_wrong_numbers_are_refused():
             pyro.sample("k", dist.Poisson(torch.tensor(0.5, dtype=x.dtype)))
 
     with pytest.raises(ValueError, match="expected latents that are continuous or bits, 'k' is neither"):
-        log_evidence(model, guide, X[:, 0], num_particles=4, annealing=Annealing(5, 1))
+        log_evidence(model, guide, X[:, 0], num_particles=4, method=Annealing(5, 1))
     with pytest.raises(ValueError, match="num_leapfrog: expected at least 1, got 0"):
         Annealing(num_leapfrog=0)
     with pytest.raises(ValueError, match="num_tuning: expected at least 2, got 1"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from guides import NoLatentsGuide
-from inference import FIVO, Annealing, Budget, Pilot, Verdict, log_evidence
+from inference import Budget, Verdict, log_evidence
 from inference.evidence.automatic import REPEATS
 from pyro_models import EncoderDecoderLSTM
 from tests.inference.estimators.test_fivo import A, Q, R, Walk, WalkGuide
@@ -31,17 +31,17 @@ def test_importance_sampling_that_settles_is_converged_and_right():
 
 def test_a_guide_far_from_the_posterior_gets_a_lower_bound_in_words():
     guide = ToyGuide(ToyParameters.make(c=9.0, log_e=-3.0))
-    result = log_evidence(ToyModel(P), guide, X, method="auto", budget=Budget(particles=256))
+    result = log_evidence(ToyModel(P), guide, X, method=Budget(particles=256))
     assert result.verdict.kind == "lower bound"
     assert "may still rise" in str(result.verdict)
     assert bool((result.log_evidence < exact_log_evidence(P, X)).all())
 
 
 def test_one_rung_says_that_it_is_one():
-    result = log_evidence(ToyModel(P), ToyGuide(P), X, method="auto", budget=Budget(particles=64))
+    result = log_evidence(ToyModel(P), ToyGuide(P), X, method=Budget(particles=64))
     assert result.verdict == Verdict("lower bound", result.verdict.words)
     assert "one rung only" in str(result.verdict)
-    late = log_evidence(ToyModel(P), ToyGuide(P), X, method="auto", budget=Budget(seconds=1e-9))
+    late = log_evidence(ToyModel(P), ToyGuide(P), X, method=Budget(seconds=1e-9))
     assert torch.equal(late.log_weights, result.log_weights)
 
 
@@ -115,22 +115,6 @@ def test_what_no_rung_can_see_is_not_certified():
     torch.testing.assert_close(result.log_evidence, (both - torch.log(torch.tensor(2.0))).double(), rtol=0, atol=0.05)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"method": "best"}, "method: expected 'auto' or None, got 'best'"),
-        ({"method": "auto", "num_particles": 5}, "num_particles: expected None with method='auto'"),
-        ({"method": "auto", "filtering": FIVO(3), "pilot": Pilot()}, "filtering, pilot: expected None with"),
-        ({"method": "auto", "annealing": Annealing(3)}, "annealing: expected None with method='auto'"),
-        ({}, "num_particles: expected a number of draws, got None; or method='auto'"),
-        ({"num_particles": 5, "budget": Budget()}, "budget: expected None without method='auto'"),
-    ],
-)
-def test_options_of_other_methods_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        log_evidence(ToyModel(P), ToyGuide(P), X, **options)
-
-
 @pytest.mark.parametrize("options", [{"seconds": 0.0}, {"particles": 10}, {"tolerance": -1.0}])
 def test_budgets_of_nothing_are_refused(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))}: expected"):
@@ -145,8 +129,8 @@ def test_verdicts_are_of_four_kinds():
 def test_populations_anneal_what_draws_have_not_settled():
     guide = ToyGuide(ToyParameters.make(c=4.0, log_e=-1.0))
     exact = exact_log_evidence(P, X)
-    without = log_evidence(ToyModel(P), guide, X, method="auto", budget=Budget(particles=128))
-    result = log_evidence(ToyModel(P), guide, X, method="auto", budget=Budget(particles=128, populations=True))
+    without = log_evidence(ToyModel(P), guide, X, method=Budget(particles=128))
+    result = log_evidence(ToyModel(P), guide, X, method=Budget(particles=128, populations=True))
     assert (without.log_evidence - exact).mean().abs() > 0.5
     assert (result.log_evidence - exact).mean().abs() < 0.2
     assert "of the other 6 by populations of 64 annealed chains" in str(result.verdict)
@@ -163,6 +147,6 @@ def test_latents_that_cannot_be_annealed_are_named():
             pyro.sample("k", dist.Categorical(torch.ones(300)))
 
     budget = Budget(particles=32, populations=True)
-    result = log_evidence(model, guide, torch.full((2,), 7.0).double(), method="auto", budget=budget)
+    result = log_evidence(model, guide, torch.full((2,), 7.0).double(), method=budget)
     assert "no annealing, since" in str(result.verdict)
     assert "'k'" in str(result.verdict)

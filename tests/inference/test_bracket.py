@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from inference import FIVO, Budget, Pilot, bracket, log_evidence
-from inference.estimators.particle_filter import Resampling, run_filter
+from inference.estimators.particle_filter import ParticleFilter, Resampling
 from inference.estimators.retained_paths import PathRecorder, RetainedDraws
 from tests.inference.estimators.test_fivo import A, Q, R, Walk, WalkGuide
 from tests.inference.test_automatic_evidence import walk_evidence
@@ -49,7 +49,7 @@ def test_without_a_posterior_path_the_inverse_estimate_is_too_large():
     """So the test above would detect a filter that is not conditional."""
     _, videos = draw(SEQUENCES)
     with torch.no_grad():
-        estimate = run_filter(Walk(), WalkGuide(True), (videos,), 3, Resampling()).log_evidence
+        estimate = ParticleFilter(3, Resampling()).run(Walk(), WalkGuide(True), (videos,)).log_evidence
     with pytest.raises(AssertionError, match="standard errors"):
         assert_mean_within((walk_evidence(videos) - estimate).exp(), torch.ones((), dtype=torch.float64))
 
@@ -62,7 +62,8 @@ def conditional(videos, path, particles=6):
         retained.advance(step)
 
     with torch.no_grad(), retained:
-        result = run_filter(Walk(), WalkGuide(False), (videos,), particles, Resampling(), watch=watch, conditional=True)
+        kept = ParticleFilter(particles, Resampling(), conditional=True)
+        result = kept.run(Walk(), WalkGuide(False), (videos,), watch=watch)
     return recorder.draw(result), result.log_evidence
 
 
@@ -88,7 +89,8 @@ def test_a_path_is_one_particle_with_its_ancestors():
     _, videos = draw(50)
     recorder = PathRecorder()
     with torch.no_grad():
-        result = run_filter(Walk(), WalkGuide(False), (videos,), 5, Resampling(threshold=2.0), watch=recorder.watch)
+        particles = ParticleFilter(5, Resampling(threshold=2.0))
+        result = particles.run(Walk(), WalkGuide(False), (videos,), watch=recorder.watch)
     path = recorder.draw(result)
     assert result.ancestors.shape == (TIME - 1, 5, 50)
     for index in range(TIME):
@@ -101,7 +103,7 @@ def test_a_path_is_one_particle_with_its_ancestors():
 def test_the_verdict_certifies_what_converged_and_is_bracketed():
     _, videos = draw(24)
     budget = Budget(certify=True, tolerance=0.2)
-    result = log_evidence(Walk(), WalkGuide(True), videos, method="auto", budget=budget)
+    result = log_evidence(Walk(), WalkGuide(True), videos, method=budget)
     assert result.verdict.kind == "certified"
     assert 0 < result.bracket_width <= result.verdict.width <= 1
     assert "on 24 videos near these the bracket is" in str(result.verdict)
@@ -111,7 +113,7 @@ def test_the_verdict_certifies_what_converged_and_is_bracketed():
 def test_without_filters_there_is_no_bracket():
     p = ToyParameters.make()
     x = toy_data(sequences=4, time=3)
-    result = log_evidence(ToyModel(p), ToyGuide(p), x, method="auto", budget=Budget(certify=True))
+    result = log_evidence(ToyModel(p), ToyGuide(p), x, method=Budget(certify=True))
     assert result.verdict.kind != "certified"
     assert "no bracket, since it needs filters" in str(result.verdict)
     assert result.bracket_width is None
@@ -119,7 +121,14 @@ def test_without_filters_there_is_no_bracket():
         bracket(ToyModel(p), ToyGuide(p), x)
 
 
-@pytest.mark.parametrize("options", [{"repeats": 0}, {"sweeps": -1}, {"filtering": FIVO(1)}])
-def test_numbers_of_nothing_are_refused(options):
-    with pytest.raises(ValueError, match="repeats, sweeps, filtering: expected at least 1, 0 and 2 particles"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"repeats": 0}, "repeats: expected at least 1, got 0"),
+        ({"sweeps": -1}, "sweeps: expected at least 0, got -1"),
+        ({"filtering": FIVO(1)}, "filtering: expected at least 2 particles, since one is the given path, got 1"),
+    ],
+)
+def test_numbers_of_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
         bracket(Walk(), WalkGuide(True), draw(3)[1], **options)

@@ -246,7 +246,7 @@ def test_other_videos_and_other_masks_are_refused_and_other_methods_called_out()
     blank = torch.where(hidden & other, X, 0.0)
     pair = (log_evidence(model, guide, blank, mask, num_particles=50) for mask in (hidden, other))
     assert "but the missing frames differ ('a' against 'b'); evaluate" in refusal(**dict(zip("ab", pair, strict=True)))
-    annealed = log_evidence(model, guide, X, num_particles=50, annealing=Annealing(2, 1))
+    annealed = log_evidence(model, guide, X, num_particles=50, method=Annealing(2, 1))
     (warning,) = ways(a=plain, b=annealed)
     assert warning.startswith("the estimation methods differ (a guide's draws, b annealed)")
     assert ways("converged", a=plain, b=annealed) == []

@@ -14,6 +14,7 @@ from torch import nn
 from guides import PriorCorrectionGuide
 from inference import FIVO, SMC, Annealing, Pilot, log_evidence
 from inference.evidence.chunks import particle_chunks
+from inference.evidence.settings import DrawSettings
 from inference.programs import traces
 from pyro_models import VariationalRecurrentNetwork
 from tests.oracles.closed_form_bounds import (
@@ -96,9 +97,7 @@ def test_the_reference_measure_is_recorded(distribution, reference):
     assert result.verdict.kind == "exact"
 
 
-def test_a_pilot_needs_a_filter():
-    with pytest.raises(ValueError, match=r"pilot: expected None without filtering"):
-        log_evidence(*toys(), X, num_particles=3, pilot=Pilot())
+def test_pilots_of_nothing_are_refused():
     for options in ({"num_particles": 1}, {"rounds": 0}, {"widening": 0.9}):
         with pytest.raises(ValueError, match="pilot: expected|widening: expected"):
             Pilot(**options)
@@ -139,15 +138,15 @@ def test_parts_are_expectations_under_the_guide_and_by_weight_under_the_posterio
 
 def test_parts_add_up_on_the_same_draws():
     """The plain ones to the ELBO; by weight their excess over the bound is KL(shares || uniform)."""
-    options = {"particles_per_chunk": 25, "sequences_per_chunk": 2, "num_particles": 60}
-    result = log_evidence(*toys(), X, **options)
+    chunks = {"particles_per_chunk": 25, "sequences_per_chunk": 2}
+    result = log_evidence(*toys(), X, num_particles=60, **chunks)
     torch.testing.assert_close(result.reconstruction - result.divergence, result.elbo)
     shares = torch.softmax(result.log_weights, 0)
     excess = result.weighted_reconstruction - result.weighted_divergence - result.log_evidence
     torch.testing.assert_close(excess, (shares * (shares * 60).log()).sum(0))
     assert bool(((excess > 0) & (excess < math.log(60))).all())
     fits = torch.zeros(60, 5, dtype=torch.float64)
-    for particles, sequences, drawn in particle_chunks(*toys(), (X, None, None), seed=0, **options):
+    for particles, sequences, drawn in particle_chunks(*toys(), (X, None, None), 60, DrawSettings(**chunks)):
         z = drawn.guide.nodes["z"]["value"].squeeze(-2)
         law = dist.Normal((P.w * z + P.b)[..., None], P.log_r.exp())
         fits[particles, sequences] = law.log_prob(X[sequences]).sum(-1).detach()
@@ -189,10 +188,10 @@ def test_without_latents_all_is_reconstruction():
 
 
 def test_walks_and_filters_have_no_parts():
-    walked = log_evidence(*toys(), X, num_particles=2, annealing=Annealing(2, 1, 2))
+    walked = log_evidence(*toys(), X, num_particles=2, method=Annealing(2, 1, 2))
     model = VariationalRecurrentNetwork((1, 4, 4), latent_dim=2, units=3, layers=1)
     frames = torch.rand(2, 3, 1, 4, 4)
-    filtered = log_evidence(model, PriorCorrectionGuide(model), frames, num_particles=2, filtering=FIVO(2))
+    filtered = log_evidence(model, PriorCorrectionGuide(model), frames, num_particles=2, method=FIVO(2))
     for result in (walked, filtered):
         assert result.reconstruction is result.divergence is None
         assert result.weighted_reconstruction is result.weighted_divergence is None
@@ -410,7 +409,7 @@ def test_draws_refuse_other_parameters_and_other_videos():
 
 def test_populations_estimate_the_evidence_and_have_no_parts():
     guide = ToyGuide(ToyParameters.make(c=1.5, log_e=-1.0))
-    result = log_evidence(ToyModel(P), guide, X, num_particles=6, sampler=SMC(num_particles=32))
+    result = log_evidence(ToyModel(P), guide, X, num_particles=6, method=SMC(num_particles=32))
     assert result.log_weights.shape == (6, 5)
     assert (result.log_evidence - exact_log_evidence(P, X)).abs().max() < 0.5
     plain = log_evidence(ToyModel(P), guide, X, num_particles=192)
@@ -419,5 +418,3 @@ def test_populations_estimate_the_evidence_and_have_no_parts():
     assert "6 samplers of 32 particles" in str(result.verdict)
     with pytest.raises(ValueError, match="expected particles of the guide, got populations"):
         result.to_inference_data(ToyModel(P), guide, X)
-    with pytest.raises(ValueError, match="annealing, sampler: expected at most one, got 2"):
-        log_evidence(ToyModel(P), guide, X, num_particles=2, annealing=Annealing(3), sampler=SMC())

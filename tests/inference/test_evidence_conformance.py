@@ -31,13 +31,13 @@ CASES = all_cases()
 METHODS = {
     "importance sampling": {"num_particles": 8},
     "importance sampling in chunks": {"num_particles": 8, "particles_per_chunk": 5, "sequences_per_chunk": 1000},
-    "annealing": {"num_particles": 4, "annealing": Annealing(4, 2, 4)},
-    "populations": {"num_particles": 1, "sampler": SMC(8, 3, num_leapfrog=2, threshold=0.8, num_tuning=8)},
-    "filters": {"num_particles": 1, "filtering": FIVO(8, threshold=0.8)},
-    "filters that always resample": {"num_particles": 2, "filtering": FIVO(4, "multinomial", 1.1)},
+    "annealing": {"num_particles": 4, "method": Annealing(4, 2, 4)},
+    "populations": {"num_particles": 1, "method": SMC(8, 3, num_leapfrog=2, threshold=0.8, num_tuning=8)},
+    "filters": {"num_particles": 1, "method": FIVO(8, threshold=0.8)},
+    "filters that always resample": {"num_particles": 2, "method": FIVO(4, "multinomial", 1.1)},
     "filters with pilots": {
         "num_particles": 1,
-        "filtering": FIVO(8),
+        "method": FIVO(8),
         "pilot": Pilot(16, 2),
         "sequences_per_chunk": 1000,
     },
@@ -48,17 +48,13 @@ FEW_AND_MANY = {
     "importance sampling in chunks": [
         {"num_particles": number, "particles_per_chunk": 5, "sequences_per_chunk": 1000} for number in (1, 16)
     ],
-    "annealing": [{"num_particles": 1, "annealing": Annealing(number, 2, 4)} for number in (1, 8)],
-    "populations": [
-        {"num_particles": 1, "sampler": SMC(number, 3, num_leapfrog=2, num_tuning=8)} for number in (2, 16)
-    ],
-    "filters": [{"num_particles": 1, "filtering": FIVO(number)} for number in (1, 4, 32)],
+    "annealing": [{"num_particles": 1, "method": Annealing(number, 2, 4)} for number in (1, 8)],
+    "populations": [{"num_particles": 1, "method": SMC(number, 3, num_leapfrog=2, num_tuning=8)} for number in (2, 16)],
+    "filters": [{"num_particles": 1, "method": FIVO(number)} for number in (1, 4, 32)],
     "filters that always resample": [
-        {"num_particles": 1, "filtering": FIVO(number, "multinomial", 1.1)} for number in (2, 32)
+        {"num_particles": 1, "method": FIVO(number, "multinomial", 1.1)} for number in (2, 32)
     ],
-    "filters with pilots": [
-        {"num_particles": 1, "filtering": FIVO(number), "pilot": Pilot(16, 1)} for number in (2, 32)
-    ],
+    "filters with pilots": [{"num_particles": 1, "method": FIVO(number), "pilot": Pilot(16, 1)} for number in (2, 32)],
 }
 QUICK = ["importance sampling", "filters"]
 REPEATS = {"annealing": 300, "populations": 300}
@@ -83,7 +79,7 @@ def programs(case, steps):
 
 def record(options, repeats, case, seed):
     batch = case.tiled(repeats)
-    steps = case.name in STEPWISE and ("filtering" in options or "method" in options)
+    steps = case.name in STEPWISE and isinstance(options.get("method"), FIVO | Budget | str)
     return log_evidence(*programs(case, steps), *batch.arguments, **options, seed=seed)
 
 
@@ -117,7 +113,7 @@ def test_estimates_are_unbiased_and_their_logarithms_below_the_truth(method, cas
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "case"), pairs(*DRAWS, demands=("all",)))
 def test_estimates_are_unbiased_to_a_few_per_cent(method, case):
-    options = METHODS[method] | ({"annealing": Annealing(8, 4, 8)} if method == "annealing" else {})
+    options = METHODS[method] | ({"method": Annealing(8, 4, 8)} if method == "annealing" else {})
     check_unbiased(estimator(options, 600), case, range(20), resolution=0.05)
 
 
@@ -162,7 +158,7 @@ def test_what_stands_in_missing_frames_changes_nothing_by_every_method(method, c
 
 
 def test_what_stands_in_missing_frames_changes_nothing_automatically():
-    check_missing(estimator({"method": "auto", "budget": Budget(particles=64)}, 1), CASES["vague level"].first(2))
+    check_missing(estimator({"method": Budget(particles=64)}, 1), CASES["vague level"].first(2))
 
 
 def check_errors(method, case):
@@ -214,7 +210,7 @@ def test_verdicts_hold_in_nine_of_ten(options):
 def test_automatic_estimates_of_one_video_lie_below_the_truth(budget):
     """The better one of two methods is chosen: were it by the draws that count, the estimate would be too high."""
     case = CASES["hidden Markov"].first(1)
-    check_never_above(estimator({"method": "auto", "budget": budget}, 1), case, range(150))
+    check_never_above(estimator({"method": budget}, 1), case, range(150))
 
 
 def check_seeds(method):

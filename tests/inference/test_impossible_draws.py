@@ -74,14 +74,14 @@ def exact(x, width):
 @pytest.mark.parametrize("looks", [False, True])
 def test_pilots_survive_draws_of_probability_0(looks):
     x, width = videos(), 0.5
-    options = {"filtering": FIVO(256), "pilot": Pilot(128, 4, looks_ahead=looks)}
+    options = {"method": FIVO(256), "pilot": Pilot(128, 4, looks_ahead=looks)}
     found = log_evidence(Strip(width), Blind(), x, num_particles=20, **options)
     assert (found.log_evidence - exact(x, width)).abs().max() < 0.2
 
 
 def test_the_automatic_estimate_climbs_where_the_first_rung_finds_nothing():
     x, width = videos(), 0.2
-    first = log_evidence(Strip(width), Blind(), x, method="auto", budget=Budget(particles=32))
+    first = log_evidence(Strip(width), Blind(), x, method=Budget(particles=32))
     assert "only draws of probability 0" in str(first.verdict)
     assert "nan" not in str(first.verdict)
     found = log_evidence(Strip(width), Blind(), x, method="auto")
@@ -93,7 +93,7 @@ def test_the_automatic_estimate_climbs_where_the_first_rung_finds_nothing():
 def test_what_no_draw_explains_is_said_in_words():
     """Frames so far apart that no walk passes them: an evidence of 0 is not called converged, and nothing crashes."""
     x = videos(sequences=2, scale=30.0)
-    found = log_evidence(Strip(0.3), Blind(), x, method="auto", budget=Budget(particles=128))
+    found = log_evidence(Strip(0.3), Blind(), x, method=Budget(particles=128))
     assert found.verdict.kind == "lower bound"
     assert "in 2 videos some repeats have only draws of probability 0" in str(found.verdict)
     assert "nan" not in str(found.verdict)

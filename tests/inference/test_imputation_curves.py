@@ -4,12 +4,14 @@ import pytest
 import torch
 
 from inference.scores.imputation_curves import PATTERNS, imputation_curve
+from inference.scores.score import Evaluated
 from videos import VideoBatch
 
 
-def curve_of(*args, **options):
+def curve_of(videos, *args, seed=0, **options):
     """A curve of a method that asks no model."""
-    return imputation_curve(torch.nn.Identity(), torch.nn.Identity(), *args, **options)
+    evaluated = Evaluated(torch.nn.Identity(), torch.nn.Identity(), videos, seed=seed)
+    return imputation_curve(evaluated, *args, **options)
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ def test_a_run_is_at_hand_and_judges_itself(tmp_path):
     found, wanted = run.evaluate(**few), evaluate(known, **few)
     assert found.bounds.log_evidence == wanted.bounds.log_evidence
     assert found.scores["curves"] == wanted.scores["curves"]
-    with pytest.raises(TypeError, match="num_particle"):
+    with pytest.raises(
+        TypeError, match=r"^num_particle: expected settings of evaluate .* did you mean num_particles\?"
+    ):
         run.evaluate(num_particle=4)
     with pytest.raises(ValueError, match="best.*last"):
         inference.load(path, which="newest")

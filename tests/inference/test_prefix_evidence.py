@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inference.estimators.particle_filter import Resampling, run_filter
+from inference.estimators.particle_filter import ParticleFilter, Resampling
 from inference.predictive.prefixes import FilterWeights, prefix_evidence
 from inference.predictive.steps_ahead import StepsAhead
 from tests.inference.linear_video import GAPS, STEPS, LinearGuide, LinearVideo, exact_prefixes, mask, videos, whole
@@ -33,7 +33,7 @@ def test_totals_of_a_filter_are_the_evidences_of_shorter_videos(threshold):
     def run(some, watch=None):
         torch.manual_seed(0)
         with torch.no_grad():
-            return run_filter(model, guide, (some,), 6, resampling, watch=watch)
+            return ParticleFilter(6, resampling).run(model, guide, (some,), watch=watch)
 
     result = run(frames, weights)
     shares = result.resampled[:-1].double().mean(1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.experiments.evaluate import evaluate
+from inference.experiments.evaluate import evaluate, evaluated_run
 from inference.experiments.runs import load_run, train_recipe
 from inference.recipes import RECIPES
 from inference.scores.imputation_curves import imputation_curve
@@ -21,7 +21,7 @@ def test_science_smoothing_beats_filtering_beats_copying(trained):
     """Figure 3 of Fraccaro et al. (2017) at a few levels; the margins are a tenth of what was measured."""
     for pattern, levels in (("random", (0.3, 0.7)), ("gap", (5, 11))):
         smoothing, filtering, copied = (
-            imputation_curve(trained.model, trained.guide, trained.test, pattern, method, levels=levels, num_masks=1)
+            imputation_curve(evaluated_run(trained), pattern, method, levels=levels, num_masks=1)
             for method in ("smoothing", "filtering", "last frame")
         )
         for smoothed, filtered, copy in zip(smoothing.errors, filtering.errors, copied.errors, strict=True):

@@ -189,7 +189,7 @@ def test_it_is_nearer_than_annealing_at_the_same_cost():
     guide = pair(20, 0.0, 1.0)[1]
     frames = seen.sample((40,))
     annealed = log_evidence(
-        model, guide, frames, num_particles=32, particles_per_chunk=32, annealing=Annealing(50, 5)
+        model, guide, frames, num_particles=32, particles_per_chunk=32, method=Annealing(50, 5)
     ).log_evidence
     sampled = estimates(model, guide, frames, SMC(32, 26), count=1)[0]
     errors = [(found - seen.log_prob(frames)).square().mean().sqrt() for found in (sampled, annealed)]

@@ -13,7 +13,7 @@ from torch import nn
 from guides import KalmanGuide
 from guides.encoders import FrameEncoder
 from inference import FIVO, IWAE, Pilot, log_evidence
-from inference.estimators.particle_filter import Resampling, run_filter
+from inference.estimators.particle_filter import ParticleFilter, Resampling
 from inference.programs.traces import find_particle_dim
 from pyro_models import KalmanVAE
 from tests.oracles.joint_gaussian import joint_gaussian
@@ -92,12 +92,10 @@ def test_the_steps_are_the_whole(num_particles, missing, control_dim, mixture):
     _, observed, controls = video(control_dim, missing)
     args = (frames, observed, controls)
     weights, codes = [], []
-    run_filter(
+    ParticleFilter(num_particles, Resampling(threshold=0.0)).run(
         model,
         guide,
         args,
-        num_particles,
-        Resampling(threshold=0.0),
         watch=lambda step: (
             weights.append(step.traces.log_joint()),
             codes.append(next(n for name, n in step.traces.guide.nodes.items() if name.startswith("a_"))["value"]),
@@ -121,7 +119,7 @@ def test_filters_are_unbiased_for_the_evidence_of_the_dense_joint(pilot, missing
     frames, observed, _ = video(missing=missing)
     exact = dense_evidence(model, frames, observed)
     result = log_evidence(
-        model, guide, frames, observed, num_particles=4000, particles_per_chunk=1000, filtering=FIVO(8), pilot=pilot
+        model, guide, frames, observed, num_particles=4000, particles_per_chunk=1000, method=FIVO(8), pilot=pilot
     )
     ratios = (result.log_weights - exact).exp()
     assert ratios.std() > 0.01
@@ -157,7 +155,7 @@ def test_pilots_mend_a_guide_that_is_beside_the_posterior():
     guide.encoder.shrink.data.fill_(0.5)
     frames, observed, _ = video()
     spreads = [
-        log_evidence(model, guide, frames, observed, num_particles=50, filtering=FIVO(50), pilot=pilot)
+        log_evidence(model, guide, frames, observed, num_particles=50, method=FIVO(50), pilot=pilot)
         .log_weights.std(0)
         .mean()
         for pilot in (None, Pilot(200, 3))

@@ -11,9 +11,9 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 from guides.stepwise import StepwiseGuide
-from inference import IWAE, SVI, Annealing, log_evidence
+from inference import IWAE, SVI, log_evidence
 from inference.estimators import FIVO
-from inference.estimators.particle_filter import Resampling, run_filter
+from inference.estimators.particle_filter import ParticleFilter, Resampling
 from inference.estimators.resampling import RESAMPLING, select_particles
 from pyro_models.components.stepwise import StepwiseModel
 from tests.oracles.closed_form_bounds import ToyGuide, ToyModel, ToyParameters
@@ -89,7 +89,7 @@ def evidence():
 def test_the_estimate_has_the_kalman_evidence_as_its_mean(scheme, threshold, looking):
     pyro.set_rng_seed(1)
     with torch.no_grad():
-        result = run_filter(Walk(), WalkGuide(looking), (frames(10_000),), 4, Resampling(scheme, threshold))
+        result = ParticleFilter(4, Resampling(scheme, threshold)).run(Walk(), WalkGuide(looking), (frames(10_000),))
     assert_mean_within((result.log_evidence - evidence()).exp(), torch.ones((), dtype=torch.float64))
     shares = result.resampled[:-1].double().mean(1)
     assert not result.resampled[-1].any()
@@ -160,8 +160,8 @@ def test_both_svis_train_with_it():
 def test_log_evidence_by_filters():
     """40 filters of 16 particles each, against the Kalman answer; and where 640 whole paths stand."""
     model, guide, x = Walk(), WalkGuide(False), torch.stack([frames()[0], frames()[0].flip(0)])
-    found = log_evidence(model, guide, x, num_particles=40, particles_per_chunk=15, filtering=FIVO(16), seed=1)
-    again = log_evidence(model, guide, x, num_particles=40, particles_per_chunk=15, filtering=FIVO(16), seed=1)
+    found = log_evidence(model, guide, x, num_particles=40, particles_per_chunk=15, method=FIVO(16), seed=1)
+    again = log_evidence(model, guide, x, num_particles=40, particles_per_chunk=15, method=FIVO(16), seed=1)
     alone = log_evidence(model, guide, x, num_particles=640, seed=1)
     assert torch.equal(found.log_weights, again.log_weights)
     assert found.log_weights.shape == (40, 2)
@@ -171,8 +171,6 @@ def test_log_evidence_by_filters():
     assert (found.elbo > alone.elbo + 5).all()
     with pytest.raises(ValueError, match="evidence: expected particles of the guide, got filters"):
         found.to_inference_data(model, guide, x)
-    with pytest.raises(ValueError, match="annealing, filtering: expected at most one, got 2"):
-        log_evidence(model, guide, x, num_particles=2, filtering=FIVO(2), annealing=Annealing(2, 1))
 
 
 class Coins(Walk):

@@ -100,7 +100,7 @@ def test_a_point_mass_has_no_evidence(kind, num_particles):
     x = torch.randn(5, 3)
     for estimate in (
         lambda: log_evidence(model, guide, x, num_particles=num_particles),
-        lambda: log_evidence(model, guide, x, num_particles=num_particles, annealing=Annealing(3)),
+        lambda: log_evidence(model, guide, x, num_particles=num_particles, method=Annealing(3)),
         lambda: sandwich(model, guide, x, num_particles=num_particles, annealing=Annealing(3)),
     ):
         with pytest.raises(ValueError, match=r"'z' is a point mass \(Delta\).*no evidence"):
@@ -138,7 +138,7 @@ def test_a_site_of_the_guide_alone_is_refused(auxiliary):
     for estimate in (
         lambda: log_evidence(model, guide, x, num_particles=1),
         lambda: log_evidence(model, guide, x, num_particles=50),
-        lambda: log_evidence(model, guide, x, num_particles=8, annealing=Annealing(3)),
+        lambda: log_evidence(model, guide, x, num_particles=8, method=Annealing(3)),
         lambda: IWAE(3).loss(model, guide, x),
         lambda: VIMCO(3).loss(model, guide, x),
         lambda: sandwich(model, guide, x, annealing=Annealing(3)),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inference import FIVO, Pilot, log_evidence
-from inference.estimators.particle_filter import Resampling, run_filter
+from inference.estimators.particle_filter import ParticleFilter, Resampling
 from inference.estimators.twists import FilteredStates, Twist, choose_twists, fit_twist, state_features
 from inference.runtime.generators import seeded
 from tests.inference.estimators.test_fivo import A, Q, R, Walk, WalkGuide
@@ -42,7 +42,7 @@ def filtered(x, particles, twist=None, looking=True, resampling=None):
 
     with torch.no_grad():
         how = Resampling() if resampling is None else resampling
-        result = run_filter(Walk(), WalkGuide(looking), (x,), particles, how, watch=watch, twist=twist)
+        result = ParticleFilter(particles, how, twist).run(Walk(), WalkGuide(looking), (x,), watch=watch)
     return result, steps
 
 
@@ -98,7 +98,7 @@ def test_pilots_that_look_ahead_make_filters_quieter():
     spread = {}
     for looks in (False, True):
         pilot = Pilot(128, 4, looks_ahead=looks)
-        found = log_evidence(Walk(), WalkGuide(True), x, num_particles=50, filtering=FIVO(64), pilot=pilot)
+        found = log_evidence(Walk(), WalkGuide(True), x, num_particles=50, method=FIVO(64), pilot=pilot)
         spread[looks] = found.log_weights.std(0)
     assert (found.log_evidence - walk_evidence(x)).abs().max() < 0.5
     assert bool((spread[True] < spread[False]).all())
