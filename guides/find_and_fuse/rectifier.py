@@ -55,8 +55,8 @@ class Rectifier(nn.Module):
         inputs = 2 * (1 + scenes.num_objects * (2 + scenes.what_dim))
         self.recurrence = nn.LSTM(inputs, units, batch_first=True, bidirectional=True).apply(glorot)
         self.logit = mlp(2 * units, hidden, 1)
-        # A softmax does not see it: its gradient is rounding noise, which Adam would turn into steps.
-        self.logit[-1].get_parameter("bias").requires_grad_(False)
+        # A softmax does not see this bias: its gradient is rounding noise, which Adam would turn into steps.
+        self.logit[-1].get_parameter("bias").register_hook(torch.zeros_like)
 
     def forward(self, proposals: Looks, valid: Bool[Tensor, "frames sequences"]) -> Looks:
         """The consensus, without the dim of frames.
