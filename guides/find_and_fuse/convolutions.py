@@ -9,7 +9,7 @@ from pyro_models.components.initial_weights import glorot
 
 
 class Convolution(NamedTuple):
-    """A convolution, ReLU, and pooling.
+    """A convolution, pooling, and ReLU.
 
     Attributes:
         channels: number of output channels.
@@ -40,8 +40,9 @@ def convolutions(
     height, width = size
     for number, layer in enumerate(layers, 1):
         height, width = size_after(layer, (height, width), f"{argument}, layer {number}", size)
-        modules += [nn.Conv2d(channels, layer.channels, layer.kernel), nn.ReLU()]
-        modules += [nn.MaxPool2d(layer.pool)] * (layer.pool > 1)
+        modules.append(nn.Conv2d(channels, layer.channels, layer.kernel))
+        modules += [nn.MaxPool2d(layer.pool)] * (layer.pool > 1)  # the same before ReLU as after, and cheaper
+        modules.append(nn.ReLU())
         channels = layer.channels
     return nn.Sequential(*modules, nn.Flatten()).apply(glorot), channels * height * width
 

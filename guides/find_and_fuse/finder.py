@@ -77,7 +77,7 @@ class Finder(nn.Module):
         kernels = self.kernel(what).unflatten(-1, (self.kernels.channels, side, side))
         batch = kernels.shape[:-3]
         responses = correlate(images, kernels.reshape(-1, *kernels.shape[-4:]))
-        maps = self.maps(self.pool(responses.flatten(0, 2).relu()))
+        maps = self.maps(self.pool(responses.flatten(0, 2)).relu())
         return self.feature(maps).reshape(*batch, len(images), -1)
 
     def forward(self, features: Float[Tensor, "*#batch feature"], previous: Float[Tensor, "*#batch 2"]) -> Gaussian:

@@ -11,9 +11,11 @@ from guides.find_and_fuse.draws import CompletionDraws, Draws, PyroDraws, draw_a
 from guides.find_and_fuse.encoder import AIREncoder, FrameProposals
 from guides.find_and_fuse.finder import Finder
 from guides.find_and_fuse.first_frames import first_seen, where_counted
-from guides.find_and_fuse.motion import Memory, MotionFuser
+from guides.find_and_fuse.motion import MotionFuser
 from guides.find_and_fuse.parts import check_parts
-from guides.find_and_fuse.rectifier import Looks, Rectifier
+from guides.find_and_fuse.rectifier import Rectifier
+from guides.find_and_fuse.slot_matching import Looks
+from guides.find_and_fuse.two_way import TwoWayMotionFuser
 from guides.guide_of import GuideOf
 from guides.missing_frames import where_seen
 from guides.stepwise import StepwiseGuide
@@ -62,7 +64,7 @@ class FollowedObjects(NamedTuple):
     found: Tensor
     position: Tensor
     motion: Tensor | None
-    memory: Memory | None
+    memory: Any
 
 
 class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
@@ -120,6 +122,11 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         if finder_input not in FINDER_INPUTS:
             raise ValueError(
                 f"finder_input: expected {' or '.join(FINDER_INPUTS)}, got {finder_input!r}; the paper's is 'found'"
+            )
+        if finder_input == "fused" and isinstance(fuser, TwoWayMotionFuser):
+            raise ValueError(
+                "finder_input: expected 'found' for a TwoWayMotionFuser, whose finder goes ahead of what is fused, got "
+                "'fused'; give it a MotionFuser"
             )
         self.encoder = encoder
         self.finder: Any = finder
@@ -236,11 +243,13 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         fuser = self.fuser
         if fuser is None or state.memory is None:
             return state
-        inferred, memory = fuser.infer(state.scale, state.what, state.found, state.memory)
+        memory = fuser.follow(state.scale, state.what, state.found, state.memory)
         if motion_law is None:
             return state._replace(memory=memory)
+        if isinstance(fuser, TwoWayMotionFuser):
+            memory = fuser.look_ahead(state.scale, state.what, self._find_ahead(number, state, context), memory)
         seen = None if context.seen is None else context.seen[:, :number].any(1)
-        law = where_seen(seen, inferred.distribution(), motion_law)
+        law = where_seen(seen, fuser.motion(number, memory).distribution(), motion_law)
         return state._replace(motion=draws.draw(f"z_motion_{number}", law), memory=memory)
 
     def _fuse(
@@ -261,12 +270,24 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         weight = fuser.draw_weight(found.loc)
         law = fuser.fuse(weight, Gaussian.of(where_law), found).distribution()
         position = draws.draw(f"z_where_{number}", where_seen(seen, law, where_law))
-        here = draw_aside(self, found)
-        here = here if seen is None else torch.where(seen[:, None], here, position)
-        inferred, memory = fuser.infer(state.scale, state.what, here, state.memory)
-        law = fuser.fuse(weight, Gaussian.of(motion_law), inferred).distribution()
+        if isinstance(fuser, TwoWayMotionFuser):
+            here = fuser.position(number, state.memory)
+        else:
+            here = draw_aside(self, found)
+            here = here if seen is None else torch.where(seen[:, None], here, position)
+        memory = fuser.follow(state.scale, state.what, here, state.memory)
+        law = fuser.fuse(weight, Gaussian.of(motion_law), fuser.motion(number, memory)).distribution()
         motion = draws.draw(f"z_motion_{number}", where_seen(seen, law, motion_law))
         return state._replace(found=here, position=position, motion=motion, memory=memory)
+
+    def _find_ahead(self, number: int, state: FollowedObjects, context: VideoReadings) -> list[Tensor]:
+        """Positions that the finder goes through after a frame, whatever is drawn there."""
+        here, path = state.found, []
+        for index in range(number, state.features.shape[-2]):
+            found = draw_aside(self, self._find(state.features[..., index, :], here))
+            here = found if context.seen is None else torch.where(context.seen[:, index, None], found, here)
+            path.append(here)
+        return path
 
     def _find(self, features: Tensor, previous: Tensor) -> Gaussian:
         """Positions by the finder, whose shapes are checked: what broadcasts would go unnoticed."""

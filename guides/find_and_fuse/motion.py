@@ -1,5 +1,7 @@
 """How an object moves, inferred from where it was found; and what inference and dynamics make of it together."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +13,6 @@ from pyro_models.vtssi.gaussians import Gaussian, GaussianHeads
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
 
 EVALUATION_WEIGHT = 0.5
-Memory = tuple[Tensor, Tensor]
 
 
 class MotionFuser(nn.Module):
@@ -55,10 +56,10 @@ class MotionFuser(nn.Module):
         self.weights = weights
         self.motion_dim = model.motion_dim
         self.what_dim = model.scenes.what_dim
-        self.recurrence = nn.LSTMCell(4 + model.scenes.what_dim, units)
+        self.recurrence: Any = nn.LSTMCell(4 + model.scenes.what_dim, units)
         self.heads = GaussianHeads(units, head_units, model.motion_dim, nn.Tanh, initial_scale=0.5)
 
-    def start(self, like: Float[Tensor, "*plates objects sequences 2"]) -> Memory:
+    def start(self, like: Float[Tensor, "*plates objects sequences 2"]) -> Any:
         """The memory before the first frame.
 
         Args:
@@ -67,17 +68,25 @@ class MotionFuser(nn.Module):
         memory = like.new_zeros(*like.shape[:-1], self.recurrence.hidden_size)
         return memory, memory
 
-    def infer(self, scale: Tensor, what: Tensor, position: Tensor, memory: Memory) -> tuple[Gaussian, Memory]:
-        """Motions in a frame, and the memory after it.
+    def follow(self, scale: Tensor, what: Tensor, position: Tensor, memory: Any) -> Any:
+        """The memory after a frame.
 
         Args:
             scale: sizes of the objects.
             what: their appearances.
             position: where they were found in the frame.
-            memory: memory before the frame.
+            memory: before the frame.
         """
-        memory = step_lstm(self.recurrence, concatenate(scale, what, position), *memory)
-        return self.heads(memory[0]), memory
+        return step_lstm(self.recurrence, concatenate(scale, what, position), *memory)
+
+    def motion(self, number: int, memory: Any) -> Gaussian:
+        """Motions inferred in a frame.
+
+        Args:
+            number: of the frame, from 1.
+            memory: after the frame.
+        """
+        return self.heads(memory[0])
 
     def draw_weight(
         self, like: Float[Tensor, "*plates objects sequences 2"]

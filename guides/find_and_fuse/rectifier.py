@@ -1,25 +1,17 @@
 """A consensus of proposals from several frames."""
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from guides.find_and_fuse.slot_matching import Looks, match_slots
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.initial_weights import glorot
 from pyro_models.vtssi.gaussians import Gaussian
 from pyro_models.vtssi.object_scenes import ObjectScenes
 
+MOST_MATCHED = 5  # objects: 120 permutations
 UNSEEN = -1e4  # logit of a frame that is missing, finite so that gradients are finite
-
-
-class Looks(NamedTuple):
-    """Proposals for what is constant in a video: count (..., 1, sequences), sizes and appearances of objects."""
-
-    count: Gaussian
-    scale: Gaussian
-    what: Gaussian
 
 
 class Rectifier(nn.Module):
@@ -29,34 +21,47 @@ class Rectifier(nn.Module):
         c ~ N(sum_k w_k mu_k, sum_k w_k^2 sigma_k^2)             the same for every size and appearance, with these w
 
     A frame has one weight for its count and all its objects: frames whose slots are permuted can be ignored, not
-    repaired.
+    repaired, unless they are `matched` before.
 
     Args:
         scenes: the model's.
         frames: K, the number of frames, at least 1. Shorter videos have as many as there are.
         units: of the LSTM in each direction.
         hidden: units of the layers between it and a frame's logit.
+        matched: bring the slots of all frames into the order of the first one, see `match_slots`.
 
     Raises:
-        ValueError: if `frames` is below 1.
+        ValueError: if `frames` is below 1, or too many objects are to be matched.
     """
 
     def __init__(
-        self, scenes: ObjectScenes, frames: int = 5, *, units: int = 128, hidden: tuple[int, ...] = (64, 64)
+        self,
+        scenes: ObjectScenes,
+        frames: int = 5,
+        *,
+        units: int = 128,
+        hidden: tuple[int, ...] = (64, 64),
+        matched: bool = False,
     ) -> None:
         super().__init__()
+        if matched and scenes.num_objects > MOST_MATCHED:
+            raise ValueError(
+                f"matched: expected at most {MOST_MATCHED} objects, whose permutations are all tried, got "
+                f"{scenes.num_objects}; leave them unmatched"
+            )
         if frames < 1:
             raise ValueError(
                 f"frames: expected at least 1, got {frames}; 1 takes the proposals of one frame as they are"
             )
         self.frames = frames
+        self.matched = matched
         self.num_objects = scenes.num_objects
         self.what_dim = scenes.what_dim
         inputs = 2 * (1 + scenes.num_objects * (2 + scenes.what_dim))
         self.recurrence = nn.LSTM(inputs, units, batch_first=True, bidirectional=True).apply(glorot)
         self.logit = mlp(2 * units, hidden, 1)
-        # A softmax does not see it: its gradient is rounding noise, which Adam would turn into steps.
-        self.logit[-1].get_parameter("bias").requires_grad_(False)
+        # A softmax does not see this bias: its gradient is rounding noise, which Adam would turn into steps.
+        self.logit[-1].get_parameter("bias").register_hook(torch.zeros_like)
 
     def forward(self, proposals: Looks, valid: Bool[Tensor, "frames sequences"]) -> Looks:
         """The consensus, without the dim of frames.
@@ -65,6 +70,7 @@ class Rectifier(nn.Module):
             proposals: of each frame, (frames, 1, sequences) and (frames, objects, sequences, ...).
             valid: False where a frame is missing.
         """
+        proposals = match_slots(proposals) if self.matched else proposals
         weights = self.weights(proposals, valid).unsqueeze(1)
         return Looks(
             consensus(weights, proposals.count),

@@ -9,7 +9,8 @@ from guides import AIREncoder, FindAndFuseGuide, Finder, MotionFuser, Rectifier
 from guides.find_and_fuse.finder import correlate
 from guides.find_and_fuse.motion import weighted_sum
 from guides.find_and_fuse.parts import check_parts
-from guides.find_and_fuse.rectifier import Looks, consensus
+from guides.find_and_fuse.rectifier import consensus
+from guides.find_and_fuse.slot_matching import Looks
 from pyro_models import ObjectScenes
 from pyro_models.vtssi.gaussians import Gaussian
 from tests.guides.case_find_and_fuse import encoder, finder

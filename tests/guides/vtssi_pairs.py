@@ -11,7 +11,15 @@ from tests.guides.case_find_and_fuse import encoder, finder
 VARIANTS = ("AIR", "FIND", "RECT/FIND", "FIND/MOT", "VTSSI")
 
 
-def pair(variant: str, first_motion: int = 3, noise: float = 0.2, side: int = 8, **options: Any) -> tuple[Any, Any]:
+def pair(
+    variant: str,
+    first_motion: int = 3,
+    noise: float = 0.2,
+    side: int = 8,
+    motion_dim: int = 4,
+    position_step: float = 0.1,
+    **options: Any,
+) -> tuple[Any, Any]:
     """Model and guide in double precision.
 
     Args:
@@ -19,6 +27,8 @@ def pair(variant: str, first_motion: int = 3, noise: float = 0.2, side: int = 8,
         first_motion: M, of those with a motion.
         noise: what is added to every parameter.
         side: height and width of a frame.
+        motion_dim: size of a motion.
+        position_step: of the random walk.
         options: of `ObjectScenes`.
     """
     settings = {"what_dim": 3, "glimpse_size": 4, "hidden": (7,), "count_mean": 0.5} | options
@@ -28,9 +38,12 @@ def pair(variant: str, first_motion: int = 3, noise: float = 0.2, side: int = 8,
         guide: Any = FrameProposalGuide(model, encoder(scenes))
     else:
         moving = variant in ("FIND/MOT", "VTSSI")
-        transition = MotionTransition(4, (6,), 5) if moving else None
+        transition = MotionTransition(motion_dim, (6,), 5) if moving else None
         model = DisentangledStateSpaceModel(
-            scenes, first_motion=first_motion if moving else None, transition=transition
+            scenes,
+            first_motion=first_motion if moving else None,
+            transition=transition,
+            position_step=position_step,
         )
         guide = FindAndFuseGuide(
             model,
