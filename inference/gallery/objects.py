@@ -1,6 +1,7 @@
 """Objects found by models: in still scenes, and tracked in videos."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -79,7 +80,7 @@ class TrackPictures(Picture):
         truth = None if places is None or presence is None else truth
         written = []
         for name, (observed, answer) in answers.items():
-            scene = None if places is None else places.scene(answer.latents)
+            scene = _tracked(places, answer.latents)
             figure = draw_tracks(videos.frames, scene, truth, observed, answer.frames)
             written.append(save(figure, folder / f"{name}.png"))
             for index in range(min(NUM_FILMS, videos.num_sequences)):
@@ -92,9 +93,18 @@ class TrackPictures(Picture):
                     answer.frames[index],
                 )
                 written.append(film)
-        scene = None if places is None else places.scene(drawn.latents)
+        scene = _tracked(places, drawn.latents)
         written.append(save(draw_tracks(drawn.frames, scene), folder / "generated.png"))
         return written + (_draw_switches(evaluated, folder) if self.switches else [])
+
+
+def _tracked(places: PlacesObjects | None, latents: Mapping[str, Tensor]) -> Scene | None:
+    """The objects of videos; where a model of single frames has no identities, slots take their place."""
+    scene = None if places is None else places.scene(latents)
+    if scene is None or scene.identities is not None or scene.presence is None:
+        return scene
+    slots = torch.arange(scene.presence.shape[-1], device=scene.presence.device).expand_as(scene.presence)
+    return replace(scene, identities=torch.where(scene.presence > 0.5, slots, -1))
 
 
 def _draw_switches(evaluated: Evaluated, folder: Path) -> list[Path]:
