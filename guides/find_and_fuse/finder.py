@@ -102,17 +102,28 @@ def correlate(
 ) -> Float[Tensor, "looks sequences frames channels _ _"]:
     """Responses of frames to kernels of their own: each frame of a sequence with all kernels of that sequence.
 
-    A convolution in groups, one for each sequence. On a CPU convolutions one after the other are several times faster.
-
     Args:
         images: frames.
         kernels: for each object and particle.
     """
-    looks, sequences, channels, side, _ = kernels.shape
+    looks, _, channels, _, _ = kernels.shape
     own = kernels.transpose(0, 1).flatten(1, 2).unsqueeze(2)
-    if images.device.type == "cpu":
-        each = [conv2d(image.unsqueeze(1), one) for image, one in zip(images.unbind(1), own.unbind(0), strict=True)]
-        responses = torch.stack(each)
-    else:
-        responses = conv2d(images, own.flatten(0, 1), groups=sequences).unflatten(1, (sequences, -1)).transpose(0, 1)
+    # On a CPU, one convolution after the other takes a fifth of the time of one in groups.
+    responses = (one_by_one if images.device.type == "cpu" else in_groups)(images, own)
     return responses.unflatten(2, (looks, channels)).permute(2, 0, 1, 3, 4, 5)
+
+
+def one_by_one(
+    images: Float[Tensor, "frames sequences height width"], kernels: Float[Tensor, "sequences channels 1 side side"]
+) -> Float[Tensor, "sequences frames channels _ _"]:
+    """Responses by a convolution for each sequence."""
+    pairs = zip(images.unbind(1), kernels.unbind(0), strict=True)
+    return torch.stack([conv2d(image.unsqueeze(1), kernel) for image, kernel in pairs])
+
+
+def in_groups(
+    images: Float[Tensor, "frames sequences height width"], kernels: Float[Tensor, "sequences channels 1 side side"]
+) -> Float[Tensor, "sequences frames channels _ _"]:
+    """The same by a single convolution, in which each sequence is a group."""
+    sequences = images.shape[1]
+    return conv2d(images, kernels.flatten(0, 1), groups=sequences).unflatten(1, (sequences, -1)).transpose(0, 1)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from guides.find_and_fuse.draws import CompletionDraws, Draws, PyroDraws, draw_aside, evaluating
 from guides.find_and_fuse.encoder import AIREncoder, FrameProposals
-from guides.find_and_fuse.finder import Finder
 from guides.find_and_fuse.first_frames import first_seen, where_counted
 from guides.find_and_fuse.motion import MotionFuser
 from guides.find_and_fuse.parts import check_parts
@@ -88,13 +87,17 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
     the finder passes on after frame M, windows through which the rectifier's appearances are read, the fuser's weight,
     dropout - is drawn in training only. In evaluation mode it is a mean, and the guide has a density.
 
+    With finder_input="fused" the finder proposes from where a particle is, as a particle filter does; with "found", the
+    paper's, it goes its own way and particles differ in what they fuse. Without a rectifier `z_where_1` is drawn before
+    `z_what_1`, unlike in the model: pyro.infer.TraceMeanField_ELBO warns of the order, and is right all the same.
+
     Where a frame is missing, positions and motions have the model's distributions, and the finder goes on from the
     position drawn; the encoder reads the first K frames that are seen. Without any, the guide is the model.
 
     Args:
         model: the model served.
         encoder: proposes from single frames.
-        finder: finds objects of known appearance.
+        finder: finds objects of known appearance: a `Finder`, or a module with its methods.
         rectifier: makes a consensus of several frames; None = the encoder reads one.
         fuser: infers and fuses motion; for models with a motion, and only those.
         finder_input: the previous position after frame M is the one that was "found" or the one that was "fused".
@@ -105,13 +108,13 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
     """
 
     serves = DisentangledStateSpaceModel
-    completion_methods = ("modes",)
+    completion_methods = ("modes", "finder")
 
     def __init__(
         self,
         model: DisentangledStateSpaceModel,
         encoder: AIREncoder,
-        finder: Finder | nn.Module,
+        finder: nn.Module,
         *,
         rectifier: Rectifier | None = None,
         fuser: MotionFuser | None = None,
@@ -169,7 +172,7 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
             frames: (sequences, time, 1, height, width).
             observed: bool (sequences, time), None = all.
             controls: None.
-            method: "modes".
+            method: "modes"; or "finder", with positions as the finder finds them, before they are fused.
             num_samples: number of draws; None = the above.
 
         Returns:
@@ -177,7 +180,7 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
             (num_samples, 1, objects, sequences, ...).
 
         Raises:
-            ValueError: if the method is not "modes".
+            ValueError: if the method is neither.
         """
         self.check_method(method)
         with evaluating(self):
@@ -185,6 +188,8 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
             draws, state = CompletionDraws(self.model.scenes, num_samples, frames.shape[0]), None
             for index in range(frames.shape[1]):
                 state = self._advance(index, state, context, draws)
+                if method == "finder":
+                    draws.values[f"z_where_{index + 1}"] = state.found
         return draws.values
 
     def _advance(

@@ -199,6 +199,23 @@ def test_a_forecast_rolls_the_dynamics_means(variant):
     assert all(torch.equal(values[name], value) for name, value in shorter.items())
 
 
+def test_a_completion_by_the_finder_alone_is_unaffected_by_the_dynamics():
+    model, guide = pair("VTSSI")
+    x, found, fused = video(), [], []
+    for shift in (0.0, 1.0):
+        with torch.no_grad():
+            for parameter in model.transition.parameters():
+                parameter.add_(shift)
+        found.append(guide.complete(x, method="finder"))
+        fused.append(guide.complete(x))
+    for t in range(1, 7):
+        name = f"z_where_{t}"
+        assert torch.equal(found[0][name], found[1][name])
+        assert torch.equal(found[0][name], fused[0][name]) == (t <= 3)
+        assert torch.equal(fused[0][name], fused[1][name]) == (t <= 3)
+    assert found[0]["z_where_6"].shape == (2, 3, 2)
+
+
 def test_a_completion_counts_whole_objects():
     model, guide = pair("VTSSI", num_objects=3)
     counts = guide.complete(video(40))["count_1"]
