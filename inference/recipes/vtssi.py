@@ -11,8 +11,19 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from guides.find_and_fuse import AIREncoder, FindAndFuseGuide, Finder, FrameProposalGuide, MotionFuser, Rectifier
-from guides.find_and_fuse.convolutions import Convolution
+from guides.find_and_fuse import (
+    AIREncoder,
+    Convolution,
+    CorrelationFinder,
+    FindAndFuseGuide,
+    Finder,
+    FrameProposalGuide,
+    MotionFuser,
+    ProductFuser,
+    Rectifier,
+    TwoWayMotionFuser,
+)
+from inference.estimators.count_boundary import CountBoundary
 from inference.estimators.first_frames import FirstFrames
 from inference.recipes.options import OptionError
 from inference.recipes.recipe import Pair, Recipe, Training
@@ -26,6 +37,7 @@ from pyro_models.vtssi import (
     MotionTransition,
     ObjectScenes,
 )
+from pyro_models.vtssi.object_scenes import count_thresholds
 
 Variant = Literal["vtssi", "find", "rect-find", "find-mot", "air"]
 LABELS: dict[Variant, str] = {
@@ -34,6 +46,12 @@ LABELS: dict[Variant, str] = {
     "rect-find": "RECT/FIND",
     "find-mot": "FIND/MOT",
     "air": "AIR",
+}
+Fusion = Literal["random", "product", "two-way"]
+FUSERS: dict[Fusion, type[MotionFuser]] = {
+    "random": MotionFuser,
+    "product": ProductFuser,
+    "two-way": TwoWayMotionFuser,
 }
 DECAY_STEPS = 437_087  # 0.9 every 20,000 steps, until a tenth is left
 
@@ -49,11 +67,15 @@ class VTSSIPair(Pair):
         what_dim: size of an appearance.
         glimpse_size: height and width of a glimpse, pixels.
         size_mean: prior mean of an object's width and height, shares of the frame.
-        kernel_size: height and width of the finder's kernels, pixels.
+        kernel_size: height and width of the finder's kernels, pixels; correlations take the next odd size.
         rectified_frames: frames whose proposals are rectified.
+        matched: whether objects of these frames are matched first.
         first_motion: number of the frame with the first motion variable.
         residual: whether the transition predicts changes.
-        weights: least and largest weight of the prediction in training.
+        finder: how objects are found: from features of the whole frame, or by a soft-argmax of a correlation map.
+        fuser: how predictions are fused: with random weights, by the product of densities, or with random weights and
+            motions inferred from both directions of time.
+        weights: least and largest random weight of the prediction in training.
         counting: whether objects that are not in play have densities: masked = no, always_on = yes.
         detach_previous: whether the mean of the random walk passes no gradient on.
     """
@@ -65,8 +87,11 @@ class VTSSIPair(Pair):
     size_mean: tuple[float, float] = (0.3, 0.4)
     kernel_size: int = 10
     rectified_frames: int = 5
+    matched: bool = False
     first_motion: int = 5
     residual: bool = False
+    finder: Literal["features", "correlation"] = "features"
+    fuser: Fusion = "random"
     weights: tuple[float, float] = (0.01, 0.99)
     counting: Literal["masked", "always_on"] = "masked"
     detach_previous: bool = True
@@ -100,11 +125,16 @@ class VTSSIPair(Pair):
         guide = FindAndFuseGuide(
             model,
             AIREncoder(scenes),
-            Finder(model, kernels=Convolution(8, self.kernel_size, 2)),
-            rectifier=Rectifier(scenes, self.rectified_frames) if rectified else None,
-            fuser=MotionFuser(model, weights=self.weights) if moving else None,
+            self._finder(model),
+            rectifier=Rectifier(scenes, self.rectified_frames, matched=self.matched) if rectified else None,
+            fuser=FUSERS[self.fuser](model, weights=self.weights) if moving else None,
         )
         return model, guide
+
+    def _finder(self, model: DisentangledStateSpaceModel) -> Finder | CorrelationFinder:
+        if self.finder == "correlation":
+            return CorrelationFinder(model, side=self.kernel_size + (self.kernel_size + 1) % 2)
+        return Finder(model, kernels=Convolution(8, self.kernel_size, 2))
 
 
 class FrameBound:
@@ -138,6 +168,8 @@ class VTSSITraining(Training):
         bell: how the offset of the centring mask grows: "linear" (0.1 per 1,000 steps, up to 100) or "geometric" (from
             0.1 to 100 at the end).
         divergence: how KL divergences are computed: analytic, given the draws of earlier latents; or sampled.
+        count_gradient: of the count where it switches objects on: "pathwise", which misses what that costs, or
+            "boundary", see `CountBoundary`, with sampled divergences.
         decay: learning rate: "paper" (constant for 200,000 steps, then 0.9 every 20,000, down to a tenth) or "cosine"
             to a thirtieth.
     """
@@ -151,6 +183,7 @@ class VTSSITraining(Training):
     count_epochs: tuple[int, int] = (100, 200)
     bell: Literal["linear", "geometric"] = "linear"
     divergence: Literal["analytic", "sampled"] = "analytic"
+    count_gradient: Literal["pathwise", "boundary"] = "pathwise"
     decay: Literal["paper", "cosine"] = "paper"
 
     def check(self, recipe: Recipe[Any, Any, Any]) -> None:
@@ -173,8 +206,11 @@ class VTSSITraining(Training):
             return CosineRamp(rate, rate / 30, recipe.num_steps)
         return Piecewise({0: rate, 200_000: GeometricRamp(rate, rate / 10, DECAY_STEPS, begin=200_000)})
 
-    def loss(self, recipe: Recipe[Any, Any, Any]) -> Trace_ELBO:
+    def loss(self, recipe: Recipe[Any, VTSSIPair, Any]) -> Trace_ELBO | CountBoundary:
         """The bound of whole videos."""
+        if self.count_gradient == "boundary":
+            count = "count" if recipe.pair.variant == "air" else "count_1"
+            return CountBoundary(count_thresholds(recipe.pair.num_objects), count=count)
         return TraceMeanField_ELBO() if self.divergence == "analytic" else Trace_ELBO()
 
     def stages(self, recipe: Recipe[Any, VTSSIPair, Any]) -> list[Stage]:

@@ -47,8 +47,8 @@ class HorizonErrors:
         inference_right: the same as `inference`, over videos with the right number of objects.
         prediction_right: the same as `prediction`, over videos with the right number of objects.
         held: error of predicting that true objects stay where they are in the last frame of the prefix.
-        straight: the same, if they keep their true velocity and the edges of the frame reflect their boxes; None without
-            box sizes or in a prefix of one frame.
+        straight: the same, if they keep their true velocity and the edges of the frame reflect their boxes; None if
+            boxes are unknown, or for a prefix of one frame.
         tracked_curve: error in each frame of long videos with all frames observed; None = not computed.
         predicted_curve: the same with only the prefix observed.
         held_curve: the same for true objects that stay where they are.

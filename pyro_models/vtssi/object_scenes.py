@@ -156,9 +156,8 @@ class ObjectScenes(nn.Module):
         return opacity > 0 if self.counting == "masked" else torch.ones_like(opacity, dtype=torch.bool)
 
     def count_thresholds(self) -> list[float]:
-        """The values of c above which the second, third, ... object is in play: logit((i - 1) / N)."""
-        shares = torch.arange(1, self.num_objects, dtype=torch.float64) / self.num_objects
-        return torch.logit(shares).tolist()
+        """The values of c above which the second, third, ... object is in play."""
+        return count_thresholds(self.num_objects)
 
     def glimpses(
         self, what: Float[Tensor, "*#plates what"], opacity: Float[Tensor, "*#plates"]
@@ -188,6 +187,12 @@ class ObjectScenes(nn.Module):
     def likelihood(self, canvas: Float[Tensor, "*plates height width"]) -> IsotropicGaussian:
         """Distribution of frames with these means, event (1, height, width)."""
         return IsotropicGaussian(dist.Normal(canvas.unsqueeze(-3), self.frame_scale), 3)
+
+
+def count_thresholds(num_objects: int) -> list[float]:
+    """logit((i - 1) / N) for objects i = 2, ..., N: the values of c above which they are in play."""
+    shares = torch.arange(1, num_objects, dtype=torch.float64) / num_objects
+    return torch.logit(shares).tolist()
 
 
 def bell(size: int) -> Float[Tensor, "size size"]:
