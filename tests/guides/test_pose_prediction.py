@@ -257,6 +257,7 @@ def test_bounds_agree_and_estimators_take_it():
     assert evidence.log_evidence.sum() > -sampled
 
 
+@pytest.mark.slow
 def test_a_traced_step_updates_batch_statistics_as_the_eager_one():
     """Statistics of three particles, from which the running ones follow in place."""
     found = []
