@@ -249,6 +249,27 @@ def test_networks_are_mirror_images():
         assert (images < 1).all()
 
 
+def test_weights_start_as_in_the_authors_code():
+    """N(0, 0.02^2) in convolutions and linear layers, N(1, 0.02^2) in batch normalisation, biases of zero."""
+    model = DDPAE()
+    guide = PosePredictionGuide(model, start_at_prior=False)
+    weights, gains, biases = [], [], []
+    for module in (*model.modules(), *guide.modules()):
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)):
+            weights.append(module.weight.flatten())
+        elif isinstance(module, ParticleBatchNorm):
+            gains.append(module.weight)
+        else:
+            continue
+        biases += [] if module.bias is None else [module.bias]
+    assert sum(map(len, weights)) > 450_000
+    for values, mean in ((torch.cat(weights), 0.0), (torch.cat(gains), 1.0)):
+        assert values.mean().item() == pytest.approx(mean, abs=0.1 * 0.02)
+        assert values.std().item() == pytest.approx(0.02, rel=0.1)
+    assert biases
+    assert not torch.cat(biases).any()
+
+
 def test_each_particle_has_its_own_batch_statistics():
     pyro.set_rng_seed(3)
     images = torch.randn(3, 6, 2, 4, 4) * torch.tensor([1.0, 2.0, 5.0])[:, None, None, None, None]
