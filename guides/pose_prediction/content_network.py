@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from guides.pose_prediction.pose_network import SMALLEST_STD
-from pyro_models.ddpae.networks import StridedEncoder, released_weights
+from pyro_models.ddpae.networks import StridedEncoder, dcgan_weights
 
 
 class ContentNetwork(nn.Module):
@@ -29,7 +29,7 @@ class ContentNetwork(nn.Module):
         self.encoder = StridedEncoder(side, what_dim, channels)
         self.lstm = nn.LSTM(what_dim, units)
         self.head = nn.Linear(units, 2 * what_dim)
-        self.apply(released_weights)
+        self.apply(dcgan_weights)
 
     def forward(
         self,

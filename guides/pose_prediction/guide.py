@@ -39,9 +39,9 @@ class PosePredictionGuide(GuideOf[DDPAE], PyroModule):
         model: the model served.
         units: units of each LSTM; the authors use 64 for digits and 128 for balls.
         image_dim: size of the code of a frame.
-        start_at_prior: start with distributions of poses close to the prior, so that objects are in sight from the
-            first step. False: the authors' weights alone, with scales of 0 +- 0.7 and changes of +- 0.7, which training
-            first has to bring to the prior.
+        released_weights: start from the weights of the authors' code as they are, with scales of 0 +- 0.7 and changes
+            of +- 0.7, which training first has to bring to the prior. By default poses start close to the prior, so
+            that objects are in sight from the first step.
 
     Raises:
         ValueError: if frames, observed or controls have the wrong shape, or a clip has no frame to predict.
@@ -51,11 +51,11 @@ class PosePredictionGuide(GuideOf[DDPAE], PyroModule):
     serves = DDPAE
     completion_methods = ("means",)
 
-    def __init__(self, model: DDPAE, *, units: int = 64, image_dim: int = 256, start_at_prior: bool = True) -> None:
+    def __init__(self, model: DDPAE, *, units: int = 64, image_dim: int = 256, released_weights: bool = False) -> None:
         super().__init__(model)
         self.poses = PoseNetwork(model.frame_shape[-1], image_dim, units, model.num_objects, model.channels)
         self.contents = ContentNetwork(model.glimpse_size, model.what_dim, units, model.channels)
-        if start_at_prior:
+        if not released_weights:
             zeros = torch.zeros_like(model.initial_mean)
             self.poses.beta_head.start_at(zeros, zeros + model.beta_scale)
             self.poses.initial_head.start_at(model.initial_mean, model.initial_scale)

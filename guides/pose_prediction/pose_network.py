@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from pyro_models.ddpae.networks import StridedEncoder, released_weights
+from pyro_models.ddpae.networks import StridedEncoder, dcgan_weights
 from pyro_models.ddpae.poses import POSE_DIM
 
 SMALLEST_STD = 1e-4  # a softplus alone can underflow to 0
@@ -83,7 +83,7 @@ class PoseNetwork(nn.Module):
         self.initial = nn.LSTM(units, units)
         self.beta_head = GaussianHead(units)
         self.initial_head = GaussianHead(units)
-        self.apply(released_weights)
+        self.apply(dcgan_weights)
 
     def forward(
         self,

@@ -14,7 +14,7 @@ from pyro_models.components.arguments import check_video
 from pyro_models.components.glimpses import paste_and_add
 from pyro_models.components.isotropic_gaussian import IsotropicGaussian
 from pyro_models.components.scene import Scene
-from pyro_models.ddpae.networks import StridedDecoder, check_side, released_weights
+from pyro_models.ddpae.networks import StridedDecoder, check_side, dcgan_weights
 from pyro_models.ddpae.poses import MARGIN, POSE_DIM, SCALE_RANGE, bound_poses, middles, sum_changes, windows_of
 
 SMALLEST_FRAME = 8
@@ -59,6 +59,8 @@ class DDPAE(PyroModule):
         beta_scale: prior standard deviation of a change.
         initial_scale: those of an initial pose.
         frame_scale: standard deviation of a pixel.
+        released_weights: start from the weights of the authors' code as they are; by default the decoder's last filters
+            start with clear signs, see `StridedDecoder.start_with_contrast`.
 
     Raises:
         ValueError: if a size is not as above, frames, observed or controls have the wrong shape, or a clip is shorter
@@ -82,6 +84,7 @@ class DDPAE(PyroModule):
         beta_scale: float = 0.1,
         initial_scale: tuple[float, float, float] = (0.2, 1.0, 1.0),
         frame_scale: float = 0.3,
+        released_weights: bool = False,
     ) -> None:
         super().__init__()
         _check_frame_shape(frame_shape)
@@ -108,7 +111,9 @@ class DDPAE(PyroModule):
         self.frame_scale = frame_scale
         self.register_buffer("initial_mean", torch.tensor([object_scale, 0.0, 0.0]))
         self.register_buffer("initial_scale", torch.tensor(initial_scale))
-        self.decoder = StridedDecoder(self.glimpse_size, what_dim, channels).apply(released_weights)
+        self.decoder = StridedDecoder(self.glimpse_size, what_dim, channels).apply(dcgan_weights)
+        if not released_weights:
+            self.decoder.start_with_contrast()
 
     def check_clip(self, frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> tuple[Tensor, Tensor]:
         """The frames, zero where missing, and which are seen; refuses clips that leave no frame to predict.

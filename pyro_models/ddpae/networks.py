@@ -1,5 +1,6 @@
 """Strided convolutions between square images and codes, after DCGAN (Radford et al. 2016)."""
 
+import torch
 from torch import Tensor, nn
 
 from pyro_models.ddpae.particle_batch_norm import ParticleBatchNorm
@@ -7,6 +8,7 @@ from pyro_models.ddpae.particle_batch_norm import ParticleBatchNorm
 SMALLEST_SIDE = 4
 SLOPE = 0.2  # of a leaky ReLU below zero
 WEIGHT_SCALE = 0.02
+CONTRAST = 0.2  # weights of filters that are to light pixels up, or to darken them
 
 
 class StridedEncoder(nn.Module):
@@ -61,6 +63,18 @@ class StridedDecoder(nn.Module):
             layers.append(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False))
         self.layers = nn.ModuleList([*layers, nn.Sigmoid()])
 
+    @torch.no_grad()
+    def start_with_contrast(self) -> None:
+        """Let every other filter of the last convolution light pixels up, and the others darken them.
+
+        A pixel that no ReLU lights is grey, as there are no biases. Training first darkens the background, and from
+        small weights all filters then end up negative: strokes are grey at most, for thousands of steps.
+        """
+        if len(self.layers) > 2:  # a single convolution reads codes of either sign
+            weight = self.layers[-2].get_parameter("weight")
+            weight[::2] += CONTRAST
+            weight[1::2] -= CONTRAST
+
     def forward(self, codes: Tensor, num_particles: int = 1) -> Tensor:
         """Images in (0, 1), (images, height, width).
 
@@ -88,10 +102,10 @@ def check_side(name: str, side: int) -> None:
         )
 
 
-def released_weights(layer: nn.Module) -> None:
+def dcgan_weights(layer: nn.Module) -> None:
     """Weights as in the authors' code, in place: N(0, 0.02^2), in batch normalisation N(1, 0.02^2), zero biases.
 
-    For `module.apply(released_weights)`; recurrent layers are unchanged.
+    For `module.apply(dcgan_weights)`; recurrent layers are unchanged.
 
     Args:
         layer: one layer.

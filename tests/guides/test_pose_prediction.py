@@ -206,7 +206,7 @@ def test_it_starts_at_the_prior():
     for name, prior in (("input_beta", model.beta_prior(frames)), ("initial_pose", model.initial_prior())):
         for found, expected in zip(moments[name], (prior.mean, prior.stddev), strict=True):
             assert (found - expected).abs().max() < 0.1
-    _, released, _ = make(start_at_prior=False)
+    _, released, _ = make(released_weights=True)
     moments = laws_of(released, frames)
     assert (moments["initial_pose"][0, ..., 0]).abs().max() < 0.2
     assert (moments["input_beta"][1] - softplus(torch.zeros(())).item()).abs().max() < 0.2

@@ -251,8 +251,8 @@ def test_networks_are_mirror_images():
 
 def test_weights_start_as_in_the_authors_code():
     """N(0, 0.02^2) in convolutions and linear layers, N(1, 0.02^2) in batch normalisation, biases of zero."""
-    model = DDPAE()
-    guide = PosePredictionGuide(model, start_at_prior=False)
+    model = DDPAE(released_weights=True)
+    guide = PosePredictionGuide(model, released_weights=True)
     weights, gains, biases = [], [], []
     for module in (*model.modules(), *guide.modules()):
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)):
@@ -268,6 +268,18 @@ def test_weights_start_as_in_the_authors_code():
         assert values.std().item() == pytest.approx(0.02, rel=0.1)
     assert biases
     assert not torch.cat(biases).any()
+
+
+def test_by_default_half_of_the_last_filters_light_pixels_up():
+    """Objects are grey on the whole, with the authors' weights everywhere, but not in every pixel."""
+    codes = torch.randn(50, 128)
+    signed, released = (DDPAE(released_weights=flag).decoder for flag in (False, True))
+    weight = signed.layers[-2].weight
+    assert (weight[::2] > 0.1).all()
+    assert (weight[1::2] < -0.1).all()
+    assert signed(codes).mean().item() == pytest.approx(0.5, abs=0.02)
+    assert signed(codes).std() > 0.1
+    assert released(codes).std() < 0.05
 
 
 def test_each_particle_has_its_own_batch_statistics():
