@@ -43,7 +43,7 @@ class FramePredictionScores:
 
 @dataclass(frozen=True, kw_only=True)
 class FramePrediction(Score):
-    """Squared error and cross-entropy of predicted frames, as in Hsieh et al. 2018, section 4.1 and the authors' code.
+    """Squared error and cross-entropy of predicted frames, as in Hsieh et al. 2018, section 4, and the authors' code.
 
     Attributes:
         num_seen: number of first frames to predict the others from; None = the model's `num_input`.

@@ -64,13 +64,13 @@ def test_from_training_to_pictures(tmp_path, capsys):
         "--num-train 8 --batch-size 4 --epochs 2 --num-validation 4 --num-test 4"
     )
     assert main(["train", "ddpae-small", "--run", run, *words.split(), "--quiet"]) == 0
-    assert main(["evaluate", run, "--num-particles", "3", "--evidence-particles", "32"]) == 0
+    assert main(["evaluate", run, "--num-particles", "3", "--evidence-particles", "32", "--num-seen", "3"]) == 0
     printed = capsys.readouterr().out
     assert "squared error" in printed
     assert "error of middles, pixels" in printed
     scores = read_evaluation(RunFolder.open(run)).scores
     assert set(scores) == {"frame_prediction", "tracking"}
-    assert scores["frame_prediction"].num_seen == 2
+    assert scores["frame_prediction"].num_seen == 3
     assert main(["render", run]) == 0
     drawn = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
     assert {"tracks.png", "forecast.png", "generated.png", "tracks-0.gif"} <= drawn
