@@ -70,11 +70,11 @@ class PosePredictionGuide(GuideOf[DDPAE], PyroModule):
             controls: None.
         """
 
-        def sample(name: str, law: dist.Independent) -> Tensor:
+        def sample(name: str, distribution: dist.Independent) -> Tensor:
             if name not in TIME_PLATES:
-                return pyro.sample(name, law)
-            with pyro.plate(TIME_PLATES[name], law.batch_shape[0], dim=-3):
-                return pyro.sample(name, law)
+                return pyro.sample(name, distribution)
+            with pyro.plate(TIME_PLATES[name], distribution.batch_shape[0], dim=-3):
+                return pyro.sample(name, distribution)
 
         with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("objects", self.model.num_objects, dim=-2):
             self._infer(frames, observed, controls, sample)
@@ -107,11 +107,11 @@ class PosePredictionGuide(GuideOf[DDPAE], PyroModule):
         """
         self.check_method(method)
 
-        def sample(name: str, law: dist.Independent) -> Tensor:
+        def sample(name: str, distribution: dist.Independent) -> Tensor:
             if num_samples is None:
-                return law.mean
-            plates = law.batch_shape[-3:]
-            return law.expand((num_samples, *(1,) * (3 - len(plates)), *plates)).sample()
+                return distribution.mean
+            plates = distribution.batch_shape[-3:]
+            return distribution.expand((num_samples, *(1,) * (3 - len(plates)), *plates)).sample()
 
         return self._infer(frames, observed, controls, sample)
 
@@ -129,17 +129,20 @@ class PosePredictionGuide(GuideOf[DDPAE], PyroModule):
         real = None if observed is None else seen[:, : model.num_input].T
         if real is not None:
             images = _hold_last_seen(images, real)
-        laws = self.poses(images, real, frames.shape[1] - model.num_input)
-        values = {name: sample(name, law) for name, law in laws._asdict().items()}
+        distributions = self.poses(images, real, frames.shape[1] - model.num_input)
+        values = {name: sample(name, distribution) for name, distribution in distributions._asdict().items()}
         poses = model.poses(values["initial_pose"], values["input_beta"]).transpose(-4, -3)
         windows = windows_of(poses, model.frame_shape[-1], model.glimpse_size)
-        law = self.contents(read_glimpses(images, windows, (model.glimpse_size, model.glimpse_size)), real)
-        if len(law.batch_shape) > 2:  # particles: a dim of size 1 for time
-            *particles, objects, sequences = law.batch_shape
-            law = dist.Normal(
-                *(value.reshape(*particles, 1, objects, sequences, -1) for value in (law.mean, law.stddev))
+        distribution = self.contents(read_glimpses(images, windows, (model.glimpse_size, model.glimpse_size)), real)
+        if len(distribution.batch_shape) > 2:  # particles: a dim of size 1 for time
+            *particles, objects, sequences = distribution.batch_shape
+            distribution = dist.Normal(
+                *(
+                    value.reshape(*particles, 1, objects, sequences, -1)
+                    for value in (distribution.mean, distribution.stddev)
+                )
             ).to_event(1)
-        values["content"] = sample("content", law)
+        values["content"] = sample("content", distribution)
         return values
 
 

@@ -16,7 +16,7 @@ Memory = tuple[Tensor, Tensor]
 """Output and cell of an LSTM, (sequences, units) each."""
 
 
-class PoseLaws(NamedTuple):
+class PoseDistributions(NamedTuple):
     """Distributions of the poses of all objects, one event dim each.
 
     Attributes:
@@ -90,7 +90,7 @@ class PoseNetwork(nn.Module):
         images: Float[Tensor, "time sequences side side"],
         seen: Bool[Tensor, "time sequences"] | None,
         num_output: int,
-    ) -> PoseLaws:
+    ) -> PoseDistributions:
         """Distributions of all poses.
 
         Args:
@@ -112,7 +112,9 @@ class PoseNetwork(nn.Module):
         else:
             place = seen.long().argmax(0)[None, None, :, None].expand(1, *outputs.shape[1:])
             first = outputs.gather(0, place)[0]
-        return PoseLaws(self.beta_head(outputs), self.beta_head(predicted), self.initial_head(self.initial(first)[0]))
+        return PoseDistributions(
+            self.beta_head(outputs), self.beta_head(predicted), self.initial_head(self.initial(first)[0])
+        )
 
     def _infer(self, codes: Tensor, before: Tensor, seen: Tensor | None) -> tuple[Tensor, Memory]:
         """Outputs of one object in all input frames, (time, sequences, units), and its memory after them."""

@@ -88,9 +88,12 @@ class DDPAE(PyroModule):
     ) -> None:
         super().__init__()
         _check_frame_shape(frame_shape)
-        for name, number in (("num_objects", num_objects), ("num_input", num_input)):
-            if number < 1:
-                raise ValueError(f"{name}: expected at least 1, got {number}; a clip starts with frames to infer from")
+        if num_objects < 1:
+            raise ValueError(f"num_objects: expected at least 1, got {num_objects}; the authors use 2 for digits")
+        if num_input < 1:
+            raise ValueError(
+                f"num_input: expected at least 1 frame to infer objects from, got {num_input}; the authors use 10"
+            )
         smallest = SCALE_RANGE + MARGIN
         if object_scale < smallest:
             raise ValueError(
@@ -153,12 +156,12 @@ class DDPAE(PyroModule):
                 initial = pyro.sample("initial_pose", self.initial_prior())
                 content = pyro.sample("content", self.content_prior(frames))
             canvas = self.canvas(self.poses(initial, torch.cat([input_beta, pred_beta], -4)), content)
-            law = IsotropicGaussian(dist.Normal(canvas[..., :, None, :, None, :, :], self.frame_scale), 3)
+            likelihood = IsotropicGaussian(dist.Normal(canvas[..., :, None, :, None, :, :], self.frame_scale), 3)
             counted = seen.T
             if not self.score_input:
                 counted = counted & (torch.arange(num_frames, device=seen.device) >= self.num_input)[:, None]
             with pyro.plate("time", num_frames, dim=-3):
-                pyro.sample("frames", law.mask(counted[:, None]), obs=frames.transpose(0, 1).unsqueeze(1))
+                pyro.sample("frames", likelihood.mask(counted[:, None]), obs=frames.transpose(0, 1).unsqueeze(1))
         return canvas
 
     def initial_prior(self) -> dist.Independent:

@@ -38,7 +38,7 @@ def unsettled():
     return model, guide, frames
 
 
-def laws_of(guide, *arguments):
+def moments_of(guide, *arguments):
     """The distributions of all sites, at fixed draws."""
     pyro.set_rng_seed(5)
     nodes = poutine.trace(guide).get_trace(*arguments).nodes
@@ -90,6 +90,7 @@ def by_hand(guide, frames, seen):
 
 
 MASKS = {
+    "no mask": None,
     "all seen": (True,) * INPUT,
     "gap": (True, False, True),
     "late start": (False, True, True),
@@ -98,13 +99,21 @@ MASKS = {
 }
 
 
+def masked(name):
+    """Which input frames of the second sequence are seen, and a mask in which all other frames are."""
+    seen = MASKS[name]
+    if seen is None:
+        return (True,) * INPUT, None
+    observed = torch.ones(SEQUENCES, TIME, dtype=torch.bool)
+    observed[1, :INPUT] = torch.tensor(seen)
+    return seen, observed
+
+
 @pytest.mark.parametrize("mask", MASKS)
 def test_poses_by_hand(mask):
     _, guide, frames = unsettled()
-    seen = MASKS[mask]
-    observed = torch.ones(SEQUENCES, TIME, dtype=torch.bool)
-    observed[1, :INPUT] = torch.tensor(seen)
-    found = laws_of(guide, frames, None if all(seen) else observed)
+    seen, observed = masked(mask)
+    found = moments_of(guide, frames, observed)
     expected = by_hand(guide, frames[1, :INPUT], seen)
     for name, moments in expected.items():
         torch.testing.assert_close(found[name][..., 1, :], moments)
@@ -113,11 +122,9 @@ def test_poses_by_hand(mask):
 @pytest.mark.parametrize("mask", MASKS)
 def test_content_by_hand(mask):
     model, guide, frames = unsettled()
-    seen = MASKS[mask]
-    observed = torch.ones(SEQUENCES, TIME, dtype=torch.bool)
-    observed[1, :INPUT] = torch.tensor(seen)
-    latents = draw(guide, (frames, None if all(seen) else observed, None))
-    conditioned = poutine.trace(poutine.condition(guide, latents)).get_trace(frames, None if all(seen) else observed)
+    seen, observed = masked(mask)
+    latents = draw(guide, (frames, observed, None))
+    conditioned = poutine.trace(poutine.condition(guide, latents)).get_trace(frames, observed)
     poses = model.poses(latents["initial_pose"], latents["input_beta"])
     network = guide.contents
     for index in range(OBJECTS):
@@ -128,14 +135,14 @@ def test_content_by_hand(mask):
                 code = network.encoder(read_glimpses(frames[1, time, 0], window, (8, 8))[None])
                 state = torch.lstm_cell(code, state, *network.lstm.all_weights[0])
         mean, raw = network.head(state[0])[0].chunk(2)
-        law = conditioned.nodes["content"]["fn"]
-        torch.testing.assert_close(law.mean[index, 1], mean)
-        torch.testing.assert_close(law.stddev[index, 1], softplus(raw) + 1e-4)
+        distribution = conditioned.nodes["content"]["fn"]
+        torch.testing.assert_close(distribution.mean[index, 1], mean)
+        torch.testing.assert_close(distribution.stddev[index, 1], softplus(raw) + 1e-4)
 
 
 def test_objects_know_what_those_before_them_saw():
     _, guide, frames = unsettled()
-    moments = laws_of(guide, frames)
+    moments = moments_of(guide, frames)
     assert not torch.allclose(moments["input_beta"][0, :, 0], moments["input_beta"][0, :, 1])
     assert not torch.allclose(moments["initial_pose"][0, 0], moments["initial_pose"][0, 1])
 
@@ -147,11 +154,11 @@ def test_frames_to_predict_do_not_influence_the_guide():
     _, guide, frames = unsettled()
     other = frames.clone()
     other[:, INPUT:] = torch.nan
-    before, after = laws_of(guide, frames), laws_of(guide, other)
+    before, after = moments_of(guide, frames), moments_of(guide, other)
     assert all(torch.equal(before[name], after[name]) for name in before)
     for place, untouched in ((INPUT - 1, {"initial_pose"}), (0, set())):
         other[:, place] = 0.0
-        changed = laws_of(guide, other)
+        changed = moments_of(guide, other)
         assert {name for name in before if torch.equal(before[name], changed[name])} == untouched
 
 
@@ -202,12 +209,12 @@ def test_batch_statistics_count_the_last_frame_seen():
 
 def test_it_starts_at_the_prior():
     model, guide, frames = make()
-    moments = laws_of(guide, frames)
+    moments = moments_of(guide, frames)
     for name, prior in (("input_beta", model.beta_prior(frames)), ("initial_pose", model.initial_prior())):
         for found, expected in zip(moments[name], (prior.mean, prior.stddev), strict=True):
             assert (found - expected).abs().max() < 0.1
     _, released, _ = make(released_weights=True)
-    moments = laws_of(released, frames)
+    moments = moments_of(released, frames)
     assert (moments["initial_pose"][0, ..., 0]).abs().max() < 0.2
     assert (moments["input_beta"][1] - softplus(torch.zeros(())).item()).abs().max() < 0.2
 
