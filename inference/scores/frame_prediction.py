@@ -46,21 +46,21 @@ class FramePrediction(Score):
     """Squared error and cross-entropy of predicted frames, as in Hsieh et al. 2018, section 4, and the authors' code.
 
     Attributes:
-        num_seen: number of first frames to predict the others from; None = the model's `num_input`.
+        num_seen: number of first frames to predict the others from; 0 = the model's `num_input`.
     """
 
     name: ClassVar[str] = "frame_prediction"
-    num_seen: int | None = None
+    num_seen: int = 0
 
     def compute(self, evaluated: Evaluated) -> FramePredictionScores:
         """The scores.
 
         Raises:
-            ValueError: if no number is given and the model has no `num_input`, or no frame is left to predict.
+            ValueError: if the number is 0 and the model has no `num_input`, or no frame is left to predict.
         """
         test = evaluated.test
-        num_seen = getattr(evaluated.model, "num_input", None) if self.num_seen is None else self.num_seen
-        if num_seen is None or not 1 <= num_seen < test.num_frames:
+        num_seen = self.num_seen or getattr(evaluated.model, "num_input", 0)
+        if not 1 <= num_seen < test.num_frames:
             raise ValueError(
                 f"num_seen: expected 1 to {test.num_frames - 1}, one less than the frames of the test videos, got "
                 f"{num_seen}; choose how many frames to predict from"

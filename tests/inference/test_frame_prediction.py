@@ -53,12 +53,12 @@ def test_scores_are_those_of_a_forecast():
 def test_other_models_say_how_many_frames_they_see():
     model = AttendInferRepeat((1, SIDE, SIDE), what_dim=3, glimpse_size=4, hidden=(5,))
     given = Evaluated(model, GlimpseAttentionGuide(model, hidden_dim=5), VideoBatch(torch.rand(2, TIME, 1, SIDE, SIDE)))
-    with pytest.raises(ValueError, match="num_seen: expected 1 to 4, .*got None; choose how many frames"):
+    with pytest.raises(ValueError, match="num_seen: expected 1 to 4, .*got 0; choose how many frames"):
         FramePrediction().compute(given)
     assert len(FramePrediction(num_seen=3).compute(given).squared_errors) == TIME - 3
 
 
-@pytest.mark.parametrize("num_seen", [0, TIME])
+@pytest.mark.parametrize("num_seen", [-1, TIME])
 def test_numbers_that_leave_nothing_to_predict(num_seen):
     with pytest.raises(ValueError, match=f"num_seen: expected 1 to {TIME - 1}, .*got {num_seen}"):
         FramePrediction(num_seen=num_seen).compute(evaluated(torch.rand(SEQUENCES, TIME, 1, SIDE, SIDE)))
