@@ -201,6 +201,9 @@ class DDPAE(PyroModule):
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:
         """The objects for given values of the latent sites; all are present, and each keeps its identity.
 
+        Positions and boxes are those of an object's whole image, which the object neither fills nor has to be in the
+        middle of.
+
         Args:
             latents: values of all latent sites, (*particles, time, objects, sequences, ...) or, for `initial_pose` and
                 `content`, (*particles, 1, objects, sequences, ...); without particles there may be no dim of size 1.
