@@ -13,6 +13,7 @@ from guides.no_latents import NoLatentsGuide
 from guides.objects.filter import ObjectFilterGuide
 from guides.objects.potentials import ObjectPotentialsGuide
 from guides.objects.states import ObjectStatesGuide
+from guides.pose_prediction.guide import PosePredictionGuide
 from guides.prior_correction import PriorCorrectionGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
@@ -30,6 +31,7 @@ __all__ = [
     "ObjectFilterGuide",
     "ObjectPotentialsGuide",
     "ObjectStatesGuide",
+    "PosePredictionGuide",
     "PriorCorrectionGuide",
     "RecurrentGuide",
     "RecurrentStateGuide",

@@ -1,6 +1,7 @@
 """Generative models p(frames, latents), one per file, as PyroModules that run under plain `pyro.infer.SVI`."""
 
 from pyro_models.air import AttendInferRepeat
+from pyro_models.ddpae.model import DDPAE
 from pyro_models.deep_markov import DeepMarkovModel
 from pyro_models.deep_variational_bayes_filter import DeepVariationalBayesFilter
 from pyro_models.dynamics_from_pixels.model import DynamicsFromPixels
@@ -11,6 +12,7 @@ from pyro_models.sqair.model import SequentialAttendInferRepeat
 from pyro_models.vrnn.model import VariationalRecurrentNetwork
 
 __all__ = [
+    "DDPAE",
     "AttendInferRepeat",
     "DeepMarkovModel",
     "DeepVariationalBayesFilter",

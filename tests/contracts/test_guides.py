@@ -101,7 +101,8 @@ def test_plain_pyro_trains_it(name):
 @members
 def test_several_particles_train_it(name):
     model, guide = build_guide(name)
-    elbo = Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=2)
+    nesting = describe_sites(model, *video_for(name)).plate_nesting
+    elbo = Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=nesting)
     assert torch.tensor(elbo.loss_and_grads(model, guide, *video_for(name))).isfinite()
 
 
