@@ -21,6 +21,7 @@ from guides.no_latents import NoLatentsGuide
 from guides.objects.filter import ObjectFilterGuide
 from guides.objects.potentials import ObjectPotentialsGuide
 from guides.objects.states import ObjectStatesGuide
+from guides.pose_prediction.guide import PosePredictionGuide
 from guides.prior_correction import PriorCorrectionGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
@@ -43,6 +44,7 @@ __all__ = [
     "ObjectFilterGuide",
     "ObjectPotentialsGuide",
     "ObjectStatesGuide",
+    "PosePredictionGuide",
     "PriorCorrectionGuide",
     "Rectifier",
     "RecurrentGuide",

@@ -1,6 +1,7 @@
 """Generative models p(frames, latents), one per file, as PyroModules that run under plain `pyro.infer.SVI`."""
 
 from pyro_models.air import AttendInferRepeat
+from pyro_models.ddpae.model import DDPAE
 from pyro_models.deep_markov import DeepMarkovModel
 from pyro_models.deep_variational_bayes_filter import DeepVariationalBayesFilter
 from pyro_models.dynamics_from_pixels.model import DynamicsFromPixels
@@ -15,6 +16,7 @@ from pyro_models.vtssi.per_frame import ContinuousAttendInferRepeat
 from pyro_models.vtssi.transition import MotionTransition
 
 __all__ = [
+    "DDPAE",
     "AttendInferRepeat",
     "ContinuousAttendInferRepeat",
     "DeepMarkovModel",

@@ -120,6 +120,10 @@ class Horizons(Score):
         truth = test.to("cpu")
         tracked = match_on_prefix(evaluated.scene, truth, self.prefix)
         predicted = match_on_prefix(predicted_scene(evaluated, self.prefix), truth, self.prefix)
+        held = {
+            name: match_on_prefix(scene, truth, self.prefix).prediction_error
+            for name, scene in _baselines(truth, self.prefix).items()
+        }
         errors = HorizonErrors(
             prefix=self.prefix,
             frame_width=truth.frames.shape[-1],
@@ -129,10 +133,8 @@ class Horizons(Score):
             prediction=predicted.prediction_error,
             inference_right=tracked.with_right_count().inference_error,
             prediction_right=predicted.with_right_count().prediction_error,
-            **{
-                name: match_on_prefix(scene, truth, self.prefix).prediction_error
-                for name, scene in _baselines(truth, self.prefix).items()
-            },
+            held=held["held"],
+            straight=held.get("straight"),
         )
         if self.long_videos is None or self.num_long < 1:
             return errors

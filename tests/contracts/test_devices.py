@@ -16,7 +16,15 @@ from inference.recipes.growing_videos import LengtheningVideos
 from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 from tests.contracts.test_guides import completing
 
-LARGE = ("sqair-mlp", "sqair-conv", "sqair-small", "sqair-pedestrians", "sqair-pedestrians-small")
+LARGE = (
+    "ddpae",
+    "ddpae-small",
+    "sqair-mlp",
+    "sqair-conv",
+    "sqair-small",
+    "sqair-pedestrians",
+    "sqair-pedestrians-small",
+)
 
 
 def on_meta(name):

@@ -126,6 +126,7 @@ def test_all_sites_lie_in_sequences_and_frames_in_time(name):
     assert all(("sequences", SEQUENCES, -1) in site.plates for site in table)
     assert table["frames"].observed
     assert ("time", TIME) in [(plate.name, plate.size) for plate in table["frames"].plates]
+    assert all(plate.dim < -1 for plate in table["frames"].plates if plate.name == "time")
     assert table["frames"].event_shape == FRAME_SHAPE
     assert [site.name for site in table if site.observed] == ["frames"]
     assert bool(table.latent) == case.has_latents

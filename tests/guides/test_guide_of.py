@@ -24,6 +24,7 @@ WRONG = {
     "ObjectFilterGuide": "AttendInferRepeat()",
     "ObjectPotentialsGuide": "AttendInferRepeat()",
     "ObjectStatesGuide": "KalmanVAE()",
+    "PosePredictionGuide": "AttendInferRepeat()",
     "PriorCorrectionGuide": "RecurrentCodes()",
     "RecurrentGuide": "KalmanVAE()",
     "RecurrentStateGuide": "AttendInferRepeat()",
