@@ -101,7 +101,7 @@ def test_finite_differences_of_a_whole_model_agree():
     pyro.set_rng_seed(0)
     model, guide = pair("AIR", count_mean=-1.0)
     model.eval(), guide.eval()
-    x = video(1, 2).repeat(10_000, 1, 1, 1, 1)
+    x = video(1, 2).repeat(4_000, 1, 1, 1, 1)
     bias = guide.encoder.count[-1].bias
     with torch.no_grad():
         bias[0] = -0.3
@@ -122,8 +122,8 @@ def test_finite_differences_of_a_whole_model_agree():
                 bias[0] -= sign * step
         return (values[0] - values[1]) / (2 * step)
 
-    expected = sum((4 * slope(0.15, seed) - slope(0.3, seed)) / 3 for seed in range(4)) / 4
-    assert found["boundary"] == pytest.approx(expected, abs=0.2)
+    expected = sum((4 * slope(0.15, seed) - slope(0.3, seed)) / 3 for seed in range(2)) / 2
+    assert found["boundary"] == pytest.approx(expected, abs=0.4)
     assert abs(found["plain"] - expected) > 1
 
 
