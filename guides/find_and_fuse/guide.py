@@ -33,6 +33,8 @@ class VideoReadings(NamedTuple):
         first: proposals of the first frames that are seen.
         valid: (frames, sequences), False where there is no such frame.
         looks: the consensus; None without a rectifier.
+        finder: the guide's.
+        fuser: the guide's.
     """
 
     images: Float[Tensor, "time sequences height width"]
@@ -40,6 +42,8 @@ class VideoReadings(NamedTuple):
     first: FrameProposals
     valid: Bool[Tensor, "frames sequences"]
     looks: Looks | None
+    finder: Any  # got once: PyroModule walks every parameter on each attribute access
+    fuser: MotionFuser | None
 
 
 class FollowedObjects(NamedTuple):
@@ -139,16 +143,15 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoReadings:
         """See `StepwiseGuide.prepare`."""
-        frames, seen = self.check_video(frames, observed, controls)
-        images = frames[:, :, 0]
+        frames, mask = self.check_video(frames, observed, controls)
+        images, seen = frames[:, :, 0], None if observed is None else mask
         rectifier, encoder = self.rectifier, self.encoder
-        firsts, valid = first_seen(images, None if observed is None else seen, rectifier.frames if rectifier else 1)
-        first = encoder(firsts)
-        looks = None
+        firsts, valid = first_seen(images, seen, 1 if rectifier is None else rectifier.frames)
+        first, looks = encoder(firsts), None
         if rectifier is not None:
             scale, position = draw_aside(self, first.scale), draw_aside(self, first.position)
             looks = rectifier(Looks(first.count, first.scale, encoder.look(firsts, scale, position)), valid)
-        return VideoReadings(images.transpose(0, 1), None if observed is None else seen, first, valid, looks)
+        return VideoReadings(images.transpose(0, 1), seen, first, valid, looks, self.finder, self.fuser)
 
     def step(self, index: int, state: FollowedObjects | None, context: VideoReadings) -> FollowedObjects:
         """See `StepwiseGuide.step`."""
@@ -204,14 +207,14 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         features = state.features[..., index, :]
         with draws.objects(state.opacity):
             if model.first_motion is not None and number > model.first_motion:
-                return self._fuse(number, state, features, seen, laws, draws)
-            found = self._find(features, state.found)
+                return self._fuse(number, state, features, context, laws, draws)
+            found = find(context.finder, features, state.found)
             position = draws.draw(f"z_where_{number}", where_seen(seen, found.distribution(), laws[0]))
             return self._move(number, state._replace(found=position, position=position), context, laws[1], draws)
 
     def _begin(self, context: VideoReadings, draws: Draws) -> FollowedObjects:
         """The first step: count, sizes, appearances, first positions, and features of all frames."""
-        model, encoder, finder, first, looks = self.model, self.encoder, self.finder, context.first, context.looks
+        model, finder, first, looks = self.model, context.finder, context.first, context.looks
         scenes = model.scenes
         seen, anything = (None, None) if context.seen is None else (context.seen[:, 0], context.valid[0])
         count, scale, place = (looks.count, looks.scale, None) if looks else (one.at(0) for one in first[1:])
@@ -224,15 +227,15 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
                 assert place is not None
                 position = draws.draw("z_where_1", where_seen(seen, place.distribution(), where_law))
                 window = position if seen is None else torch.where(seen[:, None], position, draw_aside(self, place))
-                look = encoder.look(first.images, size, window)
+                look = self.encoder.look(first.images, size, window)
                 what = draws.draw("z_what_1", where_seen(anything, look.distribution(), scenes.what_law()))
                 features = finder.look(context.images, what)
             else:
                 what = draws.draw("z_what_1", where_seen(anything, looks.what.distribution(), scenes.what_law()))
                 features = finder.look(context.images, what)
-                found = self._find(features[..., 0, :], torch.zeros_like(size))
+                found = find(finder, features[..., 0, :], torch.zeros_like(size))
                 position = draws.draw("z_where_1", where_seen(seen, found.distribution(), where_law))
-            memory = None if self.fuser is None else self.fuser.start(position)
+            memory = None if context.fuser is None else context.fuser.start(position)
             state = FollowedObjects(opacity, size, what, features, position, position, None, memory)
             return self._move(1, state, context, motion_law, draws)
 
@@ -245,7 +248,7 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         draws: Draws,
     ) -> FollowedObjects:
         """Let the fuser see where objects were found up to frame M, and draw the first motions there."""
-        fuser = self.fuser
+        fuser = context.fuser
         if fuser is None or state.memory is None:
             return state
         memory = fuser.follow(state.scale, state.what, state.found, state.memory)
@@ -262,16 +265,17 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         number: int,
         state: FollowedObjects,
         features: Tensor,
-        seen: Tensor | None,
+        context: VideoReadings,
         laws: tuple[dist.Independent, dist.Independent | None],
         draws: Draws,
     ) -> FollowedObjects:
         """A step after frame M: what was found and inferred, fused with what the dynamics predict."""
-        fuser, (where_law, motion_law) = self.fuser, laws
+        fuser, (where_law, motion_law) = context.fuser, laws
+        seen = None if context.seen is None else context.seen[:, number - 1]
         assert fuser is not None
         assert motion_law is not None
         assert state.memory is not None
-        found = self._find(features, state.position if self.finder_input == "fused" else state.found)
+        found = find(context.finder, features, state.position if self.finder_input == "fused" else state.found)
         weight = fuser.draw_weight(found.loc)
         law = fuser.fuse(weight, Gaussian.of(where_law), found).distribution()
         position = draws.draw(f"z_where_{number}", where_seen(seen, law, where_law))
@@ -289,19 +293,29 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         """Positions that the finder goes through after a frame, whatever is drawn there."""
         here, path = state.found, []
         for index in range(number, state.features.shape[-2]):
-            found = draw_aside(self, self._find(state.features[..., index, :], here))
+            found = draw_aside(self, find(context.finder, state.features[..., index, :], here))
             here = found if context.seen is None else torch.where(context.seen[:, index, None], found, here)
             path.append(here)
         return path
 
-    def _find(self, features: Tensor, previous: Tensor) -> Gaussian:
-        """Positions by the finder, whose shapes are checked: what broadcasts would go unnoticed."""
-        found = self.finder(features, previous)
-        expected = (*torch.broadcast_shapes(features.shape[:-1], previous.shape[:-1]), 2)
-        shapes = [tuple(values.shape) for values in found]
-        if shapes != [expected] * 2:
-            raise ValueError(
-                f"finder: expected means and standard deviations (*plates, objects, sequences, 2) = {expected}, got "
-                f"{', '.join(map(str, shapes))}; {type(self.finder).__name__}.forward has to return a Gaussian of these"
-            )
-        return found
+
+def find(finder: Any, features: Tensor, previous: Tensor) -> Gaussian:
+    """Positions by a finder, whose shapes are checked: what broadcasts would go unnoticed.
+
+    Args:
+        finder: a `Finder`, or a module with its methods.
+        features: of one frame.
+        previous: positions in the frame before it.
+
+    Raises:
+        ValueError: if it returns other shapes.
+    """
+    found = finder(features, previous)
+    expected = (*torch.broadcast_shapes(features.shape[:-1], previous.shape[:-1]), 2)
+    shapes = [tuple(values.shape) for values in found]
+    if shapes != [expected] * 2:
+        raise ValueError(
+            f"finder: expected means and standard deviations (*plates, objects, sequences, 2) = {expected}, got "
+            f"{', '.join(map(str, shapes))}; {type(finder).__name__}.forward has to return a Gaussian of these"
+        )
+    return found

@@ -91,6 +91,7 @@ class DisentangledStateSpaceModel(StepwiseModel):
         self.control_dim = 0
         self.first_motion = first_motion
         self.transition = MotionTransition() if transition is None and first_motion is not None else transition
+        self.motion_dim = 0 if self.transition is None else self.transition.motion_dim
         self.position_step = position_step
         self.detach_previous = detach_previous
 
@@ -98,11 +99,6 @@ class DisentangledStateSpaceModel(StepwiseModel):
     def num_objects(self) -> int:
         """N, the largest number of objects."""
         return self.scenes.num_objects
-
-    @property
-    def motion_dim(self) -> int:
-        """Size of a motion variable, 0 = there is none."""
-        return 0 if self.transition is None else self.transition.motion_dim
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
         """See `StepwiseModel.prepare`."""
@@ -137,12 +133,13 @@ class DisentangledStateSpaceModel(StepwiseModel):
             index: index of the frame, from 0.
             before: position and motion in the frame before it; None at the first frame.
         """
-        moving = self.first_motion is not None and index + 1 > self.first_motion
-        if moving and self.transition is not None and before is not None and before[1] is not None:
-            prediction = self.transition(before[0], before[1])
+        number, first = index + 1, self.first_motion
+        if first is not None and number > first and before is not None and before[1] is not None:
+            transition = self.transition
+            assert transition is not None
+            prediction = transition(before[0], before[1])
             return prediction.position.distribution(), prediction.motion.distribution()
-        starts = self.first_motion is not None and index + 1 == self.first_motion
-        motion = self.scenes.standard_law(self.motion_dim) if starts else None
+        motion = self.scenes.standard_law(self.motion_dim) if number == first else None
         if before is None:
             return self.scenes.standard_law(2), motion
         previous = before[0].detach() if self.detach_previous else before[0]

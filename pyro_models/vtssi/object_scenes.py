@@ -1,5 +1,6 @@
 """Scenes of objects whose number is continuous: priors of what is drawn once, and the picture."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -34,8 +35,9 @@ class ObjectScenes(nn.Module):
     positions are measured from its edges, see `geometry`.
 
     In training mode glimpses are multiplied by a centring mask, (bell + bell_offset) / (1 + bell_offset), with the
-    bell exp(-2 |u|^2) on [-1, 1]^2: what an offset of 0 keeps in the middle of a glimpse stays there when the mask has
-    become flat. In evaluation mode there is no mask.
+    bell exp(-2 |u|^2) on [-1, 1]^2. A schedule of the buffer `bell_offset` from 0 to 100, say, keeps objects in the
+    middle of their glimpses at first. In evaluation mode, and by default, there is no mask: one that stayed in training
+    would make another model of it than the one that is evaluated.
 
     Args:
         frame_shape: (1, height, width) of a frame.
@@ -47,13 +49,14 @@ class ObjectScenes(nn.Module):
             looser bound. With "masked" the gradient of a bound misses what switching on an object costs; see
             `inference.CountBoundary`.
         count_mean: initial value of the buffer of that name; training may anneal it.
+        bell_offset: initial value of the buffer of that name; infinite = no mask.
         size_mean: prior means of a size, width and height.
         size_scale: prior standard deviation of a size.
         frame_scale: standard deviation of a pixel.
 
     Attributes:
         count_mean: buffer, prior mean of c.
-        bell_offset: buffer, offset of the centring mask; training may raise it from 0.
+        bell_offset: buffer, offset of the centring mask.
 
     Raises:
         ValueError: if frames have more than one channel, `num_objects` is below 1, or `counting` is unknown.
@@ -75,6 +78,7 @@ class ObjectScenes(nn.Module):
         hidden: tuple[int, ...] = (128, 256),
         counting: str = "masked",
         count_mean: float = -2.0,
+        bell_offset: float = math.inf,
         size_mean: tuple[float, float] = (0.3, 0.4),
         size_scale: float = 0.1,
         frame_scale: float = 0.3,
@@ -89,8 +93,12 @@ class ObjectScenes(nn.Module):
                 f"num_objects: expected at least 1, got {num_objects}; give the largest number of objects in a video"
             )
         if counting not in COUNTING:
-            loss = "; its gradient is added by a loss: inference.CountBoundary" if counting == "boundary" else ""
-            raise ValueError(f"counting: expected one of {', '.join(COUNTING)}, got {counting!r}{loss}")
+            raise ValueError(
+                f"counting: expected one of {', '.join(COUNTING)}, got {counting!r}; the gradient of the boundary "
+                "between counts is no property of the model, the loss inference.CountBoundary adds it"
+            )
+        if not bell_offset >= 0:
+            raise ValueError(f"bell_offset: expected at least 0, got {bell_offset}; math.inf leaves the mask out")
         self.frame_shape = frame_shape
         self.num_objects = num_objects
         self.what_dim = what_dim
@@ -99,7 +107,7 @@ class ObjectScenes(nn.Module):
         self.frame_scale = frame_scale
         self.decoder = mlp(what_dim, hidden, glimpse_size**2, output_bias=DARKNESS)
         self.register_buffer("count_mean", torch.tensor(count_mean))
-        self.register_buffer("bell_offset", torch.tensor(0.0))
+        self.register_buffer("bell_offset", torch.tensor(bell_offset))
         self.register_buffer("bell", bell(glimpse_size))
         self.register_buffer("size_mean", torch.tensor(size_mean))
         self.register_buffer("size_scale", torch.tensor(size_scale))
@@ -169,7 +177,7 @@ class ObjectScenes(nn.Module):
 
     def centring_mask(self) -> Float[Tensor, "height width"]:
         """The mask of training at the current `bell_offset`."""
-        return (self.bell + self.bell_offset) / (1 + self.bell_offset)
+        return 1 - (1 - self.bell) / (1 + self.bell_offset)
 
     def canvas(
         self,

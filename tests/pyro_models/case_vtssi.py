@@ -7,8 +7,8 @@ from tests.contracts.cases import FRAME_SHAPE, ModelCase
 
 
 def scenes() -> ObjectScenes:
-    """Small ones, with one or two objects in play."""
-    return ObjectScenes(FRAME_SHAPE, what_dim=3, glimpse_size=4, hidden=(7,), count_mean=0.5)
+    """Small ones, with one or two objects in play, and a centring mask."""
+    return ObjectScenes(FRAME_SHAPE, what_dim=3, glimpse_size=4, hidden=(7,), count_mean=0.5, bell_offset=1.0)
 
 
 def moving(first_motion: int | None) -> DisentangledStateSpaceModel:

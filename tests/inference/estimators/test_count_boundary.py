@@ -14,6 +14,7 @@ from torch import nn
 from inference import SVI, CountBoundary, FirstFrames, Term, WeightedSum
 from pyro_models.vtssi.object_scenes import ObjectScenes
 from tests.contracts.registry import build_guide, make_video
+from tests.guides.vtssi_pairs import pair, video
 from tests.oracles.monte_carlo import assert_mean_within
 
 KL = 3.0
@@ -93,6 +94,37 @@ def test_the_bound_and_all_other_gradients_are_those_of_the_elbo():
     }
     # the consensus of counts depends on the rectifier's weights, and so do they on all proposals
     assert not {name for name in moved if name.startswith(("finder", "fuser"))}
+
+
+def test_finite_differences_of_a_whole_model_agree():
+    """Slope of the bound of single frames in the mean of q(c); half of a step corrects what the step adds."""
+    pyro.set_rng_seed(0)
+    model, guide = pair("AIR", count_mean=-1.0)
+    model.eval(), guide.eval()
+    x = video(1, 2).repeat(4_000, 1, 1, 1, 1)
+    bias = guide.encoder.count[-1].bias
+    with torch.no_grad():
+        bias[0] = -0.3
+    found = {}
+    losses = {"boundary": CountBoundary(model.scenes.count_thresholds(), count="count"), "plain": Trace_ELBO()}
+    for name, loss in losses.items():
+        guide.zero_grad()
+        loss.loss_and_grads(model, guide, x)
+        found[name] = bias.grad[0].item() / len(x)
+
+    def slope(step, seed):
+        values = []
+        for sign in (1, -1):
+            pyro.set_rng_seed(seed)
+            with torch.no_grad():
+                bias[0] += sign * step
+                values.append(Trace_ELBO().loss(model, guide, x) / len(x))
+                bias[0] -= sign * step
+        return (values[0] - values[1]) / (2 * step)
+
+    expected = sum((4 * slope(0.15, seed) - slope(0.3, seed)) / 3 for seed in range(2)) / 2
+    assert found["boundary"] == pytest.approx(expected, abs=0.4)
+    assert abs(found["plain"] - expected) > 1
 
 
 def test_a_compiled_step_takes_it(recwarn):

@@ -77,6 +77,7 @@ def test_the_bell_by_hand():
 
 def test_the_centring_mask_flattens_and_is_off_in_evaluation():
     scenes = small(glimpse_size=25)
+    assert torch.equal(scenes.centring_mask(), torch.ones(25, 25))
     before = torch.zeros(25, 25)
     for offset, smallest in ((0, 0.018316), (1, 0.509158), (10, 0.910756), (78, 0.987574), (100, 0.990280)):
         scenes.bell_offset.fill_(offset)
@@ -173,8 +174,9 @@ def test_parameter_counts():
         ({"num_objects": 0}, "num_objects: expected at least 1, got 0; give the largest number"),
         (
             {"counting": "boundary"},
-            "counting: expected one of masked, always_on, got 'boundary'; its gradient is added",
+            "counting: expected one of masked, always_on, got 'boundary'; the gradient of",
         ),
+        ({"bell_offset": -1.0}, "bell_offset: expected at least 0, got -1.0; math.inf leaves the mask out"),
         ({"frame_shape": (3, 50, 50)}, "frame_shape: expected 1 channel, got 3; .* average colours first"),
     ],
 )
