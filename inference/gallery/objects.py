@@ -18,7 +18,6 @@ from videos.missing import tail
 NUM_SCENES = 16  # in a picture of still scenes
 NUM_FILMS = 4
 NUM_TRACKED = 8  # sequences in a picture of tracked objects
-NUM_FOLLOWED = 3  # frames observed before the forecast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +55,11 @@ class TrackPictures(Picture):
     A model without objects gets the same pictures without boxes.
 
     Attributes:
+        followed: frames observed before the forecast.
         switches: also show test videos with identity switches, if there are any.
     """
 
+    followed: int = 3
     switches: bool = True
 
     def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
@@ -67,7 +68,7 @@ class TrackPictures(Picture):
         places = model if isinstance(model, PlacesObjects) else None
         peopled = slice(None) if test.presence is None else test.presence.flatten(1).any(-1)
         videos = test.select(peopled).select(slice(0, NUM_TRACKED))
-        num_seen = max(1, min(NUM_FOLLOWED, videos.num_frames - 2))
+        num_seen = max(1, min(self.followed, videos.num_frames - 2))
         start = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
         drawn = generate(model, NUM_FILMS, videos.num_frames, seed=0)
         whole = "reconstruction" if places is None else "tracks"

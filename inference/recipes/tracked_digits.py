@@ -75,4 +75,4 @@ class TrackedDigitVideos(LengtheningVideos):
 
     def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
         """Tracked objects, and errors by horizon."""
-        return TrackPictures(), HorizonPictures(label=recipe.label, training_length=self.num_frames)
+        return TrackPictures(followed=self.prefix), HorizonPictures(label=recipe.label, training_length=self.num_frames)
