@@ -16,15 +16,7 @@ from inference.recipes.growing_videos import LengtheningVideos
 from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 from tests.contracts.test_guides import completing
 
-LARGE = (
-    "ddpae",
-    "ddpae-small",
-    "sqair-mlp",
-    "sqair-conv",
-    "sqair-small",
-    "sqair-pedestrians",
-    "sqair-pedestrians-small",
-)
+LARGE = tuple(name for name in RECIPES if name.startswith(("ddpae", "sqair", "vtssi")))
 
 
 def on_meta(name):

@@ -8,7 +8,7 @@ from pyro.infer import Trace_ELBO
 
 from guides import FrameProposalGuide
 from inference import CountBoundary, FirstFrames, RunFolder, Stage, Term, TrainingOptions, WeightedSum, queries, train
-from inference.estimators.particle_filter import Resampling, run_filter
+from inference.estimators.particle_filter import ParticleFilter, Resampling
 from inference.programs.traces import sample_sites
 from inference.svi.schedules import LinearRamp
 from pyro_models import ContinuousAttendInferRepeat
@@ -69,7 +69,7 @@ def test_steps_of_single_frames_are_the_whole(num_particles):
         joint.append(step.traces.log_joint())
         values.append({name: site["value"] for name, site in sample_sites(step.traces.guide).items()})
 
-    run_filter(model, guide, (x,), num_particles, Resampling(threshold=0.0), watch=watch)
+    ParticleFilter(num_particles, Resampling(threshold=0.0)).run(model, guide, (x,), watch=watch)
     whole = {}
     for name in values[0]:
         events = 0 if name == "count" else 1
