@@ -17,7 +17,9 @@ from tests.contracts.registry import FRAME_SHAPE, GUIDES, MODELS, build_guide
 
 WRONG = {
     "DiscoveryPropagationGuide": "AttendInferRepeat()",
+    "FindAndFuseGuide": "ContinuousAttendInferRepeat(), None, None",
     "FrameGaussianGuide": "KalmanVAE()",
+    "FrameProposalGuide": "DisentangledStateSpaceModel(), None",
     "GlimpseAttentionGuide": "KalmanVAE()",
     "KalmanGuide": "RecurrentCodes()",
     "NoLatentsGuide": "None",
@@ -68,6 +70,8 @@ def test_every_guide_refuses_a_model_of_another_kind():
         "a model with code_dim, control_dim, frame_shape, predictor, "
         f"got KalmanVAE, which has no code_dim, predictor{advice}"
     )
+    expected = f"an instance of DisentangledStateSpaceModel, got ContinuousAttendInferRepeat{advice}"
+    assert told["FindAndFuseGuide"] == expected
     assert told["NoLatentsGuide"].startswith("a model with control_dim, frame_shape, got NoneType")
 
 

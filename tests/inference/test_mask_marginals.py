@@ -10,7 +10,14 @@ from inference.predictive.mask_marginals import integrates_out
 from tests.contracts.cases import CONTROL, SEQUENCES, TIME
 from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
 
-EXACT = ("AttendInferRepeat", "DeepMarkovModel", "DeepVariationalBayesFilter", "SequentialAttendInferRepeat")
+EXACT = (
+    "AttendInferRepeat",
+    "ContinuousAttendInferRepeat",
+    "DeepMarkovModel",
+    "DeepVariationalBayesFilter",
+    "DisentangledStateSpaceModel",
+    "SequentialAttendInferRepeat",
+)
 
 
 @pytest.mark.parametrize("name", sorted(GUIDES))
