@@ -21,6 +21,11 @@ from videos import SIMULATORS
 IDLE = {"air-per-frame": "propagation.*", "air-per-frame-small": "propagation.*"}
 
 
+def full_size(name):
+    """Whether there is a smaller recipe of the same kind, which is checked in every run of the tests."""
+    return name in ("sqair-mlp", "sqair-conv") or any(f"{name}-{size}" in RECIPES for size in ("small", "cpu"))
+
+
 @pytest.fixture(params=sorted(RECIPES))
 def named(request):
     return request.param, RECIPES[request.param]
@@ -35,9 +40,9 @@ def parameter_names(recipe):
     ]
 
 
-def test_model_and_guide_fit_each_other_and_the_videos(named):
-    name, recipe = named
-    recipe = recipe.with_options(num_train=2, num_validation=1, num_test=1)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * full_size(name)) for name in RECIPES])
+def test_model_and_guide_fit_each_other_and_the_videos(name):
+    recipe = RECIPES[name].with_options(num_train=2, num_validation=1, num_test=1)
     videos = recipe.splits().train
     model, guide = recipe.build()
     if name not in IDLE:
