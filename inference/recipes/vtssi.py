@@ -234,7 +234,7 @@ class VTSSITraining(Training):
 PAPER = Recipe(
     name="vtssi",
     paper="Akhundov et al. 2019, table 1",
-    videos=TrackedDigitVideos(num_frames=20, first_frames=6, growth_epochs=30, num_test=10_000),
+    videos=TrackedDigitVideos(num_frames=20, first_frames=6, growth_epochs=30),
     pair=VTSSIPair(),
     training=VTSSITraining(),
 )
@@ -245,7 +245,6 @@ SMALL: dict[str, Any] = {
     "speed": (0.6, 3.2),
     "smallest_axis": 3.2,
     "num_train": 3200,
-    "num_test": 1000,
     "growth_epochs": 4,
     "glimpse_size": 13,
     "size_mean": (0.25, 0.32),

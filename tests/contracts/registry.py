@@ -16,6 +16,7 @@ import guides
 import inference.estimators
 import pyro_models
 from inference.estimators import IWAE, VIMCO, MultiSampleELBO, OwnWeightVIMCO, WakeSleep
+from inference.recipes import RECIPES
 from tests.contracts.cases import FRAME_SHAPE, SEQUENCES, TIME, GuideCase, ModelCase
 
 TESTS = Path(__file__).parents[1]
@@ -102,3 +103,8 @@ def make_video(control_dim: int, dtype: torch.dtype = torch.float32) -> tuple[Te
     observed[4, 1:] = False
     controls = torch.randn(SEQUENCES, TIME, control_dim, dtype=dtype) if control_dim else None
     return frames, observed, controls
+
+
+def full_size(recipe: str) -> bool:
+    """Whether there is a smaller recipe of the same kind, which is tested in every run of the tests."""
+    return recipe in ("sqair-mlp", "sqair-conv") or any(f"{recipe}-{size}" in RECIPES for size in ("small", "cpu"))

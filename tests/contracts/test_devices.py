@@ -13,10 +13,10 @@ from guides.stepwise import StepwiseGuide
 from inference import FIVO, SVI, VIMCO
 from inference.recipes import RECIPES
 from inference.recipes.growing_videos import LengtheningVideos
-from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, unsettle
+from tests.contracts.registry import GUIDES, MODELS, build_guide, full_size, make_video, unsettle
 from tests.contracts.test_guides import completing
 
-LARGE = tuple(name for name in RECIPES if name.startswith(("ddpae", "sqair", "vtssi")))
+LARGE = tuple(name for name in RECIPES if full_size(name) or name.startswith(("ddpae", "sqair", "vtssi", "vrnn")))
 
 
 def on_meta(name):

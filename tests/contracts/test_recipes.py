@@ -15,15 +15,11 @@ from inference.cli.train import Run
 from inference.experiments.runs import plain_config, recipe_of
 from inference.recipes import RECIPES
 from inference.svi.schedules import value_at
+from tests.contracts.registry import full_size
 from videos import SIMULATORS
 
 # guide parameters without gradient: single frames never use propagation
 IDLE = {"air-per-frame": "propagation.*", "air-per-frame-small": "propagation.*"}
-
-
-def full_size(name):
-    """Whether there is a smaller recipe of the same kind, which is checked in every run of the tests."""
-    return name in ("sqair-mlp", "sqair-conv") or any(f"{name}-{size}" in RECIPES for size in ("small", "cpu"))
 
 
 @pytest.fixture(params=sorted(RECIPES))

@@ -13,6 +13,7 @@ from tests.contracts.registry import GUIDES, MODELS, build_guide, make_video, un
 EXACT = (
     "AttendInferRepeat",
     "ContinuousAttendInferRepeat",
+    "DDPAE",
     "DeepMarkovModel",
     "DeepVariationalBayesFilter",
     "DisentangledStateSpaceModel",

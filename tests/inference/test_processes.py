@@ -35,6 +35,7 @@ def test_two_processes_step_as_one_on_the_union(tmp_path):
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_evidence_and_imputation_errors_are_those_of_one_process(tmp_path):
     for count in (1, 2):
         launch(count, tmp_path / f"{count}.pt", "scores")
@@ -58,6 +59,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first, second)
     assert len(run.provenance) == 2
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_run_and_the_last_checkpoint_is_whole(tmp_path):
     done = launch(2, tmp_path / "run", "die", 12, check=False)
     assert done.returncode != 0

@@ -62,7 +62,7 @@ def test_every_estimator_trains_every_parameter(estimator):
     assert [name for name, parameter in named.items() if parameter.equal(before[name])] == []
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("network", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_from_training_to_pictures(network, tmp_path, capsys):
     run = str(tmp_path / "run")
     words = (

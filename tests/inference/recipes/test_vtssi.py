@@ -88,7 +88,7 @@ def test_stages_out_of_order_are_refused(options):
         PAPER.with_options(**options).build()
 
 
-@pytest.mark.parametrize("name", ["vtssi-small", "vtssi-air-small"])
+@pytest.mark.parametrize("name", ["vtssi-small", pytest.param("vtssi-air-small", marks=pytest.mark.slow)])
 def test_from_training_to_pictures(name, tmp_path, capsys):
     path = tmp_path / "run"
     assert main(["train", name, "--run", str(path), *TINY]) == 0
