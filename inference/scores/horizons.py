@@ -108,15 +108,26 @@ class Horizons(Score):
     num_long: int = 200
 
     def __post_init__(self) -> None:
-        """Refuse an empty prefix."""
+        """Refuse an empty prefix, and a negative number of videos."""
         if self.prefix < 1:
             raise ValueError(f"prefix: expected at least 1 observed frame, got {self.prefix}; a forecast needs one")
+        if self.num_long < 0:
+            raise ValueError(f"num_long: expected at least 0 long videos, got {self.num_long}; 0 leaves the curves out")
 
     def compute(self, evaluated: Evaluated) -> HorizonErrors | None:
-        """The errors; None for a model without objects, or videos without positions or frames after the prefix."""
+        """The errors; None for a model without objects, or videos without positions.
+
+        Raises:
+            ValueError: if no frame of the test videos follows the prefix.
+        """
         test = evaluated.test
-        if evaluated.scene is None or test.positions is None or test.num_frames <= self.prefix:
+        if evaluated.scene is None or test.positions is None:
             return None
+        if test.num_frames <= self.prefix:
+            raise ValueError(
+                f"prefix: expected 1 to {test.num_frames - 1}, one less than the frames of the test videos, got "
+                f"{self.prefix}; choose how many frames to predict from"
+            )
         truth = test.to("cpu")
         tracked = match_on_prefix(evaluated.scene, truth, self.prefix)
         predicted = match_on_prefix(predicted_scene(evaluated, self.prefix), truth, self.prefix)
@@ -136,7 +147,7 @@ class Horizons(Score):
             held=held["held"],
             straight=held.get("straight"),
         )
-        if self.long_videos is None or self.num_long < 1:
+        if self.long_videos is None or self.num_long == 0:
             return errors
         generator = torch.Generator().manual_seed(LONG_SEED)
         truth = self.long_videos.simulate(self.num_long, generator)

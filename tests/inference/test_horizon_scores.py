@@ -113,11 +113,14 @@ def test_a_wrong_count_is_reported_beside_the_errors_of_the_others(told):
 def test_without_frames_to_predict_or_truth_there_is_no_score(told):
     test = moving(4, TIME, turn=100)
     model = Telling([test])
-    assert Horizons(prefix=TIME).compute(Evaluated(model, model, test)) is None
+    with pytest.raises(ValueError, match=f"prefix: expected 1 to {TIME - 1}, .*got {TIME}; choose how many frames"):
+        Horizons(prefix=TIME).compute(Evaluated(model, model, test))
     assert Horizons(prefix=PREFIX).compute(Evaluated(model, model, VideoBatch(test.frames))) is None
     assert Horizons(prefix=PREFIX).compute(Evaluated(nn.Module(), model, test)) is None
 
 
-def test_a_prefix_below_one_is_refused():
+def test_numbers_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="prefix: expected at least 1 observed frame, got 0"):
         Horizons(prefix=0)
+    with pytest.raises(ValueError, match="num_long: expected at least 0 long videos, got -1"):
+        Horizons(num_long=-1)
