@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from inference.cli import clip, compare, demo, evaluate, recipes, render, train
+from inference.cli.exit_status import FAILED, INTERRUPTED, USAGE_ERROR
 from inference.cli.words import choose
 from inference.svi.step import NonFiniteError
 
-USAGE_ERROR, FAILED, INTERRUPTED = 2, 1, 130
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo.demo,
     "recipes": recipes.recipes,

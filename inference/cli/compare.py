@@ -10,6 +10,7 @@ import torch
 import tyro
 
 from inference.cli.evidence_options import EvidenceOptions
+from inference.cli.exit_status import FAILED
 from inference.cli.words import parse
 from inference.evidence.comparison import IncomparableError, tabulate_evidence
 from inference.evidence.comparison import compare as compare_evidence
@@ -18,8 +19,6 @@ from inference.experiments.given_videos import with_test_videos
 from inference.experiments.runs import load_run
 from inference.pictures import draw_comparison
 from inference.runtime.processes import joined_processes
-
-FAILED = 1
 
 
 @dataclass(frozen=True, kw_only=True)

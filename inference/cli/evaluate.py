@@ -1,6 +1,7 @@
 """`kinema evaluate RUN`."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
@@ -82,10 +83,13 @@ def evaluate(words: Sequence[str]) -> int:
 def _score_options() -> Any:
     """Options that the scores of any recipe have; None = the score's own value."""
     found: dict[str, Any] = {}
+    defaults: dict[str, set[Any]] = defaultdict(set)
     for score in (score for recipe in RECIPES.values() for score in recipe.scores()):
         meanings = {entry.arg_name: entry.description for entry in docstring_parser.parse(str(score.__doc__)).params}
         for name, value in score_options([score]).items():
-            argument = tyro.conf.arg(help=meanings.get(name), help_behavior_hint=f"(default: {value})")
+            defaults[name].add(value)
+            known = value if len(defaults[name]) == 1 else "the recipe's"
+            argument = tyro.conf.arg(help=meanings.get(name), help_behavior_hint=f"(default: {known})")
             found[name] = Annotated[type(value) | None, argument]
     kind = make_dataclass("Scores", [(name, hint, field(default=None)) for name, hint in found.items()], frozen=True)
     kind.__doc__ = "For runs whose recipe has the score."

@@ -9,13 +9,12 @@ from pathlib import Path
 import torch
 import tyro
 
+from inference.cli.exit_status import INTERRUPTED
 from inference.cli.recipes import recipe_named, with_words
 from inference.experiments.restarts import train_with_restarts
 from inference.recipes import OptionError
 from inference.runtime.processes import joined_processes
 from inference.svi.compiled import CompileMode
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)
