@@ -258,7 +258,7 @@ SMALL: dict[str, Any] = {
     "learning_rate": 0.001,
     "decay": "cosine",
 }
-"""Options of small videos, and of a training that takes a quarter of an hour on a core."""
+"""Options of small videos, and of a training that takes about twenty minutes on a core."""
 
 
 def _variants(recipe: Recipe[TrackedDigitVideos, VTSSIPair, VTSSITraining], suffix: str = "") -> tuple[Recipe, ...]:
