@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
+from inference.cli.devices import device_named
 from inference.cli.evidence_options import EvidenceOptions
 from inference.cli.exit_status import FAILED
 from inference.cli.words import parse
@@ -60,7 +60,7 @@ def compare(words: Sequence[str]) -> int:
             "runs: expected folders with different names, since the table lists runs by name, got two with the same "
             f"name {twice[0]!r}; rename one of them"
         )
-    with joined_processes(torch.device(given.device)) as (processes, device):
+    with joined_processes(device_named(given.device)) as (processes, device):
         runs = {name: load_run(path, device) for name, path in zip(names, given.runs, strict=True)}
         if given.test is not None:
             runs = {name: with_test_videos(run, given.test) for name, run in runs.items()}

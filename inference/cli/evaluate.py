@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import docstring_parser
-import torch
 import tyro
 
+from inference.cli.devices import device_named
 from inference.cli.evidence_options import EvidenceOptions
 from inference.cli.words import parse
 from inference.experiments.evaluate import evaluate as evaluate_run
@@ -59,7 +59,7 @@ def evaluate(words: Sequence[str]) -> int:
     given: Evaluation = options.evaluation
     budget = options.evidence.budget
     chosen = {name: value for name, value in asdict(options.scores).items() if value is not None}
-    with joined_processes(torch.device(given.device)) as (processes, device):
+    with joined_processes(device_named(given.device)) as (processes, device):
         run = load_run(given.run, device)
         check_names(chosen, score_options(run.recipe.scores()), f"the scores of {run.recipe.name!r}")
         run = run if given.test is None else with_test_videos(run, given.test)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from inference.cli.devices import device_named
 from inference.cli.words import parse
 from inference.experiments.render import render as render_run
 from inference.experiments.runs import load_run
@@ -27,6 +28,6 @@ class Rendering:
 def render(words: Sequence[str]) -> int:
     """Draw a run's reconstructions, imputations, codes and learning curve."""
     given = parse(words, prog="kinema render", description=str(render.__doc__), rendering=Rendering).rendering
-    for path in render_run(load_run(given.run, given.device)):
+    for path in render_run(load_run(given.run, device_named(given.device))):
         print(path)
     return 0

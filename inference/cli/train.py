@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 import tyro
 
+from inference.cli.devices import device_named
 from inference.cli.exit_status import INTERRUPTED
 from inference.cli.recipes import recipe_named, with_words
 from inference.experiments.restarts import train_with_restarts
-from inference.recipes import OptionError
 from inference.runtime.processes import joined_processes
 from inference.svi.compiled import CompileMode
 
@@ -47,11 +46,7 @@ def train(words: Sequence[str]) -> int:
     )
     run: Run = options.run
     recipe = replace(recipe, seed=run.seed)
-    device = torch.device(run.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(
-            f"--device: this machine has no CUDA device, got {run.device}; leave it out to train on the CPU"
-        )
+    device = device_named(run.device)
     path = run.run or Path("runs") / f"{name}-{recipe.seed}"
     with joined_processes(device) as (processes, device):
         say = print if processes.leads else _nothing

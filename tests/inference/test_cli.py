@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from inference.cli import COMMANDS, main
 from inference.experiments.evaluation import read_evaluation, write_evaluation
@@ -89,6 +90,16 @@ def test_words_that_no_command_takes_are_refused(words, message, capsys):
 def test_every_command_has_help(words, capsys):
     assert main([*words.split(), "--help"]) == 0
     assert f"usage: kinema {words}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", ["train kvae-box", "evaluate .", "compare . ..", "render ."])
+def test_devices_that_are_not_there_are_refused(words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device, message in (("gpu", "expected cpu or cuda, got 'gpu'"), ("cuda", "this machine has no CUDA device")):
+        assert main([*words.split(), "--device", device]) == 2
+        assert f"kinema: --device: {message}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_trained_run_has_what_it_takes_to_repeat_it(run):
