@@ -53,8 +53,8 @@ class DigitScenes(ABC):
         size: height and width of a frame, pixels.
         max_digits: largest number of digits.
         digit_scale: size of a digit relative to MNIST's, whose ink fills 20 x 20 pixels of a tile of 28 x 28. Speeds
-            and distances do not follow it, except for those that are shares of the frame. At 0.5 ink fills 11 pixels
-            with its smoothed rim, for which a frame of 32 x 32 is in proportion.
+            and distances do not follow it, except for those that are shares of the frame. At 0.5 ink fills 10 pixels,
+            for which a frame of 32 x 32 is in proportion.
         min_digits: smallest number of digits, at least 0.
         split: split of the digits: "train", "validation" or "test"; see `load_digits`.
         folder: folder of MNIST; None = where `load_digits` finds it.
@@ -270,14 +270,21 @@ class StillDigits(MovingDigits):
 
 @cache
 def _scaled(split: str, folder: Path | None, scale: float) -> Digits:
-    """The digits, resized."""
+    """The digits, resized by averages over the pixels that a new pixel covers."""
     digits = load_digits(split, folder)
     if scale == 1.0:
         return digits
-    side = round(TILE * scale)
-    images = digits.tiles.float()[:, None]
-    tiles = interpolate(images, side, mode="bilinear", align_corners=False, antialias=True)[:, 0]
+    # in the middle of the tile: ink at its edge would lose its rim there, and its box would lie off the digit's middle
+    tiles = interpolate(_centred(digits).float()[:, None], round(TILE * scale), mode="area")[:, 0]
     return cropped_to_ink(tiles.round().to(torch.uint8), digits.labels, digits.source)
+
+
+def _centred(digits: Digits) -> Tensor:
+    """Tiles with their ink in the middle, uint8 (digits, side, side)."""
+    side = digits.tiles.shape[-1]
+    place = (torch.arange(side) - (side - digits.sizes[..., None]) // 2) % side  # what wraps around is background
+    index = place[:, 0, :, None] * side + place[:, 1, None, :]
+    return digits.tiles.flatten(1).gather(1, index.flatten(1)).reshape(-1, side, side)
 
 
 def _without_replacement(num_sequences: int, num_chosen: int, total: int, generator: torch.Generator) -> Tensor:
