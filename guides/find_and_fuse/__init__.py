@@ -21,7 +21,9 @@ from guides.find_and_fuse.encoder import AIREncoder
 from guides.find_and_fuse.finder import Finder
 from guides.find_and_fuse.frame_proposal import FrameProposalGuide
 from guides.find_and_fuse.guide import FindAndFuseGuide
+from guides.find_and_fuse.map_places import MapPlaces
 from guides.find_and_fuse.motion import MotionFuser
+from guides.find_and_fuse.places import RecurrentPlaces
 from guides.find_and_fuse.product_fuser import ProductFuser
 from guides.find_and_fuse.rectifier import Rectifier
 from guides.find_and_fuse.two_way import TwoWayMotionFuser
@@ -33,8 +35,10 @@ __all__ = [
     "FindAndFuseGuide",
     "Finder",
     "FrameProposalGuide",
+    "MapPlaces",
     "MotionFuser",
     "ProductFuser",
+    "RecurrentPlaces",
     "Rectifier",
     "TwoWayMotionFuser",
 ]

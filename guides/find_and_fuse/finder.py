@@ -80,13 +80,16 @@ class Finder(nn.Module):
         maps = self.maps(self.pool(responses.flatten(0, 2)).relu())
         return self.feature(maps).reshape(*batch, len(images), -1)
 
-    def forward(self, features: Float[Tensor, "*#batch feature"], previous: Float[Tensor, "*#batch 2"]) -> Gaussian:
+    def forward(
+        self, features: Float[Tensor, "*#batch feature"], previous: Float[Tensor, "*#batch 2"] | None
+    ) -> Gaussian:
         """Positions in a frame.
 
         Args:
             features: of that frame, from `look`.
-            previous: positions in the frame before it.
+            previous: positions in the frame before it; None at first.
         """
+        previous = torch.zeros_like(features[..., :2]) if previous is None else previous
         found = self.position(concatenate(features, previous))
         return Gaussian(self.gain * found.loc.tanh(), found.scale)
 

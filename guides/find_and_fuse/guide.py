@@ -21,7 +21,8 @@ from guides.stepwise import StepwiseGuide
 from pyro_models.vtssi.gaussians import Gaussian
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
 
-FINDER_INPUTS = ("found", "fused")
+FINDER_INPUTS = ("found", "fused", "predicted")
+FINDER_STARTS = ("nowhere", "proposed")
 
 
 class VideoReadings(NamedTuple):
@@ -33,6 +34,7 @@ class VideoReadings(NamedTuple):
         first: proposals of the first frames that are seen.
         valid: (frames, sequences), False where there is no such frame.
         looks: the consensus; None without a rectifier.
+        start: positions from which the finder starts, None = from nowhere.
         finder: the guide's.
         fuser: the guide's.
     """
@@ -42,6 +44,7 @@ class VideoReadings(NamedTuple):
     first: FrameProposals
     valid: Bool[Tensor, "frames sequences"]
     looks: Looks | None
+    start: Float[Tensor, "objects sequences 2"] | None
     finder: Any  # got once: PyroModule walks every parameter on each attribute access
     fuser: MotionFuser | None
 
@@ -55,6 +58,7 @@ class FollowedObjects(NamedTuple):
         what: appearances.
         features: of each object in every frame, (..., time, feature).
         found: positions by the finder; where the object is drawn from the model, that draw.
+        before: the same one frame earlier; None in the first.
         position: positions drawn.
         motion: motions drawn, None before the first.
         memory: of the fuser, None without one.
@@ -65,6 +69,7 @@ class FollowedObjects(NamedTuple):
     what: Tensor
     features: Tensor
     found: Tensor
+    before: Tensor | None
     position: Tensor
     motion: Tensor | None
     memory: Any
@@ -91,9 +96,14 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
     the finder passes on after frame M, windows through which the rectifier's appearances are read, the fuser's weight,
     dropout - is drawn in training only. In evaluation mode it is a mean, and the guide has a density.
 
-    With finder_input="fused" the finder proposes from where a particle is, as a particle filter does; with "found", the
-    paper's, it goes its own way and particles differ in what they fuse. Without a rectifier `z_where_1` is drawn before
+    With finder_input="fused" the finder proposes from where a particle is, and with "predicted" from where the dynamics
+    take it, as a particle filter does, on a straight line before there are motions; with "found", the paper's, it goes
+    its own way and particles differ in what they fuse. Without a rectifier `z_where_1` is drawn before
     `z_what_1`, unlike in the model: pyro.infer.TraceMeanField_ELBO warns of the order, and is right all the same.
+
+    With finder_start="proposed" the finder starts, under a rectifier, from the encoder's positions in the first frame;
+    "nowhere" is the paper's. Two objects of like appearance are then found apart, provided that the rectifier matches
+    slots, whose order is that of the first frame.
 
     Where a frame is missing, positions and motions have the model's distributions, and the finder goes on from the
     position drawn; the encoder reads the first K frames that are seen. Without any, the guide is the model.
@@ -104,7 +114,9 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         finder: finds objects of known appearance: a `Finder`, or a module with its methods.
         rectifier: makes a consensus of several frames; None = the encoder reads one.
         fuser: infers and fuses motion; for models with a motion, and only those.
-        finder_input: the previous position after frame M is the one that was "found" or the one that was "fused".
+        finder_input: what the finder gets as the previous position after frame M: the one that was "found", the one
+            that was "fused", or the one "predicted" for this frame, see above.
+        finder_start: "nowhere" or "proposed", see above.
 
     Raises:
         ValueError: if the parts do not go with the model, or frames, observed or controls have the wrong shape.
@@ -123,23 +135,34 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         rectifier: Rectifier | None = None,
         fuser: MotionFuser | None = None,
         finder_input: str = "found",
+        finder_start: str = "nowhere",
     ) -> None:
         super().__init__(model)
         check_parts(model, encoder, finder, rectifier, fuser)
         if finder_input not in FINDER_INPUTS:
             raise ValueError(
-                f"finder_input: expected {' or '.join(FINDER_INPUTS)}, got {finder_input!r}; the paper's is 'found'"
+                f"finder_input: expected found, fused or predicted, got {finder_input!r}; the paper's is 'found'"
             )
-        if finder_input == "fused" and isinstance(fuser, TwoWayMotionFuser):
+        if finder_input != "found" and isinstance(fuser, TwoWayMotionFuser):
             raise ValueError(
                 "finder_input: expected 'found' for a TwoWayMotionFuser, whose finder goes ahead of what is fused, got "
-                "'fused'; give it a MotionFuser"
+                f"{finder_input!r}; give it a MotionFuser"
+            )
+        if finder_start not in FINDER_STARTS:
+            raise ValueError(
+                f"finder_start: expected {' or '.join(FINDER_STARTS)}, got {finder_start!r}; the paper's is 'nowhere'"
+            )
+        if finder_start == "proposed" and rectifier is None:
+            raise ValueError(
+                "finder_start: expected 'nowhere' without a rectifier, whose first positions are the encoder's anyway, "
+                "got 'proposed'"
             )
         self.encoder = encoder
         self.finder: Any = finder
         self.rectifier = rectifier
         self.fuser = fuser
         self.finder_input = finder_input
+        self.finder_start = finder_start
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoReadings:
         """See `StepwiseGuide.prepare`."""
@@ -147,11 +170,12 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         images, seen = frames[:, :, 0], None if observed is None else mask
         rectifier, encoder = self.rectifier, self.encoder
         firsts, valid = first_seen(images, seen, 1 if rectifier is None else rectifier.frames)
-        first, looks = encoder(firsts), None
+        first, looks, start = encoder(firsts), None, None
         if rectifier is not None:
             scale, position = draw_aside(self, first.scale), draw_aside(self, first.position)
             looks = rectifier(Looks(first.count, first.scale, encoder.look(firsts, scale, position)), valid)
-        return VideoReadings(images.transpose(0, 1), seen, first, valid, looks, self.finder, self.fuser)
+            start = position[0] if self.finder_start == "proposed" else None
+        return VideoReadings(images.transpose(0, 1), seen, first, valid, looks, start, self.finder, self.fuser)
 
     def step(self, index: int, state: FollowedObjects | None, context: VideoReadings) -> FollowedObjects:
         """See `StepwiseGuide.step`."""
@@ -208,9 +232,13 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         with draws.objects(state.opacity):
             if model.first_motion is not None and number > model.first_motion:
                 return self._fuse(number, state, features, context, laws, draws)
-            found = find(context.finder, features, state.found)
+            previous = state.found
+            if self.finder_input == "predicted" and state.before is not None:
+                previous = 2 * state.found - state.before
+            found = find(context.finder, features, previous)
             position = draws.draw(f"z_where_{number}", where_seen(seen, found.distribution(), laws[0]))
-            return self._move(number, state._replace(found=position, position=position), context, laws[1], draws)
+            state = state._replace(found=position, before=state.found, position=position)
+            return self._move(number, state, context, laws[1], draws)
 
     def _begin(self, context: VideoReadings, draws: Draws) -> FollowedObjects:
         """The first step: count, sizes, appearances, first positions, and features of all frames."""
@@ -233,10 +261,10 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
             else:
                 what = draws.draw("z_what_1", where_seen(anything, looks.what.distribution(), scenes.what_law()))
                 features = finder.look(context.images, what)
-                found = find(finder, features[..., 0, :], torch.zeros_like(size))
+                found = find(finder, features[..., 0, :], context.start)
                 position = draws.draw("z_where_1", where_seen(seen, found.distribution(), where_law))
             memory = None if context.fuser is None else context.fuser.start(position)
-            state = FollowedObjects(opacity, size, what, features, position, position, None, memory)
+            state = FollowedObjects(opacity, size, what, features, position, None, position, None, memory)
             return self._move(1, state, context, motion_law, draws)
 
     def _move(
@@ -275,7 +303,8 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         assert fuser is not None
         assert motion_law is not None
         assert state.memory is not None
-        found = find(context.finder, features, state.position if self.finder_input == "fused" else state.found)
+        previous = {"found": state.found, "fused": state.position, "predicted": where_law.mean}[self.finder_input]
+        found = find(context.finder, features, previous)
         weight = fuser.draw_weight(found.loc)
         law = fuser.fuse(weight, Gaussian.of(where_law), found).distribution()
         position = draws.draw(f"z_where_{number}", where_seen(seen, law, where_law))
@@ -299,19 +328,20 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         return path
 
 
-def find(finder: Any, features: Tensor, previous: Tensor) -> Gaussian:
+def find(finder: Any, features: Tensor, previous: Tensor | None) -> Gaussian:
     """Positions by a finder, whose shapes are checked: what broadcasts would go unnoticed.
 
     Args:
         finder: a `Finder`, or a module with its methods.
         features: of one frame.
-        previous: positions in the frame before it.
+        previous: positions in the frame before it; None at first.
 
     Raises:
         ValueError: if it returns other shapes.
     """
     found = finder(features, previous)
-    expected = (*torch.broadcast_shapes(features.shape[:-1], previous.shape[:-1]), 2)
+    batch = features.shape[:-1]
+    expected = (*(batch if previous is None else torch.broadcast_shapes(batch, previous.shape[:-1])), 2)
     shapes = [tuple(values.shape) for values in found]
     if shapes != [expected] * 2:
         raise ValueError(

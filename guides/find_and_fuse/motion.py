@@ -13,6 +13,7 @@ from pyro_models.vtssi.gaussians import Gaussian, GaussianHeads
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
 
 EVALUATION_WEIGHT = 0.5
+UNIT = 10.0  # displacements of a tenth of half a frame are 1
 
 
 class MotionFuser(nn.Module):
@@ -24,11 +25,15 @@ class MotionFuser(nn.Module):
     (algorithm 5), with ~ for the prediction and ^ for inference. The result is the distribution of w X + (1 - w) Y for
     independent X of the prediction and Y of inference. For w near 1 a video is predicted, for w near 0 it is filtered.
 
+    With `displacements` the LSTM reads p^_t - p^_{t-1} as well, in tenths, so that it need not learn to subtract what
+    it has to remember.
+
     Args:
         model: the model; it has a motion.
         units: of the LSTM.
         head_units: hidden units of each head.
         weights: least and largest w in training.
+        displacements: see above.
 
     Raises:
         ValueError: if the model has no motion, or weights are not in [0, 1] and in order.
@@ -41,6 +46,7 @@ class MotionFuser(nn.Module):
         units: int = 64,
         head_units: int = 32,
         weights: tuple[float, float] = (0.01, 0.99),
+        displacements: bool = False,
     ) -> None:
         super().__init__()
         if model.transition is None:
@@ -54,19 +60,21 @@ class MotionFuser(nn.Module):
                 "(0.5, 0.5) fixes it"
             )
         self.weights = weights
+        self.displacements = displacements
         self.motion_dim = model.motion_dim
         self.what_dim = model.scenes.what_dim
-        self.recurrence: Any = nn.LSTMCell(4 + model.scenes.what_dim, units)
+        self.inputs = 4 + 2 * displacements + model.scenes.what_dim
+        self.recurrence: Any = nn.LSTMCell(self.inputs, units)
         self.heads = GaussianHeads(units, head_units, model.motion_dim, nn.Tanh, initial_scale=0.5)
 
     def start(self, like: Float[Tensor, "*plates objects sequences 2"]) -> Any:
         """The memory before the first frame.
 
         Args:
-            like: positions.
+            like: positions in the first frame.
         """
         memory = like.new_zeros(*like.shape[:-1], self.recurrence.hidden_size)
-        return memory, memory
+        return memory, memory, like
 
     def follow(self, scale: Tensor, what: Tensor, position: Tensor, memory: Any) -> Any:
         """The memory after a frame.
@@ -77,7 +85,9 @@ class MotionFuser(nn.Module):
             position: where they were found in the frame.
             memory: before the frame.
         """
-        return step_lstm(self.recurrence, concatenate(scale, what, position), *memory)
+        hidden, cell, before = memory
+        moved = (UNIT * (position - before),) if self.displacements else ()
+        return *step_lstm(self.recurrence, concatenate(scale, what, position, *moved), hidden, cell), position
 
     def motion(self, number: int, memory: Any) -> Gaussian:
         """Motions inferred in a frame.

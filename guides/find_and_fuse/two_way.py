@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from guides.find_and_fuse.motion import MotionFuser
+from guides.find_and_fuse.motion import UNIT, MotionFuser
 from pyro_models.components.initial_weights import glorot
 from pyro_models.vtssi.gaussians import Gaussian, GaussianHeads
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
@@ -38,6 +38,7 @@ class TwoWayMotionFuser(MotionFuser):
         units: of the LSTM in each direction.
         head_units: hidden units of each head.
         weights: as in `MotionFuser`.
+        displacements: as in `MotionFuser`.
     """
 
     def __init__(
@@ -47,10 +48,10 @@ class TwoWayMotionFuser(MotionFuser):
         units: int = 64,
         head_units: int = 32,
         weights: tuple[float, float] = (0.01, 0.99),
+        displacements: bool = False,
     ) -> None:
-        super().__init__(model, units=units, head_units=head_units, weights=weights)
-        inputs = 4 + model.scenes.what_dim
-        self.recurrence = nn.LSTM(inputs, units, batch_first=True, bidirectional=True).apply(glorot)
+        super().__init__(model, units=units, head_units=head_units, weights=weights, displacements=displacements)
+        self.recurrence = nn.LSTM(self.inputs, units, batch_first=True, bidirectional=True).apply(glorot)
         self.heads = GaussianHeads(2 * units, head_units, model.motion_dim, nn.Tanh, initial_scale=0.5)
 
     def start(self, like: Float[Tensor, "*plates objects sequences 2"]) -> FoundPath:
@@ -76,6 +77,8 @@ class TwoWayMotionFuser(MotionFuser):
         path = torch.cat([memory.positions, *(one.unsqueeze(-2) for one in positions)], -2)
         known = torch.cat([scale, what], -1).unsqueeze(-2)
         inputs = torch.cat([known.expand(*path.shape[:-1], -1), path], -1)
+        if self.displacements:
+            inputs = torch.cat([inputs, UNIT * path.diff(dim=-2, prepend=path[..., :1, :])], -1)
         outputs = self.recurrence(inputs.flatten(0, -3))[0].unflatten(0, path.shape[:-2])
         return FoundPath(path, *self.heads(outputs))
 

@@ -4,20 +4,14 @@ from typing import Any
 
 from guides import AIREncoder, FindAndFuseGuide, Finder, FrameProposalGuide, MotionFuser, Rectifier
 from guides.find_and_fuse.convolutions import Convolution
+from guides.find_and_fuse.places import RecurrentPlaces
 from tests.contracts.cases import GuideCase
 
 
 def encoder(scenes: Any) -> AIREncoder:
     """A small encoder."""
-    return AIREncoder(
-        scenes,
-        count_layers=(Convolution(2, 5, 2),),
-        count_units=(6,),
-        frame_layers=(Convolution(2, 3, 2),),
-        units=6,
-        head_units=5,
-        glimpse_units=(7,),
-    )
+    places = RecurrentPlaces(scenes, layers=(Convolution(2, 3, 2),), units=6, head_units=5)
+    return AIREncoder(scenes, places, count_layers=(Convolution(2, 5, 2),), count_units=(6,), glimpse_units=(7,))
 
 
 def finder(model: Any) -> Finder:

@@ -31,9 +31,9 @@ def test_parameter_counts():
     scenes = model.scenes
     read, find, fuse, vote = AIREncoder(scenes), Finder(model), MotionFuser(model), Rectifier(scenes)
     assert count(read.count_maps, read.count) == 372_034
-    assert count(read.frame_maps) == 2_480
-    assert count(read.recurrence) == 2_246_656
-    assert count(read.scale, read.position) == 66_312
+    assert count(read.places.maps) == 2_480
+    assert count(read.places.recurrence) == 2_246_656
+    assert count(read.places.scale, read.places.position) == 66_312
     assert count(read.what) == 198_312
     assert count(read, scenes.decoder) == 3_082_131
     assert count(find.kernel) == 241_312
@@ -158,20 +158,24 @@ def test_one_weight_for_position_and_motion_of_each_object_sequence_and_particle
     assert all(bool((weight == 0.5).all()) for weight in weights)
 
 
-@pytest.mark.parametrize("way", ["found", "fused"])
+@pytest.mark.parametrize("way", ["found", "fused", "predicted"])
 def test_what_the_finder_goes_on_from(way):
-    """After frame M: the position that it found, whatever was drawn, or the one that was drawn."""
-    _, guide = pair("VTSSI")
+    """After frame M = 3: the position that it found, whatever was drawn, or the one that was drawn or predicted."""
+    model, guide = pair("VTSSI")
     guide.finder_input = way
     guide.eval()
     previous = []
     forward = guide.finder.forward
     guide.finder.forward = lambda features, before: previous.append(before) or forward(features, before)
     values = {name: node["value"] for name, node in traced(guide, video()).items()}
-    assert not previous[0].any()
-    for t in (2, 3, 4):  # z_where_1 ... z_where_3 are what was found
-        assert torch.equal(previous[t - 1], values[f"z_where_{t - 1}"])
-    assert torch.equal(previous[4], values["z_where_4"]) == (way == "fused")
+    assert previous[0] is None
+    wheres = [values[f"z_where_{t}"] for t in range(1, 5)]  # the first three are what was found
+    predicted = [model.transition(wheres[t], values[f"z_motion_{t + 1}"]).position.loc for t in (2, 3)]
+    assert torch.equal(previous[1], wheres[0])
+    assert torch.equal(previous[2], 2 * wheres[1] - wheres[0] if way == "predicted" else wheres[1])
+    assert torch.equal(previous[3], predicted[0] if way == "predicted" else wheres[2])
+    assert torch.equal(previous[4], wheres[3]) == (way == "fused")
+    assert torch.equal(previous[4], predicted[1]) == (way == "predicted")
 
 
 def test_kernels_are_made_once_and_features_of_all_frames():

@@ -1,4 +1,6 @@
-"""Exchangeable parts of the find-and-fuse guide: product fusion, two-way motions, another finder, matched slots."""
+"""Exchangeable parts of the find-and-fuse guide: fusers, displacements, another finder, other places, matched slots."""
+
+import math
 
 import pyro
 import pytest
@@ -6,7 +8,14 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from guides import FindAndFuseGuide, Rectifier, check_guide
-from guides.find_and_fuse import CorrelationFinder, ProductFuser, TwoWayMotionFuser
+from guides.find_and_fuse import (
+    Convolution,
+    CorrelationFinder,
+    MapPlaces,
+    MotionFuser,
+    ProductFuser,
+    TwoWayMotionFuser,
+)
 from guides.find_and_fuse.correlation_finder import read_maps
 from guides.find_and_fuse.product_fuser import product
 from guides.find_and_fuse.slot_matching import Looks, match_slots
@@ -21,17 +30,23 @@ from tests.guides.vtssi_pairs import pair, video
 def exchanged(option):
     """A model and a guide with one part exchanged."""
     model, _ = pair("VTSSI")
+    fuser = TwoWayMotionFuser if "two-way" in option else ProductFuser
     parts = {
         "rectifier": Rectifier(model.scenes, 3, units=5, hidden=(6,), matched=option == "matched"),
-        "fuser": (TwoWayMotionFuser if option == "two-way" else ProductFuser)(model, units=6, head_units=5),
+        "fuser": fuser(model, units=6, head_units=5, displacements="displacements" in option),
+        "finder_start": "proposed" if option == "start" else "nowhere",
+        "finder_input": "predicted" if option == "predicted" else "found",
     }
-    find = finder(model)
-    if option == "correlation":
+    find, propose = finder(model), encoder(model.scenes)
+    if option in ("correlation", "start", "predicted"):
         find = CorrelationFinder(model, channels=2, side=3, kernel_units=(6,), hidden=(6,), head_units=5)
-    return model, FindAndFuseGuide(model, encoder(model.scenes), find, **parts).double()
+    if option == "map":
+        propose.places = MapPlaces(model.scenes, layers=(Convolution(3, 3, 2),), units=5, head_units=4)
+    return model, FindAndFuseGuide(model, propose, find, **parts).double()
 
 
-OPTIONS = ("product", "two-way", "correlation", "matched")
+OPTIONS = ["product", "two-way", "displacements", "two-way, displacements", "correlation", "start", "predicted", "map"]
+OPTIONS += ["matched"]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -43,7 +58,7 @@ def test_a_guide_with_another_part_fits_its_model(option):
         check_guide(model, guide, video(), seen)
 
 
-@pytest.mark.parametrize("option", ["two-way", "correlation"])
+@pytest.mark.parametrize("option", ["two-way, displacements", "displacements", "start", "predicted", "map"])
 def test_its_steps_are_the_whole(option):
     """Also under a filter, where states follow their ancestors; with all frames missing the guide is the model."""
     model, guide = exchanged(option)
@@ -89,12 +104,18 @@ def test_motions_of_a_two_way_fuser_read_later_frames_and_its_positions_do_not()
 def test_a_map_is_read_by_hand():
     maps = torch.zeros(2, 6, 8)
     maps[0, 1, 5], maps[0, 3, 5] = 2.0, 2.0
-    read = read_maps(maps)
+    reach = torch.tensor(0.2)
+    read = read_maps(maps, None, reach)
     torch.testing.assert_close(read.mean[0], torch.tensor([(2 * 5 + 1) / 8 - 1, (2 * 2 + 1) / 6 - 1]))
     torch.testing.assert_close(read.spread[0], torch.tensor([1e-3, 2 / 6]), rtol=0, atol=1e-4)
     assert read.peak[0] == 2
     assert read.mean[1].tolist() == [0, 0]  # nothing responds
-    torch.testing.assert_close(read_maps(1e4 * maps).mean, read.mean, rtol=0, atol=1e-4)
+    torch.testing.assert_close(read_maps(1e4 * maps, None, reach).mean, read.mean, rtol=0, atol=1e-4)
+    # near (3 / 8, -1 / 2), where the first of the two responds: the other one is 2 / 3 = 10 / 3 reaches away
+    near = read_maps(maps, torch.tensor([3 / 8, -1 / 2]), reach)
+    other = math.exp(-0.5 * (10 / 3) ** 2)
+    expected = torch.tensor([3 / 8, (-1 / 2 + other / 6) / (1 + other)])
+    torch.testing.assert_close(near.mean, torch.stack([expected, torch.tensor([3 / 8, -1 / 2])]))
 
 
 def test_a_correlation_finder_moves_with_the_picture():
@@ -108,6 +129,54 @@ def test_a_correlation_finder_moves_with_the_picture():
     moved = find(find.look(images.roll((3, 7), (-2, -1)), what)[..., 0, :], before + shift)
     torch.testing.assert_close(moved.loc, found.loc + shift, rtol=0, atol=1e-5)
     torch.testing.assert_close(moved.scale, found.scale, rtol=0, atol=1e-5)
+
+
+def spots(*middles, size=32):
+    """Frames of round spots, (frames, 1, size, size), each a little dimmer; middles (x, y) in pixels, of each frame."""
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    frames = [
+        sum(0.9**i * (-((x - a) ** 2 + (y - b) ** 2) / 8.0).exp() for i, (a, b) in enumerate(frame))
+        for frame in middles
+    ]
+    return torch.stack(frames).unsqueeze(1)
+
+
+def test_places_on_a_map_are_apart_and_move_with_the_picture():
+    """Also before training: of two spots, each has a place once evidence follows the light."""
+    scenes = ObjectScenes((1, 32, 32), what_dim=3)
+    places = MapPlaces(scenes)
+    with torch.no_grad():
+        for weight in places.features.parameters():
+            weight.abs_()
+        places.evidence.weight.fill_(1.0)
+    images = spots([(8, 10), (22, 20)], [(12, 14), (26, 24)])
+    with torch.no_grad():
+        brightest = places.evidence(places.features(images[0].unsqueeze(1))).max()
+        places.evidence.weight.mul_(30 / brightest)
+        places.log_strength.fill_(math.log(30.0))
+    found = places(images)
+    moved = found.position.loc[1] - found.position.loc[0]
+    torch.testing.assert_close(moved, torch.full_like(moved, 2 * 4 / 32), rtol=0, atol=5e-3)  # tails end at edges
+    pixels = (found.position.loc[0, :, 0] + 1) * 16 - 0.5
+    assert (pixels[0] - pixels[1]).norm() > 10
+    torch.testing.assert_close(found.scale.loc[0, 0, 0], scenes.size_mean, rtol=0, atol=0.05)
+    with torch.no_grad():
+        places.log_strength.fill_(-30.0)
+    same = places(images).position.loc
+    torch.testing.assert_close(same[:, 0], same[:, 1])
+
+
+def test_displacements_are_those_of_the_positions_found():
+    model, _ = pair("VTSSI")
+    fuser = MotionFuser(model, units=6, head_units=5, displacements=True).double()
+    read = []
+    fuser.recurrence.register_forward_pre_hook(lambda _, args: read.append(args[0][..., -2:]))
+    path = torch.rand(4, 2, 3, 2, dtype=torch.float64)
+    memory = fuser.start(path[0])
+    for position in path:
+        memory = fuser.follow(torch.rand(2, 3, 2).double(), torch.rand(2, 3, 3).double(), position, memory)
+    expected = 10 * path.diff(dim=0, prepend=path[:1])
+    torch.testing.assert_close(torch.stack(read).reshape(expected.shape), expected)
 
 
 def test_slots_are_matched_to_those_of_the_first_frame():
@@ -138,6 +207,22 @@ def test_slots_are_matched_to_those_of_the_first_frame():
         (
             lambda: CorrelationFinder(pair("FIND")[0], side=4),
             "side: expected an odd number, got 4; the middle of an even",
+        ),
+        (
+            lambda: MapPlaces(ObjectScenes(), layers=(Convolution(4, 4),)),
+            "layers: expected odd kernels, got 4; the middle of an even kernel",
+        ),
+        (
+            lambda: FindAndFuseGuide(
+                (model := pair("FIND")[0]), encoder(model.scenes), finder(model), finder_start="proposed"
+            ),
+            "finder_start: expected 'nowhere' without a rectifier, .* got 'proposed'",
+        ),
+        (
+            lambda: FindAndFuseGuide(
+                (model := pair("FIND")[0]), encoder(model.scenes), finder(model), finder_start="p_0"
+            ),
+            "finder_start: expected nowhere or proposed, got 'p_0'; the paper's is 'nowhere'",
         ),
         (
             lambda: FindAndFuseGuide(

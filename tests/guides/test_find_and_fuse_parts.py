@@ -9,6 +9,7 @@ from guides import AIREncoder, FindAndFuseGuide, Finder, MotionFuser, Rectifier
 from guides.find_and_fuse.finder import correlate, in_groups, one_by_one
 from guides.find_and_fuse.motion import weighted_sum
 from guides.find_and_fuse.parts import check_parts
+from guides.find_and_fuse.places import RecurrentPlaces
 from guides.find_and_fuse.rectifier import consensus
 from guides.find_and_fuse.slot_matching import Looks
 from pyro_models import ObjectScenes
@@ -144,7 +145,7 @@ class Elsewhere(torch.nn.Module):
         return what.unsqueeze(-2).expand(*what.shape[:-1], len(images), -1)
 
     def forward(self, features, previous):
-        return Gaussian(previous[..., :1], previous[..., :1].exp())
+        return Gaussian(features[..., :1], features[..., :1].exp())
 
 
 def moving(**options):
@@ -225,7 +226,7 @@ def test_parts_of_another_model_are_refused():
             "count_layers, layer 3: expected an image that holds .* got 1 x 1 left of",
         ),
         (
-            lambda: AIREncoder(ObjectScenes(), dropout=1.0),
+            lambda: RecurrentPlaces(ObjectScenes(), dropout=1.0),
             "dropout: expected a share from 0 to below 1, got 1.0; 0 turns",
         ),
     ],
@@ -237,7 +238,9 @@ def test_parts_that_cannot_be_are_refused(build, message):
 
 def test_guides_that_cannot_be_are_refused():
     model = pair("FIND")[0]
-    with pytest.raises(ValueError, match="finder_input: expected found or fused, got 'w'; the paper's is 'found'"):
+    with pytest.raises(
+        ValueError, match="finder_input: expected found, fused or predicted, got 'w'; the paper's is 'found'"
+    ):
         FindAndFuseGuide(model, encoder(model.scenes), finder(model), finder_input="w")
     guide = FindAndFuseGuide(model, encoder(model.scenes).double(), Elsewhere())
     with pytest.raises(

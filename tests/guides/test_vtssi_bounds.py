@@ -119,7 +119,7 @@ class Nearby(Finder):
 
     def forward(self, features, previous):
         found = super().forward(features, previous)
-        return Gaussian(found.loc + previous, found.scale)
+        return found if previous is None else Gaussian(found.loc + previous, found.scale)
 
 
 TINY = {"side": 6, "noise": 0.05, "what_dim": 1, "motion_dim": 2, "first_motion": 1, "position_step": 1.0}
@@ -133,8 +133,8 @@ def tiny(variant, frames=2):
     with torch.no_grad():
         encoder.count[-1].bias[1] = raw_scale(wide)
         encoder.what[-1].bias[1] = raw_scale(wide)
-        encoder.scale.scale[-1].bias.fill_(raw_scale(0.1 * wide))
-        encoder.position.scale[-1].bias.fill_(raw_scale(1.15))
+        encoder.places.scale.scale[-1].bias.fill_(raw_scale(0.1 * wide))
+        encoder.places.position.scale[-1].bias.fill_(raw_scale(1.15))
         if variant != "AIR":
             guide.finder.position.heads.scale[-1].bias.fill_(raw_scale(1.15))
         if variant in ("FIND/MOT", "VTSSI"):

@@ -29,14 +29,14 @@ def test_stages_anneal_the_prior_and_the_mask_and_add_single_frames(tmp_path):
         Stage(2, loss=WeightedSum({"video": Term(bound), "frames": frames}), buffers=buffers),
         Stage(2, buffers=buffers, fresh_optimizer=False),
     ]
-    before = guide.encoder.position.loc[-1].weight.clone()
+    before = guide.encoder.places.position.loc[-1].weight.clone()
     run = RunFolder.start(tmp_path / "run", {})
     options = TrainingOptions(batch_size=3, log_every=1, validate_every=2, progress=False, clip_norm=5.0)
     batch = VideoBatch(video(3, 5).float())
     result = train(model, guide, batch, stages, loss=bound, validation=batch, run=run, options=options)
     assert [record["buffer/model.scenes.count_mean"] for record in run.metrics()] == [-2.0, -2.0, -2.5, -3.0]
     assert model.scenes.bell_offset.item() == pytest.approx(0.3)
-    assert not torch.equal(guide.encoder.position.loc[-1].weight, before)
+    assert not torch.equal(guide.encoder.places.position.loc[-1].weight, before)
     assert result.best_bound is not None
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     model.scenes.bell_offset.zero_()

@@ -1,0 +1,224 @@
+"""Sections of RESULTS.md on VTSSI: table 1 of Akhundov et al. (2019) with its claims, and what each part is worth."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from records import origin, table
+
+LABELS = {"air": "AIR", "find": "FIND", "rect-find": "RECT/FIND", "find-mot": "FIND/MOT", "vtssi": "VTSSI"}
+FOUND = ("find", "rect-find", "find-mot", "vtssi")  # variants with a finder
+FLAVOURS = ("linear, overlap no", "linear, overlap yes", "elliptic, overlap no", "elliptic, overlap yes")
+PUBLISHED = (  # percent counted, and errors of inference and prediction in pixels of 50
+    ((97.63, 5.953, None), (99.98, 1.019, None), (99.99, 1.131, None), (99.97, 1.291, 3.491), (99.99, 1.035, 3.442)),
+    ((97.22, 5.620, None), (91.53, 2.739, None), (99.70, 1.225, None), (92.67, 3.002, 5.197), (99.50, 1.109, 3.544)),
+    ((97.33, 5.160, None), (99.98, 0.973, None), (99.98, 1.095, None), (99.99, 0.846, 2.836), (99.96, 1.028, 2.583)),
+    ((96.72, 4.833, None), (90.95, 2.130, None), (99.48, 1.194, None), (89.55, 2.282, 4.365), (99.54, 1.076, 2.676)),
+)
+RIGHT = 0.99  # share of rightly counted videos whose time is reported
+FAILED = 0.9  # share of rightly counted videos below which a run failed
+
+
+class Entry(NamedTuple):
+    """Scores of a setting, averaged over seeds: percent counted, errors in percent of the frame's width."""
+
+    counted: float
+    inferred: float
+    predicted: float
+
+
+def variants_section(path: Path) -> list[str]:
+    """Table 1, the paper's numbers below ours, and its claims."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text())
+    groups = _by_setting(record["rows"])
+    lines, rows = [], []
+    entries: dict[tuple[str, str], Entry] = {}
+    for flavour, published in zip(FLAVOURS, PUBLISHED, strict=True):
+        for variant, paper in zip(LABELS, published, strict=True):
+            runs = groups.get(f"{flavour}: {variant}")
+            if runs is None:
+                continue
+            entries[flavour, variant] = Entry(*(mean(_percent(runs, kind)) for kind in Entry._fields))
+            moving = paper[2] is not None
+            rows.append(
+                (
+                    f"{flavour}: {LABELS[variant]}",
+                    _with_spread(_percent(runs, "counted")),
+                    _with_spread(_percent(runs, "inferred")),
+                    _with_spread(_percent(runs, "predicted")) if variant != "air" else "",
+                    f"{paper[0]:.2f}",
+                    f"{2 * paper[1]:.2f}",
+                    f"{2 * paper[2]:.2f}" if moving else "",
+                    ", ".join(str(run["seed"]) for run in runs),
+                    f"{mean(run['seconds'] for run in runs) / 60:.0f}",
+                )
+            )
+    some = record["rows"][0]["errors"]
+    lines += [
+        "Percent of videos with the right number of digits; distance of tracks from the middles of digits, in percent",
+        f"of the frame's width, with all frames seen (inferred) and after {some['prefix']} of {some['num_frames']}",
+        "frames (predicted); mean and standard error over seeds. AIR counts by frame.",
+        "Variants without a motion predict that digits stay.",
+        "",
+    ]
+    header = ["", "counted", "inferred", "predicted", "paper: counted", "inferred", "predicted", "seeds", "minutes"]
+    lines += table(header, rows)
+    lines += _claims(entries)
+    return [*lines, *_origins(record)]
+
+
+def parts_section(path: Path) -> list[str]:
+    """What each part is worth, by itself in the paper's guide."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text())
+    groups = _by_setting(record["rows"])
+    rows = []
+    for name, runs in groups.items():
+        times = [_seconds_to(run["curve"], RIGHT) for run in runs]
+        known = [seconds for seconds in times if seconds is not None]
+        text = f"{mean(known):.0f}" if len(known) == len(times) else f"{len(known)} of {len(times)} runs"
+        failed = [str(run["seed"]) for run in runs if run["counted"] < FAILED]
+        rows.append(
+            (
+                name,
+                *(_with_spread(_percent(runs, kind)) for kind in Entry._fields),
+                text,
+                ", ".join(failed) or "none",
+                ", ".join(str(run["seed"]) for run in runs),
+                f"{mean(run['seconds'] for run in runs) / 60:.0f}",
+            )
+        )
+    header = ["", "counted", "inferred", "predicted", f"seconds to {RIGHT:.0%} counted", "failed", "seeds", "minutes"]
+    return [
+        "One part of the paper's guide exchanged at a time, on straight paths with overlap; units as above. A run",
+        f"failed if it counts fewer than {FAILED:.0%} of videos; its seed is named.",
+        "",
+        *table(header, rows),
+        *_origins(record),
+    ]
+
+
+def _claims(entries: dict[tuple[str, str], Entry]) -> list[str]:
+    """Claims 1 to 5 that can be judged; positive margins hold."""
+    if len(entries) < len(FLAVOURS) * len(LABELS):
+        return []
+    pairs = (("linear, overlap no", "linear, overlap yes"), ("elliptic, overlap no", "elliptic, overlap yes"))
+    clean, mixed = ([pair[index] for pair in pairs] for index in (0, 1))
+
+    def gap(flavours: tuple[str, str], variant: str, kind: str) -> float:
+        before, after = (getattr(entries[flavour, variant], kind) for flavour in flavours)
+        return after - before
+
+    claims: list[tuple[str, Iterable[float]]] = [
+        (
+            "1 with a clean first frame, finders count at least 99.9 %",
+            (entries[flavour, variant].counted - 99.9 for flavour in clean for variant in FOUND),
+        ),
+        (
+            "1 and infer within 2.6 % of the width",
+            (2.6 - entries[flavour, variant].inferred for flavour in clean for variant in FOUND),
+        ),
+        (
+            "1 AIR's inference error is more than four times theirs",
+            (
+                entries[flavour, "air"].inferred - 4 * entries[flavour, variant].inferred
+                for flavour in clean
+                for variant in FOUND
+            ),
+        ),
+        (
+            "2 overlap costs variants without RECT at least 7 points of counting",
+            (-gap(pair, variant, "counted") - 7 for pair in pairs for variant in ("find", "find-mot")),
+        ),
+        (
+            "2 and doubles their inference error",
+            (
+                entries[after, variant].inferred - 2 * entries[before, variant].inferred
+                for before, after in pairs
+                for variant in ("find", "find-mot")
+            ),
+        ),
+        (
+            "2 variants with RECT count at least 99.4 %",
+            (entries[flavour, variant].counted - 99.4 for flavour in mixed for variant in ("rect-find", "vtssi")),
+        ),
+        (
+            "2 and lose at most 0.2 % of the width",
+            (0.2 - gap(pair, variant, "inferred") for pair in pairs for variant in ("rect-find", "vtssi")),
+        ),
+        (
+            "3 RECT/FIND infers worse than FIND on clean videos",
+            (entries[flavour, "rect-find"].inferred - entries[flavour, "find"].inferred for flavour in clean),
+        ),
+        (
+            "4 VTSSI infers better than RECT/FIND",
+            (entries[flavour, "rect-find"].inferred - entries[flavour, "vtssi"].inferred for flavour in FLAVOURS),
+        ),
+        (
+            "5 ellipses are predicted better than lines",
+            (
+                entries[linear, variant].predicted - entries[elliptic, variant].predicted
+                for linear, elliptic in (clean, mixed)
+                for variant in ("find-mot", "vtssi")
+            ),
+        ),
+        (
+            "5 overlap costs VTSSI's predictions at most 0.22 % of the width",
+            (0.22 - gap(pair, "vtssi", "predicted") for pair in pairs),
+        ),
+        (
+            "5 and those of FIND/MOT at least 3 %",
+            (gap(pair, "find-mot", "predicted") - 3 for pair in pairs),
+        ),
+        (
+            "5 VTSSI predicts better than FIND/MOT",
+            (entries[flavour, "find-mot"].predicted - entries[flavour, "vtssi"].predicted for flavour in FLAVOURS),
+        ),
+    ]
+    rows = []
+    for claim, margins in claims:
+        worst = min(margins, key=lambda margin: -math.inf if math.isnan(margin) else margin)
+        rows.append((claim, "holds" if worst >= 0 else "fails", f"{worst:+.2f}"))
+    return [
+        "Claims of the paper; the margin is that of the case closest to failing.",
+        "",
+        *table(["claim", "", "margin"], rows),
+    ]
+
+
+def _by_setting(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["setting"], []).append(row)
+    return groups
+
+
+def _percent(runs: Sequence[dict[str, Any]], kind: str) -> list[float]:
+    """One of the scores of each run."""
+    if kind == "counted":
+        return [100 * run["counted"] for run in runs]
+    name = {"inferred": "inference", "predicted": "prediction"}[kind]
+    return [100 * run["errors"][name]["mean"] / run["errors"]["frame_width"] for run in runs]
+
+
+def _with_spread(values: Sequence[float]) -> str:
+    """Mean and standard error, over runs that found something."""
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return ""
+    error = f" ± {stdev(known) / len(known) ** 0.5:.2f}" if len(known) > 1 else ""
+    return f"{mean(known):.2f}{error}"
+
+
+def _seconds_to(curve: Sequence[dict[str, float]], share: float) -> float | None:
+    return next((point["seconds"] for point in curve if point["counting"] >= share), None)
+
+
+def _origins(record: dict[str, Any]) -> list[str]:
+    return [*dict.fromkeys(origin(row["provenance"]) for row in record["rows"]), ""]
