@@ -39,9 +39,12 @@ PARTS: dict[str, dict[str, Any]] = {
     "motions from both directions": {"fuser": "two-way"},
     "displacements": {"displacements": True},
     "gradient of the boundary": {"count_gradient": "boundary", "count_mean": (-2.0, -2.0)},
+    "count's prior at -1": {"count_mean": (-1.0, -1.0)},
     "slots matched": {"matched": True},
+    "frames spread": {"spread": True},
     "correlation map": {"finder": "correlation"},
     "places on a map": {"places": "map"},
+    "places and count on a map": {"places": "counting-map"},
     "thrice the learning rate": {"learning_rate": 0.003},
 }
 POINTS_EVERY = 500  # steps between points of a learning curve
@@ -85,7 +88,7 @@ def counting_curve(path: Path, device: str) -> list[dict[str, float]]:
 
 def scored(recipe: Recipe, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Train and score one setting; what was scored before is read."""
-    kept = {"checkpoint_every": POINTS_EVERY, "keep_last": recipe.num_steps // POINTS_EVERY + 2}
+    kept: dict[str, Any] = {"checkpoint_every": POINTS_EVERY, "keep_last": recipe.num_steps // POINTS_EVERY + 2}
     train_recipe(recipe, path, device=options.device, compile=options.compile, **kept)
     written = path / SCORES
     if not written.is_file():

@@ -61,7 +61,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
     """
 
     serves = SequentialAttendInferRepeat
-    completion_methods = ("modes",)
+    completion_methods = ("modes", "kept")
 
     def __init__(
         self,
@@ -127,18 +127,18 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
             frames: (sequences, time, 1, height, width).
             observed: bool (sequences, time), None = all.
             controls: None.
-            method: "modes".
+            method: "modes"; or "kept", in which no object goes that was there.
             num_samples: number of draws; None = the above, each object given those before it.
 
         Returns:
             A value (sequences, ...) for each site of the model; with draws (num_samples, 1, sequences, ...).
 
         Raises:
-            ValueError: if the method is not "modes".
+            ValueError: if the method is neither.
         """
         self.check_method(method)
         context = self.prepare(frames, observed, controls)
-        draws, state = CompletionDraws(num_samples, frames.shape[0]), None
+        draws, state = CompletionDraws(num_samples, frames.shape[0], keeps=method == "kept"), None
         for index in range(frames.shape[1]):
             state = self._advance(index, state, context, draws)
         return draws.values

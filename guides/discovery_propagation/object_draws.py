@@ -13,7 +13,13 @@ ORDERS = ("first", "last")
 
 @runtime_checkable
 class Draws(Protocol):
-    """Gives values to sites."""
+    """Gives values to sites.
+
+    Attributes:
+        keeps: whether objects that are followed never go.
+    """
+
+    keeps: bool
 
     def draw(self, name: str, law: Any, alive: Tensor) -> Tensor:
         """A value of a site, scored where `alive` is 1."""
@@ -26,6 +32,8 @@ class Draws(Protocol):
 
 class PyroDraws:
     """Sample sites of a guide."""
+
+    keeps = False
 
     def draw(self, name: str, law: Any, alive: Tensor) -> Tensor:
         """A masked sample site."""
@@ -42,9 +50,11 @@ class CompletionDraws:
     Args:
         num_samples: number of draws; None = the most likely presences, and means.
         num_sequences: number of sequences in the batch.
+        keeps: whether objects that are followed never go.
     """
 
-    def __init__(self, num_samples: int | None, num_sequences: int) -> None:
+    def __init__(self, num_samples: int | None, num_sequences: int, keeps: bool = False) -> None:
+        self.keeps = keeps
         self.values: dict[str, Tensor] = {}
         self.drawn = num_samples is not None
         self.batch = torch.Size([num_sequences] if num_samples is None else [num_samples, 1, num_sequences])

@@ -21,6 +21,7 @@ from pyro_models.sqair.propagation_prior import PropagatedLaws
 
 PROPOSAL_STEP = 0.1  # scale of the shift from the previous window to the first look
 LARGEST_GATE = 0.9999
+SURE = 100.0  # logit of what is certain
 SURER = -1.0  # added to raw scales of windows, besides the learned offset
 
 
@@ -170,6 +171,8 @@ class Propagation(nn.Module):
 
         def presence_logit(what: Tensor | None) -> Tensor:
             logit = self.presence(concatenate(relation, one.memory, one.glance if what is None else what)).squeeze(-1)
+            if draws.keeps:
+                return torch.full_like(logit, SURE)
             return logit if prior is None else prior.presence(logit)
 
         where_law = where_law if prior is None else prior.where(where_law)

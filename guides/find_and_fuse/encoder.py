@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from guides.find_and_fuse.convolutions import Convolution, convolutions
-from guides.find_and_fuse.places import RecurrentPlaces
+from guides.find_and_fuse.places import Places, RecurrentPlaces
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpses import read_glimpses
 from pyro_models.vtssi.gaussians import Gaussian, floored_scale, raw_scale
@@ -40,7 +40,7 @@ class AIREncoder(nn.Module):
 
         c ~ N(CNN_cnt(x));   s_i, p_i ~ N(places(x));   d_i ~ N(VAE_enc(read(x; s_i, p_i)))
 
-    Only the reading of a glimpse depends on draws.
+    Only the reading of a glimpse depends on draws. Where places tell the count, there is no CNN_cnt.
 
     Args:
         scenes: the model's.
@@ -50,7 +50,8 @@ class AIREncoder(nn.Module):
         glimpse_units: units of the hidden layers of VAE_enc.
 
     Raises:
-        ValueError: if a frame is too small for the convolutions.
+        ValueError: if a frame is too small for the convolutions, or places have the wrong shape.
+        TypeError: if `places` does not say whether it counts.
     """
 
     def __init__(
@@ -63,26 +64,49 @@ class AIREncoder(nn.Module):
         glimpse_units: tuple[int, ...] = (256, 128),
     ) -> None:
         super().__init__()
+        if places is not None and not isinstance(getattr(places, "counts", None), bool):
+            raise TypeError(
+                f"places: expected a module with the attribute counts, True or False, got {type(places).__name__} "
+                "without it; see RecurrentPlaces"
+            )
         _, height, width = scenes.frame_shape
         self.num_objects = scenes.num_objects
         self.glimpse_size = scenes.glimpse_size
         self.what_dim = scenes.what_dim
-        padded = (height + 2 * MARGIN, width + 2 * MARGIN)
-        self.count_maps, features = convolutions(count_layers, padded, "count_layers")
-        self.count = mlp(features, count_units, 2)
+        self.count_maps: Any = None
+        self.count: Any = None
+        if places is None or not places.counts:
+            padded = (height + 2 * MARGIN, width + 2 * MARGIN)
+            self.count_maps, features = convolutions(count_layers, padded, "count_layers")
+            self.count = mlp(features, count_units, 2)
         self.places: Any = RecurrentPlaces(scenes) if places is None else places
         self.what = mlp(self.glimpse_size**2, glimpse_units, 2 * scenes.what_dim)
+        count = self.places.count if self.count is None else self.count
         with torch.no_grad():
-            self.count[-1].get_parameter("bias")[1] = raw_scale(0.5)
+            count[-1].get_parameter("bias")[1] = raw_scale(0.5)
             self.what[-1].get_parameter("bias")[scenes.what_dim :] = raw_scale(0.5)
 
     def forward(self, images: Float[Tensor, "frames sequences height width"]) -> FrameProposals:
         """Proposals for frames."""
-        batch = images.shape[:2]
-        flat = images.flatten(0, 1).unsqueeze(1)
-        count = self.count(self.count_maps(nn.functional.pad(flat, (MARGIN,) * 4)))
-        loc, raw = count.unflatten(0, batch).unsqueeze(1).unbind(-1)
-        return FrameProposals(images, Gaussian(loc, floored_scale(raw)), *self.places(images))
+        scale, position, count = self._checked(self.places(images), images)
+        if count is None:
+            flat = nn.functional.pad(images.flatten(0, 1).unsqueeze(1), (MARGIN,) * 4)
+            count = self.count(self.count_maps(flat)).unflatten(0, images.shape[:2])
+        loc, raw = count.unsqueeze(1).unbind(-1)
+        return FrameProposals(images, Gaussian(loc, floored_scale(raw)), scale, position)
+
+    def _checked(self, places: Places, images: Tensor) -> Places:
+        """Refuse what would broadcast unnoticed."""
+        objects, frames = (len(images), self.num_objects, images.shape[1], 2), (*images.shape[:2], 2)
+        shapes = [tuple(values.shape) for one in places[:2] for values in one]
+        wrong = shapes != [objects] * 4 or (places.count is not None and tuple(places.count.shape) != frames)
+        if wrong:
+            counted = "" if places.count is None else f", count {tuple(places.count.shape)}"
+            raise ValueError(
+                f"places: expected sizes and positions (frames, objects, sequences, 2) = {objects}, and a count "
+                f"{frames} or None, got {', '.join(map(str, shapes))}{counted}; see Places"
+            )
+        return places
 
     def look(
         self,

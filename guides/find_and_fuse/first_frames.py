@@ -1,4 +1,4 @@
-"""The first frames of a video that are seen, and distributions where there are none."""
+"""Some of the frames of a video that are seen, and distributions where there are none."""
 
 import pyro.distributions as dist
 import torch
@@ -24,6 +24,25 @@ def first_seen(
     order = (~seen).to(torch.uint8).argsort(dim=1, stable=True)[:, :count]
     firsts = images.gather(1, order[..., None, None].expand(-1, -1, *images.shape[2:]))
     return firsts.transpose(0, 1), seen.gather(1, order).T
+
+
+def spread_seen(
+    images: Float[Tensor, "sequences time height width"], seen: Bool[Tensor, "sequences time"] | None, count: int
+) -> tuple[Float[Tensor, "frames sequences height width"], Bool[Tensor, "frames sequences"]]:
+    """The same number of frames, evenly spread over those that are seen, from the first to the last of them.
+
+    Args:
+        images: frames, zero where missing.
+        seen: False where a frame is missing; None = all are seen.
+        count: how many; where fewer are seen, those.
+    """
+    every, valid = first_seen(images, seen, images.shape[1])
+    count, number = min(count, len(every)), valid.sum(0)
+    shares = torch.linspace(0, 1, count, dtype=torch.float64, device=images.device)[:, None]
+    spread = (shares * (number - 1).clamp(min=0)).round().long()
+    rank = torch.arange(count, device=images.device)[:, None]
+    index = torch.where(number >= count, spread, rank)
+    return every.gather(0, index[..., None, None].expand(-1, -1, *every.shape[2:])), valid.gather(0, index)
 
 
 def where_counted(seen: Bool[Tensor, "..."] | None, count: Gaussian, prior: dist.Normal) -> dist.Normal:

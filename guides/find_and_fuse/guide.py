@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from guides.find_and_fuse.draws import CompletionDraws, Draws, PyroDraws, draw_aside, evaluating
 from guides.find_and_fuse.encoder import AIREncoder, FrameProposals
-from guides.find_and_fuse.first_frames import first_seen, where_counted
+from guides.find_and_fuse.first_frames import first_seen, spread_seen, where_counted
 from guides.find_and_fuse.motion import MotionFuser
 from guides.find_and_fuse.parts import check_parts
 from guides.find_and_fuse.rectifier import Rectifier
@@ -169,7 +169,8 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         frames, mask = self.check_video(frames, observed, controls)
         images, seen = frames[:, :, 0], None if observed is None else mask
         rectifier, encoder = self.rectifier, self.encoder
-        firsts, valid = first_seen(images, seen, 1 if rectifier is None else rectifier.frames)
+        some = spread_seen if rectifier is not None and rectifier.spread else first_seen
+        firsts, valid = some(images, seen, 1 if rectifier is None else rectifier.frames)
         first, looks, start = encoder(firsts), None, None
         if rectifier is not None:
             scale, position = draw_aside(self, first.scale), draw_aside(self, first.position)

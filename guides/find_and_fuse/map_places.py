@@ -28,13 +28,15 @@ class MapPlaces(nn.Module):
         h_i = sum_u a_i(u) F(u);   p_i ~ N(m_i + 0.2 tanh(b(h_i)), scale^2);   s_i ~ N(sigmoid(a(h_i)), scale^2)
 
     A picture that moves moves its places with it, and two objects start apart: a fully connected layer has to learn
-    both. Strength and reach are learned.
+    both. Strength and reach are learned. With `counts`, the number of objects is inferred from the places as well, from
+    h_1 ... h_N and the largest evidence left for each, instead of by another network on the frame.
 
     Args:
         scenes: the model's.
         layers: convolutions, padded so that the map covers the frame.
         units: of a hidden layer that h passes through.
         head_units: hidden units of each of the four heads.
+        counts: see above.
 
     Raises:
         ValueError: if a kernel is even.
@@ -47,6 +49,7 @@ class MapPlaces(nn.Module):
         layers: Sequence[Convolution] = MAP_LAYERS,
         units: int = 64,
         head_units: int = 64,
+        counts: bool = False,
     ) -> None:
         super().__init__()
         if even := [layer.kernel for layer in layers if layer.kernel % 2 == 0]:
@@ -68,6 +71,8 @@ class MapPlaces(nn.Module):
         self.body = mlp(channels, (units,))
         self.scale = size_heads(scenes, units, head_units)
         self.position = GaussianHeads(units, head_units, 2, nn.ReLU, initial_scale=0.1)
+        self.counts = counts
+        self.count = mlp((units + 1) * scenes.num_objects, (units,), 2) if counts else None
 
     def forward(self, images: Float[Tensor, "frames sequences height width"]) -> Places:
         """Places in frames."""
@@ -75,9 +80,10 @@ class MapPlaces(nn.Module):
         evidence = self.evidence(features).flatten(1)
         points = grid_points(features)
         features = features.flatten(2)
-        means, seen = [], []
+        means, seen, peaks = [], [], []
         for _ in range(self.num_objects):
             attention = evidence.softmax(-1)
+            peaks.append(evidence.amax(-1))
             mean = attention @ points
             means.append(mean)
             seen.append((features @ attention.unsqueeze(-1)).squeeze(-1))
@@ -85,10 +91,14 @@ class MapPlaces(nn.Module):
             evidence = evidence - self.log_strength.exp() * (-0.5 * apart * (-2 * self.log_reach).exp()).exp()
         batch = images.shape[:2]
         middles = torch.stack(means, 1).unflatten(0, batch).transpose(1, 2)
-        hidden = self.body(torch.stack(seen, 1)).unflatten(0, batch).transpose(1, 2)
+        hidden = self.body(torch.stack(seen, 1))
+        count = None
+        if self.count is not None:
+            count = self.count(torch.cat([hidden.flatten(1), torch.stack(peaks, 1)], 1)).unflatten(0, batch)
+        hidden = hidden.unflatten(0, batch).transpose(1, 2)
         scale, position = self.scale(hidden), self.position(hidden)
         loc = (middles + LARGEST_CORRECTION * position.loc.tanh()).clamp(-1, 1)
-        return Places(Gaussian(scale.loc.sigmoid(), scale.scale), Gaussian(loc, position.scale))
+        return Places(Gaussian(scale.loc.sigmoid(), scale.scale), Gaussian(loc, position.scale), count)
 
 
 def grid_points(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "points 2"]:

@@ -16,10 +16,17 @@ FRAME_LAYERS = (Convolution(16, 3, 2), Convolution(16, 3, 2))
 
 
 class Places(NamedTuple):
-    """Sizes and positions of all objects in each of some frames, (frames, objects, sequences, 2)."""
+    """Sizes and positions of all objects in each of some frames, (frames, objects, sequences, 2).
+
+    Attributes:
+        scale: of sizes.
+        position: of positions.
+        count: mean and raw standard deviation of c, (frames, sequences, 2); None = they do not tell.
+    """
 
     scale: Gaussian
     position: Gaussian
+    count: Tensor | None = None
 
 
 class RecurrentPlaces(nn.Module):
@@ -28,7 +35,7 @@ class RecurrentPlaces(nn.Module):
         h_1 ... h_N = LSTM(f, ..., f),  f = CNN_pre(x)
         s_i ~ N(sigmoid(a(h_i)), scale(h_i)^2);   p_i ~ N(tanh(b(h_i)), scale(h_i)^2)
 
-    Other places are a module with the same method.
+    Other places are a module with the same method and the attribute `counts`, whether its places have a count.
 
     Args:
         scenes: the model's.
@@ -40,6 +47,8 @@ class RecurrentPlaces(nn.Module):
     Raises:
         ValueError: if a frame is too small for the convolutions, or `dropout` is no share.
     """
+
+    counts = False
 
     def __init__(
         self,

@@ -21,7 +21,8 @@ class Rectifier(nn.Module):
         c ~ N(sum_k w_k mu_k, sum_k w_k^2 sigma_k^2)             the same for every size and appearance, with these w
 
     A frame has one weight for its count and all its objects: frames whose slots are permuted can be ignored, not
-    repaired, unless they are `matched` before.
+    repaired, unless they are `matched` before. Objects that overlap in the first frames may part later: with `spread`
+    the K frames lie evenly between the first and the last.
 
     Args:
         scenes: the model's.
@@ -29,6 +30,7 @@ class Rectifier(nn.Module):
         units: of the LSTM in each direction.
         hidden: units of the layers between it and a frame's logit.
         matched: bring the slots of all frames into the order of the first one, see `match_slots`.
+        spread: read frames spread over the video.
 
     Raises:
         ValueError: if `frames` is below 1, or too many objects are to be matched.
@@ -42,6 +44,7 @@ class Rectifier(nn.Module):
         units: int = 128,
         hidden: tuple[int, ...] = (64, 64),
         matched: bool = False,
+        spread: bool = False,
     ) -> None:
         super().__init__()
         if matched and scenes.num_objects > MOST_MATCHED:
@@ -55,6 +58,7 @@ class Rectifier(nn.Module):
             )
         self.frames = frames
         self.matched = matched
+        self.spread = spread
         self.num_objects = scenes.num_objects
         self.what_dim = scenes.what_dim
         inputs = 2 * (1 + scenes.num_objects * (2 + scenes.what_dim))

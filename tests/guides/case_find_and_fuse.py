@@ -8,9 +8,9 @@ from guides.find_and_fuse.places import RecurrentPlaces
 from tests.contracts.cases import GuideCase
 
 
-def encoder(scenes: Any) -> AIREncoder:
+def encoder(scenes: Any, places: Any = None) -> AIREncoder:
     """A small encoder."""
-    places = RecurrentPlaces(scenes, layers=(Convolution(2, 3, 2),), units=6, head_units=5)
+    places = places or RecurrentPlaces(scenes, layers=(Convolution(2, 3, 2),), units=6, head_units=5)
     return AIREncoder(scenes, places, count_layers=(Convolution(2, 5, 2),), count_units=(6,), glimpse_units=(7,))
 
 

@@ -204,6 +204,23 @@ def test_a_particle_filter_takes_it():
         assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
 
 
+def test_objects_that_are_kept_stay():
+    model, guide = pair()
+    with torch.no_grad():
+        guide.discovery.presence[-1].bias.add_(5.0)
+        guide.propagation.presence[-1].bias.sub_(20.0)
+    frames = torch.rand(3, 4, *SHAPE)
+    going, kept = (model.scene(guide.complete(frames, method=method)) for method in ("modes", "kept"))
+    assert bool((kept.presence[:, 0] == 1).all())
+    assert bool((kept.presence == 1).all())
+    assert bool((kept.identities == kept.identities[:, :1]).all())
+    assert not torch.equal(going.identities, kept.identities)
+    seen = torch.ones(3, 4, dtype=torch.bool)
+    seen[:, 2:] = False
+    forecast = model.scene(guide.complete(frames, seen, method="kept", num_samples=2))
+    assert bool((forecast.presence[..., -1, :] >= forecast.presence[..., 0, :]).all())
+
+
 def test_most_likely_objects_and_forecasts():
     model, guide = pair()
     frames = torch.rand(3, 6, *SHAPE)

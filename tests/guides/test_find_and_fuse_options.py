@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from guides import FindAndFuseGuide, Rectifier, check_guide
+from guides import AIREncoder, FindAndFuseGuide, Rectifier, check_guide
 from guides.find_and_fuse import (
     Convolution,
     CorrelationFinder,
@@ -17,6 +17,8 @@ from guides.find_and_fuse import (
     TwoWayMotionFuser,
 )
 from guides.find_and_fuse.correlation_finder import read_maps
+from guides.find_and_fuse.first_frames import spread_seen
+from guides.find_and_fuse.places import Places
 from guides.find_and_fuse.product_fuser import product
 from guides.find_and_fuse.slot_matching import Looks, match_slots
 from inference import FIVO, IWAE
@@ -32,7 +34,9 @@ def exchanged(option):
     model, _ = pair("VTSSI")
     fuser = TwoWayMotionFuser if "two-way" in option else ProductFuser
     parts = {
-        "rectifier": Rectifier(model.scenes, 3, units=5, hidden=(6,), matched=option == "matched"),
+        "rectifier": Rectifier(
+            model.scenes, 3, units=5, hidden=(6,), matched=option == "matched", spread=option == "spread"
+        ),
         "fuser": fuser(model, units=6, head_units=5, displacements="displacements" in option),
         "finder_start": "proposed" if option == "start" else "nowhere",
         "finder_input": "predicted" if option == "predicted" else "found",
@@ -40,13 +44,26 @@ def exchanged(option):
     find, propose = finder(model), encoder(model.scenes)
     if option in ("correlation", "start", "predicted"):
         find = CorrelationFinder(model, channels=2, side=3, kernel_units=(6,), hidden=(6,), head_units=5)
-    if option == "map":
-        propose.places = MapPlaces(model.scenes, layers=(Convolution(3, 3, 2),), units=5, head_units=4)
+    if "map" in option:
+        places = MapPlaces(
+            model.scenes, layers=(Convolution(3, 3, 2),), units=5, head_units=4, counts="counting" in option
+        )
+        propose = encoder(model.scenes, places)
     return model, FindAndFuseGuide(model, propose, find, **parts).double()
 
 
-OPTIONS = ["product", "two-way", "displacements", "two-way, displacements", "correlation", "start", "predicted", "map"]
-OPTIONS += ["matched"]
+OPTIONS = [
+    "product",
+    "two-way",
+    "displacements",
+    "two-way, displacements",
+    "correlation",
+    "start",
+    "predicted",
+    "counting map",
+    "spread",
+]
+OPTIONS += ["counting map", "matched", "spread"]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -58,7 +75,9 @@ def test_a_guide_with_another_part_fits_its_model(option):
         check_guide(model, guide, video(), seen)
 
 
-@pytest.mark.parametrize("option", ["two-way, displacements", "displacements", "start", "predicted", "map"])
+@pytest.mark.parametrize(
+    "option", ["two-way, displacements", "displacements", "start", "predicted", "counting map", "spread"]
+)
 def test_its_steps_are_the_whole(option):
     """Also under a filter, where states follow their ancestors; with all frames missing the guide is the model."""
     model, guide = exchanged(option)
@@ -166,6 +185,20 @@ def test_places_on_a_map_are_apart_and_move_with_the_picture():
     torch.testing.assert_close(same[:, 0], same[:, 1])
 
 
+def test_frames_are_spread_over_those_that_are_seen():
+    numbers = torch.arange(10.0).view(1, 10, 1, 1).expand(4, 10, 1, 1)
+    images, valid = spread_seen(numbers, None, 5)
+    assert images[:, 0, 0, 0].tolist() == [0, 2, 4, 7, 9]
+    assert bool(valid.all())
+    seen = torch.ones(4, 10, dtype=torch.bool)
+    seen[1, 3:] = seen[2, ::2] = seen[3] = False
+    images, valid = spread_seen(numbers, seen, 5)
+    found = [images[valid[:, i], i, 0, 0].tolist() for i in range(4)]
+    assert found == [[0, 2, 4, 7, 9], [0, 1, 2], [1, 3, 5, 7, 9], []]
+    short, _ = spread_seen(numbers[:, :3], None, 5)
+    assert short[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
 def test_displacements_are_those_of_the_positions_found():
     model, _ = pair("VTSSI")
     fuser = MotionFuser(model, units=6, head_units=5, displacements=True).double()
@@ -195,6 +228,24 @@ def test_slots_are_matched_to_those_of_the_first_frame():
     assert torch.equal(matched.what.loc, what)
     assert torch.equal(matched.scale.scale, scale + 1)
     assert matched.count is count
+
+
+class Corner(torch.nn.Module):
+    """Places of the wrong shape."""
+
+    counts = False
+
+    def forward(self, images):
+        where = Gaussian(torch.zeros(*images.shape[:2], 2), torch.ones(*images.shape[:2], 2))
+        return Places(where, where)
+
+
+def test_places_of_one_s_own_are_checked():
+    scenes = ObjectScenes((1, 32, 32), what_dim=3)
+    with pytest.raises(TypeError, match="places: expected a module with the attribute counts, .* got Linear without"):
+        AIREncoder(scenes, torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"places: expected .* = \(4, 2, 3, 2\), .* got \(4, 3, 2\), .*; see Places"):
+        AIREncoder(scenes, Corner())(torch.rand(4, 3, 32, 32))
 
 
 @pytest.mark.parametrize(
