@@ -33,7 +33,7 @@ from records import (
     table,
 )
 from tracking_sections import clips_section, tracking_section
-from vtssi_sections import parts_section, variants_section
+from vtssi_sections import horizons_section, parts_section, variants_evidence_section, variants_section
 
 from inference.experiments.evaluation import Bounds
 from inference.pictures import draw_imputation_curves, draw_learning_curves
@@ -356,6 +356,8 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("Moving digits (SQAIR)", tracking_section(runs)),
         ("A clip of a static camera (SQAIR)", clips_section(runs)),
         ("Trackers of digits (VTSSI)", variants_section(records / "trackers-variants.json")),
+        ("Evidence of trackers, with and without a motion", variants_evidence_section(runs)),
+        ("Trackers beyond their training", horizons_section(sorted(records.glob("horizons-*.json")), document)),
         ("What a tracker's parts are worth", parts_section(records / "trackers-parts.json")),
         ("What evidence is worth", evidence_section(records / "evidence.json")),
         ("Estimators of presence, at equal time", presence_section(sorted(records.glob("presence-*.json")), document)),

@@ -2,12 +2,16 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from records import origin, table
+from horizon_pictures import draw
+from records import EVIDENCE, Run, evidence_cells, origin, table
+
+from inference.scores.horizons import Horizons
 
 LABELS = {"air": "AIR", "find": "FIND", "rect-find": "RECT/FIND", "find-mot": "FIND/MOT", "vtssi": "VTSSI"}
 FOUND = ("find", "rect-find", "find-mot", "vtssi")  # variants with a finder
@@ -19,6 +23,7 @@ PUBLISHED = (  # percent counted, and errors of inference and prediction in pixe
     ((96.72, 4.833, None), (90.95, 2.130, None), (99.48, 1.194, None), (89.55, 2.282, 4.365), (99.54, 1.076, 2.676)),
 )
 RIGHT = 0.99  # share of rightly counted videos whose time is reported
+FRAMES = (10, 20, 50, 100)  # whose errors are given
 FAILED = 0.9  # share of rightly counted videos below which a run failed
 
 
@@ -102,6 +107,50 @@ def parts_section(path: Path) -> list[str]:
         *table(header, rows),
         *_origins(record),
     ]
+
+
+def horizons_section(paths: Sequence[Path], document: Path) -> list[str]:
+    """Figures 5 to 7: errors by frame, far beyond training."""
+    lines = []
+    for path in paths:
+        record = json.loads(path.read_text())
+        rows = []
+        for row in record["rows"]:
+            errors, cells = Horizons().read(row["errors"]), []
+            for curve in (errors.tracked_curve, errors.predicted_curve):
+                for frame in FRAMES:
+                    known = curve is not None and record["prefix"] < frame <= len(curve.means)
+                    cells.append(
+                        f"{curve.means[frame - 1]:.2f} ± {curve.standard_errors[frame - 1]:.2f}" if known else ""
+                    )
+            rows.append((f"{row['label']}: {row['run']}", f"{100 * errors.counting:.1f}", f"{row['frames']}", *cells))
+        header = ["", "counted", "frames in training"]
+        header += [f"{kind}, frame {frame}" for kind in ("tracked", "predicted") for frame in FRAMES]
+        lines += [
+            f"{record['world']}: percent of videos counted correctly, and distances in pixels, with all frames seen",
+            f"and after {record['prefix']} frames.",
+            "",
+        ]
+        for picture in draw(record["rows"], path):
+            lines += [f"![Errors by frame]({os.path.relpath(picture, document.parent)})", ""]
+        lines += [*table(header, rows), origin(record["provenance"]), ""]
+    return lines
+
+
+def variants_evidence_section(runs: Sequence[Run]) -> list[str]:
+    """The five variants as models of the same videos."""
+    rows = []
+    for run in runs:
+        bounds = run.evaluation.bounds
+        if bounds is None or run.recipe.videos.world != "linear-mnist" or run.score("horizons") is None:
+            continue
+        frames = run.evaluation.frames
+        elbo = f"{bounds.elbo / frames:.2f} ± {bounds.elbo_error / frames:.2f}"
+        width = "" if bounds.width is None else f"{bounds.width / frames:.2f}"
+        rows.append((f"{run.recipe.label}: {run.folder.path.name}", elbo, *evidence_cells([bounds], per=frames), width))
+    if not rows:
+        return []
+    return ["Nats per frame, straight paths with overlap.", "", *table(["", "ELBO", *EVIDENCE, "bracket"], rows)]
 
 
 def _claims(entries: dict[tuple[str, str], Entry]) -> list[str]:

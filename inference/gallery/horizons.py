@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from inference.gallery.picture import Picture, save
-from inference.metrics.distance_means import DistanceCurve
 from inference.pictures import draw_horizon_curves
-from inference.scores.horizons import ErrorCurve, HorizonErrors, Horizons
+from inference.scores.horizons import HorizonErrors, Horizons
 from inference.scores.score import Evaluated
 
 
@@ -35,14 +32,12 @@ class HorizonPictures(Picture):
         }
         baselines = {"held still": errors.held_curve, "straight lines": errors.straight_curve}
         figure = draw_horizon_curves(
-            {name: _distances(curve, errors) for name, curve in curves.items()},
-            {name: _distances(curve, errors) for name, curve in baselines.items() if curve is not None},
+            {name: curve.distances(errors.prefix, errors.frame_width) for name, curve in curves.items()},
+            {
+                name: curve.distances(errors.prefix, errors.frame_width)
+                for name, curve in baselines.items()
+                if curve is not None
+            },
             training_length=self.training_length,
         )
         return [save(figure, folder / "horizons.png")]
-
-
-def _distances(curve: ErrorCurve, errors: HorizonErrors) -> DistanceCurve:
-    means = torch.tensor(curve.means)
-    counts = torch.isfinite(means).long()  # how many objects is not drawn
-    return DistanceCurve(means, torch.tensor(curve.standard_errors), counts, errors.prefix, float(errors.frame_width))

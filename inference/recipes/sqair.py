@@ -8,6 +8,7 @@ from torch import nn
 from inference.recipes.digit_videos import SMALL, MovingDigitVideos
 from inference.recipes.recipe import Recipe
 from inference.recipes.sqair_parts import SQAIRPair, SQAIRTraining
+from inference.recipes.tracked_digits import SMALL_TRACKED, TrackedDigitVideos
 from inference.scores.score import Evaluated
 from inference.scores.tracking import Tracking
 from pyro_models.components.glimpse_networks import GlimpseNetworks
@@ -57,14 +58,14 @@ class CheckedSQAIRTraining(SQAIRTraining):
         return None
 
 
-SMALL_OBJECTS: dict[str, Any] = {
-    **SMALL,
+SMALL_LOOKS: dict[str, Any] = {
     "num_slots": 2,
     "what_dim": 16,
     "glimpse_size": 10,
     "units": 96,
     "where_scale_mean": -0.5,
 }
+SMALL_OBJECTS: dict[str, Any] = {**SMALL, **SMALL_LOOKS}
 SQAIR = Recipe(
     name="sqair-mlp",
     paper="Kosiorek et al. 2018, table 1 (moving multi-MNIST)",
@@ -72,8 +73,29 @@ SQAIR = Recipe(
     pair=DigitSQAIRPair(),
     training=CheckedSQAIRTraining(),
 )
+TRACKED = Recipe(
+    name="sqair-tracked",
+    paper="Akhundov et al. 2019, figures 6 and 7 (SQAIR on digits that stay)",
+    videos=TrackedDigitVideos(world="moving-mnist", prefix=3, num_frames=10, first_frames=3, num_train=60_000),
+    pair=DigitSQAIRPair(),
+    training=CheckedSQAIRTraining(),
+)
 RECIPES = (
     SQAIR,
+    TRACKED,
+    TRACKED.named(
+        "sqair-tracked-small",
+        **SMALL_TRACKED,
+        **SMALL_LOOKS,
+        growth_epochs=10,
+        learning_rate=0.0005,
+        decay="cosine",
+        optimization="adam",
+        clip_norm=1000.0,
+        epochs=60,
+        residual=True,
+        check_epochs=20,
+    ),
     SQAIR.named("sqair-conv", network="conv", units=128),
     SQAIR.named("sqair-small", **SMALL_OBJECTS, residual=True, check_epochs=10),
 )

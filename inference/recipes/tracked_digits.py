@@ -30,6 +30,7 @@ class TrackedDigitVideos(LengtheningVideos):
         digit_scale: size of digits; 1 = MNIST's 20 pixels.
         overlap: whether digits may share a pixel of the first frame.
         speed: lowest and highest speed of linear-mnist, pixels per frame.
+        max_speed: highest speed per axis of moving-mnist, pixels per frame.
         wall_distance: distance of the walls outside the frame in linear-mnist, pixels.
         smallest_axis: smallest semi-axis of elliptic-mnist, pixels.
         prefix: observed frames when positions are predicted.
@@ -41,6 +42,7 @@ class TrackedDigitVideos(LengtheningVideos):
     digit_scale: float = 1.0
     overlap: bool = True
     speed: tuple[float, float] = (1.0, 5.0)
+    max_speed: float = 10.0
     wall_distance: float = 0.0
     smallest_axis: float = 5.0
     prefix: int = 5
@@ -62,7 +64,7 @@ class TrackedDigitVideos(LengtheningVideos):
             return EllipticDigits(**common, overlap=self.overlap, smallest_axis=self.smallest_axis)
         if self.world == "ddpae-mnist":
             return DDPAEDigits(**common, min_digits=self.max_digits)
-        return MovingDigits(**common, max_acceleration=0.0, jitter=0.0)
+        return MovingDigits(**common, max_speed=self.max_speed, max_acceleration=0.0, jitter=0.0)
 
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """See `digit_splits`."""
@@ -76,3 +78,15 @@ class TrackedDigitVideos(LengtheningVideos):
     def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
         """Tracked objects, and errors by horizon."""
         return TrackPictures(followed=self.prefix), HorizonPictures(label=recipe.label, training_length=self.num_frames)
+
+
+SMALL_TRACKED: dict[str, Any] = {
+    "frame_size": 32,
+    "num_frames": 10,
+    "digit_scale": 0.5,
+    "speed": (0.6, 3.2),
+    "max_speed": 4.0,
+    "smallest_axis": 3.2,
+    "num_train": 3200,
+}
+"""Options of small videos for CPUs."""

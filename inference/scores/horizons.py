@@ -32,6 +32,17 @@ class ErrorCurve:
         """From `PrefixMatches.error_by_frame`."""
         return cls(tuple(curve.means.tolist()), tuple(curve.standard_errors.tolist()))
 
+    def distances(self, prefix: int, frame_width: int) -> DistanceCurve:
+        """For a picture; how many objects there are in a frame is forgotten, only whether there are any.
+
+        Args:
+            prefix: number of observed frames.
+            frame_width: pixels.
+        """
+        means = torch.tensor(self.means)
+        counts = torch.isfinite(means).long()
+        return DistanceCurve(means, torch.tensor(self.standard_errors), counts, prefix, float(frame_width))
+
 
 @dataclass(frozen=True)
 class HorizonErrors:
@@ -100,12 +111,14 @@ class Horizons(Score):
         prefix: observed frames of a prediction; objects are matched on them.
         long_videos: simulator of long videos with test objects; None = no curves.
         num_long: number of long videos; 0 = no curves.
+        method: completion method of the guide; None = its first.
     """
 
     name: ClassVar[str] = "horizons"
     prefix: int = 5
     long_videos: Simulator | None = None
     num_long: int = 200
+    method: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse an empty prefix, and a negative number of videos."""
@@ -129,8 +142,8 @@ class Horizons(Score):
                 f"{self.prefix}; choose how many frames to predict from"
             )
         truth = test.to("cpu")
-        tracked = match_on_prefix(evaluated.scene, truth, self.prefix)
-        predicted = match_on_prefix(predicted_scene(evaluated, self.prefix), truth, self.prefix)
+        tracked = match_on_prefix(inferred_scene(evaluated, test.num_frames, self.method), truth, self.prefix)
+        predicted = match_on_prefix(inferred_scene(evaluated, self.prefix, self.method), truth, self.prefix)
         held = {
             name: match_on_prefix(scene, truth, self.prefix).prediction_error
             for name, scene in _baselines(truth, self.prefix).items()
@@ -152,8 +165,8 @@ class Horizons(Score):
         generator = torch.Generator().manual_seed(LONG_SEED)
         truth = self.long_videos.simulate(self.num_long, generator)
         long = Evaluated(evaluated.model, evaluated.guide, truth.to(test.frames.device), seed=evaluated.seed)
-        assert long.scene is not None
-        scenes = {"tracked": long.scene, "predicted": predicted_scene(long, self.prefix)}
+        seen = {"tracked": truth.num_frames, "predicted": self.prefix}
+        scenes = {name: inferred_scene(long, frames, self.method) for name, frames in seen.items()}
         return replace(
             errors,
             **{
@@ -174,13 +187,21 @@ class Horizons(Score):
         return HorizonErrors(**{name: rebuilt(value) for name, value in written.items()})
 
 
-def predicted_scene(evaluated: Evaluated, prefix: int) -> Scene:
-    """The most probable objects when only the first frames are observed, on the CPU."""
-    test, model = evaluated.test, evaluated.model
+def inferred_scene(evaluated: Evaluated, num_seen: int, method: str | None = None) -> Scene:
+    """The most probable objects when only the first frames are observed, on the CPU.
+
+    Args:
+        evaluated: a model with objects, its guide and the videos.
+        num_seen: number of observed frames.
+        method: completion method of the guide; None = its first.
+    """
+    test, model, guide = evaluated.test, evaluated.model, evaluated.guide
     assert isinstance(model, PlacesObjects)
-    start = tail(test.num_sequences, test.num_frames, num_seen=prefix).to(test.frames.device)
-    with evaluation_mode(model, evaluated.guide):
-        answer = impute(model, evaluated.guide, *test.with_observed(start).arguments, seed=evaluated.seed)
+    if num_seen == test.num_frames and method is None and evaluated.scene is not None:
+        return evaluated.scene
+    start = tail(test.num_sequences, test.num_frames, num_seen=num_seen).to(test.frames.device)
+    with evaluation_mode(model, guide):
+        answer = impute(model, guide, *test.with_observed(start).arguments, method=method, seed=evaluated.seed)
         scene = model.scene(answer.latents)
     return Scene(**{name: value.cpu() for name, value in vars(scene).items() if value is not None})
 
