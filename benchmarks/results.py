@@ -33,7 +33,13 @@ from records import (
     table,
 )
 from tracking_sections import clips_section, tracking_section
-from vtssi_sections import horizons_section, parts_section, variants_evidence_section, variants_section
+from vtssi_sections import (
+    horizons_section,
+    parts_section,
+    variants_evidence_section,
+    variants_section,
+    vtssi_step_section,
+)
 
 from inference.experiments.evaluation import Bounds
 from inference.pictures import draw_imputation_curves, draw_learning_curves
@@ -365,6 +371,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("Time of a training step", steps_section(records / "training_step.json")),
         ("Time of an SVI step, eager and compiled", compiled_section(records / "svi_step.json")),
         ("A step of SQAIR compared with a port", sqair_section(records / "sqair_step.json")),
+        ("A step of VTSSI", vtssi_step_section(records / "vtssi_step.json")),
         ("Training with eager and with compiled steps", compiled_training_section(records / "compiled_training.json")),
         ("What particles cost", particles_section(records / "particles.json")),
         ("The exact Gaussian marginal compared with its peers", marginal_section(records / "gaussian_marginal.md")),

@@ -40,6 +40,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "displacements": {"displacements": True},
     "gradient of the boundary": {"count_gradient": "boundary", "count_mean": (-2.0, -2.0)},
     "count's prior at -1": {"count_mean": (-1.0, -1.0)},
+    "particle filter, 4 particles": {"particles": 4, "finder_input": "fused"},
     "slots matched": {"matched": True},
     "frames spread": {"spread": True},
     "correlation map": {"finder": "correlation"},

@@ -153,6 +153,22 @@ def variants_evidence_section(runs: Sequence[Run]) -> list[str]:
     return ["Nats per frame, straight paths with overlap.", "", *table(["", "ELBO", *EVIDENCE, "bracket"], rows)]
 
 
+def vtssi_step_section(path: Path) -> list[str]:
+    """Milliseconds of a step."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text())
+    rows = [(name, f"{row['median']:.0f}", f"{row['minimum']:.0f}") for name, row in record["milliseconds"].items()]
+    parts = ", ".join(f"{name} {value:.0f} ms" for name, value in record["parts"].items())
+    return [
+        *table(["a step", "CPU ms", "minimum"], rows),
+        f"One eager step of the small videos, by the profiler: {parts}.",
+        "",
+        origin(record["provenance"]),
+        "",
+    ]
+
+
 def _claims(entries: dict[tuple[str, str], Entry]) -> list[str]:
     """Claims 1 to 5 that can be judged; positive margins hold."""
     if len(entries) < len(FLAVOURS) * len(LABELS):

@@ -24,6 +24,7 @@ from guides.find_and_fuse import (
     Rectifier,
     TwoWayMotionFuser,
 )
+from inference.estimators import FIVO
 from inference.estimators.count_boundary import CountBoundary
 from inference.estimators.first_frames import FirstFrames
 from inference.recipes.options import OptionError
@@ -205,6 +206,7 @@ class VTSSITraining(Training):
         divergence: how KL divergences are computed: analytic, given the draws of earlier latents; or sampled.
         count_gradient: of the count where it switches objects on: "pathwise", which misses what that costs, or
             "boundary", see `CountBoundary`, with sampled divergences.
+        particles: 1 = the ELBO; more are a particle filter (`FIVO`), whose proposals the guide makes.
         decay: learning rate: "paper" (constant for 200,000 steps, then 0.9 every 20,000, down to a tenth) or "cosine"
             to a thirtieth.
     """
@@ -219,10 +221,16 @@ class VTSSITraining(Training):
     bell: Literal["linear", "geometric"] = "linear"
     divergence: Literal["analytic", "sampled"] = "analytic"
     count_gradient: Literal["pathwise", "boundary"] = "pathwise"
+    particles: int = 1
     decay: Literal["paper", "cosine"] = "paper"
 
     def check(self, recipe: Recipe[Any, Any, Any]) -> None:
-        """Refuse stages that do not come one after the other."""
+        """Refuse stages that do not come one after the other, and two estimators at once."""
+        if self.particles > 1 and self.count_gradient == "boundary":
+            raise OptionError(
+                f"--particles: expected 1 with --count-gradient boundary, which is for the ELBO, got {self.particles}; "
+                "take --count-gradient pathwise"
+            )
         begin, end = self.count_epochs
         if not 0 <= self.frame_epochs <= begin < end < self.epochs:
             raise OptionError(
@@ -241,8 +249,10 @@ class VTSSITraining(Training):
             return CosineRamp(rate, rate / 30, recipe.num_steps)
         return Piecewise({0: rate, 200_000: GeometricRamp(rate, rate / 10, DECAY_STEPS, begin=200_000)})
 
-    def loss(self, recipe: Recipe[Any, VTSSIPair, Any]) -> Trace_ELBO | CountBoundary:
+    def loss(self, recipe: Recipe[Any, VTSSIPair, Any]) -> Trace_ELBO | CountBoundary | FIVO:
         """The bound of whole videos."""
+        if self.particles > 1:
+            return FIVO(self.particles)
         if self.count_gradient == "boundary":
             count = "count" if recipe.pair.variant == "air" else "count_1"
             return CountBoundary(count_thresholds(recipe.pair.num_objects), count=count)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from inference.cli import main
+from inference.estimators import FIVO
 from inference.estimators.first_frames import FirstFrames
 from inference.experiments.evaluation import read_evaluation
 from inference.recipes import RECIPES, OptionError
@@ -86,6 +87,12 @@ def test_worlds_are_those_of_the_comparison(options, kind):
 def test_stages_out_of_order_are_refused(options):
     with pytest.raises(OptionError, match="--frame-epochs, --count-epochs: expected 0 <= frame-epochs <= first"):
         PAPER.with_options(**options).build()
+
+
+def test_a_particle_filter_trains_on_its_own_or_not_at_all():
+    assert isinstance(PAPER.with_options(particles=4).loss(), FIVO)
+    with pytest.raises(OptionError, match="--particles: expected 1 with --count-gradient boundary, .* got 4; take"):
+        PAPER.with_options(particles=4, count_gradient="boundary").build()
 
 
 @pytest.mark.parametrize("name", ["vtssi-small", pytest.param("vtssi-air-small", marks=pytest.mark.slow)])
