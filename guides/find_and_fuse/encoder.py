@@ -81,9 +81,9 @@ class AIREncoder(nn.Module):
             self.count = mlp(features, count_units, 2)
         self.places: Any = RecurrentPlaces(scenes) if places is None else places
         self.what = mlp(self.glimpse_size**2, glimpse_units, 2 * scenes.what_dim)
-        count = self.places.count if self.count is None else self.count
         with torch.no_grad():
-            count[-1].get_parameter("bias")[1] = raw_scale(0.5)
+            if self.count is not None:
+                self.count[-1].get_parameter("bias")[1] = raw_scale(0.5)
             self.what[-1].get_parameter("bias")[scenes.what_dim :] = raw_scale(0.5)
 
     def forward(self, images: Float[Tensor, "frames sequences height width"]) -> FrameProposals:
@@ -99,12 +99,12 @@ class AIREncoder(nn.Module):
         """Refuse what would broadcast unnoticed."""
         objects, frames = (len(images), self.num_objects, images.shape[1], 2), (*images.shape[:2], 2)
         shapes = [tuple(values.shape) for one in places[:2] for values in one]
-        wrong = shapes != [objects] * 4 or (places.count is not None and tuple(places.count.shape) != frames)
-        if wrong:
-            counted = "" if places.count is None else f", count {tuple(places.count.shape)}"
+        counted = None if places.count is None else tuple(places.count.shape)
+        expected = None if self.count is not None else frames
+        if shapes != [objects] * 4 or counted != expected:
             raise ValueError(
-                f"places: expected sizes and positions (frames, objects, sequences, 2) = {objects}, and a count "
-                f"{frames} or None, got {', '.join(map(str, shapes))}{counted}; see Places"
+                f"places: expected sizes and positions (frames, objects, sequences, 2) = {objects} and count "
+                f"{expected}, got {', '.join(map(str, shapes))} and {counted}; see Places"
             )
         return places
 

@@ -12,7 +12,7 @@ from guides.find_and_fuse.correlation_finder import places_of
 from guides.find_and_fuse.places import Places, size_heads
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.initial_weights import glorot
-from pyro_models.vtssi.gaussians import Gaussian, GaussianHeads
+from pyro_models.vtssi.gaussians import Gaussian, GaussianHeads, raw_scale
 from pyro_models.vtssi.object_scenes import ObjectScenes
 
 MAP_LAYERS = (Convolution(8, 5, 2), Convolution(16, 5))
@@ -73,6 +73,9 @@ class MapPlaces(nn.Module):
         self.position = GaussianHeads(units, head_units, 2, nn.ReLU, initial_scale=0.1)
         self.counts = counts
         self.count = mlp((units + 1) * scenes.num_objects, (units,), 2) if counts else None
+        if self.count is not None:
+            with torch.no_grad():
+                self.count[-1].get_parameter("bias")[1] = raw_scale(0.5)
 
     def forward(self, images: Float[Tensor, "frames sequences height width"]) -> Places:
         """Places in frames."""

@@ -244,8 +244,12 @@ def test_places_of_one_s_own_are_checked():
     scenes = ObjectScenes((1, 32, 32), what_dim=3)
     with pytest.raises(TypeError, match="places: expected a module with the attribute counts, .* got Linear without"):
         AIREncoder(scenes, torch.nn.Linear(2, 2))
-    with pytest.raises(ValueError, match=r"places: expected .* = \(4, 2, 3, 2\), .* got \(4, 3, 2\), .*; see Places"):
+    with pytest.raises(ValueError, match=r"places: expected .* = \(4, 2, 3, 2\) and count None, got \(4, 3, 2\), .*; see Places"):
         AIREncoder(scenes, Corner())(torch.rand(4, 3, 32, 32))
+    silent = MapPlaces(scenes)
+    silent.counts = True
+    with pytest.raises(ValueError, match=r"and count \(4, 3, 2\), got .* and None; see Places"):
+        AIREncoder(scenes, silent)(torch.rand(4, 3, 32, 32))
 
 
 @pytest.mark.parametrize(
