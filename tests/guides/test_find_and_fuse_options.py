@@ -52,18 +52,16 @@ def exchanged(option):
     return model, FindAndFuseGuide(model, propose, find, **parts).double()
 
 
-OPTIONS = [
+OPTIONS = (
     "product",
-    "two-way",
-    "displacements",
     "two-way, displacements",
     "correlation",
     "start",
     "predicted",
     "counting map",
+    "matched",
     "spread",
-]
-OPTIONS += ["counting map", "matched", "spread"]
+)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -244,7 +242,7 @@ def test_places_of_one_s_own_are_checked():
     scenes = ObjectScenes((1, 32, 32), what_dim=3)
     with pytest.raises(TypeError, match="places: expected a module with the attribute counts, .* got Linear without"):
         AIREncoder(scenes, torch.nn.Linear(2, 2))
-    with pytest.raises(ValueError, match=r"places: expected .* = \(4, 2, 3, 2\) and count None, got \(4, 3, 2\), .*; see Places"):
+    with pytest.raises(ValueError, match=r"places: expected .* = \(4, 2, 3, 2\) and count None, got \(4, 3, 2\), "):
         AIREncoder(scenes, Corner())(torch.rand(4, 3, 32, 32))
     silent = MapPlaces(scenes)
     silent.counts = True

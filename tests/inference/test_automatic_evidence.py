@@ -126,6 +126,7 @@ def test_verdicts_are_of_four_kinds():
         Verdict("true", "because")
 
 
+@pytest.mark.slow
 def test_populations_anneal_what_draws_have_not_settled():
     guide = ToyGuide(ToyParameters.make(c=4.0, log_e=-1.0))
     exact = exact_log_evidence(P, X)
