@@ -16,7 +16,9 @@ def draw(rows: Sequence[dict[str, Any]], record: Path) -> list[Path]:
         rows: of the record.
         record: its path.
     """
-    read = {row["label"]: Horizons().read(row["errors"]) for row in rows}
+    labels = [row["label"] for row in rows]
+    names = [f"{one}, {row['run']}" if labels.count(one) > 1 else one for one, row in zip(labels, rows, strict=True)]
+    read = {name: Horizons().read(row["errors"]) for name, row in zip(names, rows, strict=True)}
     length = min(row["frames"] for row in rows)
     pictures = []
     for kind in ("tracked", "predicted"):

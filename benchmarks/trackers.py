@@ -20,7 +20,6 @@ from inference.experiments.runs import load_run, train_recipe
 from inference.metrics.prefix_matches import match_on_prefix
 from inference.recipes import RECIPES, Recipe
 from inference.runs.checkpoints import assign_weights, list_checkpoints, read_checkpoint, write_bytes
-from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
 from inference.scores.counting import Counting
 from inference.scores.horizons import Horizons
@@ -108,7 +107,7 @@ def scored(recipe: Recipe, path: Path, options: argparse.Namespace) -> dict[str,
             "counted": errors.counting if tracks else Counting().compute(evaluated),
             "errors": asdict(errors),
             "curve": counting_curve(path, options.device),
-            "provenance": provenance(recipe.seed),
+            "provenance": run.folder.provenance[0],  # of the training: code may change before a run is scored
         }
         write_bytes(written, json.dumps(record).encode())
     return json.loads(written.read_text())
@@ -118,7 +117,7 @@ def write_all(plan: str, output: Path, seeds: range) -> None:
     """Write the record of all that is finished."""
     folders = [(name, output / f"{slug(name)}-{seed}" / SCORES) for name in settings_of(plan) for seed in seeds]
     rows = [{"setting": name} | json.loads(path.read_text()) for name, path in folders if path.is_file()]
-    record = {"plan": plan, "provenance": rows[0]["provenance"], "rows": rows}
+    record = {"plan": plan, "rows": rows}
     write_bytes(output / f"trackers-{plan}.json", json.dumps(record, indent=1).encode())
 
 

@@ -43,6 +43,7 @@ def test_variants_and_parts_meet_in_tables(tmp_path):
     record = json.loads((tmp_path / "trackers-variants.json").read_text())
     assert len(record["rows"]) == 10
     assert {row["seed"] for row in record["rows"]} == {0, 1}
+    assert {row["provenance"]["seed"] for row in record["rows"]} == {0, 1}
     assert [point["step"] for point in record["rows"][0]["curve"]] == [0, 8]
     assert "--only: expected part of a name, got nobody" in run("trackers.py", "parts", "--only", "nobody", status=1)
     records, document = tmp_path / "records", tmp_path / "RESULTS.md"
