@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from guides.find_and_fuse.finder import correlate, gain_of
 from pyro_models.components.frame_networks import mlp
-from pyro_models.components.initial_weights import glorot
 from pyro_models.components.layout import concatenate
 from pyro_models.vtssi.gaussians import Gaussian, GaussianHeads
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
 
 LARGEST_CORRECTION = 0.2  # of a position, in halves of a frame
 EMPTY = 1e-6  # mass of the previous position: an object of which nothing is found stays there
+READINGS = 5  # of a map: mean and spread along both axes, and its peak
 REACH = 0.25  # standard deviation of the window around the previous position at first, in halves of a frame
 
 
@@ -64,7 +64,7 @@ class CorrelationFinder(nn.Module):
         self.kernel = mlp(model.scenes.what_dim, kernel_units, channels * side**2)
         self.mix = nn.Parameter(torch.ones(channels))
         self.log_reach = nn.Parameter(torch.tensor(math.log(REACH)))
-        self.body = mlp(5, hidden, activation=nn.Tanh).apply(glorot)
+        self.body = mlp(READINGS, hidden, activation=nn.Tanh)
         self.heads = GaussianHeads(hidden[-1], head_units, 2, nn.Tanh)
 
     def look(
