@@ -102,8 +102,8 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
     `z_what_1`, unlike in the model: pyro.infer.TraceMeanField_ELBO warns of the order, and is right all the same.
 
     With finder_start="proposed" the finder starts, under a rectifier, from the encoder's positions in the first frame;
-    "nowhere" is the paper's. Two objects of like appearance are then found apart, provided that the rectifier matches
-    slots, whose order is that of the first frame.
+    "nowhere" is the paper's. Two objects of like appearance are then found apart. The rectifier has to match slots, so
+    that their order is that of the first frame.
 
     Where a frame is missing, positions and motions have the model's distributions, and the finder goes on from the
     position drawn; the encoder reads the first K frames that are seen. Without any, the guide is the model.
@@ -156,6 +156,11 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
             raise ValueError(
                 "finder_start: expected 'nowhere' without a rectifier, whose first positions are the encoder's anyway, "
                 "got 'proposed'"
+            )
+        if finder_start == "proposed" and rectifier is not None and not rectifier.matched:
+            raise ValueError(
+                "finder_start: expected 'nowhere' with a rectifier that leaves the slots of frames in any order, got "
+                "'proposed', which is the order of the first frame; give it a Rectifier(..., matched=True)"
             )
         self.encoder = encoder
         self.finder: Any = finder

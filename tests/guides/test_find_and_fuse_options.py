@@ -35,7 +35,7 @@ def exchanged(option):
     fuser = TwoWayMotionFuser if "two-way" in option else ProductFuser
     parts = {
         "rectifier": Rectifier(
-            model.scenes, 3, units=5, hidden=(6,), matched=option == "matched", spread=option == "spread"
+            model.scenes, 3, units=5, hidden=(6,), matched=option in ("matched", "start"), spread=option == "spread"
         ),
         "fuser": fuser(model, units=6, head_units=5, displacements="displacements" in option),
         "finder_start": "proposed" if option == "start" else "nowhere",
@@ -270,6 +270,16 @@ def test_places_of_one_s_own_are_checked():
                 (model := pair("FIND")[0]), encoder(model.scenes), finder(model), finder_start="proposed"
             ),
             "finder_start: expected 'nowhere' without a rectifier, .* got 'proposed'",
+        ),
+        (
+            lambda: FindAndFuseGuide(
+                (model := pair("RECT/FIND")[0]),
+                encoder(model.scenes),
+                finder(model),
+                rectifier=Rectifier(model.scenes),
+                finder_start="proposed",
+            ),
+            r"finder_start: expected 'nowhere' with a rectifier .* 'proposed', .* give it a Rectifier\(..., matched",
         ),
         (
             lambda: FindAndFuseGuide(
