@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
@@ -203,6 +204,14 @@ class GrowingVideos:
     def batch(self, step: int) -> VideoBatch:
         """The batch of a step, always the same one."""
         return self.source.batch(step).first_frames(self.min_frames + step // self.every)
+
+    def steps_of_length(self, step: int) -> int | None:
+        """Number of steps whose batches are as long as this step's; None = all that follow."""
+        return self.every if self.min_frames + step // self.every < self._num_frames else None
+
+    @cached_property
+    def _num_frames(self) -> int:
+        return self.source.batch(0).num_frames
 
 
 class SingleFrames:

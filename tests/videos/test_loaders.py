@@ -180,6 +180,7 @@ def test_videos_that_grow():
     torch.testing.assert_close(growing.batch(12).frames, whole.batch(12).frames[:, :4])
     assert growing.batch(12).positions.shape[1] == 4
     assert growing.steps_per_epoch is None
+    assert [growing.steps_of_length(step) for step in (0, 29, 30, 500)] == [10, 10, None, None]
     with pytest.raises(ValueError, match="every: expected a positive number, got 0"):
         GrowingVideos(whole, 3, 0)
 
