@@ -24,6 +24,7 @@ from guides.find_and_fuse import (
     Rectifier,
     TwoWayMotionFuser,
 )
+from guides.find_and_fuse.map_places import MAP_LAYERS
 from inference.estimators import FIVO
 from inference.estimators.count_boundary import CountBoundary
 from inference.estimators.first_frames import FirstFrames
@@ -55,6 +56,8 @@ FUSERS: dict[Fusion, type[MotionFuser]] = {
     "product": ProductFuser,
     "two-way": TwoWayMotionFuser,
 }
+LARGE_GLIMPSE = 20  # pixels, from which on a map's cells have to see further
+LARGE_MAP_LAYERS = (Convolution(8, 5, 2), Convolution(16, 5, 2), Convolution(16, 5))
 DECAY_STEPS = 437_087  # 0.9 every 20,000 steps, until a tenth is left
 
 
@@ -152,8 +155,10 @@ class VTSSIPair(Pair):
         return model, guide
 
     def _encoder(self, scenes: ObjectScenes) -> AIREncoder:
-        mapped = None if self.places == "recurrent" else MapPlaces(scenes, counts=self.places == "counting-map")
-        return AIREncoder(scenes, mapped)
+        if self.places == "recurrent":
+            return AIREncoder(scenes)
+        layers = MAP_LAYERS if self.glimpse_size < LARGE_GLIMPSE else LARGE_MAP_LAYERS
+        return AIREncoder(scenes, MapPlaces(scenes, layers=layers, counts=self.places == "counting-map"))
 
     def _finder(self, model: DisentangledStateSpaceModel) -> Finder | CorrelationFinder:
         if self.finder == "correlation":
@@ -298,8 +303,7 @@ SMALL_VIDEOS: dict[str, Any] = {
     "decay": "cosine",
 }
 """Options of small videos, and of a training that takes about a quarter of an hour on a core."""
-SMALL: dict[str, Any] = {
-    **SMALL_VIDEOS,
+BEST: dict[str, Any] = {
     "places": "counting-map",
     "matched": True,
     "spread": True,
@@ -311,7 +315,21 @@ SMALL: dict[str, Any] = {
     "count_mean": (-1.0, -1.0),
     "learning_rate": 0.003,
 }
-"""The same with the parts that tracked best, see RESULTS.md."""
+"""The parts that tracked best, see RESULTS.md."""
+SMALL: dict[str, Any] = {**SMALL_VIDEOS, **BEST}
+QUICK: dict[str, Any] = {
+    **BEST,
+    "growth_epochs": 1,
+    "num_train": 32_000,
+    "batch_size": 32,
+    "epochs": 40,
+    "frame_epochs": 5,
+    "count_epochs": (5, 10),
+    "bell": "geometric",
+    "learning_rate": 0.002,
+    "decay": "cosine",
+}
+"""Options of a training at the paper's size that takes hours instead of days."""
 
 
 def _variants(recipe: Recipe[TrackedDigitVideos, VTSSIPair, VTSSITraining], suffix: str = "") -> tuple[Recipe, ...]:
@@ -328,6 +346,7 @@ def _variants(recipe: Recipe[TrackedDigitVideos, VTSSIPair, VTSSITraining], suff
 
 RECIPES = (
     *_variants(PAPER),
+    replace(PAPER.named("vtssi-quick", **QUICK), paper="Akhundov et al. 2019, table 1, VTSSI (linear motion, overlap)"),
     *_variants(PAPER.with_options(**SMALL), "-small"),
     replace(
         PAPER.named("vtssi-literal-small", **SMALL_VIDEOS),

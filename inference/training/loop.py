@@ -34,7 +34,7 @@ from inference.training.streams import TrainingStreams
 from inference.training.unsaved_buffers import UnsavedBuffers
 from videos import GrowingVideos, VideoBatch, VideoSource
 
-WORTH_A_GRAPH = 1_000  # steps of one length: tracing takes the time of 20 to 60 steps, compiling that of 1,000 or more
+WORTH_A_GRAPH = 2_000  # steps of one length: tracing takes the time of 20 to 60 steps, compiling that of 1,000 or more
 
 
 class TrainingLoop:
