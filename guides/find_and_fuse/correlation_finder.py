@@ -120,7 +120,9 @@ def read_maps(
     """
     peak = maps.amax((-2, -1))
     top = peak[..., None, None]
-    weights = (maps - top).exp() - (-top).exp()  # zero where nothing responds, and no overflow
+    # Zero where nothing responds, and no overflow. Compiled, the two exponentials of one number may differ by rounding:
+    # where nothing is found a negative sum of weights would be left.
+    weights = ((maps - top).exp() - (-top).exp()).clamp(min=0)
     lines = [places_of(size, maps) for size in reversed(maps.shape[-2:])]  # x of columns, y of rows
     if previous is not None:
         windows = [

@@ -135,6 +135,16 @@ def test_a_map_is_read_by_hand():
     torch.testing.assert_close(near.mean, torch.stack([expected, torch.tensor([3 / 8, -1 / 2])]))
 
 
+def test_rounding_below_zero_far_from_what_responds_is_no_weight():
+    """A compiled step rounds the exponential of nothing in two ways; spreads were square roots of negative numbers."""
+    maps = torch.full((6, 8), -1e-6)
+    maps[0, 0] = 4.0
+    far = torch.tensor([0.9, 0.9])
+    read = read_maps(maps, far, torch.tensor(0.1))
+    assert read.spread.isfinite().all()
+    torch.testing.assert_close(read.mean, far, rtol=0, atol=1e-3)  # it stays
+
+
 def test_a_correlation_finder_moves_with_the_picture():
     model = DisentangledStateSpaceModel(ObjectScenes((1, 20, 30), what_dim=3), first_motion=None)
     find = CorrelationFinder(model, channels=3, side=5, kernel_units=(6,), hidden=(6,), head_units=5)
