@@ -35,6 +35,7 @@ from records import (
 from tracking_sections import clips_section, tracking_section
 from vtssi_sections import (
     horizons_section,
+    overlaps_section,
     parts_section,
     variants_evidence_section,
     variants_section,
@@ -370,7 +371,11 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("Trackers of digits (VTSSI)", variants_section(records / "trackers-variants.json")),
         ("Evidence of trackers, with and without a motion", variants_evidence_section(runs)),
         ("Trackers beyond their training", horizons_section(sorted(records.glob("horizons-*.json")), document)),
-        ("What a tracker's parts are worth", parts_section(records / "trackers-parts.json")),
+        ("Digits that overlap at first", overlaps_section(records / "overlaps.json", document)),
+        (
+            "What a tracker's parts are worth",
+            parts_section(records / "trackers-parts.json", records / "vtssi_step.json"),
+        ),
         ("What evidence is worth", evidence_section(records / "evidence.json")),
         ("Estimators of presence, at equal time", presence_section(sorted(records.glob("presence-*.json")), document)),
         ("One model, its guides", guides_section(runs)),

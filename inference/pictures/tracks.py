@@ -1,7 +1,7 @@
 """Tracked objects, as boxes and masks in the colour of their identity: as rows of frames, and as a film."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +57,7 @@ def draw_tracks(
     *,
     every: int = 1,
     title: str = "",
+    names: Sequence[str] = (),
 ) -> Figure:
     """A row of frames for each video, with a box around each object that a model tracks.
 
@@ -74,9 +75,10 @@ def draw_tracks(
         reconstructions: what the model expects, shaped as the frames: another row under each, with the same boxes.
         every: show every n-th frame.
         title: above all.
+        names: of the videos; numbers unless given.
 
     Raises:
-        ValueError: if a field is missing, a shape is wrong, or `every` is below 1.
+        ValueError: if a field is missing, a shape is wrong, `every` is below 1, or names are too few or too many.
     """
     if frames.dim() != 5:
         raise ValueError(f"frames: expected (sequences, time, channels, height, width), got {tuple(frames.shape)}")
@@ -93,9 +95,12 @@ def draw_tracks(
     if observed is not None and tuple(observed.shape) != (sequences, time):
         raise ValueError(f"observed: expected (sequences, time) = {(sequences, time)}, got {tuple(observed.shape)}")
     seen = [check_observed(None if observed is None else observed[index], time) for index in range(sequences)]
+    labels = list(names) or [f"video {index + 1}" for index in range(sequences)]
+    if len(labels) != sequences:
+        raise ValueError(f"names: expected one for each of {sequences} videos, got {len(labels)}: {', '.join(labels)}")
     rows: list[tuple[str, int, Tensor, list[_Objects]]] = []
     for index in range(sequences):
-        rows.append((f"video {index + 1}", index, frames[index], objects))
+        rows.append((labels[index], index, frames[index], objects))
         if reconstructions is not None:
             rows.append(("expected", index, reconstructions[index], objects))
         rows += [(mask.name, index, mask.video[index], []) for mask in masks]

@@ -48,9 +48,16 @@ def test_variants_and_parts_meet_in_tables(tmp_path):
     assert "--only: expected part of a name, got nobody" in run("trackers.py", "parts", "--only", "nobody", status=1)
     records, document = tmp_path / "records", tmp_path / "RESULTS.md"
     records.mkdir()
+    folders = [tmp_path / f"linear--overlap-yes-{variant}-0" for variant in ("vtssi", "find", "air")]
+    overlapping = ["--number", 60, "--frames", 7, "--output", records / "overlaps.json"]
+    printed = run("overlaps.py", *folders, *overlapping)
+    assert [line.split(":")[0] for line in printed.splitlines()[:3]] == ["VTSSI", "FIND", "AIR"]
+    assert (records / "overlaps-overlap.png").is_file()
+    assert "expected at least the 5 that overlap, got 4" in run("overlaps.py", folders[0], "--frames", 4, status=1)
     written = sorted(tmp_path.glob("trackers-*.json"))
     run("results.py", *written, "--records", records, "--output", document)
     text = document.read_text()
+    assert "counted from the overlap" in text
     assert "| linear, overlap yes: RECT/FIND |" in text
     assert "\n| slots matched |" in text
     assert "Claims" not in text  # of four flavours, only one was trained

@@ -210,6 +210,11 @@ def test_a_box_of_no_size_is_a_dot(tmp_path):
     assert pages[0][HEADER + BORDER :, SPACE + BORDER :][6, 6].max() > 200
 
 
+def test_rows_may_have_names():
+    figure = draw_tracks(torch.zeros(2, 3, 1, HEIGHT, WIDTH), tracks([[[0]] * 3] * 2), names=["AIR", "VTSSI"])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["AIR", "VTSSI"]
+
+
 def test_wrong_arguments_are_named(tmp_path):
     frames, scene = torch.zeros(2, 3, 1, HEIGHT, WIDTH), tracks([[[0]] * 3] * 2)
     unnamed = Scene(scene.presence, scene.positions, scene.box_sizes)
@@ -221,6 +226,8 @@ def test_wrong_arguments_are_named(tmp_path):
         draw_tracks(frames, scene, reconstructions=frames[:, :2])
     with pytest.raises(ValueError, match="every: expected at least 1, got 0"):
         draw_tracks(frames, scene, every=0)
+    with pytest.raises(ValueError, match="names: expected one for each of 2 videos, got 1: AIR"):
+        draw_tracks(frames, scene, names=["AIR"])
     with pytest.raises(ValueError, match=r"observed: expected .* = \(2, 3\), got \(3,\)"):
         draw_tracks(frames, scene, observed=torch.ones(3, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"observed: expected bool .*, got torch.float32"):
