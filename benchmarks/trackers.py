@@ -39,6 +39,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "displacements": {"displacements": True},
     "gradient of the boundary": {"count_gradient": "boundary", "count_mean": (-2.0, -2.0)},
     "count's prior at -1": {"count_mean": (-1.0, -1.0)},
+    "tight sizes": {"size_scale": 0.03},
     "particle filter, 4 particles": {"particles": 4, "finder_input": "fused"},
     "slots matched": {"matched": True},
     "frames spread": {"spread": True},

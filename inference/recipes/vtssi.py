@@ -72,6 +72,7 @@ class VTSSIPair(Pair):
         what_dim: size of an appearance.
         glimpse_size: height and width of a glimpse, pixels.
         size_mean: prior mean of an object's width and height, shares of the frame.
+        size_scale: prior standard deviation of both.
         kernel_size: height and width of the finder's kernels, pixels; correlations take the next odd size.
         rectified_frames: frames whose proposals are rectified.
         matched: whether objects of these frames are matched first.
@@ -98,6 +99,7 @@ class VTSSIPair(Pair):
     what_dim: int = 20
     glimpse_size: int = 25
     size_mean: tuple[float, float] = (0.3, 0.4)
+    size_scale: float = 0.1
     kernel_size: int = 10
     rectified_frames: int = 5
     matched: bool = False
@@ -130,6 +132,7 @@ class VTSSIPair(Pair):
             glimpse_size=self.glimpse_size,
             counting=self.counting,
             size_mean=self.size_mean,
+            size_scale=self.size_scale,
         )
         if self.variant == "air":
             frames = ContinuousAttendInferRepeat(scenes)
@@ -313,6 +316,7 @@ BEST: dict[str, Any] = {
     "finder_input": "predicted",
     "displacements": True,
     "count_mean": (-1.0, -1.0),
+    "size_scale": 0.03,
     "learning_rate": 0.003,
 }
 """The parts that tracked best, see RESULTS.md."""
