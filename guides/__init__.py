@@ -26,6 +26,7 @@ from guides.prior_correction import PriorCorrectionGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
 from guides.site_table import SiteTable
+from guides.spatio_temporal_refinement import RefinementNetwork, SpatioTemporalRefinementGuide
 
 __all__ = [
     "AIREncoder",
@@ -49,7 +50,9 @@ __all__ = [
     "Rectifier",
     "RecurrentGuide",
     "RecurrentStateGuide",
+    "RefinementNetwork",
     "SiteTable",
+    "SpatioTemporalRefinementGuide",
     "check_guide",
     "describe_sites",
     "inner_gradients",

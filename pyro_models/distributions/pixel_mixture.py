@@ -44,8 +44,8 @@ class PixelMixture(TorchDistribution):
         ValueError: if shapes do not fit, or the scale is not one positive number.
     """
 
-    arg_constraints = {}  # checked by name below
-    support = constraints.independent(constraints.real, 3)
+    arg_constraints = {}  # pyright: ignore[reportAssignmentType] - torch declares a property
+    support = constraints.independent(constraints.real, 3)  # pyright: ignore[reportAssignmentType]
     has_rsample = False
 
     def __init__(
@@ -59,8 +59,8 @@ class PixelMixture(TorchDistribution):
     ) -> None:
         if means.dim() < 4 or logits.dim() < 3:
             raise ValueError(
-                "means, logits: expected (*batch, components, channels, height, width) and (*batch, components, height, "
-                f"width), got {tuple(means.shape)} and {tuple(logits.shape)}"
+                "means, logits: expected (*batch, components, channels, height, width) and (*batch, components, "
+                f"height, width), got {tuple(means.shape)} and {tuple(logits.shape)}"
             )
         if (means.shape[-4], *means.shape[-2:]) != tuple(logits.shape[-3:]):
             raise ValueError(
