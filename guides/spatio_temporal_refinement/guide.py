@@ -252,9 +252,10 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
             by_mean = decoded.latent + weight * pull
             by_log_variance = 0.5 * (decoded.latent * (latent - q.mean) + weight * (q.variance / prior.variance - 1))
             slope = torch.cat([by_mean, by_log_variance], -1)
-        vectors = vectors_of(q.mean, 2 * q.stddev.log(), slope)
-        images = images_of(decoded.mixture, frame, decoded.pictures)
-        return self.network(images, vectors, before, passed)
+        network = self.network
+        vectors = vectors_of(q.mean, 2 * q.stddev.log(), slope, norms=network.norms)
+        images = images_of(decoded.mixture, frame, decoded.pictures, leave_one_out=network.leave_one_out)
+        return network(images, vectors, before, passed)
 
 
 def _noise(number: int, like: Float[Tensor, "*batch slots sequences latent"], fixed: bool) -> Tensor:

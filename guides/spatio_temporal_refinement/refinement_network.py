@@ -26,6 +26,8 @@ class RefinementNetwork(nn.Module):
         layers: convolutions, 3 x 3 with ELU.
         strided: halve images at each convolution; else read them at their size and pool them in the end, as in the
             paper, which takes twenty times as many multiplications.
+        leave_one_out: whether images show by how much a slot raises the density of a pixel.
+        norms: whether vectors have the log norm of the gradient, which is normalised itself.
 
     Raises:
         ValueError: if images are smaller than what convolutions or pooling take together.
@@ -40,6 +42,8 @@ class RefinementNetwork(nn.Module):
         channels: int = 64,
         layers: int = 4,
         strided: bool = True,
+        leave_one_out: bool = True,
+        norms: bool = True,
     ) -> None:
         super().__init__()
         smallest = 2**layers if strided else POOL
@@ -48,8 +52,10 @@ class RefinementNetwork(nn.Module):
                 f"layers: expected frames of at least {smallest} pixels, got {frame_shape[1]} x {frame_shape[2]}; "
                 "take fewer layers"
             )
+        self.leave_one_out = leave_one_out
+        self.norms = norms
         modules: list[nn.Module] = []
-        before = num_channels(frame_shape[0])
+        before = inputs = num_channels(frame_shape[0], leave_one_out=leave_one_out)
         for _ in range(layers):
             modules += [nn.Conv2d(before, channels, 3, stride=2 if strided else 1, padding=1), nn.ELU()]
             before = channels
@@ -57,9 +63,9 @@ class RefinementNetwork(nn.Module):
             modules.append(nn.AvgPool2d(POOL))
         self.convolutions = nn.Sequential(*modules).apply(glorot)
         with torch.no_grad():
-            size = self.convolutions(torch.zeros(1, num_channels(frame_shape[0]), *frame_shape[1:])).numel()
+            size = self.convolutions(torch.zeros(1, inputs, *frame_shape[1:])).numel()
         self.code = nn.Sequential(nn.Linear(size, units), nn.ELU()).apply(glorot)
-        self.cell = TwoAxisCell(units + 4 * latent_dim + 1, units)
+        self.cell = TwoAxisCell(units + 4 * latent_dim + norms, units)
         self.step = nn.Linear(units, 2 * latent_dim).apply(glorot)
         with torch.no_grad():
             self.step.weight *= FIRST_GAIN

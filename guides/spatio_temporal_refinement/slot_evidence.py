@@ -10,13 +10,17 @@ from pyro_models.distributions.pixel_mixture import PixelGradients, PixelMixture
 EPSILON = 1e-8  # of layer norms: gradients of sums may be tiny once a picture fits
 
 
-def num_channels(channels: int) -> int:
-    """Channels of the images, for frames with so many."""
-    return 3 * channels + 8
+def num_channels(channels: int, *, leave_one_out: bool) -> int:
+    """Channels of the images of slots, for frames with so many."""
+    return 3 * channels + 7 + leave_one_out
 
 
 def images_of(
-    mixture: PixelMixture, frames: Float[Tensor, "*#batch channels height width"], slopes: PixelGradients
+    mixture: PixelMixture,
+    frames: Float[Tensor, "*#batch channels height width"],
+    slopes: PixelGradients,
+    *,
+    leave_one_out: bool = True,
 ) -> Float[Tensor, "*batch slots inputs height width"]:
     """Image-sized inputs of each slot (Greff et al. 2019, table 1; no gradient flows through the normalised ones).
 
@@ -28,14 +32,15 @@ def images_of(
         mixture: distribution of the frames, batch dims (*batch, sequences).
         frames: what it is compared with.
         slopes: gradients of the negative log density.
+        leave_one_out: whether the last but two is there.
     """
     means = mixture.means
     channels, height, width = means.shape[-3:]
     with torch.no_grad():
-        density = mixture.log_prob_of_pixels(frames)
-        alone = density.unsqueeze(-3) - mixture.leave_one_out(frames)
-        density = density.unsqueeze(-3).expand_as(alone)
-        measured = (slopes.means, slopes.masks.unsqueeze(-3), density.unsqueeze(-3), alone.unsqueeze(-3))
+        density = mixture.log_prob_of_pixels(frames).unsqueeze(-3).expand_as(slopes.masks)
+        measured = [slopes.means, slopes.masks.unsqueeze(-3), density.unsqueeze(-3)]
+        if leave_one_out:
+            measured.append((density - mixture.leave_one_out(frames)).unsqueeze(-3))
         measured = [layer_norm(one, one.shape[-3:], eps=EPSILON) for one in measured]
         x, y = (torch.linspace(-1, 1, size, device=means.device, dtype=means.dtype) for size in (width, height))
         places = torch.stack(torch.meshgrid(x, y, indexing="xy"))
@@ -55,13 +60,18 @@ def vectors_of(
     mean: Float[Tensor, "*batch latent"],
     log_variance: Float[Tensor, "*batch latent"],
     slope: Float[Tensor, "*batch two"],
+    *,
+    norms: bool = True,
 ) -> Float[Tensor, "*batch vector"]:
-    """The variational parameters, their gradient normalised over all of them, and the log of its norm.
+    """The variational parameters, and their gradient normalised over all of them.
 
     Args:
         mean: of the latents.
         log_variance: of the latents.
         slope: gradient with respect to both, without a graph.
+        norms: whether the log of the gradient's squared norm follows.
     """
-    size = slope.square().sum(-1, keepdim=True)
-    return torch.cat([mean, log_variance, layer_norm(slope, slope.shape[-1:], eps=EPSILON), (size + EPSILON).log()], -1)
+    parts = [mean, log_variance, layer_norm(slope, slope.shape[-1:], eps=EPSILON)]
+    if norms:
+        parts.append((slope.square().sum(-1, keepdim=True) + EPSILON).log())
+    return torch.cat(parts, -1)

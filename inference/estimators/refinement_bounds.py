@@ -60,7 +60,7 @@ class RefinementBounds:
             )
         if args[0].device not in self._gammas:
             self.begin_step(0, args[0].device)
-        gamma, divergence_weight = self._gammas[args[0].device], getattr(guide, "divergence_weight")
+        gamma, divergence_weight = self._gammas[args[0].device], guide.divergence_weight
         total = gamma.new_zeros(())
         for terms in measure(*args, **kwargs):
             for number, term in enumerate(terms, 1):
