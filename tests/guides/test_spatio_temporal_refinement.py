@@ -1,4 +1,4 @@
-"""These tests pin: the grid of refinements and frames, what tells slots apart, and that terms are those of the bound."""
+"""These tests pin: the grid of refinements and frames, what tells slots apart, and terms that are those of the bound."""
 
 import pyro
 import pytest
@@ -8,8 +8,8 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import nn
 
 from guides import RefinementNetwork, SpatioTemporalRefinementGuide
-from guides.spatio_temporal_refinement.slot_evidence import images_of, num_channels, vectors_of
 from guides.spatio_temporal_refinement.slopes import decode_frame
+from guides.spatio_temporal_refinement.slot_evidence import images_of, num_channels, vectors_of
 from guides.spatio_temporal_refinement.two_axis_cell import TwoAxisCell
 from inference import IWAE
 from inference.estimators.refinement_bounds import RefinementBounds
