@@ -1,4 +1,4 @@
-"""These tests pin: the grid of refinements and frames, what tells slots apart, and terms that are those of the bound."""
+"""These tests pin: the grid of refinements and frames, what tells slots apart, and terms as those of the bound."""
 
 import pyro
 import pytest
