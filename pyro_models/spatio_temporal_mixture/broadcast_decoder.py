@@ -28,19 +28,19 @@ class BroadcastDecoder(nn.Module):
         e = ELU(W_2 ELU(W_1 [z, h]));      means, logits = convolutions([e at every place, x, y])
 
     By default 3 x 3 convolutions at the size of the frame, as in the paper. With `halvings` the grid is smaller, its
-    first layer looks at single places, as a code is the same at all of them, and transposed convolutions double it:
-    at one halving of a 32 x 32 frame, with 24 channels, a tenth of the multiplications.
+    first layer looks at single places, as a code is the same at all of them, and transposed convolutions double it,
+    each with half as many filters.
 
     Args:
         frame_shape: (channels, height, width).
         latent_dim: size of z.
         memory_dim: size of h; 0 = codes are decoded as they are, as in IODINE.
-        channels: filters of each layer.
+        channels: filters of each layer before the first doubling.
         layers: hidden convolutions.
         halvings: how often a grid cell's side is doubled before it is a pixel's.
 
     Raises:
-        ValueError: if the frame cannot be halved so often, or too few layers are left.
+        ValueError: if the frame or the channels cannot be halved so often, or too few layers are left.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class BroadcastDecoder(nn.Module):
         cell = 2**halvings
         if height % cell or width % cell:
             raise ValueError(f"halvings: expected sides of {height} x {width} to be multiples of {cell}")
+        if channels % cell:
+            raise ValueError(f"channels: expected a multiple of {cell} for {halvings} halvings, got {channels}")
         if not 0 <= halvings < layers:
             raise ValueError(f"halvings: expected 0 to {layers - 1}, fewer than layers, got {halvings}")
         self.frame_shape = frame_shape
@@ -74,7 +76,8 @@ class BroadcastDecoder(nn.Module):
         for _ in range(layers - 1 - halvings):
             modules += [nn.Conv2d(channels, channels, 3, padding=1), nn.ELU()]
         for _ in range(halvings):
-            modules += [nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1), nn.ELU()]
+            modules += [nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1), nn.ELU()]
+            channels //= 2
         self.convolutions = nn.Sequential(*modules, nn.Conv2d(channels, frame_shape[0] + 1, 3, padding=1)).apply(glorot)
 
     def forward(
