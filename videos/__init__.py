@@ -17,6 +17,7 @@ from videos.loaders import (
     VideoSource,
     split_videos,
 )
+from videos.massive_balls import MassiveBalls
 from videos.missing import MissingPattern, gap, random_drop, tail
 from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
@@ -31,6 +32,7 @@ SIMULATORS: dict[str, type[Simulator]] = {
     "ddpae-mnist": DDPAEDigits,
     "elliptic-mnist": EllipticDigits,
     "linear-mnist": LinearDigits,
+    "massive-balls": MassiveBalls,
     "moving-mnist": MovingDigits,
     "multi-mnist": StillDigits,
     "pendulum": Pendulum,
@@ -52,6 +54,7 @@ __all__ = [
     "GravityWorld",
     "GrowingVideos",
     "LinearDigits",
+    "MassiveBalls",
     "MissingPattern",
     "MovingDigits",
     "Pendulum",

@@ -9,7 +9,11 @@ from videos import SIMULATORS, VideoBatch
 
 SEQUENCES = 9
 # The others draw digits, or several jittered balls: tests/videos/
-BALLS = sorted(name for name, world in SIMULATORS.items() if not hasattr(world, "visibility") and name != "cannonballs")
+BALLS = sorted(
+    name
+    for name, world in SIMULATORS.items()
+    if not hasattr(world, "visibility") and name not in ("cannonballs", "massive-balls")
+)
 DTYPES = {"observed": torch.bool, "hits": torch.bool, "presence": torch.bool, "labels": torch.int64}
 TENSORS = tuple(field.name for field in fields(VideoBatch))
 
