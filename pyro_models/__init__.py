@@ -8,6 +8,7 @@ from pyro_models.dynamics_from_pixels.model import DynamicsFromPixels
 from pyro_models.encoder_decoder_lstm import EncoderDecoderLSTM
 from pyro_models.kalman_vae.model import KalmanVAE
 from pyro_models.recurrent_codes.model import RecurrentCodes
+from pyro_models.relational_nem.model import RelationalNeuralEM
 from pyro_models.sqair.model import SequentialAttendInferRepeat
 from pyro_models.vrnn.model import VariationalRecurrentNetwork
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
@@ -28,6 +29,7 @@ __all__ = [
     "MotionTransition",
     "ObjectScenes",
     "RecurrentCodes",
+    "RelationalNeuralEM",
     "SequentialAttendInferRepeat",
     "VariationalRecurrentNetwork",
 ]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guides.describe import describe_sites
-from inference.programs.decoding import FRAMES, check_frames_site, expected_frames
+from inference.programs.decoding import FRAMES, check_frames_site, deterministic_values, expected_frames
 from inference.programs.simulation import unconditioned_trace
 from inference.programs.traces import Program, sample_sites
 from inference.queries.imputation import Imputation, Latents, Parts, Query, QuerySettings, check_frames, chunks, quietly
@@ -26,7 +26,7 @@ class Generation:
 
     Attributes:
         frames: expected frames given the drawn latents and, if the model conditions on them, the earlier drawn frames.
-        latents: the draw of each latent, laid out as in the model.
+        latents: the draw of each latent, laid out as in the model, and its `pyro.deterministic` sites in `sequences`.
     """
 
     frames: Float[Tensor, "sequences time channels height width"]
@@ -209,7 +209,8 @@ def generate(
             arguments = (blank, None, None if controls is None else controls[rows])
             table = describe_sites(model, *arguments)
             check_frames_site(table)
-            sites = sample_sites(unconditioned_trace(model, *arguments))
+            trace = unconditioned_trace(model, *arguments)
+            sites = sample_sites(trace)
             latents = {site.name: sites[site.name]["value"] for site in table.latent}
-            parts.add(expected_frames(sites[FRAMES]), latents)
+            parts.add(expected_frames(sites[FRAMES]), latents | deterministic_values(trace))
     return Generation(parts.join_frames(), parts.join_latents(table))

@@ -33,7 +33,8 @@ class Imputation:
         frames: expected frames, decoded from the guide's point estimate of the latents if it has `complete`, else
             averaged over its draws.
         observed: mask of observed frames.
-        latents: each latent site's point estimate, laid out as in the model; averages for a guide that only draws.
+        latents: each latent site's point estimate, laid out as in the model; averages for a guide that only draws. The
+            model's `pyro.deterministic` sites in the plate `sequences` are among them.
         samples: expected frames for each draw of the latents, None unless draws were requested. They reflect
             uncertainty in the latents, without pixel noise.
         lower: lower end of the central interval of `samples`, per pixel.
@@ -213,9 +214,10 @@ class Query:
     def _infer(
         self, arguments: Arguments, table: SiteTable, nesting: int, draws: int | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Expected frames and the latents that they were decoded from."""
+        """Expected frames, and the latents that they were decoded from with what the model computes from them."""
         latents = self._latents(arguments, table, nesting, draws)
-        return decode_latents(self.model, arguments, latents, nesting, draws), latents
+        decoded = decode_latents(self.model, arguments, latents, nesting, draws)
+        return decoded.frames, latents | decoded.deterministic
 
     def _latents(self, arguments: Arguments, table: SiteTable, nesting: int, draws: int | None) -> dict[str, Tensor]:
         """Values of all latents of the model, by completion or by draws."""
