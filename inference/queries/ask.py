@@ -5,7 +5,7 @@ steps without a frame, or by draws), the model is conditioned on them, and the e
 distribution at its `frames` site.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,11 +26,18 @@ class Generation:
 
     Attributes:
         frames: expected frames given the drawn latents and, if the model conditions on them, the earlier drawn frames.
-        latents: the draw of each latent, laid out as in the model, and its `pyro.deterministic` sites in `sequences`.
+        latents: the draw of each latent, laid out as in the model.
+        deterministic: each `pyro.deterministic` site in the plate `sequences`, laid out as in the model.
     """
 
     frames: Float[Tensor, "sequences time channels height width"]
     latents: Latents
+    deterministic: Latents = field(default_factory=dict)
+
+    @property
+    def values(self) -> Latents:
+        """Latents and deterministic values together: what a model's `scene` takes."""
+        return {**self.latents, **self.deterministic}
 
 
 def reconstruct(
@@ -212,5 +219,5 @@ def generate(
             trace = unconditioned_trace(model, *arguments)
             sites = sample_sites(trace)
             latents = {site.name: sites[site.name]["value"] for site in table.latent}
-            parts.add(expected_frames(sites[FRAMES]), latents | deterministic_values(trace))
-    return Generation(parts.join_frames(), parts.join_latents(table))
+            parts.add(expected_frames(sites[FRAMES]), latents, deterministic_values(trace))
+    return Generation(parts.join_frames(), parts.join_latents(table), parts.join_deterministic(table))

@@ -99,7 +99,7 @@ class RelationalNeuralEM(PyroModule):
         factor = 2 ** len(channels)
         if count != 1:
             raise ValueError(
-                f"frame_shape: expected 1 channel, got {count}; the E-step is for binary pixels, convert colours to masks"
+                f"frame_shape: expected 1 channel, got {count}; the E-step is for binary pixels, not for colours"
             )
         if not channels or height % factor or width % factor:
             raise ValueError(
@@ -182,7 +182,7 @@ class RelationalNeuralEM(PyroModule):
         """The slots' shares of each pixel, as masks; those of the first frame are noise.
 
         Args:
-            latents: values that queries give, with `assignments` among them.
+            latents: `values` of the answer of a query, with `assignments` among them.
 
         Raises:
             ValueError: if `assignments` is not among them.
@@ -190,7 +190,7 @@ class RelationalNeuralEM(PyroModule):
         if "assignments" not in latents:
             raise ValueError(
                 f"latents: expected 'assignments', got {', '.join(map(repr, latents)) or 'none'}; this model has no "
-                "latents to compute masks from, give it those in the answer of a query, such as reconstruct"
+                "latents to compute masks from, give it the values of a query's answer: reconstruct(...).values"
             )
         return Scene(masks=to_time_plate(latents["assignments"], 3))
 
