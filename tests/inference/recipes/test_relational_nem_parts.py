@@ -59,9 +59,8 @@ def test_the_small_one_trains_every_parameter():
     options = TrainingOptions(
         learning_rate=SMALL.schedule(), batch_size=4, optimizer=SMALL.optimizer(), validate_every=2, progress=False
     )
-    result = train(
-        model, guide, short, SMALL.stages(), loss=SMALL.loss(), validation=splits.validation, options=options
-    )
+    stages, bound = SMALL.stages(), SMALL.loss()
+    result = train(model, guide, short, stages, loss=bound, validation=splits.validation, options=options)
     assert result.steps == SMALL.num_steps == 2
     assert result.best_bound is not None
     assert result.best_bound == pytest.approx(-bound.loss(model.eval(), guide, splits.validation.frames) / 4)
