@@ -1,0 +1,149 @@
+"""Spatial mixtures of slots with memory, on balls: the system of Zablotskaia et al. (2020), and what trains faster."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pyro.nn import PyroModule
+
+from guides.spatio_temporal_refinement import RefinementNetwork, SpatioTemporalRefinementGuide
+from inference.estimators.refinement_bounds import RefinementBounds
+from inference.recipes.ball_segmentation import SMALL_BALLS, BallVideos
+from inference.recipes.recipe import Pair, Recipe, Training
+from inference.svi.schedules import CosineRamp, GeometricRamp, LinearRamp, Schedule
+from inference.training.stages import Stage
+from pyro_models.spatio_temporal_mixture import BroadcastDecoder, SlotMemory, SpatioTemporalMixture
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotPair(Pair):
+    """A spatial mixture of slots and its refining guide.
+
+    Attributes:
+        num_slots: K, background included.
+        latent_dim: size of a slot's latent.
+        units: units of the memory and of the guide's cell.
+        channels: filters of decoder and refinement network.
+        decoder_layers: hidden layers of the decoder.
+        halvings: how often the decoder's grid is halved.
+        reading_layers: convolutions of the refinement network.
+        strided: whether these halve images.
+        state: whose memory slots have: the model's, or the guide's, as in the paper.
+        relations: size of what slots see of one another; 0 = nothing.
+        refinements: decodes of the first frame.
+        start: where a frame's refinement starts: from a constant or from the prediction.
+        divergence_weight: weight of the divergence, in training and for the guide.
+        log_variance: of the prior, free or softplus.
+        per_channel: whether channels are assigned to slots one by one.
+        counterfactual: whether the guide sees what a pixel's density would be without a slot.
+        norms: whether it sees norms of gradients.
+    """
+
+    num_slots: int = 5
+    latent_dim: int = 64
+    units: int = 128
+    channels: int = 64
+    decoder_layers: int = 4
+    halvings: int = 0
+    reading_layers: int = 4
+    strided: bool = True
+    state: Literal["model", "refine"] = "model"
+    relations: int = 0
+    refinements: int = 6
+    start: Literal["constant", "prediction"] = "prediction"
+    divergence_weight: float = 1.0
+    log_variance: Literal["free", "softplus"] = "free"
+    per_channel: bool = False
+    counterfactual: bool = True
+    norms: bool = True
+
+    @property
+    def label(self) -> str:
+        """Name of the model in the paper's tables."""
+        return "Spatio-temporal"
+
+    def build(self, recipe: Recipe[BallVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised."""
+        videos = recipe.videos
+        shape = (3 if videos.colour else 1, videos.frame_size, videos.frame_size)
+        model = SpatioTemporalMixture(
+            shape,
+            num_slots=self.num_slots,
+            decoder=BroadcastDecoder(
+                shape,
+                self.latent_dim,
+                self.units,
+                channels=self.channels,
+                layers=self.decoder_layers,
+                halvings=self.halvings,
+            ),
+            memory=SlotMemory(self.latent_dim, self.units, relations=self.relations) if self.state == "model" else None,
+            units=self.units,
+            log_variance=self.log_variance,
+            frame_scale=recipe.training.frame_scale[0],
+            per_channel=self.per_channel,
+        )
+        network = RefinementNetwork(
+            shape,
+            self.latent_dim,
+            self.units,
+            channels=self.channels,
+            layers=self.reading_layers,
+            strided=self.strided,
+            leave_one_out=self.counterfactual,
+            norms=self.norms,
+        )
+        return model, SpatioTemporalRefinementGuide(
+            model,
+            refinements=self.refinements,
+            start=self.start,
+            network=network,
+            divergence_weight=self.divergence_weight,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotTraining(Training):
+    """Training by the bounds after all refinements.
+
+    Attributes:
+        frame_scale: standard deviation of a pixel at first and at last.
+        scale_epochs: epochs between which it changes.
+        entropy: weight of the masks' entropy, in the end.
+        entropy_epochs: epochs between which it grows from 0.
+        weights: of refinements: "share" (r / n_t) or "code" (r / R, as in the code of the authors).
+        decay: learning rate: "constant", or "cosine" to a thirtieth.
+        warmup: steps in which the learning rate grows from 0.
+    """
+
+    batch_size: int = 32
+    learning_rate: float = 3e-4
+    clip_norm: float | None = 5.0
+    frame_scale: tuple[float, float] = (0.3, 0.1)
+    scale_epochs: tuple[int, int] = (0, 10)
+    entropy: float = 0.0
+    entropy_epochs: tuple[int, int] = (5, 10)
+    weights: Literal["share", "code"] = "share"
+    decay: Literal["constant", "cosine"] = "constant"
+
+    def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
+        """Learning rate as a function of the step."""
+        if self.decay == "cosine":
+            return CosineRamp(self.learning_rate, self.learning_rate / 30, recipe.num_steps)
+        return self.learning_rate
+
+    def loss(self, recipe: Recipe[Any, SlotPair, Any]) -> RefinementBounds:
+        """The bounds after all refinements."""
+        begin, end = (epochs * recipe.steps_per_epoch for epochs in self.entropy_epochs)
+        return RefinementBounds(LinearRamp(0.0, self.entropy, end - begin, begin), self._weight(recipe))
+
+    def _weight(self, recipe: Recipe[Any, SlotPair, Any]) -> Callable[[int, int], float] | None:
+        if self.weights == "share":
+            return None
+        return lambda number, of: number / recipe.pair.refinements
+
+    def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
+        """One stage, in which the standard deviation of a pixel shrinks."""
+        begin, end = (epochs * recipe.steps_per_epoch for epochs in self.scale_epochs)
+        shrinking = GeometricRamp(*self.frame_scale, end - begin, begin=begin)
+        return [Stage(recipe.num_steps, buffers={"model.frame_scale": shrinking})]
