@@ -1,6 +1,5 @@
 """Spatial mixtures of slots with memory, on balls: the system of Zablotskaia et al. (2020), and what trains faster."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,6 +101,17 @@ class SlotPair(Pair):
         )
 
 
+@dataclass(frozen=True)
+class ShareOfFirst:
+    """Weights r / R of refinements in all frames, so that later frames weigh less: as in the code of the authors."""
+
+    refinements: int
+
+    def __call__(self, number: int, of: int) -> float:
+        """The weight of a refinement, counted from 1."""
+        return number / self.refinements
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlotTraining(Training):
     """Training by the bounds after all refinements.
@@ -113,7 +123,6 @@ class SlotTraining(Training):
         entropy_epochs: epochs between which it grows from 0.
         weights: of refinements: "share" (r / n_t) or "code" (r / R, as in the code of the authors).
         decay: learning rate: "constant", or "cosine" to a thirtieth.
-        warmup: steps in which the learning rate grows from 0.
     """
 
     batch_size: int = 32
@@ -135,15 +144,53 @@ class SlotTraining(Training):
     def loss(self, recipe: Recipe[Any, SlotPair, Any]) -> RefinementBounds:
         """The bounds after all refinements."""
         begin, end = (epochs * recipe.steps_per_epoch for epochs in self.entropy_epochs)
-        return RefinementBounds(LinearRamp(0.0, self.entropy, end - begin, begin), self._weight(recipe))
-
-    def _weight(self, recipe: Recipe[Any, SlotPair, Any]) -> Callable[[int, int], float] | None:
-        if self.weights == "share":
-            return None
-        return lambda number, of: number / recipe.pair.refinements
+        weight = None if self.weights == "share" else ShareOfFirst(recipe.pair.refinements)
+        return RefinementBounds(LinearRamp(0.0, self.entropy, end - begin, begin), weight)
 
     def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
         """One stage, in which the standard deviation of a pixel shrinks."""
         begin, end = (epochs * recipe.steps_per_epoch for epochs in self.scale_epochs)
         shrinking = GeometricRamp(*self.frame_scale, end - begin, begin=begin)
         return [Stage(recipe.num_steps, buffers={"model.frame_scale": shrinking})]
+
+
+BALLS = Recipe(
+    name="spatio-temporal-balls",
+    paper="Zablotskaia et al. 2020, table 1 (binary balls)",
+    videos=BallVideos(),
+    pair=SlotPair(),
+    training=SlotTraining(),
+)
+PAPER: dict[str, Any] = {
+    "strided": False,
+    "state": "refine",
+    "start": "constant",
+    "divergence_weight": 0.1,
+    "log_variance": "softplus",
+    "per_channel": True,
+    "counterfactual": False,
+    "norms": False,
+    "frame_scale": (0.3**0.5, 0.3**0.5),
+    "weights": "code",
+}
+"""The paper's choices where ours differ by default, and those of its code."""
+SMALL: dict[str, Any] = {
+    **SMALL_BALLS,
+    "num_slots": 4,
+    "latent_dim": 16,
+    "units": 64,
+    "channels": 24,
+    "halvings": 2,
+    "reading_layers": 3,
+    "refinements": 4,
+    "batch_size": 16,
+    "learning_rate": 0.001,
+    "clip_norm": 1000.0,
+    "decay": "cosine",
+}
+"""Options of small videos, and of networks and a training for a core."""
+RECIPES = (
+    BALLS,
+    BALLS.named("spatio-temporal-balls-paper", **PAPER, entropy=0.001),
+    BALLS.named("spatio-temporal-balls-small", **SMALL),
+)
