@@ -25,6 +25,8 @@ from pyro_models.spatio_temporal_mixture.model import SlotStates, SpatioTemporal
 
 LOG_VARIANCES = (-10.0, 5.0)  # of the guide
 FEWEST_DECODES = 2  # of a frame
+UNITS = 128  # of the cell, where the model has no memory
+COMPLETION = ("prior", "start")
 NARROW = 1e-3  # standard deviation of the first draw, where it stands for the latent
 
 Draw = Callable[[str, Any], Tensor]
@@ -77,16 +79,19 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
     reused in each frame, which keeps a slot with its object. It is no latent, see `guides.aside`. In evaluation mode
     the noise of slot k and refinement r is fixed, the same for all sequences; so q is then a function of the video.
 
-    Where a frame is missing, z_t has the prior's distribution. If the model has no memory of its own, h_t is the state
-    of f after a pass on the last decode (on the expected frame, with zero gradients, where it is missing).
+    Where a frame is missing, z_t has the prior's distribution. If the model's memory is the guide's, h_t is the state
+    of f after a pass on the last decode (on the expected frame, with zero gradients, where it is missing). If slots
+    have no memory, every frame is refined R - 1 times by itself: IODINE (Greff et al. 2019).
 
     Completion methods: "prior", missing frames by the prior's mean (or draws of it); "start", by the first draw, as
-    the paper predicts.
+    the paper predicts. Without memory also "sequential", which refines once in each frame and goes on from there in the
+    next; z_t is what is expected before frame t is seen (SEQ-IODINE of the paper).
 
     Args:
         model: the model served.
         refinements: R.
         start: see above; the first frame starts from lambda_0 in any case.
+        grid: "triangle", as above, or "full": every frame is decoded R times.
         network: f; None = one that halves images, for this model.
         divergence_weight: v.
 
@@ -96,7 +101,6 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
     """
 
     serves = SpatioTemporalMixture
-    completion_methods = ("prior", "start")
 
     def __init__(
         self,
@@ -104,20 +108,24 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         *,
         refinements: int = 5,
         start: Literal["constant", "prediction"] = "prediction",
+        grid: Literal["triangle", "full"] = "triangle",
         network: RefinementNetwork | None = None,
         divergence_weight: float = 1.0,
     ) -> None:
         super().__init__(model)
         if refinements < FEWEST_DECODES:
             raise ValueError(f"refinements: expected at least {FEWEST_DECODES}, got {refinements}")
-        network = RefinementNetwork(model.frame_shape, model.latent_dim, model.units) if network is None else network
-        if (network.units, network.step.out_features) != (model.units, 2 * model.latent_dim):
+        units = model.units or UNITS
+        network = RefinementNetwork(model.frame_shape, model.latent_dim, units) if network is None else network
+        if (model.units or network.units, 2 * model.latent_dim) != (network.units, network.step.out_features):
             raise ValueError(
                 f"network: expected units and latent_dim of the model, {model.units} and {model.latent_dim}, got "
                 f"{network.units} and {network.step.out_features // 2}"
             )
         self.refinements = refinements
-        self.start = start
+        self.grid = grid if model.units else "full"
+        self.completion_methods = COMPLETION if model.units else (*COMPLETION, "sequential")
+        self.start = start if model.units else "constant"
         self.network = network
         self.divergence_weight = divergence_weight
         self.start_mean = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
@@ -125,7 +133,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
 
     def num_decodes(self, index: int) -> int:
         """n_t of the frame with this index, from 0."""
-        return max(self.refinements - index, FEWEST_DECODES)
+        return self.refinements if self.grid == "full" else max(self.refinements - index, FEWEST_DECODES)
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> RefinedVideo:
         """See `StepwiseGuide.prepare`."""
@@ -190,6 +198,9 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
             return latents[name]
 
         context, state = replace(self.prepare(frames, observed, controls), fixed_noise=True), None
+        if method == "sequential":
+            self._one_frame_after_another(context, draw)
+            return latents
         for index in range(frames.shape[1]):
             state = self._advance(index, state, context, draw, first_draw=method == "start")
         return latents
@@ -205,29 +216,48 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         noise = _noise(0, prior.mean, context.fixed_noise) if state is None else state.noise
         q = self._start(index, prior)
         first = q.mean + q.stddev * noise
-        passed: Memory = (torch.zeros_like(before[0]), torch.zeros_like(before[0]))
+        nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
+        passed: Memory = (nothing, nothing)
         terms: list[RefinementTerm] = []
         for number in range(self.num_decodes(index) - 1):
             latent = first if number == 0 else q.mean + q.stddev * _noise(number, q.mean, context.fixed_noise)
             decoded = decode_frame(model, latent, before[0], frame, seen)
             if context.terms is not None:
                 terms.append(_term(decoded.mixture, frame, q, prior, seen))
-            step, passed = self._refine(decoded, latent, q, prior, frame, before, passed)
+            step, passed = self._refine(decoded, latent, q, prior, frame, before if model.units else passed, passed)
             q = _moved(q, step)
         absent = dist.Normal(first, torch.full_like(first, NARROW)).to_event(1) if first_draw else prior
         with model.slots():
             latent = draw(f"z_{index + 1}", where_seen(seen, q, absent))
         inferred = None
-        if context.terms is not None or model.memory is None:
+        if context.terms is not None or model.memory_is_inferred:
             decoded = decode_frame(model, latent, before[0], frame, seen)
             if context.terms is not None:
                 context.terms.append([*terms, _term(decoded.mixture, frame, q, prior, seen)])
-            if model.memory is None:
+            if model.memory_is_inferred:
                 shown = torch.where(seen[:, None, None, None], frame, decoded.mixture.mean)
                 _, passed = self._refine(decoded, latent, q, prior, shown, before, passed)
                 with model.slots():
                     inferred = draw(f"h_{index + 1}", dist.Delta(torch.cat(passed, -1), event_dim=1))
         return RefinedSlots(model.after(latent, *before, inferred), noise.expand_as(latent))
+
+    def _one_frame_after_another(self, context: RefinedVideo, draw: Draw) -> None:
+        """Refine once in each frame; `draw` gets the distribution that frames before it led to."""
+        video = context.video
+        before = self.model.remembered(None, video)
+        prior = self.model.prior(before[0])
+        q = self._start(0, prior)
+        nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
+        passed: Memory = (nothing, nothing)
+        for index in range(video.frames.shape[1]):
+            frame, seen = video.frames[:, index], video.seen[:, index]
+            latent = q.mean + q.stddev * _noise(index, q.mean, fixed=True)
+            draw(f"z_{index + 1}", dist.Normal(latent, torch.full_like(latent, NARROW)).to_event(1))
+            decoded = decode_frame(self.model, latent, before[0], frame, seen)
+            step, after = self._refine(decoded, latent, q, prior, frame, passed, passed)
+            shown = seen[:, None]
+            q = _moved(q, torch.where(shown, step, 0.0))
+            passed = (torch.where(shown, after[0], passed[0]), torch.where(shown, after[1], passed[1]))
 
     def _start(self, index: int, prior: dist.Independent) -> dist.Independent:
         """The distribution before the first refinement of a frame."""

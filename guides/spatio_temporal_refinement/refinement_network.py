@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from guides.spatio_temporal_refinement.slot_evidence import num_channels
 from guides.spatio_temporal_refinement.two_axis_cell import TwoAxisCell
 from pyro_models.components.initial_weights import glorot
+from pyro_models.components.recurrent_cells import step_lstm
 
 LARGEST_STEP = 5.0
 FIRST_GAIN = 0.1  # of the last layer: refinements are small at first
@@ -28,6 +29,7 @@ class RefinementNetwork(nn.Module):
             paper, which takes twenty times as many multiplications.
         leave_one_out: whether images show by how much a slot raises the density of a pixel.
         norms: whether vectors have the log norm of the gradient, which is normalised itself.
+        two_axes: False = an LSTM over refinements alone, which does not see the frame before.
 
     Raises:
         ValueError: if images are smaller than what convolutions or pooling take together.
@@ -44,6 +46,7 @@ class RefinementNetwork(nn.Module):
         strided: bool = True,
         leave_one_out: bool = True,
         norms: bool = True,
+        two_axes: bool = True,
     ) -> None:
         super().__init__()
         smallest = 2**layers if strided else POOL
@@ -65,7 +68,8 @@ class RefinementNetwork(nn.Module):
         with torch.no_grad():
             size = self.convolutions(torch.zeros(1, inputs, *frame_shape[1:])).numel()
         self.code = nn.Sequential(nn.Linear(size, units), nn.ELU()).apply(glorot)
-        self.cell = TwoAxisCell(units + 4 * latent_dim + norms, units)
+        inputs = units + 4 * latent_dim + norms
+        self.cell = TwoAxisCell(inputs, units) if two_axes else nn.LSTMCell(inputs, units)
         self.step = nn.Linear(units, 2 * latent_dim).apply(glorot)
         with torch.no_grad():
             self.step.weight *= FIRST_GAIN
@@ -88,5 +92,7 @@ class RefinementNetwork(nn.Module):
         """
         read = self.convolutions(images.flatten(0, -4)).flatten(1)
         code = self.code(read).reshape(*images.shape[:-3], -1).transpose(-2, -3)
-        state = self.cell(torch.cat([code, vectors], -1), frame, refinement)
+        known = torch.cat([code, vectors], -1)
+        cell = self.cell
+        state = cell(known, frame, refinement) if isinstance(cell, TwoAxisCell) else step_lstm(cell, known, *refinement)
         return self.step(state[0]).clamp(-LARGEST_STEP, LARGEST_STEP), state

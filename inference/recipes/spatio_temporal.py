@@ -76,7 +76,9 @@ class SlotPair(Pair):
                 layers=self.decoder_layers,
                 halvings=self.halvings,
             ),
-            memory=SlotMemory(self.latent_dim, self.units, relations=self.relations) if self.state == "model" else None,
+            memory=SlotMemory(self.latent_dim, self.units, relations=self.relations)
+            if self.state == "model"
+            else "guide",
             units=self.units,
             log_variance=self.log_variance,
             frame_scale=recipe.training.frame_scale[0],

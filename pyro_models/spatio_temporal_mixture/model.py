@@ -52,11 +52,9 @@ class SpatioTemporalMixture(StepwiseModel):
     training: `model.num_slots = 9`.
 
     In the paper h is the state of the inference network, so that the model cannot run without its guide; this is
-    `memory=None`: sites `h_t`, which have no density in the model, take the guide's value. With a `SlotMemory` the
-    model has a state of its own: it generates, forecasts and is compared by evidence like any other.
-
-    With one frame, `memory=None` and a decoder without memory it is the mixture of IODINE (Greff et al. 2019), with a
-    learned prior.
+    `memory="guide"`: sites `h_t`, which have no density in the model, take the guide's value. With a `SlotMemory` the
+    model has a state of its own: it generates, forecasts and is compared by evidence like any other. With
+    `memory=None` slots remember nothing, and z_tk ~ N(0, I) for each frame: the mixture of IODINE (Greff et al. 2019).
 
     Sites, in the plates `sequences` and `objects`: `z_1` ... `z_T` (and `h_1` ... `h_T`); and the observed `frames`, in
     the plates `sequences` and `time`.
@@ -84,7 +82,7 @@ class SpatioTemporalMixture(StepwiseModel):
         *,
         num_slots: int = 5,
         decoder: BroadcastDecoder | None = None,
-        memory: SlotMemory | None = None,
+        memory: SlotMemory | Literal["guide"] | None = None,
         units: int = 128,
         log_variance: Literal["free", "softplus"] = "free",
         frame_scale: float = 0.3,
@@ -93,14 +91,15 @@ class SpatioTemporalMixture(StepwiseModel):
         super().__init__()
         if num_slots < 1:
             raise ValueError(f"num_slots: expected at least 1, got {num_slots}; the background needs a slot too")
-        units = units if memory is None else memory.units
+        own = memory if isinstance(memory, SlotMemory) else None
+        units = own.units if own is not None else units if memory == "guide" else 0
         decoder = BroadcastDecoder(frame_shape, memory_dim=units) if decoder is None else decoder
         if decoder.frame_shape != frame_shape:
             raise ValueError(f"decoder: expected one of frames {frame_shape}, got {decoder.frame_shape}")
         if decoder.memory_dim not in (0, units):
             raise ValueError(f"decoder: expected memory_dim 0 or that of the memory, {units}, got {decoder.memory_dim}")
-        if memory is not None and memory.latent_dim != decoder.latent_dim:
-            raise ValueError(f"memory: expected the decoder's latent_dim {decoder.latent_dim}, got {memory.latent_dim}")
+        if own is not None and own.latent_dim != decoder.latent_dim:
+            raise ValueError(f"memory: expected the decoder's latent_dim {decoder.latent_dim}, got {own.latent_dim}")
         self.frame_shape = frame_shape
         self.control_dim = 0
         self.num_slots = num_slots
@@ -109,13 +108,15 @@ class SpatioTemporalMixture(StepwiseModel):
         self.log_variance = log_variance
         self.per_channel = per_channel
         self.decoder = decoder
-        self.memory = memory
-        self.prior_body = nn.Sequential(nn.Linear(units, units), nn.ReLU())
-        self.prior_mean = nn.Linear(units, self.latent_dim)
-        self.prior_raw = nn.Linear(units, self.latent_dim)
-        with torch.no_grad():
-            for head in (self.prior_mean, self.prior_raw):
-                head.apply(glorot).weight *= FIRST_GAIN
+        self.memory = own
+        self.prior_body = None
+        if units:
+            self.prior_body = nn.Sequential(nn.Linear(units, units), nn.ReLU())
+            self.prior_mean = nn.Linear(units, self.latent_dim)
+            self.prior_raw = nn.Linear(units, self.latent_dim)
+            with torch.no_grad():
+                for head in (self.prior_mean, self.prior_raw):
+                    head.apply(glorot).weight *= FIRST_GAIN
         self.register_buffer("frame_scale", torch.tensor(frame_scale))
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
@@ -128,7 +129,7 @@ class SpatioTemporalMixture(StepwiseModel):
         output, memory = self.remembered(state, context)
         with self.slots():
             latent = pyro.sample(f"z_{index + 1}", self.prior(output))
-            if self.memory is None:
+            if self.memory_is_inferred:
                 given = latent.new_zeros(2 * self.units)
                 free = dist.Normal(given, torch.ones_like(given)).to_event(1).mask(False)
                 return self.after(latent, output, memory, pyro.sample(f"h_{index + 1}", free))
@@ -145,6 +146,11 @@ class SpatioTemporalMixture(StepwiseModel):
         with pyro.plate("time", len(states), dim=TIME_OF_OBJECTS):
             pyro.sample("frames", mixture.mask(seen), obs=frames)
         return mixture.mean
+
+    @property
+    def memory_is_inferred(self) -> bool:
+        """Whether the guide has the slots' memory."""
+        return self.memory is None and self.units > 0
 
     @contextmanager
     def slots(self) -> Iterator[None]:
@@ -164,6 +170,9 @@ class SpatioTemporalMixture(StepwiseModel):
 
     def prior(self, output: Float[Tensor, "*batch units"]) -> dist.Independent:
         """Distribution of a slot's latent, given what it remembers."""
+        if self.prior_body is None:
+            zeros = output.new_zeros(*output.shape[:-1], self.latent_dim)
+            return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
         hidden = self.prior_body(output)
         raw = self.prior_raw(hidden)
         log_variance = softplus(raw) if self.log_variance == "softplus" else raw.clamp(*LOG_VARIANCES)
@@ -180,11 +189,12 @@ class SpatioTemporalMixture(StepwiseModel):
         """
         batch = torch.broadcast_shapes(latent.shape[:-1], output.shape[:-1])
         latent, output, memory = (value.expand(*batch, -1) for value in (latent, output, memory))
-        if self.memory is None:
-            assert inferred is not None
-            after = inferred.chunk(2, -1)
-            return SlotStates(latent, output, after[0], after[1])
-        return SlotStates(latent, output, *self.memory(latent, output, memory))
+        if self.memory is not None:
+            return SlotStates(latent, output, *self.memory(latent, output, memory))
+        if inferred is None:
+            return SlotStates(latent, output, output, memory)
+        after = inferred.chunk(2, -1)
+        return SlotStates(latent, output, after[0], after[1])
 
     def mixture(
         self,
