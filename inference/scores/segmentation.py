@@ -42,11 +42,11 @@ class VideoMean:
 
 @dataclass(frozen=True)
 class SegmentationSummary:
-    """Scores of the masks of the reconstruction (`reconstruct`), a pixel belonging to the largest mask, and its error.
+    """Scores of the masks in the reconstruction (`reconstruct`), and its squared error.
 
-    The foreground's index is that of the pixels of true objects; without "foreground", true background is one more
-    object. Frames are scored independently, then averaged over each video; only scores of videos fail a component that
-    changes its object. See `adjusted_rand_index` and `mean_best_overlap`.
+    A pixel belongs to the largest mask. Indices of the foreground count pixels of true objects only; the others count
+    true background as one more object. Frames are scored independently and averaged over each video, so only scores of
+    whole videos penalise a component that changes its object. See `adjusted_rand_index` and `mean_best_overlap`.
 
     Attributes:
         frame_index: adjusted Rand index of frames.
