@@ -19,7 +19,7 @@ STARTS = (1.25, 8.75)  # range of a coordinate in the first frame, units
 SPEED = 1.0 / 3.0  # Frobenius norm of all velocities in the first frame, units per frame
 SUBSTEPS = 2
 MOST_BALLS = 10  # one placement in 4,000 is then free of overlap; with 12 there is none in 200,000
-#: Colours of the balls in turn, red, green and blue in 0 ... 255.
+#: Colours of balls 0, 1, ... in the published videos: red, green and blue, 0 ... 255.
 PALETTE = (
     (227, 206, 166),
     (180, 120, 31),
@@ -48,7 +48,8 @@ class MassiveBalls:
     sizes and colours show the same motion.
 
     A pixel shows a ball if its centre is closer to the ball's centre than its radius, and the last such ball if there
-    are several. Ball k has colour k of `PALETTE` in every frame.
+    are several. Ball k has colour k of `PALETTE` in every frame; in the published videos colours change while a ball
+    is hidden.
 
     `state` is (x, y, v_x, v_y) of all balls in turn, in units and units per frame, y down, the origin in the top left
     corner of the box. `labels` is the kind: 0 = light, 1 = heavy; `RADII` and `MASSES` are indexed by it. `box_sizes`

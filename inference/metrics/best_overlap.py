@@ -6,6 +6,7 @@ overlap.nanmean()                                          # videos without obje
 
 from typing import Literal
 
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from inference.metrics.partitions import shared_pixels
@@ -37,7 +38,15 @@ def mean_best_overlap(predicted: Tensor, truth: Tensor, *, over: Literal["video"
         ValueError: if a shape or dtype is not as above, true masks overlap, predicted ones are not in [0, 1], or `over`
             is unknown.
     """
-    counts = shared_pixels(predicted, truth, over)
+    return overlap_of_counts(shared_pixels(predicted, truth, over))
+
+
+def overlap_of_counts(counts: Int64[Tensor, "*groups objects components"]) -> Float[Tensor, " *groups"]:
+    """`mean_best_overlap` from numbers of shared pixels, for several scores of the same masks.
+
+    Args:
+        counts: from `shared_pixels`, or a sum over frames.
+    """
     shared = counts[..., :-1, :-1]
     of_object, of_component = counts.sum(-1)[..., :-1], counts.sum(-2)[..., :-1]
     union = of_object.unsqueeze(-1) + of_component.unsqueeze(-2) - shared

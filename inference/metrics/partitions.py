@@ -62,7 +62,7 @@ def _check(predicted: Tensor, truth: Tensor, over: str) -> None:
             f"predicted: expected sequences, time, height, width of truth = {true}, got {ours}; "
             "score the videos that the model was shown"
         )
-    if bool((truth.sum(2) > 1).any()):
+    if bool((truth.sum(2, dtype=torch.int16) > 1).any()):
         raise ValueError(
             "truth: expected masks that do not overlap, got pixels in several; keep what is visible of each object"
         )

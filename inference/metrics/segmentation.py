@@ -61,12 +61,19 @@ def adjusted_rand_index(
         ValueError: if a shape or dtype is not as above, true masks overlap, predicted ones are not in [0, 1], or `over`
             is unknown.
     """
-    counts = shared_pixels(predicted, truth, over)
-    return _adjusted(counts[..., :-1, :] if foreground_only else counts)
+    return index_of_counts(shared_pixels(predicted, truth, over), foreground_only=foreground_only)
 
 
-def _adjusted(counts: Int64[Tensor, "*groups rows columns"]) -> Float[Tensor, " *groups"]:
-    """The index of each table of counts, float64."""
+def index_of_counts(
+    counts: Int64[Tensor, "*groups objects components"], *, foreground_only: bool = True
+) -> Float[Tensor, " *groups"]:
+    """`adjusted_rand_index` from numbers of shared pixels, for several scores of the same masks.
+
+    Args:
+        counts: from `shared_pixels`, or a sum over frames.
+        foreground_only: whether to exclude true background.
+    """
+    counts = counts[..., :-1, :] if foreground_only else counts
     together, in_rows, in_columns = (
         _pairs(part).flatten(start).sum(-1)
         for part, start in ((counts, counts.dim() - 2), (counts.sum(-1), -1), (counts.sum(-2), -1))

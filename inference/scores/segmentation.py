@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.metrics.best_overlap import mean_best_overlap
+from inference.metrics.best_overlap import overlap_of_counts
 from inference.metrics.distance_means import mean_over_objects
-from inference.metrics.segmentation import adjusted_rand_index
+from inference.metrics.partitions import shared_pixels
+from inference.metrics.segmentation import index_of_counts
 from inference.queries.imputation import chunks
 from inference.scores.score import Evaluated, Score
 from pyro_models.components.scene import Scene
@@ -42,11 +43,11 @@ class VideoMean:
 
 @dataclass(frozen=True)
 class SegmentationSummary:
-    """Scores of the masks of the reconstruction (`reconstruct`), a pixel belonging to the largest mask, and its error.
+    """Scores of the masks in the reconstruction (`reconstruct`), and its squared error.
 
-    The foreground's index is that of the pixels of true objects; without "foreground", true background is one more
-    object. Frames are scored independently, then averaged over each video; only scores of videos fail a component that
-    changes its object. See `adjusted_rand_index` and `mean_best_overlap`.
+    A pixel belongs to the largest mask. Indices of the foreground count pixels of true objects only; the others count
+    true background as one more object. Frames are scored independently and averaged over each video, so only scores of
+    whole videos penalise a component that changes its object. See `adjusted_rand_index` and `mean_best_overlap`.
 
     Attributes:
         frame_index: adjusted Rand index of frames.
@@ -152,15 +153,13 @@ def components_of(scene: Scene) -> Float[Tensor, "sequences time components heig
 
 def _mask_scores(components: Tensor, truth: Tensor) -> dict[str, Float[Tensor, " sequences"]]:
     """Scores of each video, named as in `SegmentationSummary`."""
-
-    def index(over: Literal["video", "frame"], foreground_only: bool) -> Tensor:
-        return adjusted_rand_index(components, truth, foreground_only=foreground_only, over=over)
-
+    frames = shared_pixels(components, truth, over="frame")
+    videos = frames.sum(1)
     return {
-        "frame_index": index("frame", foreground_only=False).nanmean(1),
-        "frame_foreground_index": index("frame", foreground_only=True).nanmean(1),
-        "video_index": index("video", foreground_only=False),
-        "video_foreground_index": index("video", foreground_only=True),
-        "frame_overlap": mean_best_overlap(components, truth, over="frame").nanmean(1),
-        "video_overlap": mean_best_overlap(components, truth, over="video"),
+        "frame_index": index_of_counts(frames, foreground_only=False).nanmean(1),
+        "frame_foreground_index": index_of_counts(frames).nanmean(1),
+        "video_index": index_of_counts(videos, foreground_only=False),
+        "video_foreground_index": index_of_counts(videos),
+        "frame_overlap": overlap_of_counts(frames).nanmean(1),
+        "video_overlap": overlap_of_counts(videos),
     }
