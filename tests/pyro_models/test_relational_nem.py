@@ -357,6 +357,14 @@ def test_training_flips_pixels_of_the_input_alone():
     torch.testing.assert_close(model.expectation_loss(frames[:, :1]), model.eval().expectation_loss(frames[:, :1]))
 
 
+def test_training_assigns_pixels_of_the_clean_frame():
+    model = small_model().train()
+    frames, _ = arguments()
+    logits, shares = model._predict(frames, None)
+    for step in range(1, TIME):
+        torch.testing.assert_close(shares[:, step], expectation_step(logits[:, step].sigmoid(), frames[:, step]))
+
+
 def test_noise_is_of_training_and_of_torch_s_generator():
     frames, _ = arguments()
     model = small_model()
