@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import jaxtyping
 import numpy as np
 import pyro
 import pytest
@@ -423,6 +424,12 @@ def test_assignments_are_the_masks_of_a_scene():
     torch.testing.assert_close(answer.deterministic["composite"].transpose(0, 1), composite)
     with pytest.raises(ValueError, match="latents: expected 'assignments', got none; .* answer: reconstruct"):
         model.scene(answer.latents)
+
+
+def test_an_unknown_overlay_is_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # annotations are checked in the tests alone
+    with pytest.raises(ValueError, match="overlay: expected one of union, mixture, got 'sum'; take 'union'"):
+        RelationalNeuralEM(overlay="sum")
 
 
 def test_wrong_arguments_are_refused():
