@@ -111,7 +111,10 @@ class RelationalNeuralEM(PyroModule):
                 f"flip_probability: expected from 0 to below 1, got {flip_probability}; 0 leaves the input as it is"
             )
         if overlay not in get_args(Overlay):
-            raise ValueError(f"overlay: expected one of {', '.join(get_args(Overlay))}, got {overlay!r}; see the docs")
+            raise ValueError(
+                f"overlay: expected one of {', '.join(get_args(Overlay))}, got {overlay!r}; take 'union', whose "
+                "evidence the loss bounds"
+            )
         self.frame_shape = frame_shape
         self.control_dim = 0
         self.num_slots = num_slots

@@ -26,7 +26,7 @@ class RelationalCell(nn.Module):
         e_k = f(theta_k);   c_kj = f([e_k, e_j]), j != k;   E_k = sum_{j != k} a(c_kj) f(c_kj)
         n_k = W [e_k, E_k, input_k];   theta_k' = sigmoid(n_k);   output_k = sigmoid(LN(n_k))
 
-    (van Steenkiste et al. 2018, eqs. 5 and 6) with f = ReLU LN linear, each with weights of its own, and the attention
+    (van Steenkiste et al. 2018) with f = ReLU LN linear, each with weights of its own, and the attention
     a = sigmoid linear tanh LN linear, a number. Weights are shared by all slots and pairs, so that the number of slots
     is free, and their order has no meaning. A single slot has the effect 0.
 

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import jaxtyping
 import numpy as np
 import pyro
 import pytest
@@ -357,6 +358,14 @@ def test_training_flips_pixels_of_the_input_alone():
     torch.testing.assert_close(model.expectation_loss(frames[:, :1]), model.eval().expectation_loss(frames[:, :1]))
 
 
+def test_training_assigns_pixels_of_the_clean_frame():
+    model = small_model().train()
+    frames, _ = arguments()
+    logits, shares = model._predict(frames, None)
+    for step in range(1, TIME):
+        torch.testing.assert_close(shares[:, step], expectation_step(logits[:, step].sigmoid(), frames[:, step]))
+
+
 def test_noise_is_of_training_and_of_torch_s_generator():
     frames, _ = arguments()
     model = small_model()
@@ -415,6 +424,12 @@ def test_assignments_are_the_masks_of_a_scene():
     torch.testing.assert_close(answer.deterministic["composite"].transpose(0, 1), composite)
     with pytest.raises(ValueError, match="latents: expected 'assignments', got none; .* answer: reconstruct"):
         model.scene(answer.latents)
+
+
+def test_an_unknown_overlay_is_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # annotations are checked in the tests alone
+    with pytest.raises(ValueError, match="overlay: expected one of union, mixture, got 'sum'; take 'union'"):
+        RelationalNeuralEM(overlay="sum")
 
 
 def test_wrong_arguments_are_refused():
