@@ -1,6 +1,6 @@
 """Spatial mixtures of slots with memory, on balls: the system of Zablotskaia et al. (2020), and what trains faster."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pyro.nn import PyroModule
@@ -25,11 +25,13 @@ class SlotPair(Pair):
         channels: filters of decoder and refinement network.
         decoder_layers: hidden layers of the decoder.
         halvings: how often the decoder's grid is halved.
+        bounded: whether the decoder's means pass a sigmoid.
         reading_layers: convolutions of the refinement network.
         strided: whether these halve images.
-        state: whose memory slots have: the model's, or the guide's, as in the paper.
+        state: whose memory slots have: the model's; the guide's (refine), as in the paper; or none: IODINE.
         relations: size of what slots see of one another; 0 = nothing.
         refinements: decodes of the first frame.
+        grid: triangle, or full: as many decodes in every frame.
         start: where a frame's refinement starts: from a constant or from the prediction.
         divergence_weight: weight of the divergence, in training and for the guide.
         log_variance: of the prior, free or softplus.
@@ -44,11 +46,13 @@ class SlotPair(Pair):
     channels: int = 64
     decoder_layers: int = 4
     halvings: int = 0
+    bounded: bool = True
     reading_layers: int = 4
     strided: bool = True
-    state: Literal["model", "refine"] = "model"
+    state: Literal["model", "refine", "none"] = "model"
     relations: int = 0
     refinements: int = 6
+    grid: Literal["triangle", "full"] = "triangle"
     start: Literal["constant", "prediction"] = "prediction"
     divergence_weight: float = 1.0
     log_variance: Literal["free", "softplus"] = "free"
@@ -59,7 +63,7 @@ class SlotPair(Pair):
     @property
     def label(self) -> str:
         """Name of the model in the paper's tables."""
-        return "Spatio-temporal"
+        return "IODINE" if self.state == "none" else "Spatio-temporal"
 
     def build(self, recipe: Recipe[BallVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
@@ -71,14 +75,13 @@ class SlotPair(Pair):
             decoder=BroadcastDecoder(
                 shape,
                 self.latent_dim,
-                self.units,
+                0 if self.state == "none" else self.units,
                 channels=self.channels,
                 layers=self.decoder_layers,
                 halvings=self.halvings,
+                bounded=self.bounded,
             ),
-            memory=SlotMemory(self.latent_dim, self.units, relations=self.relations)
-            if self.state == "model"
-            else "guide",
+            memory=self._memory(),
             units=self.units,
             log_variance=self.log_variance,
             frame_scale=recipe.training.frame_scale[0],
@@ -93,14 +96,21 @@ class SlotPair(Pair):
             strided=self.strided,
             leave_one_out=self.counterfactual,
             norms=self.norms,
+            two_axes=self.state != "none",
         )
         return model, SpatioTemporalRefinementGuide(
             model,
             refinements=self.refinements,
             start=self.start,
+            grid=self.grid,
             network=network,
             divergence_weight=self.divergence_weight,
         )
+
+    def _memory(self) -> SlotMemory | Literal["guide"] | None:
+        if self.state == "model":
+            return SlotMemory(self.latent_dim, self.units, relations=self.relations)
+        return "guide" if self.state == "refine" else None
 
 
 @dataclass(frozen=True)
@@ -176,6 +186,8 @@ PAPER: dict[str, Any] = {
     "weights": "code",
 }
 """The paper's choices where ours differ by default, and those of its code."""
+FRAMES: dict[str, Any] = {"state": "none", "num_frames": 1, "first_frames": 1}
+"""Options of IODINE: single frames."""
 SMALL: dict[str, Any] = {
     **SMALL_BALLS,
     "num_slots": 4,
@@ -183,6 +195,7 @@ SMALL: dict[str, Any] = {
     "units": 64,
     "channels": 24,
     "halvings": 2,
+    "bounded": False,
     "reading_layers": 3,
     "refinements": 4,
     "batch_size": 16,
@@ -191,8 +204,13 @@ SMALL: dict[str, Any] = {
     "decay": "cosine",
 }
 """Options of small videos, and of networks and a training for a core."""
+IODINE = replace(BALLS.named("iodine-balls", **FRAMES), paper="Zablotskaia et al. 2020, table 1, IODINE (binary balls)")
 RECIPES = (
     BALLS,
     BALLS.named("spatio-temporal-balls-paper", **PAPER, entropy=0.001),
+    BALLS.named("spatio-temporal-balls-colour", colour=True),
     BALLS.named("spatio-temporal-balls-small", **SMALL),
+    BALLS.named("spatio-temporal-balls-colour-small", **SMALL, colour=True),
+    IODINE,
+    IODINE.named("iodine-balls-small", **{**SMALL, **FRAMES}),
 )

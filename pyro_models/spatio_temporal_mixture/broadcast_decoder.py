@@ -14,7 +14,7 @@ class SlotPictures(NamedTuple):
     """What slots draw.
 
     Attributes:
-        means: pictures in [0, 1].
+        means: pictures.
         logits: of the masks, before the softmax over slots.
     """
 
@@ -38,6 +38,8 @@ class BroadcastDecoder(nn.Module):
         channels: filters of each layer before the first doubling.
         layers: hidden convolutions.
         halvings: how often a grid cell's side is doubled before it is a pixel's.
+        bounded: whether means are in [0, 1], through a sigmoid, as in the paper. Where most pixels are black, all slots
+            may saturate there before any has found an object; unbounded means, as in IODINE, do not.
 
     Raises:
         ValueError: if the frame or the channels cannot be halved so often, or too few layers are left.
@@ -52,6 +54,7 @@ class BroadcastDecoder(nn.Module):
         channels: int = 64,
         layers: int = 4,
         halvings: int = 0,
+        bounded: bool = True,
     ) -> None:
         super().__init__()
         height, width = frame_shape[1:]
@@ -65,6 +68,7 @@ class BroadcastDecoder(nn.Module):
         self.frame_shape = frame_shape
         self.latent_dim = latent_dim
         self.memory_dim = memory_dim
+        self.bounded = bounded
         self.code = None
         if memory_dim:
             self.code = mlp(latent_dim + memory_dim, (latent_dim, latent_dim), activation=nn.ELU)
@@ -97,4 +101,5 @@ class BroadcastDecoder(nn.Module):
         code = code.reshape(-1, code.shape[-1], 1, 1).expand(-1, -1, *self.grid)
         drawn = self.convolutions(torch.cat([self.places.expand(len(code), -1, -1, -1), code], 1))
         drawn = drawn.reshape(*batch, *drawn.shape[1:])
-        return SlotPictures(drawn[..., :-1, :, :].sigmoid(), drawn[..., -1, :, :])
+        means = drawn[..., :-1, :, :]
+        return SlotPictures(means.sigmoid() if self.bounded else means, drawn[..., -1, :, :])

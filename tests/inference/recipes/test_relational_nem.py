@@ -7,7 +7,7 @@ import torch
 
 from inference import TrainingOptions, train
 from inference.recipes import OptionError, Recipe
-from inference.recipes.relational_nem_parts import RelationalNEMPair, RelationalNEMTraining
+from inference.recipes.relational_nem import RelationalNEMPair, RelationalNEMTraining
 from inference.recipes.simulated_videos import SimulatedVideos
 from inference.svi.schedules import value_at
 

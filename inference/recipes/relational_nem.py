@@ -1,4 +1,4 @@
-"""R-NEM and its training as parts of recipes, for binary videos of one channel."""
+"""R-NEM on balls, a baseline of Zablotskaia et al. (2020)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +7,7 @@ from pyro.nn import PyroModule
 
 from guides.no_latents import NoLatentsGuide
 from inference.estimators.own_loss import OwnLoss
+from inference.recipes.ball_segmentation import SMALL_BALLS, BallVideos
 from inference.recipes.options import OptionError
 from inference.recipes.recipe import Pair, Recipe, Training
 from inference.training.stages import Stage
@@ -89,3 +90,24 @@ class RelationalNEMTraining(Training):
     def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
         """One stage, which minimises the model's own loss."""
         return [Stage(recipe.num_steps, loss=OwnLoss("expectation_loss"))]
+
+
+RELATIONAL_NEM = Recipe(
+    name="relational-nem",
+    paper="Zablotskaia et al. 2020, table 1, R-NEM (binary balls)",
+    videos=BallVideos(num_frames=30, first_frames=30),
+    pair=RelationalNEMPair(),
+    training=RelationalNEMTraining(),
+)
+SMALL: dict[str, Any] = {
+    **SMALL_BALLS,
+    "first_frames": 10,
+    "num_slots": 4,
+    "state_dim": 100,
+    "hidden": 256,
+    "channels": (8, 16, 32),
+    "attention_dim": 50,
+    "batch_size": 32,
+    "epochs": 60,
+}
+RECIPES = (RELATIONAL_NEM, RELATIONAL_NEM.named("relational-nem-small", **SMALL))
