@@ -21,6 +21,7 @@ from videos.missing import MissingPattern, gap, random_drop, tail
 from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
 from videos.surveillance import Surveillance
+from videos.tabletop import TabletopScenes
 from videos.visible import visible_masks
 
 #: Every simulator by name; each is a frozen dataclass with `simulate(num_sequences, generator, device)`.
@@ -36,6 +37,7 @@ SIMULATORS: dict[str, type[Simulator]] = {
     "pendulum": Pendulum,
     "polygon": PolygonWorld,
     "pong": PongWorld,
+    "tabletop": TabletopScenes,
 }
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "SingleFrames",
     "StillDigits",
     "Surveillance",
+    "TabletopScenes",
     "VideoBatch",
     "VideoSource",
     "gap",
