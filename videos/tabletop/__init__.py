@@ -1,4 +1,4 @@
-"""Scenes in the manner of CLEVRER: solids on a table, by ray casting."""
+"""Scenes like those of CLEVRER: solids on a table, by ray casting."""
 
 from videos.tabletop.kinds import COLORS, MATERIALS, SHAPES, kind_label, kind_parts
 from videos.tabletop.scenes import TabletopScenes

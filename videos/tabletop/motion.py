@@ -73,8 +73,8 @@ class Table:
 
         j = (1 + restitution) u / 2,   i = slip / 6, at most grip j in size
 
-    for the normal n, the tangent t and the speed `slip` of one surface past the other: i would end the slip. So linear
-    and angular momentum are kept and energy does not grow. Discs that overlap are then moved apart.
+    for the normal n, the tangent t and the speed `slip` of one surface past the other; i = slip / 6 would end it. So
+    momentum is kept and energy does not grow. Discs that overlap are then moved apart, each by half the overlap.
 
     Args:
         radius: radius of every disc, units.

@@ -1,4 +1,4 @@
-"""Scenes of solids that slide over a table and collide: videos in the manner of CLEVRER."""
+"""Scenes of solids that slide over a table and collide: videos like those of CLEVRER."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _PAIRS_ON_CPU, _PAIRS_ELSEWHERE = 2**17, 2**22  # rays times objects cast togeth
 
 @dataclass(frozen=True)
 class TabletopScenes:
-    """Spheres, cubes and cylinders that enter, slide, collide and hide one another, in the manner of CLEVRER.
+    """Spheres, cubes and cylinders that enter, slide, collide and hide one another, as in CLEVRER.
 
-    As in CLEVRER (Yi et al. 2020, section 3.1), objects have one size, one of two materials and one of eight colours,
-    no two objects of a scene have all three in common, and they stand on a grey table under a camera that looks down
-    on it. Some stand there from the start; the others wait beyond the left or right edge of the frame, where one push
-    each, at a random time, sends them towards the middle. They slide with friction and collide as discs, and what
-    spins are seen of are the cubes', see `videos.tabletop.motion.Table`. The number of objects is uniform on
+    As in CLEVRER (Yi et al. 2020, section 3.1), objects have one size, one of three shapes, two materials and eight
+    colours, and no two objects of a scene agree in all of these. A camera looks down on the grey table on which they
+    stand. Some objects are in view from the start. The others wait beyond the left or right edge of the frame until one
+    push each, at a random time, sends them towards the middle. Objects slide with friction and collide as discs, which
+    turns them about the vertical axis, see `videos.tabletop.motion.Table`. The number of objects is uniform on
     min_objects ... max_objects; those that do not exist are the last slots.
 
-    What differs from CLEVRER: its frames are 480 x 320 pixels, 128 of them at 25 a second, path-traced by Blender with
-    soft shadows of several lamps, bevelled cubes and true reflections, from a camera some 30 degrees above the table;
-    its objects roll, tumble and enter from all sides, and collide as rigid bodies with corners. Here the table is one
-    grey, lit by one lamp at a random place that casts hard shadows, and metal mirrors no other object.
+    What differs from CLEVRER: its videos have 128 frames of 480 x 320 pixels at 25 a second, rendered by Blender with
+    soft shadows of several lamps, rounded edges and true reflections. There objects enter from all sides, may roll or
+    tip over, and collide as rigid bodies with corners. Here the table has one grey, one lamp at a random place casts
+    hard shadows, metal mirrors no other object, and objects are larger in the frame.
 
     `presence` says whether any pixel's centre shows the object: one that is hidden or out of the frame is absent, and
-    its fields but `state` are zero. `positions` is the image of a solid's middle, hidden in part or not, `velocities`
-    that image's velocity, `box_sizes` width and height of the box around the visible pixels. `labels` is the kind, see
-    `videos.tabletop.kinds.kind_label`. `hits` marks collisions, in the frame or beyond it. `state` is (x, y, angle, vx,
+    its fields but `state` are zero. `positions` is the image of a solid's middle, even where only a part of
+    it is visible, `velocities` that image's velocity, `box_sizes` width and height of the box around the visible pixels. `labels` is the kind, see
+    `videos.tabletop.kinds.kind_label`. `hits` marks collisions, also of objects out of view. `state` is (x, y, angle, vx,
     vy, spin) of each object in turn, in units and radians and per second, x to the right and y away from the camera,
     the origin in the middle of the frame; zeros for objects that do not exist.
 
@@ -159,7 +159,7 @@ class TabletopScenes:
     ) -> VideoBatch:
         """Draw videos; all randomness comes from `generator`, which lives on the CPU.
 
-        Memory beyond the batch's own stays below 1 GiB up to frames of 512 pixels.
+        Frames are drawn a few at a time: up to 384 x 384 pixels, memory beyond the batch's own stays below 1 GiB.
 
         Args:
             num_sequences: number of videos.

@@ -5,7 +5,6 @@ Points and directions have their coordinate first, (3, frames, rays), z up, in u
 
 import math
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -48,15 +47,13 @@ class Solids:
         """Half the height of each solid, h."""
         return half_heights(self.shapes, self.radius).to(self.middles.dtype)
 
-    def select(self, index: slice) -> Self:
+    def select(self, index: slice) -> "Solids":
         """The solids of some frames."""
-        return type(self)(
-            self.shapes[index], self.middles[:, index], self.angles[index], self.exists[index], self.radius
-        )
+        return Solids(self.shapes[index], self.middles[:, index], self.angles[index], self.exists[index], self.radius)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Solids":
         """The same solids with every tensor on `device`."""
-        return type(self)(
+        return Solids(
             self.shapes.to(device), self.middles.to(device), self.angles.to(device), self.exists.to(device), self.radius
         )
 
@@ -118,11 +115,11 @@ class Solids:
         x, y, z = origins.unsqueeze(2) - self.middles.unsqueeze(-1)
         half = self.half_heights.unsqueeze(-1)
         round_ = (self.shapes == _SPHERE).unsqueeze(-1).to(x.dtype)
-        square = dx * dx + dy * dy + round_ * (dz * dz)
+        square = (dx * dx + dy * dy + round_ * (dz * dz)).clamp(min=_TINY**2)
         mixed = x * dx + y * dy + (round_ * z) * dz
         rest = x * x + y * y + round_ * (z * z) - self.radius**2
         root = (mixed * mixed - square * rest).clamp(min=0.0).sqrt()  # 0 where the quadric is missed: enter = leave
-        inverse = square.clamp(min=_TINY**2).reciprocal()
+        inverse = square.reciprocal()
         enter, leave = -(mixed + root) * inverse, (root - mixed) * inverse
         for place, step in (
             (cos * x + sin * y, cos * dx + sin * dy),

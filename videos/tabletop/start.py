@@ -71,18 +71,14 @@ class Regions:
         """
         shape = exists.shape
         stands = _uniform(shape, generator) < still
-        drawn = _uniform((*shape, _CANDIDATES, 2), generator)
-        near, far = self.depths
-        y = near + (far - near) * drawn[..., 1]
-        across = 2.0 * drawn[..., 0] - 1.0
-        beyond = self.camera.half_width(y) + _REACH * self.radius / math.cos(self.camera.half_angle)
-        waiting = across.sign() * (beyond + self._strip * across.abs())
-        candidates = torch.stack([torch.where(stands[..., None], self.half_width * across, waiting), y], -1)
-        places = candidates[:, :1, 0]
-        for number in range(1, shape[1]):
-            tried = candidates[:, number]
-            room = torch.cdist(tried, places, compute_mode=_EXACT).amin(-1).clamp(max=self._least_distance)
-            chosen = room.argmax(-1)  # the first with room enough
+        places = torch.empty(shape[0], 0, 2, dtype=torch.float64)
+        for stand in stands.unbind(1):
+            tried = self._candidates(stand, generator)
+            if places.shape[1]:
+                room = torch.cdist(tried, places, compute_mode=_EXACT).amin(-1).clamp(max=self._least_distance)
+                chosen = room.argmax(-1)  # the first with room enough
+            else:
+                chosen = torch.zeros_like(stand, dtype=torch.long)
             places = torch.cat([places, tried.gather(1, chosen[:, None, None].expand(-1, 1, 2))], 1)
         angles = 2.0 * math.pi * _uniform(shape, generator)
         still_bodies = Bodies(places, angles, torch.zeros_like(places), torch.zeros_like(angles))
@@ -113,6 +109,18 @@ class Regions:
         pace = speed[0] + (speed[1] - speed[0]) * drawn[..., 2:3]
         moment = times[0] + (times[1] - times[0]) * drawn[..., 3]
         return Pushes(pace * way / way.square().sum(-1, keepdim=True).sqrt(), torch.where(waits, moment, math.inf))
+
+    def _candidates(
+        self, stands: Bool[Tensor, " sequences"], generator: torch.Generator
+    ) -> Float[Tensor, "sequences candidates 2"]:
+        """Places in view for bodies that stand, out of view for the others."""
+        drawn = _uniform((len(stands), _CANDIDATES, 2), generator)
+        near, far = self.depths
+        y = near + (far - near) * drawn[..., 1]
+        across = 2.0 * drawn[..., 0] - 1.0
+        beyond = self.camera.half_width(y) + _REACH * self.radius / math.cos(self.camera.half_angle)
+        waiting = across.sign() * (beyond + self._strip * across.abs())
+        return torch.stack([torch.where(stands[:, None], self.half_width * across, waiting), y], -1)
 
     @property
     def _strip(self) -> float:
