@@ -176,7 +176,7 @@ def test_bodies_of_scenes_overlap_by_little_and_collide():
     generator = torch.Generator().manual_seed(0)
     exists = torch.ones(400, 5, dtype=torch.bool)
     start, stands = world._regions.draw(exists, world.still, generator)
-    pushes = world._regions.pushes(start, ~stands, world.speed, world._push_times, generator)
+    pushes = world._regions.pushes(start, stands, world.speed, world._push_times, generator)
     state, hits = world.table.roll_out(start, exists, pushes, Clock(60, 12, 12.5, world.num_substeps))
     places = state[..., :2]
     distance = (places[..., :, None, :] - places[..., None, :, :]).norm(dim=-1) + 9.0 * torch.eye(5)

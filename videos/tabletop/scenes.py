@@ -32,9 +32,9 @@ class TabletopScenes:
     As in CLEVRER (Yi et al. 2020, section 3.1), objects have one size, one of three shapes, two materials and eight
     colours, and no two objects of a scene agree in all of these. A camera looks down on the grey table on which they
     stand. Some objects are in view from the start. The others wait beyond the left or right edge of the frame until one
-    push each, at a random time, sends them towards the middle. Objects slide with friction and collide as discs, which
-    turns them about the vertical axis, see `videos.tabletop.motion.Table`. The number of objects is uniform on
-    min_objects ... max_objects; those that do not exist are the last slots.
+    push each, at a random time, sends them in, half of them towards the first object. Objects slide with friction and
+    collide as discs, which turns them about the vertical axis, see `videos.tabletop.motion.Table`. The number of
+    objects is uniform on min_objects ... max_objects; those that do not exist are the last slots.
 
     What differs from CLEVRER: its videos have 128 frames of 480 x 320 pixels at 25 a second, rendered by Blender with
     soft shadows of several lamps, rounded edges and true reflections. There objects enter from all sides, may roll or
@@ -42,11 +42,11 @@ class TabletopScenes:
     hard shadows, metal mirrors no other object, and objects are larger in the frame.
 
     `presence` says whether any pixel's centre shows the object: one that is hidden or out of the frame is absent, and
-    its fields but `state` are zero. `positions` is the image of a solid's middle, even where only a part of
-    it is visible, `velocities` that image's velocity, `box_sizes` width and height of the box around the visible pixels. `labels` is the kind, see
-    `videos.tabletop.kinds.kind_label`. `hits` marks collisions, also of objects out of view. `state` is (x, y, angle, vx,
-    vy, spin) of each object in turn, in units and radians and per second, x to the right and y away from the camera,
-    the origin in the middle of the frame; zeros for objects that do not exist.
+    its fields but `state` are zero. `positions` is the image of a solid's middle, even where only a part of it is
+    visible, `velocities` that image's velocity, `box_sizes` width and height of the box around the visible pixels.
+    `labels` is the kind, see `videos.tabletop.kinds.kind_label`. `hits` marks collisions, also of objects out of view.
+    `state` is (x, y, angle, vx, vy, spin) of each object in turn, in units and radians and per second, x to the right
+    and y away from the camera, the origin in the middle of the frame; zeros for objects that do not exist.
 
     Args:
         num_frames: frames of a sequence.
@@ -54,7 +54,7 @@ class TabletopScenes:
         min_objects: smallest number of objects, at least 1.
         max_objects: largest number of objects; number of slots.
         frame_rate: frames per second; CLEVRER has 25.
-        still: probability that an object stands on the table from the start, 0 ... 1.
+        still: probability that an object is in view from the start, 0 ... 1; unless it is 0, the first one always is.
         speed: (lowest, highest) speed after a push, units per second.
         warm_up: time that passes before the first frame, in which pushes happen too, seconds.
         last_entry: time of the last possible push, as a share of the sequence, 0 ... 1.
@@ -81,8 +81,8 @@ class TabletopScenes:
     frame_rate: float = 12.5
     still: float = 0.5
     speed: tuple[float, float] = (2.0, 3.5)
-    warm_up: float = 1.0
-    last_entry: float = 0.6
+    warm_up: float = 1.5
+    last_entry: float = 0.5
     radius: float = 0.35
     friction: float = 0.6
     restitution: float = 0.8
@@ -177,7 +177,7 @@ class TabletopScenes:
         exists = torch.arange(self.max_objects) < count
         kinds = torch.rand(num_sequences, NUM_KINDS, generator=generator).argsort(1)[:, : self.max_objects]
         bodies, stands = self._regions.draw(exists, self.still, generator)
-        pushes = self._regions.pushes(bodies, ~stands, self.speed, self._push_times, generator)
+        pushes = self._regions.pushes(bodies, stands, self.speed, self._push_times, generator)
         lamps = torch.tensor(_LAMP) + self.lamp_jitter * (2.0 * torch.rand(num_sequences, 3, generator=generator) - 1.0)
         state, hits = self.table.roll_out(bodies, exists, pushes, self._clock)
         shapes, metal, colors = kind_parts(kinds)

@@ -12,6 +12,7 @@ from torch import Tensor
 from videos.tabletop.camera import Camera
 from videos.tabletop.motion import Bodies, Pushes
 
+_TINY = 1e-12
 _EXACT = "donot_use_mm_for_euclid_dist"
 _CANDIDATES = 64  # places tried for each object
 _MOST_TAKEN = 0.75  # share of a region that other objects may keep from the last one: 1 in 10^8 finds no candidate free
@@ -19,7 +20,7 @@ _GAP = 0.2  # between two objects, radii
 _WIDTH, _DEPTH = 0.7, 0.6  # shares of the visible table, about its middle, on which objects stand
 _STRIP = 3.0  # width of the strip on each side beyond the frame in which objects wait, diameters
 _REACH = 1.5  # distance from a solid's middle that contains all of it, radii
-_AIM = 0.5  # share of the region of standing objects at which pushes aim
+_AIM = 0.5  # share of the region of standing objects at which pushes aim that aim at no object
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ class Regions:
 
         Args:
             exists: only its shape counts: bodies that do not exist are placed too, so draws do not depend on it.
-            still: probability of standing in view.
+            still: probability of standing in view; unless it is 0, the first body always does.
             generator: source of randomness; its state advances.
         """
         shape = exists.shape
         stands = _uniform(shape, generator) < still
+        stands[:, 0] = still > 0
         places = torch.empty(shape[0], 0, 2, dtype=torch.float64)
         for stand in stands.unbind(1):
             tried = self._candidates(stand, generator)
@@ -87,28 +89,31 @@ class Regions:
     def pushes(
         self,
         bodies: Bodies,
-        waits: Bool[Tensor, "sequences objects"],
+        stands: Bool[Tensor, "sequences objects"],
         speed: tuple[float, float],
         times: tuple[float, float],
         generator: torch.Generator,
     ) -> Pushes:
-        """Pushes of waiting bodies towards uniform places in the middle of the scene.
+        """Pushes of waiting bodies, half of them towards the first body if it stands, else to the middle of the scene.
 
         Args:
             bodies: where they are.
-            waits: those that are pushed.
+            stands: those that are not pushed.
             speed: (lowest, highest) speed after a push, units per second, uniform.
             times: (first, last) time of a push, seconds, uniform.
             generator: source of randomness; its state advances.
         """
-        drawn = _uniform((*waits.shape, 4), generator)
+        drawn = _uniform((*stands.shape, 5), generator)
         near, far = self.depths
         x = _AIM * self.half_width * (2.0 * drawn[..., 0] - 1.0)
         y = 0.5 * (near + far) + _AIM * (far - near) * (drawn[..., 1] - 0.5)
-        way = torch.stack([x, y], -1) - bodies.places
+        at_first = stands[:, :1] & (drawn[..., 4] < 0.5)
+        aims = torch.where(at_first[..., None], bodies.places[:, :1], torch.stack([x, y], -1))
+        way = aims - bodies.places
         pace = speed[0] + (speed[1] - speed[0]) * drawn[..., 2:3]
         moment = times[0] + (times[1] - times[0]) * drawn[..., 3]
-        return Pushes(pace * way / way.square().sum(-1, keepdim=True).sqrt(), torch.where(waits, moment, math.inf))
+        direction = way / way.square().sum(-1, keepdim=True).sqrt().clamp(min=_TINY)
+        return Pushes(pace * direction, torch.where(stands, math.inf, moment))
 
     def _candidates(
         self, stands: Bool[Tensor, " sequences"], generator: torch.Generator
