@@ -4,6 +4,7 @@ from videos.background_subtraction import BackgroundSubtraction, Foreground
 from videos.batch import VideoBatch
 from videos.box_world import BoxWorld, GravityWorld, PolygonWorld, PongWorld
 from videos.cannonballs import Cannonballs
+from videos.clevrer import load_clevrer
 from videos.clips import synthetic_clip
 from videos.digit_motions import DDPAEDigits, EllipticDigits, LinearDigits
 from videos.digits import Digits, load_digits
@@ -67,6 +68,7 @@ __all__ = [
     "VideoBatch",
     "VideoSource",
     "gap",
+    "load_clevrer",
     "load_digits",
     "load_videos",
     "random_drop",
