@@ -106,8 +106,8 @@ def _testing(
         found = ", ".join(f"{count} with {number}" for number, count in sorted(seen.items()))
         raise ValueError(
             f"num_objects: expected videos with {num_objects[0]} to {num_objects[1]} objects that are all in view for "
-            f"least_frames = {least_frames} frames, got none among {len(notes)} videos ({found}); ask for other numbers, "
-            "or for fewer frames"
+            f"least_frames = {least_frames} frames, got none among {len(notes)} videos ({found}); ask for other "
+            "numbers, or for fewer frames"
         )
     slots = num_objects[1]
     frames = torch.empty(len(kept), num_frames, 3, size, size)

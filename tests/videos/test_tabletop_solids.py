@@ -119,6 +119,8 @@ def test_the_nearest_of_several_solids_is_met():
     distance, owner = bodies.nearest(origin, torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)[:, None, None])
     assert owner.item() == 0
     assert distance.item() == pytest.approx(6.0 - RADIUS)
+    behind, _ = bodies.nearest(origin, torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)[:, None, None])
+    assert behind.isinf().all()
 
 
 def outline(shape, angle, middle, camera):
