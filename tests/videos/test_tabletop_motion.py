@@ -175,7 +175,7 @@ def test_bodies_of_scenes_overlap_by_little_and_collide():
     world = TabletopScenes(min_objects=5, friction=0.3, still=0.4)
     generator = torch.Generator().manual_seed(0)
     exists = torch.ones(400, 5, dtype=torch.bool)
-    start, stands = world._regions.draw(exists, world.still, generator)
+    start, stands = world._regions.draw((400, 5), world.still, generator)
     pushes = world._regions.pushes(start, stands, world.speed, world._push_times, generator)
     state, hits = world.table.roll_out(start, exists, pushes, Clock(60, 12, 12.5, world.num_substeps))
     places = state[..., :2]

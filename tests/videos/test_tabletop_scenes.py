@@ -280,6 +280,7 @@ def test_labels_name_kinds():
         ({"speed": (0.0, 2.0)}, r"speed: expected \(lowest, highest\), both positive, got \(0.0, 2.0\)"),
         ({"elevation": 15.0}, r"elevation: expected 16.8 to 90 degrees, .* got 15.0; look further down"),
         ({"elevation": 95.0}, r"elevation: expected 16.8 to 90 degrees, .* got 95.0"),
+        ({"distance": 2.0, "view": 0.5}, "distance: expected a camera above .* = 1.4 high or more, got 1.29 with"),
         ({"lamp_jitter": 5.0}, r"lamp_jitter: expected at most 4.5, .* got 5.0 and 0.35; lower"),
     ],
 )
@@ -296,6 +297,6 @@ def test_no_videos_are_refused():
 def test_as_many_objects_as_fit_find_room():
     world = TabletopScenes(num_frames=1, size=24, min_objects=7, max_objects=7, still=0.5)
     for still in (0.0, 0.5, 1.0):
-        bodies, _ = world._regions.draw(torch.ones(1000, 7, dtype=torch.bool), still, generator(4))
+        bodies, _ = world._regions.draw((1000, 7), still, generator(4))
         distance = torch.cdist(bodies.places, bodies.places) + 9.0 * torch.eye(7)
         assert distance.min() > 2.19 * world.radius

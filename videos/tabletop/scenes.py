@@ -126,6 +126,11 @@ class TabletopScenes:
                 f"lamp_jitter: expected at most {0.5 * _LAMP[2]}, and radius at most {0.25 * _LAMP[2]}, for a lamp "
                 f"above all objects, got {self.lamp_jitter} and {self.radius}; lower them"
             )
+        if self.camera.place[2] < 4.0 * self.radius:
+            raise ValueError(
+                f"distance: expected a camera above all objects, 4 radii = {4.0 * self.radius:.3g} high or more, got "
+                f"{self.camera.place[2]:.3g} with distance = {self.distance}; raise distance or elevation"
+            )
         horizon = math.degrees(self.camera.half_angle) + _ABOVE_HORIZON
         if not horizon <= self.elevation <= 90.0:
             raise ValueError(
@@ -176,7 +181,7 @@ class TabletopScenes:
         count = torch.randint(self.min_objects, self.max_objects + 1, (num_sequences, 1), generator=generator)
         exists = torch.arange(self.max_objects) < count
         kinds = torch.rand(num_sequences, NUM_KINDS, generator=generator).argsort(1)[:, : self.max_objects]
-        bodies, stands = self._regions.draw(exists, self.still, generator)
+        bodies, stands = self._regions.draw((num_sequences, self.max_objects), self.still, generator)
         pushes = self._regions.pushes(bodies, stands, self.speed, self._push_times, generator)
         lamps = torch.tensor(_LAMP) + self.lamp_jitter * (2.0 * torch.rand(num_sequences, 3, generator=generator) - 1.0)
         state, hits = self.table.roll_out(bodies, exists, pushes, self._clock)

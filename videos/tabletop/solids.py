@@ -20,7 +20,7 @@ _TINY = 1e-9  # a ray parallel to a face is tilted by this much
 class Solids:
     """Solids on a table, whose footprints all lie in circles of one radius r.
 
-    In its own axes each is a box with a quadric cut out of it,
+    In its own axes each is the intersection of a box and a quadric,
 
         |x|, |y|, |z| <= h   and   x^2 + y^2 + k z^2 <= r^2
 

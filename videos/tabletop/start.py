@@ -59,18 +59,17 @@ class Regions:
         return 1 + int(_MOST_TAKEN * narrower * (far - near) / kept_off)
 
     def draw(
-        self, exists: Bool[Tensor, "sequences objects"], still: float, generator: torch.Generator
+        self, shape: tuple[int, int], still: float, generator: torch.Generator
     ) -> tuple[Bodies, Bool[Tensor, "sequences objects"]]:
         """Bodies at rest that do not overlap, at random angles, and which of them stand in view.
 
         Each body in turn takes the first of 64 uniform places that is free.
 
         Args:
-            exists: only its shape counts: bodies that do not exist are placed too, so draws do not depend on it.
+            shape: numbers of sequences and of bodies in each.
             still: probability of standing in view; unless it is 0, the first body always does.
             generator: source of randomness; its state advances.
         """
-        shape = exists.shape
         stands = _uniform(shape, generator) < still
         stands[:, 0] = still > 0
         places = torch.empty(shape[0], 0, 2, dtype=torch.float64)
