@@ -4,7 +4,7 @@ from videos.background_subtraction import BackgroundSubtraction, Foreground
 from videos.batch import VideoBatch
 from videos.box_world import BoxWorld, GravityWorld, PolygonWorld, PongWorld
 from videos.cannonballs import Cannonballs
-from videos.clevrer import load_clevrer
+from videos.clevrer import ClevrerClips, load_clevrer
 from videos.clips import synthetic_clip
 from videos.digit_motions import DDPAEDigits, EllipticDigits, LinearDigits
 from videos.digits import Digits, load_digits
@@ -46,6 +46,7 @@ __all__ = [
     "BackgroundSubtraction",
     "BoxWorld",
     "Cannonballs",
+    "ClevrerClips",
     "DDPAEDigits",
     "Digits",
     "EllipticDigits",

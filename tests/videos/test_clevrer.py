@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
-from videos import TabletopScenes, load_clevrer
+from videos import ClevrerClips, FixedVideos, TabletopScenes, VideoSource, load_clevrer
 from videos.tabletop import COLORS, MATERIALS, SHAPES, kind_label
 
 NAMES = [(shape, material, color) for color in COLORS for material in MATERIALS for shape in SHAPES]
@@ -116,7 +116,7 @@ def test_training_videos_are_cut_into_successive_sequences(folder, scenes):
 
 def test_frames_are_cropped_to_the_middle_and_averaged(folder, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (128, 320, 480, 3), dtype=np.uint8)
-    monkeypatch.setattr("videos.clevrer.read_frames", lambda path: iter(noise))
+    monkeypatch.setattr("videos.clevrer.files.read_frames", lambda path: iter(noise))
     square = torch.from_numpy(noise[:, :, 80:400]).movedim(-1, 1) / 255.0
     for size in (64, 32, 24, 320):
         frames = load_clevrer(folder, "train", 128, size=size, numbers=[7]).frames
@@ -124,6 +124,26 @@ def test_frames_are_cropped_to_the_middle_and_averaged(folder, monkeypatch):
         # cv2 weighs the pixels that two new pixels share, where interpolate takes them whole
         expected = avg_pool2d(interpolate(square[:9], 3 * 320), 40) if size == 24 else avg_pool2d(square, 320 // size)
         assert (frames[0, : len(expected)] - expected).abs().max() < 0.51 / 255
+
+
+def test_batches_from_disk_are_those_of_videos_in_memory(folder, tmp_path):
+    clips = ClevrerClips(folder, 20, batch_size=5, seed=3, size=24)
+    fixed = FixedVideos(load_clevrer(folder, "train", 20, size=24), 5, seed=3)
+    assert isinstance(clips, VideoSource)
+    assert clips.steps_per_epoch == fixed.steps_per_epoch == 2
+    for step in (0, 3, 1):
+        one, other = clips.batch(step), fixed.batch(step)
+        assert torch.equal(one.frames, other.frames)
+        assert torch.equal(one.state, other.state)
+    assert not torch.equal(clips.batch(0).frames, ClevrerClips(folder, 20, 5, seed=4, size=24).batch(0).frames)
+    part = ClevrerClips(folder, 64, 2, seed=0, size=24, numbers=[1001])
+    assert part.batch(0).state[:, 0].tolist() in ([[1001, 0], [1001, 64]], [[1001, 64], [1001, 0]])
+    with pytest.raises(ValueError, match="batch_size: expected 1 to the number of videos = 12, got 13"):
+        ClevrerClips(folder, 20, 13, seed=0)
+    with pytest.raises(ValueError, match="num_frames: expected 1 to 128, .* got 129"):
+        ClevrerClips(folder, 129, 1, seed=0)
+    with pytest.raises(FileNotFoundError, match="download video_train.zip"):
+        ClevrerClips(tmp_path, 20, 1, seed=0)
 
 
 def test_a_test_sequence_starts_when_all_objects_are_in_view(folder, scenes):

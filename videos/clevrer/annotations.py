@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from videos.clevrer.files import NUM_FRAMES
 from videos.tabletop.kinds import kind_label
-
-NUM_FRAMES = 128  # of every video
 
 _VECTORS = ("location", "orientation", "velocity")
 

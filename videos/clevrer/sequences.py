@@ -1,23 +1,18 @@
-"""Videos of CLEVRER: mp4 files and annotations, cropped, resized and cut into sequences."""
+"""Sequences of CLEVRER for training and testing."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from videos.batch import VideoBatch
-from videos.clevrer_annotations import NUM_FRAMES, Annotation, read_annotation
-from videos.clips import opencv, read_frames
-
-WIDTH, HEIGHT = 480, 320  # of every frame, pixels
-_PUBLISHED = {"train": "train", "test": "validation"}  # the published test set has no annotations
+from videos.clevrer.annotations import Annotation, read_annotation
+from videos.clevrer.clips import clip_places
+from videos.clevrer.files import NUM_FRAMES, PUBLISHED, check_sizes, decoded, numbered_files
 
 
 def load_clevrer(
@@ -45,7 +40,7 @@ def load_clevrer(
 
     Frame i of a file belongs to `frame_id` i of its annotation. CLEVRER publishes no masks, and no positions in pixels.
     Frames are held as 32-bit numbers: with 20 frames of 64 x 64 pixels, a training video takes 5.6 MiB, and all ten
-    thousand 55 GiB.
+    thousand 55 GiB; `ClevrerClips` reads them batch by batch instead.
 
     Args:
         folder: holds `video_train` for training, `video_validation` and `annotation_validation` for testing, each as
@@ -68,22 +63,19 @@ def load_clevrer(
     """
     _check_settings(split, num_frames, size, num_objects, least_frames)
     folder = Path(folder)
-    films = _files(folder, "video", split, numbers)
+    films = numbered_files(folder, "video", split, numbers)
     if split == "train":
         return _training(films, num_frames, size)
-    notes = _files(folder, "annotation", split, list(films))
+    notes = numbered_files(folder, "annotation", split, list(films))
     return _testing(films, notes, num_frames, size, num_objects, least_frames)
 
 
 def _training(films: dict[int, Path], num_frames: int, size: int) -> VideoBatch:
-    clips = NUM_FRAMES // num_frames
-    frames = torch.empty(len(films) * clips, num_frames, 3, size, size)
-    for place, path in enumerate(films.values()):
-        video = _decoded(path, size)[: clips * num_frames]
-        frames[place * clips : (place + 1) * clips] = video.unflatten(0, (clips, num_frames)) / 255.0
-    number = torch.tensor(list(films)).repeat_interleave(clips)[:, None].expand(-1, num_frames)
-    time = torch.arange(clips * num_frames).reshape(clips, num_frames).repeat(len(films), 1)
-    return VideoBatch(frames, state=torch.stack([number, time], -1).float())
+    places = clip_places(films, num_frames)
+    frames = torch.empty(*places.shape[:2], 3, size, size)
+    for path, clips in zip(films.values(), frames.chunk(len(films)), strict=True):
+        clips[:] = decoded(path, size)[: clips.shape[0] * num_frames].unflatten(0, clips.shape[:2]) / 255.0
+    return VideoBatch(frames, state=places)
 
 
 def _testing(
@@ -112,7 +104,7 @@ def _testing(
     slots = num_objects[1]
     frames = torch.empty(len(kept), num_frames, 3, size, size)
     for place, (number, (_, part)) in enumerate(kept.items()):
-        frames[place] = _decoded(films[number], size)[part] / 255.0
+        frames[place] = decoded(films[number], size)[part] / 255.0
     labels = torch.zeros(len(kept), num_frames, slots, dtype=torch.long)
     presence = torch.zeros(labels.shape, dtype=torch.bool)
     vectors = torch.zeros(*labels.shape, 9)
@@ -132,55 +124,13 @@ def _testing(
     )
 
 
-def _files(folder: Path, kind: str, split: str, numbers: Sequence[int] | None) -> dict[int, Path]:
-    """Files of a kind, "video" or "annotation", by number and in its order."""
-    ending = {"video": "mp4", "annotation": "json"}[kind]
-    inside = f"{kind}_{_PUBLISHED[split]}"
-    paths = (folder / inside).rglob(f"{kind}_*.{ending}")
-    found = {int(match[1]): path for path in paths if (match := re.fullmatch(rf"{kind}_(\d+)", path.stem))}
-    wanted = sorted(found if numbers is None else set(numbers))
-    missing = [number for number in wanted if number not in found]
-    if missing or not wanted:
-        what = f"{kind}_{missing[0]:05d}.{ending}" if missing else f"files {kind}_*.{ending}"
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise FileNotFoundError(
-            f"folder: expected {what}{more} in {folder / inside}, got {len(found)} files of this kind there; download "
-            f"{inside}.zip from http://clevrer.csail.mit.edu, unpack it into a folder {inside}, and give the folder "
-            "that holds it"
-        )
-    return {number: found[number] for number in wanted}
-
-
-def _decoded(path: Path, size: int) -> UInt8[Tensor, "time 3 size size"]:
-    """All frames of a video, cropped to the middle square and resized."""
-    cv2 = opencv()
-    side = (WIDTH - HEIGHT) // 2
-    frames = []
-    for frame in read_frames(path):
-        if frame.shape[:2] != (HEIGHT, WIDTH):
-            raise ValueError(
-                f"folder: expected frames of {WIDTH} x {HEIGHT} pixels, got {frame.shape[1]} x {frame.shape[0]} in "
-                f"{path}; take the published files, which are not resized"
-            )
-        square = frame[:, side : WIDTH - side]
-        frames.append(torch.from_numpy(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)))
-    if len(frames) != NUM_FRAMES:
-        raise ValueError(
-            f"folder: expected {NUM_FRAMES} frames in {path}, got {len(frames)}; the file is truncated or damaged: "
-            "unpack or download it again"
-        )
-    return torch.stack(frames).movedim(-1, 1)
-
-
 def _check_settings(split: str, num_frames: int, size: int, num_objects: tuple[int, int], least_frames: int) -> None:
-    if split not in _PUBLISHED:
+    if split not in PUBLISHED:
         raise ValueError(
             f"split: expected 'train' or 'test', which is the published validation set, as the published test set has "
             f"no annotations, got {split!r}; hold out videos for validation with `numbers`"
         )
-    for name, value, most in (("size", size, HEIGHT), ("num_frames", num_frames, NUM_FRAMES)):
-        if not 1 <= value <= most:
-            raise ValueError(f"{name}: expected 1 to {most}, as in the published videos, got {value}; take another")
+    check_sizes(num_frames, size)
     if split == "train":
         return
     if not num_frames <= least_frames <= NUM_FRAMES:
