@@ -9,6 +9,7 @@ from inference.estimators.first_frames import FirstFrames
 from inference.estimators.intermediate_bounds import IntermediateBounds
 from inference.estimators.objective import Objective
 from inference.estimators.own_loss import OwnLoss
+from inference.estimators.refinement_bounds import RefinementBounds
 from inference.evidence import Bracket, Budget, Evidence, Pilot, Verdict, bracket, log_evidence
 from inference.evidence.calibration import Calibration, calibrate
 from inference.evidence.comparison import Comparison, compare
@@ -49,6 +50,7 @@ __all__ = [
     "OwnLoss",
     "Pilot",
     "PredictiveScores",
+    "RefinementBounds",
     "RunFolder",
     "Sandwich",
     "SiteWeights",
