@@ -1,8 +1,8 @@
 """Iterative refinement on a linear-Gaussian video, against closed forms.
 
-These tests pin: a rule may be exchanged, and one natural-gradient step reaches the posterior; plain steps climb the bound;
-an untrained guide is its start; the noise aside leaves bounds and weights valid, shared by particles or not; losses of
-every step, compiled steps and evidence take it.
+These tests pin: a rule may be exchanged, and one natural-gradient step reaches the posterior; plain steps climb the
+bound; an untrained guide is its start; the noise aside leaves bounds and weights valid, shared by particles or not;
+losses of every step, compiled steps and evidence take it.
 """
 
 import math
