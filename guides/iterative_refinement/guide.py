@@ -100,7 +100,7 @@ class IterativeRefinementGuide(GuideOf[Any], RefiningGuide):
         super().__init__(model)
         for name, number, least in (("steps", steps, 0), ("inner_draws", inner_draws, 1)):
             if number < least:
-                raise ValueError(f"{name}: expected a whole number from {least}, got {number}; give a larger one")
+                raise ValueError(f"{name}: expected at least {least}, got {number}; give a larger one")
         self.steps, self.inner_draws = steps, inner_draws
         self.differentiated = gradient_mode(gradients)
         self.noise = InnerNoise()
