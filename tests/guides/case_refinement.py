@@ -1,4 +1,7 @@
-"""Contract cases of IterativeRefinementGuide, which starts from guides, the prior and constants."""
+"""Contract cases of IterativeRefinementGuide, which starts from guides, the prior and constants.
+
+The file comes after those of the bases, as the first case of a model is its usual guide.
+"""
 
 from functools import partial
 from typing import Any
