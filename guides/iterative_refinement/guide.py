@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 import torch
 from pyro import plate
+from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from guides.describe import describe_sites
@@ -69,9 +70,10 @@ class IterativeRefinementGuide(GuideOf[Any], RefiningGuide):
     Raises:
         ValueError: for a base without its start or a start without its base, a base of another model, steps below 0,
             sites that cannot be refined, batch norm in training mode (at a call), or arguments of a wrong shape.
-        TypeError: if the model is no video model.
+        TypeError: if the model is no video model, or the base no module.
 
     Example:
+        >>> import torch
         >>> from guides import IterativeRefinementGuide, RecurrentGuide
         >>> from pyro_models import DeepMarkovModel
         >>> model = DeepMarkovModel((1, 8, 8), hidden_dim=10)
@@ -231,13 +233,16 @@ def _start(model: Any, base: Any, name: StartName | None, latent: Collection[Sit
     if name == "base" and base is None:
         raise ValueError("base: expected a guide with start='base', got None; give the guide to start from")
     if name == "base":
+        if not isinstance(base, PyroModule):
+            got = f"the class {base.__name__}" if isinstance(base, type) else type(base).__name__
+            raise TypeError(f"base: expected a guide that is a PyroModule, got {got}; create an instance of one")
         served = getattr(base, "model", model)
         if served is not model:
             raise ValueError(
                 f"base: expected a guide of the model that is refined, got {type(base).__name__} of another "
                 f"{type(served).__name__}; build both with the same model"
             )
-        return BaseStart(base)  # pyright: ignore[reportArgumentType] - Any, narrowed above
+        return BaseStart(base)
     if base is not None:
         raise ValueError(
             f"base: expected None with start={name!r}, got {type(base).__name__}; leave it out, or start='base'"

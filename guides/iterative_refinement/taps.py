@@ -1,4 +1,20 @@
-"""Taps: what an update sees besides parameters and slopes, such as features of the decoder's error."""
+"""Taps: what an update sees besides parameters and slopes, such as features of the decoder's error.
+
+For a Kalman VAE whose pixels are Bernoulli the error x - E[x | a] is the gradient of the density in the decoder's
+output; a learned network reads it for each frame, and the update of that frame's code sees the features::
+
+    class DecodingError(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.decode = [model.decoder]  # in a list: not owned
+            self.features = nn.Sequential(nn.Flatten(-3), nn.Linear(32 * 32, 16), nn.ELU())
+
+        def forward(self, frames, seen, draws):
+            error = frames - self.decode[0](draws["a"]).sigmoid()
+            return {"a": self.features(torch.where(seen[..., None, None, None], error, 0.0))}
+
+    guide = IterativeRefinementGuide(model, KalmanGuide(model), taps=DecodingError(model))
+"""
 
 from collections.abc import Callable, Mapping
 

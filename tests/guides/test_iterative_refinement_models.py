@@ -310,6 +310,10 @@ def test_starts_that_do_not_fit_are_refused(unchecked):
     with pytest.raises(ValueError, match="start: expected one of 'base', 'prior', 'learned', got 'posterior'"):
         IterativeRefinementGuide(model, start="posterior")
     with pytest.raises(
+        TypeError, match="base: expected a guide that is a PyroModule, got the class KalmanGuide"
+    ):
+        IterativeRefinementGuide(model, KalmanGuide)
+    with pytest.raises(
         TypeError, match="model: IterativeRefinementGuide expected a model with control_dim, frame_shape"
     ):
         IterativeRefinementGuide(nn.Linear(1, 1))
