@@ -2,8 +2,8 @@
 
     python benchmarks/refinement_gaps.py runs/kvae-box-cpu-0 runs/dmm-pendulum-0 runs/air-small-0
 
-For each run an `IterativeRefinementGuide` starts from the run's guide; only its updates are trained, on the run's own
-videos, for each number of steps anew from the same seed. Loss: the bounds after every step (`IntermediateBounds`), of
+For each run and each number of steps, an `IterativeRefinementGuide` starts from the run's guide, and its updates alone
+are trained, on the run's own videos. The loss is the sum of the bounds after every step (`IntermediateBounds`): of
 `VIMCO` if the model has discrete latents, else of one draw. Test videos are scored with the run's guide and with each
 refined one. The gap is to the highest of their estimates of the log evidence, all of which are lower bounds in
 expectation. Milliseconds are those of one run of the guide on all test videos, per video, without gradients.
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--refinements", nargs="+", type=int, default=[1, 2, 4], help="numbers of steps (%(default)s)")
     parser.add_argument("--training-steps", type=int, default=500, help="of the updates (%(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--gradients", default="first_order", help="mode of the guide (%(default)s)")
     parser.add_argument("--compile", default="off", help="see inference.SVI (%(default)s)")
     parser.add_argument("--num-sequences", type=int, default=32, help="test videos (%(default)s)")

@@ -14,10 +14,9 @@ SIZE = 4096
 class InnerNoise(nn.Module):
     """Noise of the draws at which a guide looks at its model, none of which is a site.
 
-    In training it is drawn aside (see `guides.aside`): given that noise u the guide is a density q(z | x, u), so that
-    bounds and importance weights stay valid. In evaluation it is fixed, the same for every sequence, and distributions
-    other than Gaussians give their mode or mean: the guide is one density q(z | x), which chains and particles may ask
-    for twice.
+    In training it is drawn aside (see `guides.aside`): given that noise u the guide is a density q(z | x, u), so bounds
+    and importance weights stay valid. In evaluation it is fixed, the same for every sequence, and distributions other
+    than Gaussians give their mode or mean: the guide is one density q(z | x), which chains can evaluate repeatedly.
     """
 
     fixed: Tensor

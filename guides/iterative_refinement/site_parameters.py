@@ -21,8 +21,8 @@ class Shift(NamedTuple):
 
         loc = m + s * shift.loc;    log scale = log s + shift.log_scale
 
-    So they have no unit and are zero at first, and steps are of one size for sites of any scale. m and s may depend on
-    earlier draws: a refined guide keeps the structure of the one that it starts from.
+    They have no unit, are zero at first, and their steps fit sites of any scale. m and s may depend on earlier draws: a
+    refined guide keeps the structure of the one that it starts from.
 
     Attributes:
         loc: in standard deviations of the start, (*plates, *event).
@@ -88,8 +88,8 @@ class RefinedSites:
         """Where the frame that a site belongs to is seen; broadcasts to the parameters of the site. None = everywhere.
 
         A latent of a missing frame is not refined: it stays as the start has it, given refined ones of other frames.
-        The frame is told by the plate `time`, by the first of the numbers at the end of the name, or, for a site that
-        is a whole path, by its first event dim. A site with none of these belongs to all frames.
+        A site's frame is given by the plate `time`, by the first of the numbers at the end of its name, or, for a site
+        that is a whole path, by its first event dim. A site with none of these belongs to all frames.
 
         Args:
             name: of the site.

@@ -77,6 +77,6 @@ def normalised(slopes: Float[Tensor, "rows slopes"]) -> Float[Tensor, "rows slop
 
 
 def magnitude(slopes: Float[Tensor, "rows slopes"]) -> Float[Tensor, "rows two"]:
-    """What layer norm takes away: log10-like size, log |g| / 10, and the mean as a share of the root mean square."""
+    """What layer norm takes away: the size as log |g| / 10, and the mean as a share of the root mean square."""
     square = slopes.square().mean(-1, keepdim=True) + EPSILON**2
     return torch.cat([0.5 * square.log() / DECADES, slopes.mean(-1, keepdim=True) / square.sqrt()], -1)

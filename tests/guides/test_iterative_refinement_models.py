@@ -10,6 +10,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 from pyro.infer import Trace_ELBO
 from pyro.nn import PyroModule
 from torch import nn
@@ -26,6 +27,7 @@ from guides import (
     check_guide,
 )
 from guides.aside import AsideNoise
+from guides.iterative_refinement.inner_bound import held_values, inner_bound, latent_values, look
 from guides.iterative_refinement.updates import magnitude, normalised
 from inference import SVI, VIMCO, queries
 from inference.svi.compiled import CompileWarning
@@ -189,6 +191,25 @@ def test_only_gaussians_are_refined_and_the_count_is_the_base_s():
     assert not torch.equal(found["z_where_1"], base["z_where_1"])
 
 
+def test_discrete_draws_are_held_through_all_steps_and_not_scored():
+    model, guide = pair("AttendInferRepeat", steps=3)
+    arguments = (video()[0], None, None)
+    with AsideNoise() as noise:
+        guide.refine(*arguments)
+    gaussians, presences = 6, 3
+    assert len(noise.drawn) == presences + gaussians + 3 * gaussians
+    inner, read, base = guide._inner, guide.start.read(arguments), guide.start.base
+    held = held_values(look(inner, read))
+    assert sorted(held) == ["z_pres_1", "z_pres_2", "z_pres_3"]
+    evaluation = inner_bound(inner, read, {}, held)
+    latents = latent_values(evaluation.nodes)
+    assert all(latents[name] is value for name, value in held.items())
+    conditioned = poutine.trace(poutine.condition(base, latents)).get_trace(*arguments)
+    presence = sum(conditioned.nodes[name]["fn"].log_prob(value).sum(0) for name, value in held.items())
+    expected = score(model, arguments, latents) - (score(base, arguments, latents) - presence)
+    torch.testing.assert_close(evaluation.bound, expected)
+
+
 def test_a_choice_of_sites_is_refined():
     _, guide = pair("AttendInferRepeat", sites=["z_where"])
     assert set(guide.refine(video()[0])[-1].shifts) == {"z_where_1", "z_where_2", "z_where_3"}
@@ -309,9 +330,7 @@ def test_starts_that_do_not_fit_are_refused(unchecked):
         IterativeRefinementGuide(model, KalmanGuide(other))
     with pytest.raises(ValueError, match="start: expected one of 'base', 'prior', 'learned', got 'posterior'"):
         IterativeRefinementGuide(model, start="posterior")
-    with pytest.raises(
-        TypeError, match="base: expected a guide that is a PyroModule, got the class KalmanGuide"
-    ):
+    with pytest.raises(TypeError, match="base: expected a guide that is a PyroModule, got the class KalmanGuide"):
         IterativeRefinementGuide(model, KalmanGuide)
     with pytest.raises(
         TypeError, match="model: IterativeRefinementGuide expected a model with control_dim, frame_shape"
