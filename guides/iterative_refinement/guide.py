@@ -22,7 +22,7 @@ from guides.iterative_refinement.updates import LearnedUpdate
 from guides.iterative_refinement.walk import RefinementWalk
 from guides.program import Arguments
 from guides.refining import RefiningGuide
-from guides.site_table import Site
+from guides.site_table import Site, SiteTable
 
 
 class Refined(NamedTuple):
@@ -107,7 +107,7 @@ class IterativeRefinementGuide(GuideOf[Any], RefiningGuide):
         self.differentiated = gradient_mode(gradients)
         self.noise = InnerNoise()
         arguments = _blank_video(model, example_frames)
-        table = describe_sites(model, *arguments)
+        table = _table(model, arguments)
         self.start: Start = _start(model, base, start, table.latent)
         read = self.start.read(arguments)
         drawn = describe_sites(lambda *_: self.start(read), *arguments)
@@ -255,6 +255,17 @@ def _blank_video(model: Any, num_frames: int) -> Arguments:
     like = next(iter(model.parameters()), torch.zeros(()))
     frames = torch.zeros(1, num_frames, *model.frame_shape, dtype=like.dtype, device=like.device)
     return frames, None, frames.new_zeros(1, num_frames, model.control_dim) if model.control_dim else None
+
+
+def _table(model: Any, arguments: Arguments) -> SiteTable:
+    """The sites of the model in the blank video."""
+    try:
+        return describe_sites(model, *arguments)
+    except ValueError as error:
+        raise ValueError(
+            f"example_frames: expected a number of frames that the model takes, got {arguments[0].shape[1]} "
+            f"({str(error).splitlines()[0]}); give a larger one"
+        ) from error
 
 
 def _check_batch_norm(model: nn.Module) -> None:

@@ -82,6 +82,20 @@ class RefinedSites:
     def __contains__(self, name: str) -> bool:
         return family_of(name) in self.sizes
 
+    def check_size(self, name: str, event_shape: tuple[int, ...]) -> None:
+        """Refuse a site whose last event dim has another size than its network.
+
+        Raises:
+            ValueError: names the site.
+        """
+        size, expected = event_shape[-1] if event_shape else 1, self.sizes[family_of(name)]
+        if size != expected:
+            raise ValueError(
+                f"site {name!r}: expected {expected} entries along its last event dim, as in the blank video, got "
+                f"{size}, which depends on the number of frames; give that of your videos as example_frames, or leave "
+                "the site out of `sites`"
+            )
+
     def seen(
         self, name: str, node: Mapping[str, Any], observed: Bool[Tensor, "sequences time"] | None
     ) -> Bool[Tensor, "..."] | None:

@@ -110,6 +110,9 @@ class PriorStart(Start):
 class LearnedStart(PriorStart):
     """Learned constants, N(m, diag s^2), one pair for each family of real latents; other latents as in the prior.
 
+    A constant is scored where its prior is: where masks of the distribution say so, and, for a whole path, at the steps
+    that an attribute `observed` of the distribution marks. `check_guide` reports models that leave out others.
+
     Args:
         model: not owned.
         latent: its latent sites.

@@ -35,7 +35,7 @@ class SiteView(NamedTuple):
 class LearnedUpdate(nn.Module):
     """A recurrent update (Marino, Yue and Mandt 2018; Greff et al. 2019)::
 
-        h, c = LSTM([loc, log scale, LN(g), log |g|, mean(g) / |g|, taps]; h, c),     change = W h + b
+        h, c = LSTM([loc, log scale, LN(g), log rms(g) / 10, mean(g) / rms(g), taps]; h, c),     change = W h + b
 
     g is the gradient with respect to both parameters. Layer norm takes away its size and its mean, which is much of it
     in a small site: they are inputs of their own. W and b are zero at first: an untrained update changes nothing.
@@ -77,6 +77,6 @@ def normalised(slopes: Float[Tensor, "rows slopes"]) -> Float[Tensor, "rows slop
 
 
 def magnitude(slopes: Float[Tensor, "rows slopes"]) -> Float[Tensor, "rows two"]:
-    """What layer norm takes away: the size as log |g| / 10, and the mean as a share of the root mean square."""
+    """What layer norm takes away: log rms(g) / 10, and the mean as a share of the root mean square rms(g)."""
     square = slopes.square().mean(-1, keepdim=True) + EPSILON**2
     return torch.cat([0.5 * square.log() / DECADES, slopes.mean(-1, keepdim=True) / square.sqrt()], -1)

@@ -50,6 +50,7 @@ class RefinementWalk:
         self.shifts: dict[str, Shift] = {}
         for name in latent_values(nodes):
             if name in inner.sites and (gaussian := gaussian_of(nodes[name]["fn"])) is not None:
+                inner.sites.check_size(name, nodes[name]["fn"].event_shape)
                 self._families[family_of(name)].append(name)
                 self.shifts[name] = no_shift(gaussian.loc)
 

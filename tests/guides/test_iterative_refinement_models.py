@@ -403,6 +403,22 @@ def test_a_base_whose_sites_have_another_shape_is_refused():
         IterativeRefinementGuide(model, Wider(), steps=1)
 
 
+def test_sizes_that_depend_on_the_number_of_frames_are_refused():
+    model, base = build_guide("ObjectStatesGuide, learned")
+    arguments = make_video(MODELS["DynamicsFromPixels, states drawn"].control_dim)
+    guide = IterativeRefinementGuide(model, base, steps=1)
+    with pytest.raises(ValueError, match="site 'noise': expected 12 entries .* got 28, which depends on the"):
+        guide(*arguments)
+    IterativeRefinementGuide(model, base, steps=1, example_frames=TIME)(*arguments)
+    IterativeRefinementGuide(model, base, steps=1, sites=["a"])(*arguments)
+
+
+def test_a_model_that_needs_more_frames_says_so():
+    model, base = build_guide("PosePredictionGuide")
+    with pytest.raises(ValueError, match="example_frames: expected a number .* got 2 .frames: expected clips of"):
+        IterativeRefinementGuide(model, base, example_frames=2)
+
+
 def test_batch_norm_in_training_mode_is_refused():
     model, base = build_guide("PosePredictionGuide, large glimpses")
     guide = IterativeRefinementGuide(model, base, steps=1, hidden_dim=5)
