@@ -239,6 +239,18 @@ def test_the_trace_has_the_latent_sites_and_gradients_of_no_parameter():
     assert torch.equal(model.bias.grad, torch.ones_like(model.bias))
 
 
+def test_handlers_around_it_do_not_change_the_refinement():
+    _, guide = trained_pair(steps=2)
+    with AsideNoise() as noise:
+        expected = guide.refine(*ARGUMENTS)[-1]
+    around = poutine.condition(data={"z": torch.zeros(5, 2).double()})
+    with AsideNoise(noise.drawn), poutine.scale(scale=0.1), around, poutine.trace() as outer:
+        with pyro.plate("_particles", 3, dim=-3):
+            found = guide.refine(*ARGUMENTS)[-1]
+    torch.testing.assert_close(gaussian(found), gaussian(expected), rtol=0, atol=0)
+    assert not sample_sites(outer.trace)
+
+
 @pytest.mark.parametrize("gradients", ["first_order", "second_order", "truncated", "implicit"])
 def test_it_refines_without_gradients_to_the_same_values(gradients):
     _, guide = trained_pair(steps=3, gradients=gradients)
