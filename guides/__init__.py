@@ -15,6 +15,7 @@ from guides.find_and_fuse import (
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.glimpse_attention import GlimpseAttentionGuide
 from guides.inner_gradients import inner_gradients
+from guides.iterative_refinement import IterativeRefinementGuide
 from guides.kalman import KalmanGuide
 from guides.log_joint import log_joint
 from guides.no_latents import NoLatentsGuide
@@ -39,6 +40,7 @@ __all__ = [
     "GlimpseAttentionGuide",
     "GuideCheck",
     "GuideMismatchError",
+    "IterativeRefinementGuide",
     "KalmanGuide",
     "MotionFuser",
     "NoLatentsGuide",
