@@ -69,9 +69,8 @@ class BroadcastDecoder(nn.Module):
         self.latent_dim = latent_dim
         self.memory_dim = memory_dim
         self.bounded = bounded
-        self.code = None
-        if memory_dim:
-            self.code = mlp(latent_dim + memory_dim, (latent_dim, latent_dim), activation=nn.ELU)
+        units = (latent_dim, latent_dim)
+        self.code = mlp(latent_dim + memory_dim, units, activation=nn.ELU) if memory_dim else None
         self.grid = (height // cell, width // cell)
         x, y = (torch.linspace(-1, 1, size) for size in (width // cell, height // cell))
         self.register_buffer("places", torch.stack(torch.meshgrid(x, y, indexing="xy")), persistent=False)
