@@ -22,7 +22,7 @@ from inference.metrics.best_overlap import mean_best_overlap
 from inference.metrics.segmentation import adjusted_rand_index
 from inference.programs.traces import evaluation_mode
 from inference.queries import impute, reconstruct
-from inference.recipes.ball_segmentation import BallVideos
+from inference.recipes.ball_segmentation import MassiveBallVideos
 from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
@@ -121,7 +121,7 @@ def main() -> None:
     keep_freed_memory()
     options.lengths = sorted(options.lengths)
     settings = load_run(options.runs[0].partition(":")[0], "cpu").recipe.videos
-    if not isinstance(settings, BallVideos):
+    if not isinstance(settings, MassiveBallVideos):
         raise SystemExit(f"{options.runs[0]}: expected a run on balls")
     simulator = replace(settings.simulator("test"), num_frames=options.lengths[-1])
     if options.balls:

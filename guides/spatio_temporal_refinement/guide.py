@@ -277,6 +277,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         passed: Memory,
     ) -> tuple[Tensor, Memory]:
         """The next step of q's parameters, and the state of the cell."""
+        q = q.expand(decoded.latent.shape[:-1])  # under particles, a last pass has more of them than q
         with torch.no_grad():
             weight, pull = self.divergence_weight, (q.mean - prior.mean) / prior.variance
             by_mean = decoded.latent + weight * pull

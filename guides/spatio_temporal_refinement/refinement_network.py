@@ -13,7 +13,7 @@ LARGEST_STEP = 5.0
 FIRST_GAIN = 0.1  # of the last layer: refinements are small at first
 POOL = 4  # pixels, of images that are read at their full size
 
-Memory = tuple[Float[Tensor, "*batch units"], Float[Tensor, "*batch units"]]
+Memory = tuple[Float[Tensor, "*#batch units"], Float[Tensor, "*#batch units"]]
 
 
 class RefinementNetwork(nn.Module):

@@ -31,8 +31,8 @@ class TwoAxisCell(nn.Module):
     def forward(
         self,
         inputs: Float[Tensor, "*batch input"],
-        frame: tuple[Float[Tensor, "*batch units"], Float[Tensor, "*batch units"]],
-        refinement: tuple[Float[Tensor, "*batch units"], Float[Tensor, "*batch units"]],
+        frame: tuple[Float[Tensor, "*#batch units"], Float[Tensor, "*#batch units"]],
+        refinement: tuple[Float[Tensor, "*#batch units"], Float[Tensor, "*#batch units"]],
     ) -> tuple[Float[Tensor, "*batch units"], Float[Tensor, "*batch units"]]:
         """Output h and memory c.
 

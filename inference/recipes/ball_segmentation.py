@@ -14,7 +14,7 @@ from videos import MassiveBalls
 
 
 @dataclass(frozen=True, kw_only=True)
-class BallVideos(LengtheningVideos):
+class MassiveBallVideos(LengtheningVideos):
     """Light and heavy balls, in black and white or in colours; see `MassiveBalls`.
 
     Attributes:
@@ -58,7 +58,8 @@ class BallVideos(LengtheningVideos):
 
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """Validation and test videos; training videos are drawn step by step."""
-        return self.simulated(self.simulator, "massive-balls", seed=recipe.seed, num_train=1)
+        num_train = min(recipe.training.batch_size, self.num_train)
+        return self.simulated(self.simulator, "massive-balls", seed=recipe.seed, num_train=num_train)
 
     def check(self, recipe: Recipe[Any, Any, Any]) -> None:
         """Refuse another world, and a forecast of nothing."""

@@ -7,7 +7,7 @@ from pyro.nn import PyroModule
 
 from guides.no_latents import NoLatentsGuide
 from inference.estimators.own_loss import OwnLoss
-from inference.recipes.ball_segmentation import SMALL_BALLS, BallVideos
+from inference.recipes.ball_segmentation import SMALL_BALLS, MassiveBallVideos
 from inference.recipes.options import OptionError
 from inference.recipes.recipe import Pair, Recipe, Training
 from inference.training.stages import Stage
@@ -95,7 +95,7 @@ class RelationalNEMTraining(Training):
 RELATIONAL_NEM = Recipe(
     name="relational-nem",
     paper="Zablotskaia et al. 2020, table 1, R-NEM (binary balls)",
-    videos=BallVideos(num_frames=30, first_frames=30),
+    videos=MassiveBallVideos(num_frames=30, first_frames=30),
     pair=RelationalNEMPair(),
     training=RelationalNEMTraining(),
 )

@@ -7,7 +7,8 @@ from pyro.nn import PyroModule
 
 from guides.spatio_temporal_refinement import RefinementNetwork, SpatioTemporalRefinementGuide
 from inference.estimators.refinement_bounds import RefinementBounds
-from inference.recipes.ball_segmentation import SMALL_BALLS, BallVideos
+from inference.recipes.ball_segmentation import SMALL_BALLS, MassiveBallVideos
+from inference.recipes.options import OptionError
 from inference.recipes.recipe import Pair, Recipe, Training
 from inference.svi.schedules import CosineRamp, GeometricRamp, LinearRamp, Schedule
 from inference.training.stages import Stage
@@ -65,7 +66,7 @@ class SlotPair(Pair):
         """Name of the model in the paper's tables."""
         return "IODINE" if self.state == "none" else "Spatio-temporal"
 
-    def build(self, recipe: Recipe[BallVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
+    def build(self, recipe: Recipe[MassiveBallVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
         videos = recipe.videos
         shape = (3 if videos.colour else 1, videos.frame_size, videos.frame_size)
@@ -147,29 +148,37 @@ class SlotTraining(Training):
     weights: Literal["share", "code"] = "share"
     decay: Literal["constant", "cosine"] = "constant"
 
+    def check(self, recipe: Recipe[Any, Any, Any]) -> None:
+        """Refuse changes that end before they begin."""
+        for name in ("scale_epochs", "entropy_epochs"):
+            begin, end = getattr(self, name)
+            if not 0 <= begin < end:
+                raise OptionError(f"--{name.replace('_', '-')}: expected 0 <= first < last, got {begin} and {end}")
+
     def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
         """Learning rate as a function of the step."""
         if self.decay == "cosine":
             return CosineRamp(self.learning_rate, self.learning_rate / 30, recipe.num_steps)
         return self.learning_rate
 
-    def loss(self, recipe: Recipe[Any, SlotPair, Any]) -> RefinementBounds:
-        """The bounds after all refinements."""
-        begin, end = (epochs * recipe.steps_per_epoch for epochs in self.entropy_epochs)
+    def stages(self, recipe: Recipe[Any, SlotPair, Any]) -> list[Stage]:
+        """One stage, by the bounds after all refinements, in which the standard deviation of a pixel shrinks."""
+        epoch = recipe.steps_per_epoch
+        (begin, end), (late, last) = self.scale_epochs, self.entropy_epochs
         weight = None if self.weights == "share" else ShareOfFirst(recipe.pair.refinements)
-        return RefinementBounds(LinearRamp(0.0, self.entropy, end - begin, begin), weight)
-
-    def stages(self, recipe: Recipe[Any, Any, Any]) -> list[Stage]:
-        """One stage, in which the standard deviation of a pixel shrinks."""
-        begin, end = (epochs * recipe.steps_per_epoch for epochs in self.scale_epochs)
-        shrinking = GeometricRamp(*self.frame_scale, end - begin, begin=begin)
-        return [Stage(recipe.num_steps, buffers={"model.frame_scale": shrinking})]
+        return [
+            Stage(
+                recipe.num_steps,
+                buffers={"model.frame_scale": GeometricRamp(*self.frame_scale, (end - begin) * epoch, begin * epoch)},
+                loss=RefinementBounds(LinearRamp(0.0, self.entropy, (last - late) * epoch, late * epoch), weight),
+            )
+        ]
 
 
 BALLS = Recipe(
     name="spatio-temporal-balls",
     paper="Zablotskaia et al. 2020, table 1 (binary balls)",
-    videos=BallVideos(),
+    videos=MassiveBallVideos(),
     pair=SlotPair(),
     training=SlotTraining(),
 )

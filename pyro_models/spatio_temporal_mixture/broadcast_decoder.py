@@ -45,6 +45,9 @@ class BroadcastDecoder(nn.Module):
         ValueError: if the frame or the channels cannot be halved so often, or too few layers are left.
     """
 
+    code: nn.Sequential | None
+    places: Tensor
+
     def __init__(
         self,
         frame_shape: tuple[int, int, int] = (3, 64, 64),

@@ -228,7 +228,7 @@ def test_the_generator_alone_decides(monkeypatch):
 
 
 def test_lamps_differ_between_sequences_and_stay_in_one():
-    world = TabletopScenes(num_frames=3, size=24, min_objects=1, max_objects=1, still=0.0, warm_up=0.0, last_entry=1.0)
+    world = TabletopScenes(num_frames=3, size=24, min_objects=1, max_objects=1, still=0.0, warm_up=0.0, last_entry=0.16)
     empty = world.simulate(6, generator(1)).frames[:, 0]  # objects wait out of view, their shadows too
     assert (empty.mean((1, 2, 3)).diff().abs() > 1e-4).all()
     steady = TabletopScenes(num_frames=3, size=24, still=1.0).simulate(3, generator()).frames
@@ -272,7 +272,7 @@ def test_labels_name_kinds():
         ({"warm_up": -1.0}, "warm_up: expected at least 0, got -1.0"),
         ({"restitution": 1.1}, "restitution: expected 0 to 1, got 1.1; give a share"),
         ({"still": -0.5}, "still: expected 0 to 1, got -0.5"),
-        ({"last_entry": 2.0}, "last_entry: expected 0 to 1, got 2.0"),
+        ({"last_entry": -2.0}, "last_entry: expected at least 0, got -2.0"),
         (
             {"speed": (3.0, 2.0)},
             r"speed: expected \(lowest, highest\), both positive, got \(3.0, 2.0\); give the lower",

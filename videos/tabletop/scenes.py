@@ -57,7 +57,8 @@ class TabletopScenes:
         still: probability that an object is in view from the start, 0 ... 1; unless it is 0, the first one always is.
         speed: (lowest, highest) speed after a push, units per second.
         warm_up: time that passes before the first frame, in which pushes happen too, seconds.
-        last_entry: time of the last possible push, as a share of the sequence, 0 ... 1.
+        last_entry: time of the last possible push after the first frame, seconds; so a long sequence begins with the
+            short one.
         radius: radius of a footprint, units; spheres and cylinders are two radii high, cubes 1.41.
         friction: deceleration by sliding friction, units per squared second.
         restitution: speed of parting over speed of approach in a collision, 0 ... 1.
@@ -82,7 +83,7 @@ class TabletopScenes:
     still: float = 0.5
     speed: tuple[float, float] = (2.0, 3.5)
     warm_up: float = 1.5
-    last_entry: float = 0.5
+    last_entry: float = 0.76
     radius: float = 0.35
     friction: float = 0.6
     restitution: float = 0.8
@@ -109,11 +110,11 @@ class TabletopScenes:
                 f"max_objects: expected at most {NUM_KINDS}, the number of kinds, got {self.max_objects}; no two "
                 "objects of a scene are of one kind"
             )
-        for name in ("warm_up", "friction", "grip", "lamp_jitter"):
+        for name in ("warm_up", "last_entry", "friction", "grip", "lamp_jitter"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name}: expected at least 0, got {value}; leave it out for the default")
-        for name in ("still", "last_entry", "restitution"):
+        for name in ("still", "restitution"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}: expected 0 to 1, got {value}; give a share")
@@ -240,7 +241,7 @@ class TabletopScenes:
     def _push_times(self) -> tuple[float, float]:
         """First and last time of a push, seconds."""
         clock = self._clock
-        return -clock.num_before / self.frame_rate, self.last_entry * (self.num_frames - 1) / self.frame_rate
+        return -clock.num_before / self.frame_rate, self.last_entry
 
     def _film(self, scenes: Scenes) -> _Shots:
         """Film scenes a few at a time."""
