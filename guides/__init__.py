@@ -15,6 +15,7 @@ from guides.find_and_fuse import (
 from guides.frame_gaussian import FrameGaussianGuide
 from guides.glimpse_attention import GlimpseAttentionGuide
 from guides.inner_gradients import inner_gradients
+from guides.iterative_refinement import IterativeRefinementGuide
 from guides.kalman import KalmanGuide
 from guides.log_joint import log_joint
 from guides.no_latents import NoLatentsGuide
@@ -26,6 +27,7 @@ from guides.prior_correction import PriorCorrectionGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
 from guides.site_table import SiteTable
+from guides.spatio_temporal_refinement import RefinementNetwork, SpatioTemporalRefinementGuide
 
 __all__ = [
     "AIREncoder",
@@ -38,6 +40,7 @@ __all__ = [
     "GlimpseAttentionGuide",
     "GuideCheck",
     "GuideMismatchError",
+    "IterativeRefinementGuide",
     "KalmanGuide",
     "MotionFuser",
     "NoLatentsGuide",
@@ -49,7 +52,9 @@ __all__ = [
     "Rectifier",
     "RecurrentGuide",
     "RecurrentStateGuide",
+    "RefinementNetwork",
     "SiteTable",
+    "SpatioTemporalRefinementGuide",
     "check_guide",
     "describe_sites",
     "inner_gradients",

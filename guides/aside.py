@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import effectful
 from torch import Tensor
@@ -28,6 +29,13 @@ def normal_aside(like: Tensor) -> Tensor:
 def uniform_aside(like: Tensor) -> Tensor:
     """Numbers between 0 and 1 of the shape, dtype and device of a tensor, without gradient."""
     return torch.rand_like(like, requires_grad=False)
+
+
+@effectful(type="aside")
+def sample_aside(distribution: TorchDistributionMixin) -> Tensor:
+    """A draw from a distribution, without gradient."""
+    with torch.no_grad():
+        return distribution.sample()
 
 
 class AsideNoise(Messenger):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def inner_gradients(
-    function: Callable[..., Tensor], *points: Tensor, differentiable: bool = True
+    function: Callable[..., Tensor], *points: Tensor, differentiable: bool = True, keep_graph: bool = False
 ) -> tuple[Tensor, ...]:
     """The gradient of a function's sum at some points, for use inside a guide's `forward`.
 
@@ -25,6 +25,8 @@ def inner_gradients(
         points: floating point tensors, of any shape; whether they require gradients does not matter.
         differentiable: False leaves out second derivatives: g is a constant to training, which is cheaper and no longer
             the exact gradient of what the guide does (so Greff et al. 2019).
+        keep_graph: True leaves the graph of the function usable while gradients are recorded, for tensors that it
+            computed on its way and that training differentiates as well; without effect if `differentiable`.
 
     Returns:
         One gradient for each point, of its shape.
@@ -54,7 +56,13 @@ def inner_gradients(
         places = [one if recording and one.requires_grad else one.detach().requires_grad_() for one in points]
         total = function(*places).sum()
         slopes = (
-            torch.autograd.grad(total, places, create_graph=recording and differentiable, allow_unused=True)
+            torch.autograd.grad(
+                total,
+                places,
+                create_graph=recording and differentiable,
+                retain_graph=recording and (differentiable or keep_graph),
+                allow_unused=True,
+            )
             if total.requires_grad
             else (None,) * len(places)
         )

@@ -64,17 +64,32 @@ def log_joint(
             ) from error
     given.check()
     nodes = sample_sites(trace)
-    layouts = {name: _layout(name, node) for name, node in nodes.items()}
-    nesting = max((-dim for plates in layouts.values() for dim in plates.values()), default=0)
-    total: Tensor | None = None
-    for name, node in nodes.items():
-        density = _per_sequence(_log_prob(name, node), layouts[name][SEQUENCES], nesting)
-        total = density if total is None else total + density
-    if total is None:
+    if not nodes:
         raise ValueError(
             "log_joint: expected a model with sample sites, it has none; give it an observed site 'frames'"
         )
-    return total
+    return log_density(nodes)
+
+
+def log_density(
+    nodes: Mapping[str, Mapping[str, Any]], nesting: int | None = None
+) -> Float[Tensor, "*samples sequences"]:
+    """The sum of the log densities of some sites of a trace, for each sequence, in nats; scales and masks count.
+
+    Args:
+        nodes: records of the sites, by name; at least one.
+        nesting: number of plate dims, left of which sample dims begin; None = that of these sites.
+
+    Raises:
+        ValueError: if a plate is subsampled, a site is outside the plate `sequences`, or a value outside its support.
+    """
+    layouts = {name: _layout(name, node) for name, node in nodes.items()}
+    if nesting is None:
+        nesting = max(-dim for plates in layouts.values() for dim in plates.values())
+    densities = [
+        _per_sequence(_log_prob(name, node), layouts[name][SEQUENCES], nesting) for name, node in nodes.items()
+    ]
+    return sum(densities[1:], start=densities[0])
 
 
 class _Given(Messenger):

@@ -26,3 +26,11 @@ def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
         and type(node["fn"]).__name__ != "_Subsample"
         and not node["infer"].get("_deterministic")
     }
+
+
+def deterministic_sites(trace: Trace) -> dict[str, dict[str, Any]]:
+    """The `pyro.deterministic` sites of a trace, by name, in order of execution."""
+    nodes: dict[str, Any] = dict(trace.nodes)
+    return {
+        name: node for name, node in nodes.items() if node["type"] == "sample" and node["infer"].get("_deterministic")
+    }

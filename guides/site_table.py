@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from pyro.poutine.trace_struct import Trace
 
-from guides.program import sample_sites
+from guides.program import deterministic_sites, sample_sites
 
 
 class Plate(NamedTuple):
@@ -58,9 +58,15 @@ class Site:
 
 @dataclass(frozen=True)
 class SiteTable:
-    """The sample sites of a program, in order of execution."""
+    """The sample sites of a program, in order of execution.
+
+    Attributes:
+        sites: they; the table prints, counts and lists these alone.
+        deterministic: sites of `pyro.deterministic`, found by name as well.
+    """
 
     sites: tuple[Site, ...]
+    deterministic: tuple[Site, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,7 +84,7 @@ class SiteTable:
         return max((-plate.dim for site in self.sites for plate in site.plates), default=0)
 
     def __getitem__(self, name: str) -> Site:
-        for site in self.sites:
+        for site in (*self.sites, *self.deterministic):
             if site.name == name:
                 return site
         raise KeyError(f"no site {name!r}; the sites are {', '.join(self.names)}")
@@ -103,8 +109,12 @@ class SiteTable:
 
 def tabulate_trace(trace: Trace) -> SiteTable:
     """The sample sites of a trace as a table."""
+    return SiteTable(_rows(sample_sites(trace)), _rows(deterministic_sites(trace)))
+
+
+def _rows(nodes: dict[str, dict[str, Any]]) -> tuple[Site, ...]:
     rows = []
-    for name, node in sample_sites(trace).items():
+    for name, node in nodes.items():
         law, value = node["fn"], node["value"]
         plates = [Plate(frame.name, frame.size, frame.dim) for frame in node["cond_indep_stack"] if frame.vectorized]
         rows.append(
@@ -123,7 +133,7 @@ def tabulate_trace(trace: Trace) -> SiteTable:
                 enumeration=_enumeration(node),
             )
         )
-    return SiteTable(tuple(rows))
+    return tuple(rows)
 
 
 def _enumeration(node: dict[str, Any]) -> str | None:

@@ -8,6 +8,8 @@ from inference.estimators.count_boundary import CountBoundary
 from inference.estimators.first_frames import FirstFrames
 from inference.estimators.intermediate_bounds import IntermediateBounds
 from inference.estimators.objective import Objective
+from inference.estimators.own_loss import OwnLoss
+from inference.estimators.refinement_bounds import RefinementBounds
 from inference.evidence import Bracket, Budget, Evidence, Pilot, Verdict, bracket, log_evidence
 from inference.evidence.calibration import Calibration, calibrate
 from inference.evidence.comparison import Comparison, compare
@@ -45,8 +47,10 @@ __all__ = [
     "LoadedRun",
     "NonFiniteError",
     "Objective",
+    "OwnLoss",
     "Pilot",
     "PredictiveScores",
+    "RefinementBounds",
     "RunFolder",
     "Sandwich",
     "SiteWeights",

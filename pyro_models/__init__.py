@@ -8,6 +8,10 @@ from pyro_models.dynamics_from_pixels.model import DynamicsFromPixels
 from pyro_models.encoder_decoder_lstm import EncoderDecoderLSTM
 from pyro_models.kalman_vae.model import KalmanVAE
 from pyro_models.recurrent_codes.model import RecurrentCodes
+from pyro_models.relational_nem.model import RelationalNeuralEM
+from pyro_models.spatio_temporal_mixture.broadcast_decoder import BroadcastDecoder
+from pyro_models.spatio_temporal_mixture.model import SpatioTemporalMixture
+from pyro_models.spatio_temporal_mixture.slot_memory import SlotMemory
 from pyro_models.sqair.model import SequentialAttendInferRepeat
 from pyro_models.vrnn.model import VariationalRecurrentNetwork
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
@@ -18,6 +22,7 @@ from pyro_models.vtssi.transition import MotionTransition
 __all__ = [
     "DDPAE",
     "AttendInferRepeat",
+    "BroadcastDecoder",
     "ContinuousAttendInferRepeat",
     "DeepMarkovModel",
     "DeepVariationalBayesFilter",
@@ -28,6 +33,9 @@ __all__ = [
     "MotionTransition",
     "ObjectScenes",
     "RecurrentCodes",
+    "RelationalNeuralEM",
     "SequentialAttendInferRepeat",
+    "SlotMemory",
+    "SpatioTemporalMixture",
     "VariationalRecurrentNetwork",
 ]

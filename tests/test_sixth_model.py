@@ -44,6 +44,7 @@ def run(repository, *words):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_it_trains_and_is_judged_and_drawn(repository):
     assert "flicker" in run(repository, "-m", "inference.cli", "recipes")
     run(repository, "-m", "inference.cli", "train", "flicker", "--quiet")

@@ -4,6 +4,7 @@ from videos.background_subtraction import BackgroundSubtraction, Foreground
 from videos.batch import VideoBatch
 from videos.box_world import BoxWorld, GravityWorld, PolygonWorld, PongWorld
 from videos.cannonballs import Cannonballs
+from videos.clevrer import ClevrerClips, load_clevrer
 from videos.clips import synthetic_clip
 from videos.digit_motions import DDPAEDigits, EllipticDigits, LinearDigits
 from videos.digits import Digits, load_digits
@@ -17,10 +18,12 @@ from videos.loaders import (
     VideoSource,
     split_videos,
 )
+from videos.massive_balls import MassiveBalls
 from videos.missing import MissingPattern, gap, random_drop, tail
 from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
 from videos.surveillance import Surveillance
+from videos.tabletop import TabletopScenes
 from videos.visible import visible_masks
 
 #: Every simulator by name; each is a frozen dataclass with `simulate(num_sequences, generator, device)`.
@@ -31,11 +34,13 @@ SIMULATORS: dict[str, type[Simulator]] = {
     "ddpae-mnist": DDPAEDigits,
     "elliptic-mnist": EllipticDigits,
     "linear-mnist": LinearDigits,
+    "massive-balls": MassiveBalls,
     "moving-mnist": MovingDigits,
     "multi-mnist": StillDigits,
     "pendulum": Pendulum,
     "polygon": PolygonWorld,
     "pong": PongWorld,
+    "tabletop": TabletopScenes,
 }
 
 __all__ = [
@@ -43,6 +48,7 @@ __all__ = [
     "BackgroundSubtraction",
     "BoxWorld",
     "Cannonballs",
+    "ClevrerClips",
     "DDPAEDigits",
     "Digits",
     "EllipticDigits",
@@ -52,6 +58,7 @@ __all__ = [
     "GravityWorld",
     "GrowingVideos",
     "LinearDigits",
+    "MassiveBalls",
     "MissingPattern",
     "MovingDigits",
     "Pendulum",
@@ -61,9 +68,11 @@ __all__ = [
     "SingleFrames",
     "StillDigits",
     "Surveillance",
+    "TabletopScenes",
     "VideoBatch",
     "VideoSource",
     "gap",
+    "load_clevrer",
     "load_digits",
     "load_videos",
     "random_drop",

@@ -1,8 +1,9 @@
 """Discs and segments as pictures, on the device of their coordinates.
 
-There are two ways of drawing. *Lit pixels* are whole pixels, set where the tools of the KVAE authors (pygame 2.6.1
+There are three ways of drawing. *Lit pixels* are whole pixels, set where the tools of the KVAE authors (pygame 2.6.1
 under pymunk 7.3.1) set them: discs, one-pixel lines, and lines that are antialiased and then binarised by > 0.
-*Coverage* is antialiased, in [0, 1], and keeps sub-pixel positions.
+*Insides* are whole pixels, those whose centres lie inside a disc at its exact position. *Coverage* is antialiased, in
+[0, 1], and keeps sub-pixel positions.
 
 Positions are in pixels, (x to the right, y down), origin at the centre of the top-left pixel; `from_y_up` is the one
 place where the authors' coordinates, in which y points up, are converted.
@@ -123,14 +124,31 @@ def line_pixels(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int,
     return pixels
 
 
+def disc_insides(
+    centers: Float[Tensor, "*batch 2"], radii: Float[Tensor, "*batch"], height: int, width: int
+) -> Bool[Tensor, "*batch height width"]:
+    """Pixels whose centres are closer to a disc's centre than its radius; none for radius 0.
+
+    Args:
+        centers: (*batch, 2), pixels.
+        radii: (*batch,), pixels.
+        height: rows of the picture.
+        width: columns of the picture.
+    """
+    columns, rows = _axes(centers, height, width)
+    across = (columns - centers[..., 0, None]).square()
+    left = radii[..., None].square() - (rows - centers[..., 1, None]).square()
+    return across.unsqueeze(-2) < left.unsqueeze(-1)
+
+
 def disc_coverage(
-    centers: Float[Tensor, "*batch 2"], radius: float, height: int, width: int
+    centers: Float[Tensor, "*batch 2"], radius: float | Float[Tensor, "*batch"], height: int, width: int
 ) -> Float[Tensor, "*batch height width"]:
     """An antialiased disc: the coverage of a pixel falls linearly from 1 to 0 over one pixel across the edge.
 
     Args:
         centers: (*batch, 2), pixels.
-        radius: pixels.
+        radius: pixels; one for all discs, or (*batch,).
         height: rows of the picture.
         width: columns of the picture.
     """
@@ -138,7 +156,8 @@ def disc_coverage(
     squared = (rows - centers[..., 1, None]).square()[..., :, None] + (columns - centers[..., 0, None]).square()[
         ..., None, :
     ]
-    return squared.sqrt_().neg_().add_(radius + 0.5).clamp_(0.0, 1.0)
+    outer = radius[..., None, None] + 0.5 if isinstance(radius, Tensor) else radius + 0.5
+    return squared.sqrt_().neg_().add_(outer).clamp_(0.0, 1.0)
 
 
 def segment_coverage(

@@ -14,7 +14,7 @@ from guides.find_and_fuse.first_frames import where_counted
 from guides.find_and_fuse.parts import check_encoder
 from guides.guide_of import GuideOf
 from guides.missing_frames import where_seen
-from pyro_models.vtssi.frame_scenes import TIME
+from pyro_models.components.layout import TIME_OF_OBJECTS
 from pyro_models.vtssi.gaussians import Gaussian
 from pyro_models.vtssi.per_frame import ContinuousAttendInferRepeat
 
@@ -58,7 +58,7 @@ class FrameProposalGuide(GuideOf[ContinuousAttendInferRepeat], PyroModule):
             controls: None.
         """
         context = self.prepare(frames, observed, controls)
-        with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("time", frames.shape[1], dim=TIME):
+        with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("time", frames.shape[1], dim=TIME_OF_OBJECTS):
             self._draw(context, PyroDraws(self.model.scenes))
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> ProposedFrames:

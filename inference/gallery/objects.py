@@ -35,11 +35,11 @@ class ScenePictures(Picture):
         answer = reconstruct(model, evaluated.guide, *videos.arguments, seed=0)
         drawn = generate(model, NUM_SCENES, 1, seed=0)
         written = []
-        for name, frames, expected, latents, presence, masks in (
-            ("scenes", videos.frames, answer.frames, answer.latents, videos.presence, videos.masks),
-            ("generated", drawn.frames, drawn.frames, drawn.latents, None, None),
+        for name, frames, expected, values, presence, masks in (
+            ("scenes", videos.frames, answer.frames, answer.values, videos.presence, videos.masks),
+            ("generated", drawn.frames, drawn.frames, drawn.values, None, None),
         ):
-            scene = model.scene(latents)
+            scene = model.scene(values)
             fields = {key: value[:, 0] for key, value in vars(scene).items() if value is not None}
             truth = None if presence is None else presence[:, 0].sum(-1)
             shown = None if masks is None else masks[:, 0]
@@ -81,7 +81,7 @@ class TrackPictures(Picture):
         truth = None if places is None or presence is None else truth
         written = []
         for name, (observed, answer) in answers.items():
-            scene = _tracked(places, answer.latents)
+            scene = _tracked(places, answer.values)
             figure = draw_tracks(videos.frames, scene, truth, observed, answer.frames)
             written.append(save(figure, folder / f"{name}.png"))
             for index in range(min(NUM_FILMS, videos.num_sequences)):
@@ -94,14 +94,14 @@ class TrackPictures(Picture):
                     answer.frames[index],
                 )
                 written.append(film)
-        scene = _tracked(places, drawn.latents)
+        scene = _tracked(places, drawn.values)
         written.append(save(draw_tracks(drawn.frames, scene), folder / "generated.png"))
         return written + (_draw_switches(evaluated, folder) if self.switches else [])
 
 
-def _tracked(places: PlacesObjects | None, latents: Mapping[str, Tensor]) -> Scene | None:
+def _tracked(places: PlacesObjects | None, values: Mapping[str, Tensor]) -> Scene | None:
     """The objects of videos; where a model of single frames has no identities, slots take their place."""
-    scene = None if places is None else places.scene(latents)
+    scene = None if places is None else places.scene(values)
     if scene is None or scene.identities is not None or scene.presence is None:
         return scene
     slots = torch.arange(scene.presence.shape[-1], device=scene.presence.device).expand_as(scene.presence)

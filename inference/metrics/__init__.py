@@ -1,5 +1,6 @@
 """Metrics of frames and scenes, independent of any model."""
 
+from inference.metrics.best_overlap import mean_best_overlap
 from inference.metrics.counting import counting_accuracy, counting_confusion
 from inference.metrics.discs import find_discs
 from inference.metrics.distance_means import DistanceCurve, MeanDistance
@@ -50,6 +51,7 @@ __all__ = [
     "intersection_over_union",
     "match_objects",
     "match_on_prefix",
+    "mean_best_overlap",
     "normalized_code_rmse",
     "object_order",
     "root_mean_squared_error",

@@ -2,6 +2,9 @@
 
 index = adjusted_rand_index(scene.masks, videos.masks)     # (sequences,)
 index.nanmean()                                            # videos without objects have nothing to score
+
+Values equal those of scikit-learn's `adjusted_rand_score` on the same pixels, except for a set without pixels: NaN
+here, 1 there.
 """
 
 from typing import Literal
@@ -9,6 +12,8 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+from inference.metrics.partitions import shared_pixels
 
 
 def adjusted_rand_index(
@@ -56,36 +61,19 @@ def adjusted_rand_index(
         ValueError: if a shape or dtype is not as above, true masks overlap, predicted ones are not in [0, 1], or `over`
             is unknown.
     """
-    _check(predicted, truth, over)
-    objects, components = truth.shape[2], predicted.shape[2]
-    true_part = _parts(truth)
-    predicted_part = _parts(predicted)
-    counted = true_part < objects if foreground_only else torch.ones_like(true_part, dtype=torch.bool)
-    kept = 1 if over == "video" else 2
-    counts = _contingency(
-        true_part.flatten(kept), predicted_part.flatten(kept), counted.flatten(kept), (objects + 1, components + 1)
-    )
-    return _adjusted(counts)
+    return index_of_counts(shared_pixels(predicted, truth, over), foreground_only=foreground_only)
 
 
-def _parts(masks: Tensor) -> Int64[Tensor, "sequences time height width"]:
-    """Index of the mask that each pixel belongs to; pixels in no mask get one more than the last index."""
-    largest, part = masks.to(torch.uint8 if masks.dtype == torch.bool else masks.dtype).max(2)
-    return torch.where(largest > 0, part, masks.shape[2])
+def index_of_counts(
+    counts: Int64[Tensor, "*groups objects components"], *, foreground_only: bool = True
+) -> Float[Tensor, " *groups"]:
+    """`adjusted_rand_index` from numbers of shared pixels, for several scores of the same masks.
 
-
-def _contingency(
-    rows: Tensor, columns: Tensor, counted: Tensor, size: tuple[int, int]
-) -> Int64[Tensor, "*groups rows columns"]:
-    """Number of counted pixels (the last dim) in each row and column."""
-    groups = rows.shape[:-1]
-    number = torch.arange(groups.numel(), device=rows.device).reshape(*groups, 1)
-    cells = (number * size[0] + rows) * size[1] + columns
-    return cells[counted].bincount(minlength=groups.numel() * size[0] * size[1]).reshape(*groups, *size)
-
-
-def _adjusted(counts: Int64[Tensor, "*groups rows columns"]) -> Float[Tensor, " *groups"]:
-    """The index of each table of counts, float64."""
+    Args:
+        counts: from `shared_pixels`, or a sum over frames.
+        foreground_only: whether to exclude true background.
+    """
+    counts = counts[..., :-1, :] if foreground_only else counts
     together, in_rows, in_columns = (
         _pairs(part).flatten(start).sum(-1)
         for part, start in ((counts, counts.dim() - 2), (counts.sum(-1), -1), (counts.sum(-2), -1))
@@ -102,33 +90,3 @@ def _adjusted(counts: Int64[Tensor, "*groups rows columns"]) -> Float[Tensor, " 
 
 def _pairs(count: Tensor) -> Tensor:
     return count * (count - 1) // 2
-
-
-def _check(predicted: Tensor, truth: Tensor, over: str) -> None:
-    if over not in ("video", "frame"):
-        raise ValueError(f"over: expected 'video' or 'frame', got {over!r}; leave it out for videos")
-    for name, masks, word in (("predicted", predicted, "components"), ("truth", truth, "objects")):
-        if masks.dim() != 5 or masks.shape[2] == 0:
-            raise ValueError(
-                f"{name}: expected masks (sequences, time, {word}, height, width) with at least one of the {word}, "
-                f"got {tuple(masks.shape)}; give one mask for each of them, without channels or particles"
-            )
-    if truth.dtype != torch.bool:
-        raise ValueError(
-            f"truth: expected dtype torch.bool, got {truth.dtype}; true masks come second, as in VideoBatch.masks"
-        )
-    ours, true = ((*masks.shape[:2], *masks.shape[3:]) for masks in (predicted, truth))
-    if ours != true:
-        raise ValueError(
-            f"predicted: expected sequences, time, height, width of truth = {true}, got {ours}; "
-            "score the videos that the model was shown"
-        )
-    if bool((truth.sum(2) > 1).any()):
-        raise ValueError(
-            "truth: expected masks that do not overlap, got pixels in several; keep what is visible of each object"
-        )
-    if predicted.dtype != torch.bool and not bool(((predicted >= 0) & (predicted <= 1)).all()):
-        raise ValueError(
-            f"predicted: expected finite masks in [0, 1], got values from {float(predicted.min()):.4g} to "
-            f"{float(predicted.max()):.4g}; take the softmax of logits over components"
-        )

@@ -1,14 +1,15 @@
-"""Decode values of a model's latents to expected frames: condition the model and read its `frames` site."""
+"""Decode values of a model's latents to expected frames: condition the model and read its sites."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyro
 from pyro import poutine
+from pyro.poutine import Trace
 from torch import Tensor
 
-from guides.program import Arguments, Program, sample_sites
+from guides.program import Arguments, Program, deterministic_sites, sample_sites
 from guides.site_table import SiteTable
 
 FRAMES, SEQUENCES, TIME, DRAWS = "frames", "sequences", "time", "_draws"
@@ -35,14 +36,26 @@ def plate_of_draws(draws: int | None, nesting: int) -> AbstractContextManager[An
     return nullcontext() if draws is None else pyro.plate(DRAWS, draws, dim=-nesting - 1)
 
 
+class Decoded(NamedTuple):
+    """What a model makes of values of its latents.
+
+    Attributes:
+        frames: expected frames, (*draws, sequences, time, channels, height, width).
+        deterministic: value of each `pyro.deterministic` site, laid out as in the model, draws first.
+    """
+
+    frames: Tensor
+    deterministic: dict[str, Tensor]
+
+
 def decode_latents(
     model: Program,
     arguments: Arguments,
     latents: Mapping[str, Tensor],
     nesting: int,
     draws: int | None = None,
-) -> Tensor:
-    """Expected frames of a model at these latents.
+) -> Decoded:
+    """Expected frames of a model at these latents, and what else it computes from them.
 
     Args:
         model: called with `arguments`.
@@ -50,11 +63,9 @@ def decode_latents(
         latents: a value for each latent site; with `draws`, draws come first, then the plates, then the event.
         nesting: number of plate dims of the model.
         draws: number of draws, None for single values.
-
-    Returns:
-        (sequences, time, channels, height, width), with the draws in front if there are any.
     """
-    return expected_frames(_frames_at(model, arguments, latents, nesting, draws))
+    trace = _trace_at(model, arguments, latents, nesting, draws)
+    return Decoded(expected_frames(sample_sites(trace)[FRAMES]), deterministic_values(trace))
 
 
 def draw_frames(
@@ -64,8 +75,8 @@ def draw_frames(
     nesting: int,
     draws: int | None = None,
 ) -> Tensor:
-    """Frames drawn at these latents, with pixel noise; arguments and result as in `decode_latents`."""
-    node = _frames_at(model, arguments, latents, nesting, draws)
+    """Frames drawn at these latents, with pixel noise; arguments and frames as in `decode_latents`."""
+    node = sample_sites(_trace_at(model, arguments, latents, nesting, draws))[FRAMES]
     return _in_order(node, node["fn"].sample())
 
 
@@ -74,13 +85,24 @@ def expected_frames(node: dict[str, Any]) -> Tensor:
     return _in_order(node, node["fn"].mean)
 
 
-def _frames_at(
+def deterministic_values(trace: Trace) -> dict[str, Tensor]:
+    """Values of the `pyro.deterministic` sites in the plate `sequences`, at the full size of their plates.
+
+    Others belong to no sequence and are left out.
+    """
+    return {
+        name: node["value"].expand(node["fn"].shape())
+        for name, node in deterministic_sites(trace).items()
+        if any(frame.name == SEQUENCES for frame in node["cond_indep_stack"])
+    }
+
+
+def _trace_at(
     model: Program, arguments: Arguments, latents: Mapping[str, Tensor], nesting: int, draws: int | None
-) -> dict[str, Any]:
-    """The `frames` site of a model that is conditioned on its latents."""
+) -> Trace:
+    """The trace of a model that is conditioned on its latents."""
     with plate_of_draws(draws, nesting):
-        trace = poutine.trace(poutine.condition(model, dict(latents))).get_trace(*arguments)
-    return sample_sites(trace)[FRAMES]
+        return poutine.trace(poutine.condition(model, dict(latents))).get_trace(*arguments)
 
 
 def _in_order(node: dict[str, Any], values: Tensor) -> Tensor:

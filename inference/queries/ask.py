@@ -5,7 +5,7 @@ steps without a frame, or by draws), the model is conditioned on them, and the e
 distribution at its `frames` site.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guides.describe import describe_sites
-from inference.programs.decoding import FRAMES, check_frames_site, expected_frames
+from inference.programs.decoding import FRAMES, check_frames_site, deterministic_values, expected_frames
 from inference.programs.simulation import unconditioned_trace
 from inference.programs.traces import Program, sample_sites
 from inference.queries.imputation import Imputation, Latents, Parts, Query, QuerySettings, check_frames, chunks, quietly
@@ -27,10 +27,17 @@ class Generation:
     Attributes:
         frames: expected frames given the drawn latents and, if the model conditions on them, the earlier drawn frames.
         latents: the draw of each latent, laid out as in the model.
+        deterministic: each `pyro.deterministic` site in the plate `sequences`, laid out as in the model.
     """
 
     frames: Float[Tensor, "sequences time channels height width"]
     latents: Latents
+    deterministic: Latents = field(default_factory=dict)
+
+    @property
+    def values(self) -> Latents:
+        """Latents and deterministic values together: what a model's `scene` takes."""
+        return {**self.latents, **self.deterministic}
 
 
 def reconstruct(
@@ -209,7 +216,8 @@ def generate(
             arguments = (blank, None, None if controls is None else controls[rows])
             table = describe_sites(model, *arguments)
             check_frames_site(table)
-            sites = sample_sites(unconditioned_trace(model, *arguments))
+            trace = unconditioned_trace(model, *arguments)
+            sites = sample_sites(trace)
             latents = {site.name: sites[site.name]["value"] for site in table.latent}
-            parts.add(expected_frames(sites[FRAMES]), latents)
-    return Generation(parts.join_frames(), parts.join_latents(table))
+            parts.add(expected_frames(sites[FRAMES]), latents, deterministic_values(trace))
+    return Generation(parts.join_frames(), parts.join_latents(table), parts.join_deterministic(table))

@@ -40,6 +40,8 @@ class Imputation:
         upper: its upper end.
         latent_samples: the draws of each latent; dims are draws, plates, event.
         method: completion method, None if the guide only draws.
+        deterministic: each `pyro.deterministic` site in the plate `sequences`, computed by the model at the point
+            estimate, laid out as in the model; averages for a guide that only draws.
     """
 
     frames: Float[Tensor, "sequences time channels height width"]
@@ -50,6 +52,12 @@ class Imputation:
     upper: Float[Tensor, "sequences time channels height width"] | None = None
     latent_samples: Latents | None = None
     method: str | None = None
+    deterministic: Latents = field(default_factory=dict)
+
+    @property
+    def values(self) -> Latents:
+        """Latents and deterministic values together: what a model's `scene` takes."""
+        return {**self.latents, **self.deterministic}
 
     def fill(self, frames: Float[Tensor, "sequences given channels height width"]) -> Tensor:
         """The given frames where observed, the expected ones elsewhere, including forecast steps."""
@@ -60,15 +68,17 @@ class Imputation:
 
 @dataclass
 class Parts:
-    """Frames and latents collected over chunks of sequences."""
+    """Frames, latents and deterministic values collected over chunks of sequences."""
 
     frames: list[Tensor] = field(default_factory=list)
     latents: list[Latents] = field(default_factory=list)
+    deterministic: list[Latents] = field(default_factory=list)
 
-    def add(self, frames: Tensor, latents: Latents) -> None:
+    def add(self, frames: Tensor, latents: Latents, deterministic: Latents) -> None:
         """Add the next chunk."""
         self.frames.append(frames)
         self.latents.append(latents)
+        self.deterministic.append(deterministic)
 
     def join_frames(self) -> Tensor:
         """The frames of all chunks, (*draws, sequences, time, channels, height, width)."""
@@ -76,11 +86,19 @@ class Parts:
 
     def join_latents(self, table: SiteTable) -> Latents:
         """The latents of all chunks, concatenated along the dim of their plate `sequences`."""
-        joined = {}
-        for name in self.latents[0]:
-            (plate,) = (plate for plate in table[name].plates if plate.name == SEQUENCES)
-            joined[name] = torch.cat([part[name] for part in self.latents], plate.dim - len(table[name].event_shape))
-        return joined
+        return _join(self.latents, table)
+
+    def join_deterministic(self, table: SiteTable) -> Latents:
+        """The same for deterministic values."""
+        return _join(self.deterministic, table)
+
+
+def _join(parts: list[Latents], table: SiteTable) -> Latents:
+    joined = {}
+    for name in parts[0]:
+        (plate,) = (plate for plate in table[name].plates if plate.name == SEQUENCES)
+        joined[name] = torch.cat([part[name] for part in parts], plate.dim - len(table[name].event_shape))
+    return joined
 
 
 @dataclass(frozen=True)
@@ -186,15 +204,21 @@ class Query:
             for rows in chunks(frames.shape[0], sequences_at_once):
                 arguments = _rows(rows, frames, observed, controls)
                 if draws:
-                    many, latents = self._draw(arguments, table, nesting, draws, draws_at_once)
+                    many, *values = self._draw(arguments, table, nesting, draws, draws_at_once)
                     if self.num_samples is not None:
-                        drawn.add(many, latents)
+                        drawn.add(many, *values)
                     if not self.completes:
-                        points.add(many.mean(0), _average(latents, table))
+                        points.add(many.mean(0), *(_average(one, table) for one in values))
                 if self.completes:
                     points.add(*self._infer(arguments, table, nesting, None))
         method = self.method or next(iter(self.methods), None)
-        expected = Imputation(points.join_frames(), seen, points.join_latents(table), method=method)
+        expected = Imputation(
+            frames=points.join_frames(),
+            observed=seen,
+            latents=points.join_latents(table),
+            method=method,
+            deterministic=points.join_deterministic(table),
+        )
         if self.num_samples is None:
             return expected
         spread = drawn.join_frames()
@@ -203,19 +227,20 @@ class Query:
 
     def _draw(
         self, arguments: Arguments, table: SiteTable, nesting: int, draws: int, at_once: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Expected frames and latents of all draws, in chunks of draws."""
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Expected frames, latents and deterministic values of all draws, in chunks of draws."""
         parts = [self._infer(arguments, table, nesting, len(range(draws)[part])) for part in chunks(draws, at_once)]
-        names = parts[0][1]
-        latents = {name: torch.cat([values[name] for _, values in parts]) for name in names}
-        return torch.cat([frames for frames, _ in parts]), latents
+        frames, *values = zip(*parts, strict=True)
+        latents, deterministic = ({name: torch.cat([one[name] for one in each]) for name in each[0]} for each in values)
+        return torch.cat(frames), latents, deterministic
 
     def _infer(
         self, arguments: Arguments, table: SiteTable, nesting: int, draws: int | None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Expected frames and the latents that they were decoded from."""
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Expected frames, the latents that they were decoded from, and what else the model computes from these."""
         latents = self._latents(arguments, table, nesting, draws)
-        return decode_latents(self.model, arguments, latents, nesting, draws), latents
+        decoded = decode_latents(self.model, arguments, latents, nesting, draws)
+        return decoded.frames, latents, decoded.deterministic
 
     def _latents(self, arguments: Arguments, table: SiteTable, nesting: int, draws: int | None) -> dict[str, Tensor]:
         """Values of all latents of the model, by completion or by draws."""

@@ -202,7 +202,7 @@ def inferred_scene(evaluated: Evaluated, num_seen: int, method: str | None = Non
     start = tail(test.num_sequences, test.num_frames, num_seen=num_seen).to(test.frames.device)
     with evaluation_mode(model, guide):
         answer = impute(model, guide, *test.with_observed(start).arguments, method=method, seed=evaluated.seed)
-        scene = model.scene(answer.latents)
+        scene = model.scene(answer.values)
     return Scene(**{name: value.cpu() for name, value in vars(scene).items() if value is not None})
 
 

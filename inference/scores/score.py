@@ -75,7 +75,7 @@ class Evaluated:
         if not isinstance(self.model, PlacesObjects):
             return None
         with evaluation_mode(self.model, self.guide):
-            scene = self.model.scene(self.reconstruction.latents)
+            scene = self.model.scene(self.reconstruction.values)
         return Scene(**{name: value.cpu() for name, value in vars(scene).items() if value is not None})
 
 

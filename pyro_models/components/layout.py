@@ -5,8 +5,12 @@ whole sequence is drawn outside the time plate, so under a particle plate its ba
 the singleton stands for the time plate. Networks take the value without it.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+TIME_OF_OBJECTS = -3  # dim of the plate of time in models with objects, left of objects and sequences
 
 
 def merge_particles(value: Tensor, event_dims: int) -> Tensor:
@@ -41,3 +45,20 @@ def concatenate(*values: Tensor) -> Tensor:
     """Concatenate vectors (*batch, feature); batch dims broadcast."""
     batch = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
     return torch.cat([value.expand(*batch, value.shape[-1]) for value in values], -1)
+
+
+def join_frames(values: Sequence[Tensor], event_dims: int) -> Tensor:
+    """Values of single frames along the dim of the plate `time`, (*particles, time, objects, sequences, *event).
+
+    Under a plate of particles, values have a dim of size 1 there already: stacked, particles would be multiplied by
+    one another.
+
+    Args:
+        values: of each frame, (*particles, 1, objects, sequences, *event) or (objects, sequences, *event); the dim of
+            objects may have size 1, and is missing from (sequences, *event).
+        event_dims: number of event dims.
+    """
+    place = TIME_OF_OBJECTS - event_dims
+    shape = torch.broadcast_shapes(*(value.shape for value in values))
+    shape = (1,) * (-place - len(shape)) + tuple(shape)
+    return torch.cat([value.expand(shape) for value in values], place)

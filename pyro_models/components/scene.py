@@ -36,5 +36,10 @@ class PlacesObjects(Protocol):
     """A model that can describe its latents as a scene."""
 
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:
-        """The objects for given values of the latent sites, laid out as in the model."""
+        """The objects for given values of the latent sites, laid out as in the model.
+
+        Args:
+            latents: by site. Answers of queries have them, together with those of `pyro.deterministic` sites, which a
+                model without latents describes its objects by, as `values`.
+        """
         ...

@@ -1,35 +1,14 @@
 """Between objects in their plates and the frames of a video: what both models of `ObjectScenes` do with time."""
 
-from collections.abc import Sequence
-
 import pyro
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pyro_models.components.layout import TIME_OF_OBJECTS
 from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.scene import Scene
 from pyro_models.vtssi.geometry import sizes_in_pixels, to_pixels
 from pyro_models.vtssi.object_scenes import ObjectScenes
-
-TIME = -3  # dim of the plate of time, left of objects and sequences
-
-
-def join_frames(values: Sequence[Tensor], event_dims: int) -> Tensor:
-    """Values of single frames along the dim of the plate `time`, (*particles, time, objects, sequences, *event).
-
-    Under a plate of particles, values have a dim of size 1 there already: stacked, particles would be multiplied by
-    one another.
-
-    Args:
-        values: of each frame, (*particles, 1, objects, sequences, *event) or (objects, sequences, *event); the dim of
-            objects may have size 1, and is missing from (sequences, *event).
-        event_dims: number of event dims.
-    """
-    place = TIME - event_dims
-    shape = torch.broadcast_shapes(*(value.shape for value in values))
-    shape = (1,) * (-place - len(shape)) + tuple(shape)
-    return torch.cat([value.expand(shape) for value in values], place)
 
 
 def emit_frames(
@@ -71,7 +50,7 @@ def scene_of(scenes: ObjectScenes, count: Tensor, scale: Tensor, what: Tensor, p
 
     def laid_out(values: Tensor, event_dims: int) -> Tensor:
         event = values.shape[values.dim() - event_dims :]
-        return values.expand(*batch, *event).movedim(-1 - event_dims, TIME - event_dims)
+        return values.expand(*batch, *event).movedim(-1 - event_dims, TIME_OF_OBJECTS - event_dims)
 
     return Scene(
         presence=laid_out(scenes.presences(count), 0),

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pyro_models.components.arguments import check_video
+from pyro_models.components.layout import TIME_OF_OBJECTS, join_frames
 from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.scene import Scene
 from pyro_models.components.stepwise import StepwiseModel
-from pyro_models.vtssi.frame_scenes import TIME, emit_frames, join_frames, scene_of
+from pyro_models.vtssi.frame_scenes import emit_frames, scene_of
 from pyro_models.vtssi.object_scenes import ObjectScenes
 from pyro_models.vtssi.transition import MotionTransition
 
@@ -149,7 +150,7 @@ class DisentangledStateSpaceModel(StepwiseModel):
         """Frames of consecutive steps; returns their means, (*particles, time, 1, sequences, height, width)."""
         positions = join_frames([state.position for state in states], 1)
         steps = slice(first, first + len(states))
-        with pyro.plate("time", len(states), dim=TIME):
+        with pyro.plate("time", len(states), dim=TIME_OF_OBJECTS):
             return emit_frames(self.scenes, states[0].glimpse, states[0].scale, positions, context, steps)
 
     @torch.no_grad()

@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pyro_models.components.arguments import check_video
+from pyro_models.components.layout import TIME_OF_OBJECTS
 from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.scene import Scene
 from pyro_models.components.stepwise import StepwiseModel
-from pyro_models.vtssi.frame_scenes import TIME, emit_frames, scene_of
+from pyro_models.vtssi.frame_scenes import emit_frames, scene_of
 from pyro_models.vtssi.model import check_scenes
 from pyro_models.vtssi.object_scenes import ObjectScenes
 
@@ -61,7 +62,7 @@ class ContinuousAttendInferRepeat(StepwiseModel):
             controls: None.
         """
         context = self.prepare(frames, observed, controls)
-        with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("time", frames.shape[1], dim=TIME):
+        with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("time", frames.shape[1], dim=TIME_OF_OBJECTS):
             return self._emit(self._draw(), context, slice(0, frames.shape[1]))
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
@@ -76,7 +77,7 @@ class ContinuousAttendInferRepeat(StepwiseModel):
     def emit(self, states: Sequence[StillObjects], context: VideoContext, first: int = 0) -> Tensor:
         """The frame of one step."""
         (objects,) = states
-        with pyro.plate("time", 1, dim=TIME):
+        with pyro.plate("time", 1, dim=TIME_OF_OBJECTS):
             return self._emit(objects, context, slice(first, first + 1))
 
     def _draw(self) -> StillObjects:

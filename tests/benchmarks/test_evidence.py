@@ -90,6 +90,7 @@ def test_ways_to_the_evidence_meet_in_a_table(tmp_path):
     assert "| worse | -2.0 ± 1.0 | 5.0 ± 0.0 |" in order  # wrongly above it by bounds
 
 
+@pytest.mark.slow
 def test_runs_that_cannot_be_told_apart_or_have_no_evidence_are_refused(tmp_path):
     points = train(tmp_path / "points", "ae-rnn-box", POINTS)
     output = tmp_path / "evidence.json"

@@ -56,6 +56,7 @@ def write_results(tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_runs_of_two_days_meet_in_one_document(tmp_path, write_results):
     kalman = evaluated_run(tmp_path / "kvae-box-cpu-0", "kvae-box-cpu", {"smoothing": 0.004, "filtering": 0.006})
     first = write_results(kalman)

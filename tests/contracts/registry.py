@@ -107,4 +107,6 @@ def make_video(control_dim: int, dtype: torch.dtype = torch.float32) -> tuple[Te
 
 def full_size(recipe: str) -> bool:
     """Whether there is a smaller recipe of the same kind, which is tested in every run of the tests."""
-    return recipe in ("sqair-mlp", "sqair-conv") or any(f"{recipe}-{size}" in RECIPES for size in ("small", "cpu"))
+    return recipe in ("sqair-mlp", "sqair-conv", "spatio-temporal-balls-paper") or any(
+        f"{recipe}-{size}" in RECIPES for size in ("small", "cpu")
+    )

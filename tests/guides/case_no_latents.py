@@ -6,4 +6,6 @@ from tests.contracts.cases import GuideCase
 GUIDES = {
     "NoLatentsGuide": GuideCase("EncoderDecoderLSTM", NoLatentsGuide),
     "NoLatentsGuide, controls": GuideCase("EncoderDecoderLSTM, controls", NoLatentsGuide),
+    "NoLatentsGuide of RelationalNeuralEM": GuideCase("RelationalNeuralEM", NoLatentsGuide),
+    "NoLatentsGuide of RelationalNeuralEM, mixture": GuideCase("RelationalNeuralEM, mixture", NoLatentsGuide),
 }

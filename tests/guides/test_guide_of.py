@@ -21,6 +21,7 @@ WRONG = {
     "FrameGaussianGuide": "KalmanVAE()",
     "FrameProposalGuide": "DisentangledStateSpaceModel(), None",
     "GlimpseAttentionGuide": "KalmanVAE()",
+    "IterativeRefinementGuide": "None",
     "KalmanGuide": "RecurrentCodes()",
     "NoLatentsGuide": "None",
     "ObjectFilterGuide": "AttendInferRepeat()",
@@ -30,6 +31,7 @@ WRONG = {
     "PriorCorrectionGuide": "RecurrentCodes()",
     "RecurrentGuide": "KalmanVAE()",
     "RecurrentStateGuide": "AttendInferRepeat()",
+    "SpatioTemporalRefinementGuide": "AttendInferRepeat()",
 }
 
 

@@ -101,6 +101,7 @@ def test_product_of_marginals_is_looser_by_the_known_gap(num_frames, missing, ga
     assert identity.abs().max() < 1e-7
 
 
+@pytest.mark.slow
 def test_bounds_are_ordered():
     """E[joint] = collapsed >= E[marginals], and a recurrent network does no better than the exact posterior."""
     frames, observed = frames_and_gap()

@@ -145,6 +145,24 @@ def test_gradients_need_not_be_differentiable(how):
     assert point.grad is None
 
 
+def test_the_graph_of_a_function_may_be_kept_for_what_it_computed_on_its_way():
+    for keep in (True, False):
+        rate, found = torch.tensor(2.0, requires_grad=True, dtype=torch.float64), []
+
+        def function(x, rate=rate, found=found):
+            found.append((rate * x).exp())
+            return found[0] * x
+
+        (slope,) = inner_gradients(function, NUMBERS, differentiable=False, keep_graph=keep)
+        assert not slope.requires_grad
+        if keep:
+            (by_rate,) = torch.autograd.grad(found[0].sum(), rate)
+            torch.testing.assert_close(by_rate, (NUMBERS * (2 * NUMBERS).exp()).sum())
+        else:
+            with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+                torch.autograd.grad(found[0].sum(), rate)
+
+
 def test_functions_without_gradients_are_refused():
     with pytest.raises(ValueError, match="function: expected one that depends on every point, .* on number 1"):
         inner_gradients(lambda x, y: x.square(), NUMBERS, NUMBERS)

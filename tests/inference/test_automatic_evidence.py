@@ -56,6 +56,7 @@ def walk_evidence(x):
     return torch.distributions.MultivariateNormal(torch.zeros(time, dtype=x.dtype), covariance).log_prob(x)
 
 
+@pytest.mark.slow
 def test_filters_are_chosen_where_they_are_better_and_are_right():
     x = torch.randn(5, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for looking in (False, True):

@@ -100,6 +100,7 @@ def test_a_path_is_one_particle_with_its_ancestors():
         assert bool((drawn == chosen).any(0).all())
 
 
+@pytest.mark.slow
 def test_the_verdict_certifies_what_converged_and_is_bracketed():
     _, videos = draw(24)
     budget = Budget(certify=True, tolerance=0.2)

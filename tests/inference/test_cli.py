@@ -240,12 +240,13 @@ BALLS = "--num-train 20 --num-validation 4 --num-test 6 --batch-size 10 --quiet"
 @pytest.mark.parametrize(
     ("recipe", "options", "method", "picture", "verdict"),
     [
-        (
+        pytest.param(
             "cannonballs-small",
             "--state-dim 8 --epochs 3 --frozen-epochs 1 --annealing-epochs 1",
             "first frames",
             "paths-interpolated.png",
             "lower bound",
+            marks=pytest.mark.slow,
         ),
         (
             "ed-lstm-small",

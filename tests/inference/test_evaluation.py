@@ -68,6 +68,7 @@ def test_everything_that_is_asked_for_is_printed_stored_and_read(run, capsys):
     assert read_evaluation(RunFolder.open(run)) == found
 
 
+@pytest.mark.slow
 def test_bounds_are_means_of_the_two_records(run):
     """What is written is of `log_evidence(method="auto")`, and of the guide's draws beside it."""
     loaded = load_run(run)

@@ -26,6 +26,7 @@ print(fault() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
 def test_tensors_after_the_first_two_fault_no_pages():
     def faults(how):

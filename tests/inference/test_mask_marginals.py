@@ -18,6 +18,7 @@ EXACT = (
     "DeepVariationalBayesFilter",
     "DisentangledStateSpaceModel",
     "SequentialAttendInferRepeat",
+    "SpatioTemporalMixture",
 )
 
 

@@ -161,7 +161,13 @@ def test_held_out_frames_are_blanked_for_what_predicts_them(grey):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"offset": 1.0}, pytest.param({"spread": 0.2}, marks=pytest.mark.slow), {"spread": 5.0}], ids=str
+    "wrong",
+    [
+        {"offset": 1.0},
+        pytest.param({"spread": 0.2}, marks=pytest.mark.slow),
+        pytest.param({"spread": 5.0}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_the_true_model_has_the_best_scores(wrong):
     """On 100 videos that it drew, against one that is shifted, one too narrow and one too wide; paired differences."""

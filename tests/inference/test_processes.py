@@ -68,6 +68,7 @@ def test_a_process_that_dies_ends_the_run_and_the_last_checkpoint_is_whole(tmp_p
     assert RunFolder.open(tmp_path / "run").last_checkpoint().state["step"] == 12
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_in_two_processes(tmp_path):
     """With `--` before the module: `--run` would be taken for an option of torchrun."""
     sizes = ["--channels", 2, "--num-train", 8, "--num-validation", 2, "--num-test", 2, "--batch-size", 4]

@@ -86,7 +86,8 @@ def pasted():
     return simulator, model
 
 
-@pytest.mark.parametrize("build", [pytest.param(ObjectFilterGuide, marks=pytest.mark.slow), ObjectPotentialsGuide])
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [ObjectFilterGuide, ObjectPotentialsGuide])
 def test_a_model_that_knows_the_world_scores_as_it_should(pasted, build):
     simulator, model = pasted
     guide = build(model, state_dim=5, reading="keypoints", first_log_scale=-4.0)

@@ -5,9 +5,10 @@ from itertools import combinations
 
 import pytest
 import torch
+from sklearn.metrics import adjusted_rand_score
 
 from inference.metrics import adjusted_rand_index
-from inference.metrics.segmentation import _check
+from inference.metrics.partitions import _check
 from videos import Cannonballs
 
 NOBODY = -1
@@ -59,6 +60,73 @@ def test_it_counts_pairs(seed, foreground_only):
             value = expected(truth[sequence, time], predicted[sequence, time])
             assert frames[sequence, time].item() == pytest.approx(value, abs=1e-12)
     assert videos[0] > 0.3 > videos[1:].max()
+
+
+def of_table(counts):
+    """A frame of one row with this number of pixels of each true object (rows) in each component (columns)."""
+    cells = [(row, column) for row, values in enumerate(counts) for column, n in enumerate(values) for _ in range(n)]
+    truth, predicted = (torch.tensor(numbers).reshape(1, 1, 1, -1) for numbers in zip(*cells, strict=True))
+    return masks_of(predicted, len(counts[0])), masks_of(truth, len(counts))
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([[2, 1], [0, 3]], 0.3243243),
+        ([[3, 0, 1], [1, 2, 1], [0, 2, 2]], 0.0833333),
+        ([[1, 1], [1, 1]], -0.5),
+        ([[4, 0, 0], [0, 2, 0], [0, 0, 7]], 1.0),
+        ([[2], [3], [4]], 0.0),
+    ],
+)
+@pytest.mark.parametrize("foreground_only", [True, False])
+def test_tables_of_counts(counts, expected, foreground_only):
+    predicted, truth = of_table(counts)
+    for over in ("video", "frame"):
+        index = adjusted_rand_index(predicted, truth, foreground_only=foreground_only, over=over)
+        assert index.flatten().tolist() == pytest.approx([expected], abs=5e-8)
+    swapped = adjusted_rand_index(truth, predicted, foreground_only=foreground_only)
+    assert swapped.item() == pytest.approx(expected, abs=5e-8)
+    # other names of objects and components change nothing
+    index = adjusted_rand_index(predicted.flip(2), truth.roll(1, 2), foreground_only=foreground_only)
+    assert index.item() == pytest.approx(expected, abs=5e-8)
+
+
+def test_background_pixels_may_have_any_label_in_the_foreground():
+    truth, predicted = random_parts(4, 2, 6, 6, count=3, seed=0), random_parts(4, 2, 6, 6, count=4, seed=1)
+    other = torch.where(truth == NOBODY, random_parts(4, 2, 6, 6, count=4, seed=2), predicted)
+    truth, predicted, other = masks_of(truth, 3), masks_of(predicted, 4), masks_of(other, 4)
+    assert torch.equal(adjusted_rand_index(predicted, truth), adjusted_rand_index(other, truth))
+    whole = [adjusted_rand_index(masks, truth, foreground_only=False) for masks in (predicted, other)]
+    assert not torch.isclose(*whole).any()
+
+
+@pytest.mark.parametrize("foreground_only", [True, False])
+def test_it_is_the_index_of_scikit_learn(foreground_only):
+    truth, predicted = random_parts(30, 3, 7, 5, count=4, seed=5), random_parts(30, 3, 7, 5, count=5, seed=6)
+    agrees = torch.rand(30, 3, 7, 5) < torch.linspace(0, 1, 30)[:, None, None, None]  # from chance to the same parts
+    predicted = torch.where(agrees, truth, predicted)
+    truth[0, 0] = NOBODY
+    options = {"foreground_only": foreground_only}
+    videos = adjusted_rand_index(masks_of(predicted, 5), masks_of(truth, 4), **options)
+    frames = adjusted_rand_index(masks_of(predicted, 5), masks_of(truth, 4), over="frame", **options)
+
+    def expected(of_truth, of_predicted):
+        counted = of_truth != NOBODY if foreground_only else torch.ones_like(of_truth, dtype=torch.bool)
+        return adjusted_rand_score(of_truth[counted].numpy(), of_predicted[counted].numpy())
+
+    for sequence in range(30):
+        value = expected(truth[sequence], predicted[sequence])
+        assert videos[sequence].item() == pytest.approx(value, abs=1e-12)
+        for time in range(3):
+            value = expected(truth[sequence, time], predicted[sequence, time])
+            if foreground_only and not (truth[sequence, time] != NOBODY).any():
+                assert value == 1  # by their convention; a frame without objects says nothing about a model
+                assert frames[sequence, time].isnan()
+            else:
+                assert frames[sequence, time].item() == pytest.approx(value, abs=1e-12)
+    assert videos.min() < 0.1
+    assert videos.max() > 0.9
 
 
 def test_names_of_parts_mean_nothing_and_soft_masks_go_by_the_largest():

@@ -77,6 +77,7 @@ def test_other_worlds_and_missing_frames_are_refused(fields, message):
         SMALL.with_options(**fields).splits()
 
 
+@pytest.mark.slow
 def test_from_training_to_pictures(tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main(["train", "sqair-pedestrians-small", "--run", run, *TINY, "--quiet"]) == 0

@@ -1,0 +1,319 @@
+"""The guide of spatial mixtures: refined within each frame by gradients, and carried from frame to frame."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+import pyro
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import kl_divergence
+
+from guides.aside import normal_aside
+from guides.guide_of import GuideOf
+from guides.missing_frames import where_seen
+from guides.spatio_temporal_refinement.refinement_network import Memory, RefinementNetwork
+from guides.spatio_temporal_refinement.slopes import DecodedFrame, decode_frame
+from guides.spatio_temporal_refinement.slot_evidence import images_of, vectors_of
+from guides.stepwise import StepwiseGuide
+from pyro_models.components.markov_video import VideoContext
+from pyro_models.distributions.pixel_mixture import PixelMixture
+from pyro_models.spatio_temporal_mixture.model import SlotStates, SpatioTemporalMixture
+
+LOG_VARIANCES = (-10.0, 5.0)  # of the guide
+FEWEST_DECODES = 2  # of a frame
+UNITS = 128  # of the cell, where the model has no memory
+COMPLETION = ("prior", "start")
+NARROW = 1e-3  # standard deviation of the first draw, where it stands for the latent
+
+Draw = Callable[[str, Any], Tensor]
+"""Turns the name of a site and its distribution into a value."""
+
+
+class RefinementTerm(NamedTuple):
+    """The parts of a bound before a refinement, or after the last one, in nats for each sequence.
+
+    Attributes:
+        misfit: -log p(x_t | z), at one draw.
+        divergence: KL(q(z) || p(z)), in closed form.
+        entropy: of the masks.
+    """
+
+    misfit: Float[Tensor, "*batch sequences"]
+    divergence: Float[Tensor, "*batch sequences"]
+    entropy: Float[Tensor, "*batch sequences"]
+
+
+@dataclass(frozen=True)
+class RefinedVideo:
+    """A checked video; whether noise is fixed; and where terms are kept, if they are wanted."""
+
+    video: VideoContext
+    fixed_noise: bool
+    terms: list[list[RefinementTerm]] | None = None
+
+
+class RefinedSlots(NamedTuple):
+    """After a frame: the model's state, and the noise of the first draw, which all frames share."""
+
+    slots: SlotStates
+    noise: Float[Tensor, "*batch slots sequences latent"]
+
+
+class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuide):
+    """Every frame's slots start alike, and n_t times a network improves them, seeing the gradients of the bound::
+
+        lambda_t1 = lambda_0 (constant), or the prior's given h_{t-1} (prediction);    z_tr ~ q(lambda_tr)
+        L_tr = -log p(x_t | z_tr, h_{t-1}) + v KL(q(lambda_tr) || p(z_t | h_{t-1}))
+        lambda_{t,r+1} = lambda_tr + f(images, lambda_tr, dL_tr / dlambda; h_{t-1}, refinement r - 1);   q(z_t) = last
+
+    (Zablotskaia et al. 2020, eqs. 8 to 11). A frame is decoded n_t = max(R - t + 1, 2) times, t from 1, the last time
+    at the latents that are drawn: later frames are predicted well and need less. Gradients are inputs: the training
+    gradient does not flow through them (Greff et al. 2019). Those with respect to pictures are in closed form, and one
+    pass back through the decoder gives the rest.
+
+    All slots share lambda_0, so only noise tells them apart: that of the first draw is drawn once for a sequence and
+    reused in each frame, which keeps a slot with its object. It is no latent, see `guides.aside`. In evaluation mode
+    the noise of slot k and refinement r is fixed, the same for all sequences; so q is then a function of the video.
+
+    Where a frame is missing, z_t has the prior's distribution. If the model's memory is the guide's, h_t is the state
+    of f after a pass on the last decode (on the expected frame, with zero gradients, where it is missing). If slots
+    have no memory, every frame is refined R - 1 times by itself: IODINE (Greff et al. 2019).
+
+    Completion methods: "prior", missing frames by the prior's mean (or draws of it); "start", by the first draw, as
+    the paper predicts. Without memory also "sequential", which refines once in each frame and goes on from there in the
+    next; z_t is what is expected before frame t is seen (SEQ-IODINE of the paper).
+
+    Args:
+        model: the model served.
+        refinements: R.
+        start: see above; the first frame starts from lambda_0 in any case.
+        grid: "triangle", as above, or "full": every frame is decoded R times.
+        network: f; None = one that halves images, for this model.
+        divergence_weight: v.
+
+    Raises:
+        ValueError: if R is below 2, or the network has another size than the model.
+        TypeError: if the model is of another kind.
+    """
+
+    serves = SpatioTemporalMixture
+
+    def __init__(
+        self,
+        model: SpatioTemporalMixture,
+        *,
+        refinements: int = 5,
+        start: Literal["constant", "prediction"] = "prediction",
+        grid: Literal["triangle", "full"] = "triangle",
+        network: RefinementNetwork | None = None,
+        divergence_weight: float = 1.0,
+    ) -> None:
+        super().__init__(model)
+        if refinements < FEWEST_DECODES:
+            raise ValueError(f"refinements: expected at least {FEWEST_DECODES}, got {refinements}")
+        units = model.units or UNITS
+        network = RefinementNetwork(model.frame_shape, model.latent_dim, units) if network is None else network
+        if (model.units or network.units, 2 * model.latent_dim) != (network.units, network.step.out_features):
+            raise ValueError(
+                f"network: expected units and latent_dim of the model, {model.units} and {model.latent_dim}, got "
+                f"{network.units} and {network.step.out_features // 2}"
+            )
+        self.refinements = refinements
+        self.grid = grid if model.units else "full"
+        self.completion_methods = COMPLETION if model.units else (*COMPLETION, "sequential")
+        self.start = start if model.units else "constant"
+        self.network = network
+        self.divergence_weight = divergence_weight
+        self.start_mean = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
+        self.start_log_variance = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
+
+    def num_decodes(self, index: int) -> int:
+        """n_t of the frame with this index, from 0."""
+        return self.refinements if self.grid == "full" else max(self.refinements - index, FEWEST_DECODES)
+
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> RefinedVideo:
+        """See `StepwiseGuide.prepare`."""
+        return RefinedVideo(self.model.prepare(frames, observed, controls), fixed_noise=not self.training)
+
+    def step(self, index: int, state: RefinedSlots | None, context: RefinedVideo) -> RefinedSlots:
+        """See `StepwiseGuide.step`."""
+        return self._advance(index, state, context, pyro.sample)
+
+    def refinement_terms(
+        self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None
+    ) -> list[list[RefinementTerm]]:
+        """The terms of all frames and refinements, for a loss that uses them all: [frame][refinement], last ones last.
+
+        Args:
+            frames: (sequences, time, channels, height, width).
+            observed: bool (sequences, time), None = all.
+            controls: None.
+        """
+        context = replace(self.prepare(frames, observed, controls), terms=[])
+        with pyro.plate("sequences", frames.shape[0], dim=-1):
+            state = None
+            for index in range(frames.shape[1]):
+                state = self.step(index, state, context)
+        assert context.terms is not None
+        return context.terms
+
+    @torch.no_grad()
+    def complete(
+        self,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        method: str = "prior",
+        num_samples: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Latents of every step, by the guide where frames are seen and by the model's prior elsewhere.
+
+        Args:
+            frames: (sequences, time, channels, height, width).
+            observed: bool (sequences, time), None = all.
+            controls: None.
+            method: see above.
+            num_samples: number of draws, or None for one path in which each step has its mean given the means before.
+
+        Returns:
+            A value (slots, sequences, size) for each site of the model; with draws (num_samples, 1, slots, ...).
+
+        Raises:
+            ValueError: if the method is unknown.
+        """
+        self.check_method(method)
+        latents: dict[str, Tensor] = {}
+        plates = (self.model.num_slots, frames.shape[0])
+
+        def draw(name: str, distribution: Any) -> Tensor:
+            if num_samples is None:
+                latents[name] = distribution.mean
+            else:
+                latents[name] = distribution.expand((num_samples, 1, *plates)).sample()
+            return latents[name]
+
+        context, state = replace(self.prepare(frames, observed, controls), fixed_noise=True), None
+        if method == "sequential":
+            self._one_frame_after_another(context, draw)
+            return latents
+        for index in range(frames.shape[1]):
+            state = self._advance(index, state, context, draw, first_draw=method == "start")
+        return latents
+
+    def _advance(
+        self, index: int, state: RefinedSlots | None, context: RefinedVideo, draw: Draw, first_draw: bool = False
+    ) -> RefinedSlots:
+        """One frame; `draw` turns a name and a distribution into a value."""
+        model, video = self.model, context.video
+        frame, seen = video.frames[:, index], video.seen[:, index]
+        before = model.remembered(None if state is None else state.slots, video)
+        prior = model.prior(before[0])
+        noise = _noise(0, prior.mean, context.fixed_noise) if state is None else state.noise
+        q = self._start(index, prior)
+        first = q.mean + q.stddev * noise
+        nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
+        passed: Memory = (nothing, nothing)
+        terms: list[RefinementTerm] = []
+        for number in range(self.num_decodes(index) - 1):
+            latent = first if number == 0 else q.mean + q.stddev * _noise(number, q.mean, context.fixed_noise)
+            decoded = decode_frame(model, latent, before[0], frame, seen)
+            if context.terms is not None:
+                terms.append(_term(decoded.mixture, frame, q, prior, seen))
+            step, passed = self._refine(decoded, latent, q, prior, frame, before if model.units else passed, passed)
+            q = _moved(q, step)
+        absent = dist.Normal(first, torch.full_like(first, NARROW)).to_event(1) if first_draw else prior
+        with model.slots():
+            latent = draw(f"z_{index + 1}", where_seen(seen, q, absent))
+        inferred = None
+        if context.terms is not None or model.memory_is_inferred:
+            decoded = decode_frame(model, latent, before[0], frame, seen)
+            if context.terms is not None:
+                context.terms.append([*terms, _term(decoded.mixture, frame, q, prior, seen)])
+            if model.memory_is_inferred:
+                shown = torch.where(seen[:, None, None, None], frame, decoded.mixture.mean)
+                _, passed = self._refine(decoded, latent, q, prior, shown, before, passed)
+                with model.slots():
+                    inferred = draw(f"h_{index + 1}", dist.Delta(torch.cat(passed, -1), event_dim=1))
+        return RefinedSlots(model.after(latent, *before, inferred), noise.expand_as(latent))
+
+    def _one_frame_after_another(self, context: RefinedVideo, draw: Draw) -> None:
+        """Refine once in each frame; `draw` gets the distribution that frames before it led to."""
+        video = context.video
+        before = self.model.remembered(None, video)
+        prior = self.model.prior(before[0])
+        q = self._start(0, prior)
+        nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
+        passed: Memory = (nothing, nothing)
+        for index in range(video.frames.shape[1]):
+            frame, seen = video.frames[:, index], video.seen[:, index]
+            latent = q.mean + q.stddev * _noise(index, q.mean, fixed=True)
+            draw(f"z_{index + 1}", dist.Normal(latent, torch.full_like(latent, NARROW)).to_event(1))
+            decoded = decode_frame(self.model, latent, before[0], frame, seen)
+            step, after = self._refine(decoded, latent, q, prior, frame, passed, passed)
+            shown = seen[:, None]
+            q = _moved(q, torch.where(shown, step, 0.0))
+            passed = (torch.where(shown, after[0], passed[0]), torch.where(shown, after[1], passed[1]))
+
+    def _start(self, index: int, prior: dist.Independent) -> dist.Independent:
+        """The distribution before the first refinement of a frame."""
+        if self.start == "prediction" and index > 0:
+            return prior
+        mean = self.start_mean.expand_as(prior.mean)
+        return dist.Normal(mean, (0.5 * self.start_log_variance).exp().expand_as(mean)).to_event(1)
+
+    def _refine(
+        self,
+        decoded: DecodedFrame,
+        latent: Tensor,
+        q: dist.Independent,
+        prior: dist.Independent,
+        frame: Tensor,
+        before: Memory,
+        passed: Memory,
+    ) -> tuple[Tensor, Memory]:
+        """The next step of q's parameters, and the state of the cell."""
+        q = q.expand(decoded.latent.shape[:-1])  # under particles, a last pass has more of them than q
+        with torch.no_grad():
+            weight, pull = self.divergence_weight, (q.mean - prior.mean) / prior.variance
+            by_mean = decoded.latent + weight * pull
+            by_log_variance = 0.5 * (decoded.latent * (latent - q.mean) + weight * (q.variance / prior.variance - 1))
+            slope = torch.cat([by_mean, by_log_variance], -1)
+        network = self.network
+        vectors = vectors_of(q.mean, 2 * q.stddev.log(), slope, norms=network.norms)
+        images = images_of(decoded.mixture, frame, decoded.pictures, leave_one_out=network.leave_one_out)
+        return network(images, vectors, before, passed)
+
+
+def _noise(number: int, like: Float[Tensor, "*batch slots sequences latent"], fixed: bool) -> Tensor:
+    """Standard normal numbers for the draw before a refinement."""
+    if not fixed:
+        return normal_aside(like)
+    slots, size = like.shape[-3], like.shape[-1]
+    return _fixed_noise(number, slots, size).to(like)[:, None].expand_as(like)
+
+
+@cache
+def _fixed_noise(number: int, slots: int, size: int) -> Tensor:
+    generators = [torch.Generator().manual_seed(1000 * number + slot) for slot in range(slots)]
+    return torch.stack([torch.randn(size, generator=generator) for generator in generators])
+
+
+def _moved(q: dist.Independent, step: Tensor) -> dist.Independent:
+    """The distribution with means and log variances moved."""
+    mean, log_variance = step.chunk(2, -1)
+    log_variance = (2 * q.stddev.log() + log_variance).clamp(*LOG_VARIANCES)
+    return dist.Normal(q.mean + mean, (0.5 * log_variance).exp()).to_event(1)
+
+
+def _term(
+    mixture: PixelMixture, frame: Tensor, q: dist.Independent, prior: dist.Independent, seen: Tensor
+) -> RefinementTerm:
+    """The parts of a frame's bound; 0 where it is missing."""
+    divergence = kl_divergence(q, prior).sum(-2)
+    parts = (-mixture.log_prob(frame), divergence, mixture.mixing_entropy())
+    return RefinementTerm(*(torch.where(seen, one, 0.0) for one in parts))

@@ -1,0 +1,71 @@
+"""The loss of a guide that refines each frame of a video in turn: bounds at all refinements of all frames."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from inference.estimators.objective import check_weight
+from inference.programs.traces import Program
+
+Weight = int | float | Callable[[int], int | float]
+
+
+class RefinementBounds:
+    """A weighted sum over frames t and refinements r of what a guide measured on its way; an `Objective`::
+
+        L = sum_t sum_r w(r, n_t) (-log p(x_t | z_tr) + v KL(q_tr || p_t) + gamma H_tr),      w(r, n) = r / n
+
+    (Zablotskaia et al. 2020, eqs. 7 and 12), H the entropy of the masks: minimised, it makes them sure of their pixels.
+    The guide has decoded each of these draws for its own gradients, so nothing is computed twice. L is no bound, even
+    with gamma = 0 and v = 1; `train` reports the bound of model and guide.
+
+    The guide has a method `refinement_terms(frames, observed, controls)`, which gives for each frame a list of terms
+    with `misfit`, `divergence` and `entropy`, and v as its attribute `divergence_weight`.
+
+    Args:
+        entropy: gamma, nats per nat; a number, or a function of the step, such as a ramp that starts once pictures are
+            right: masks that are sure too early belong to one slot.
+        weight: called as weight(r, n), r from 1: a number >= 0.
+    """
+
+    def __init__(self, entropy: Weight = 0.0, weight: Callable[[int, int], int | float] | None = None) -> None:
+        self.entropy = entropy
+        self.weight = weight
+        self._gammas: dict[torch.device, Tensor] = {}
+
+    def __copy__(self) -> "RefinementBounds":
+        return RefinementBounds(self.entropy, self.weight)
+
+    def begin_step(self, step: int, device: torch.device) -> None:
+        """See `FollowsSteps`."""
+        gamma = self.entropy(step) if callable(self.entropy) else self.entropy
+        check_weight(gamma, "entropy: expected a finite number >= 0")
+        self._gammas.setdefault(device, torch.zeros((), device=device)).fill_(gamma)
+
+    def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
+        """The weighted sum in nats, summed over sequences.
+
+        Raises:
+            TypeError: if the guide has no `refinement_terms`.
+            ValueError: if a weight is negative or not finite.
+        """
+        measure: Any = getattr(guide, "refinement_terms", None)
+        if measure is None:
+            raise TypeError(
+                f"guide: expected one with a method refinement_terms, as SpatioTemporalRefinementGuide has, got "
+                f"{type(guide).__name__}; use IntermediateBounds, or an ELBO"
+            )
+        if args[0].device not in self._gammas:
+            self.begin_step(0, args[0].device)
+        gamma, divergence_weight = self._gammas[args[0].device], guide.divergence_weight
+        total = gamma.new_zeros(())
+        for terms in measure(*args, **kwargs):
+            for number, term in enumerate(terms, 1):
+                weight = number / len(terms) if self.weight is None else self.weight(number, len(terms))
+                check_weight(weight, f"weight: expected a finite number >= 0 for refinement {number} of {len(terms)}")
+                loss = term.misfit + divergence_weight * term.divergence + gamma * term.entropy
+                total = total + weight * loss.sum()
+        return total

@@ -1,0 +1,225 @@
+"""Spatial mixtures of slots with memory, on balls: the system of Zablotskaia et al. (2020), and what trains faster."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pyro.nn import PyroModule
+
+from guides.spatio_temporal_refinement import RefinementNetwork, SpatioTemporalRefinementGuide
+from inference.estimators.refinement_bounds import RefinementBounds
+from inference.recipes.ball_segmentation import SMALL_BALLS, MassiveBallVideos
+from inference.recipes.options import OptionError
+from inference.recipes.recipe import Pair, Recipe, Training
+from inference.svi.schedules import CosineRamp, GeometricRamp, LinearRamp, Schedule
+from inference.training.stages import Stage
+from pyro_models.spatio_temporal_mixture import BroadcastDecoder, SlotMemory, SpatioTemporalMixture
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotPair(Pair):
+    """A spatial mixture of slots and its refining guide.
+
+    Attributes:
+        num_slots: K, background included.
+        latent_dim: size of a slot's latent.
+        units: units of the memory and of the guide's cell.
+        channels: filters of decoder and refinement network.
+        decoder_layers: hidden layers of the decoder.
+        halvings: how often the decoder's grid is halved.
+        bounded: whether the decoder's means pass a sigmoid.
+        reading_layers: convolutions of the refinement network.
+        strided: whether these halve images.
+        state: whose memory slots have: the model's; the guide's (refine), as in the paper; or none: IODINE.
+        relations: size of what slots see of one another; 0 = nothing.
+        refinements: decodes of the first frame.
+        grid: triangle, or full: as many decodes in every frame.
+        start: where a frame's refinement starts: from a constant or from the prediction.
+        divergence_weight: weight of the divergence, in training and for the guide.
+        log_variance: of the prior, free or softplus.
+        per_channel: whether channels are assigned to slots one by one.
+        counterfactual: whether the guide sees what a pixel's density would be without a slot.
+        norms: whether it sees norms of gradients.
+    """
+
+    num_slots: int = 5
+    latent_dim: int = 64
+    units: int = 128
+    channels: int = 64
+    decoder_layers: int = 4
+    halvings: int = 0
+    bounded: bool = True
+    reading_layers: int = 4
+    strided: bool = True
+    state: Literal["model", "refine", "none"] = "model"
+    relations: int = 0
+    refinements: int = 6
+    grid: Literal["triangle", "full"] = "triangle"
+    start: Literal["constant", "prediction"] = "prediction"
+    divergence_weight: float = 1.0
+    log_variance: Literal["free", "softplus"] = "free"
+    per_channel: bool = False
+    counterfactual: bool = True
+    norms: bool = True
+
+    @property
+    def label(self) -> str:
+        """Name of the model in the paper's tables."""
+        return "IODINE" if self.state == "none" else "Spatio-temporal"
+
+    def build(self, recipe: Recipe[MassiveBallVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
+        """Model and guide, freshly initialised."""
+        videos = recipe.videos
+        shape = (3 if videos.colour else 1, videos.frame_size, videos.frame_size)
+        model = SpatioTemporalMixture(
+            shape,
+            num_slots=self.num_slots,
+            decoder=BroadcastDecoder(
+                shape,
+                self.latent_dim,
+                0 if self.state == "none" else self.units,
+                channels=self.channels,
+                layers=self.decoder_layers,
+                halvings=self.halvings,
+                bounded=self.bounded,
+            ),
+            memory=self._memory(),
+            units=self.units,
+            log_variance=self.log_variance,
+            frame_scale=recipe.training.frame_scale[0],
+            per_channel=self.per_channel,
+        )
+        network = RefinementNetwork(
+            shape,
+            self.latent_dim,
+            self.units,
+            channels=self.channels,
+            layers=self.reading_layers,
+            strided=self.strided,
+            leave_one_out=self.counterfactual,
+            norms=self.norms,
+            two_axes=self.state != "none",
+        )
+        return model, SpatioTemporalRefinementGuide(
+            model,
+            refinements=self.refinements,
+            start=self.start,
+            grid=self.grid,
+            network=network,
+            divergence_weight=self.divergence_weight,
+        )
+
+    def _memory(self) -> SlotMemory | Literal["guide"] | None:
+        if self.state == "model":
+            return SlotMemory(self.latent_dim, self.units, relations=self.relations)
+        return "guide" if self.state == "refine" else None
+
+
+@dataclass(frozen=True)
+class ShareOfFirst:
+    """Weights r / R of refinements in all frames, so that later frames weigh less: as in the code of the authors."""
+
+    refinements: int
+
+    def __call__(self, number: int, of: int) -> float:
+        """The weight of a refinement, counted from 1."""
+        return number / self.refinements
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotTraining(Training):
+    """Training by the bounds after all refinements.
+
+    Attributes:
+        frame_scale: standard deviation of a pixel at first and at last.
+        scale_epochs: epochs between which it changes.
+        entropy: weight of the masks' entropy, in the end.
+        entropy_epochs: epochs between which it grows from 0.
+        weights: of refinements: "share" (r / n_t) or "code" (r / R, as in the code of the authors).
+        decay: learning rate: "constant", or "cosine" to a thirtieth.
+    """
+
+    batch_size: int = 32
+    learning_rate: float = 3e-4
+    clip_norm: float | None = 5.0
+    frame_scale: tuple[float, float] = (0.3, 0.1)
+    scale_epochs: tuple[int, int] = (0, 10)
+    entropy: float = 0.0
+    entropy_epochs: tuple[int, int] = (5, 10)
+    weights: Literal["share", "code"] = "share"
+    decay: Literal["constant", "cosine"] = "constant"
+
+    def check(self, recipe: Recipe[Any, Any, Any]) -> None:
+        """Refuse changes that end before they begin."""
+        for name in ("scale_epochs", "entropy_epochs"):
+            begin, end = getattr(self, name)
+            if not 0 <= begin < end:
+                raise OptionError(f"--{name.replace('_', '-')}: expected 0 <= first < last, got {begin} and {end}")
+
+    def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
+        """Learning rate as a function of the step."""
+        if self.decay == "cosine":
+            return CosineRamp(self.learning_rate, self.learning_rate / 30, recipe.num_steps)
+        return self.learning_rate
+
+    def stages(self, recipe: Recipe[Any, SlotPair, Any]) -> list[Stage]:
+        """One stage, by the bounds after all refinements, in which the standard deviation of a pixel shrinks."""
+        epoch = recipe.steps_per_epoch
+        (begin, end), (late, last) = self.scale_epochs, self.entropy_epochs
+        weight = None if self.weights == "share" else ShareOfFirst(recipe.pair.refinements)
+        return [
+            Stage(
+                recipe.num_steps,
+                buffers={"model.frame_scale": GeometricRamp(*self.frame_scale, (end - begin) * epoch, begin * epoch)},
+                loss=RefinementBounds(LinearRamp(0.0, self.entropy, (last - late) * epoch, late * epoch), weight),
+            )
+        ]
+
+
+BALLS = Recipe(
+    name="spatio-temporal-balls",
+    paper="Zablotskaia et al. 2020, table 1 (binary balls)",
+    videos=MassiveBallVideos(),
+    pair=SlotPair(),
+    training=SlotTraining(),
+)
+PAPER: dict[str, Any] = {
+    "strided": False,
+    "state": "refine",
+    "start": "constant",
+    "divergence_weight": 0.1,
+    "log_variance": "softplus",
+    "per_channel": True,
+    "counterfactual": False,
+    "norms": False,
+    "frame_scale": (0.3**0.5, 0.3**0.5),
+    "weights": "code",
+}
+"""The paper's choices where ours differ by default, and those of its code."""
+FRAMES: dict[str, Any] = {"state": "none", "num_frames": 1, "first_frames": 1}
+"""Options of IODINE: single frames."""
+SMALL: dict[str, Any] = {
+    **SMALL_BALLS,
+    "num_slots": 4,
+    "latent_dim": 16,
+    "units": 64,
+    "channels": 24,
+    "halvings": 2,
+    "bounded": False,
+    "reading_layers": 3,
+    "refinements": 4,
+    "batch_size": 16,
+    "learning_rate": 0.001,
+    "clip_norm": 1000.0,
+    "decay": "cosine",
+}
+"""Options of small videos, and of networks and a training for a core."""
+IODINE = replace(BALLS.named("iodine-balls", **FRAMES), paper="Zablotskaia et al. 2020, table 1, IODINE (binary balls)")
+RECIPES = (
+    BALLS,
+    BALLS.named("spatio-temporal-balls-paper", **PAPER, entropy=0.001),
+    BALLS.named("spatio-temporal-balls-colour", colour=True),
+    BALLS.named("spatio-temporal-balls-small", **SMALL),
+    BALLS.named("spatio-temporal-balls-colour-small", **SMALL, colour=True),
+    IODINE,
+    IODINE.named("iodine-balls-small", **{**SMALL, **FRAMES}),
+)
