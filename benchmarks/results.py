@@ -32,6 +32,7 @@ from records import (
     read_runs,
     table,
 )
+from segmentation_sections import segmentation_section
 from tracking_sections import clips_section, tracking_section
 from vtssi_sections import (
     horizons_section,
@@ -376,6 +377,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
             "What a tracker's parts are worth",
             parts_section(records / "trackers-parts.json", records / "vtssi_step.json"),
         ),
+        ("Videos taken apart", segmentation_section(sorted(records.glob("segmentation-*.json")))),
         ("What evidence is worth", evidence_section(records / "evidence.json")),
         ("Estimators of presence, at equal time", presence_section(sorted(records.glob("presence-*.json")), document)),
         ("One model, its guides", guides_section(runs)),

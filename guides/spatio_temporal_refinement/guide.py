@@ -27,6 +27,7 @@ LOG_VARIANCES = (-10.0, 5.0)  # of the guide
 FEWEST_DECODES = 2  # of a frame
 UNITS = 128  # of the cell, where the model has no memory
 COMPLETION = ("prior", "start")
+SCATTERED_LOG_VARIANCE = -4.0  # of the first distribution, where its mean has the noise
 NARROW = 1e-3  # standard deviation of the first draw, where it stands for the latent
 
 Draw = Callable[[str, Any], Tensor]
@@ -75,9 +76,12 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
     gradient does not flow through them (Greff et al. 2019). Those with respect to pictures are in closed form, and one
     pass back through the decoder gives the rest.
 
-    All slots share lambda_0, so only noise tells them apart: that of the first draw is drawn once for a sequence and
-    reused in each frame, which keeps a slot with its object. It is no latent, see `guides.aside`. In evaluation mode
-    the noise of slot k and refinement r is fixed, the same for all sequences; so q is then a function of the video.
+    All slots share lambda_0, so only noise tells them apart. In the paper it is that of the first draw, which is drawn
+    once for a sequence and reused in each frame: this keeps a slot with its object. With `scattered` it moves the mean
+    of lambda_0 instead, as in slot attention (Locatello et al. 2020), and first draws are means: slots start apart, and
+    near where they will be, while latents are as certain as they need to be. The noise is no latent, see
+    `guides.aside`. In evaluation mode the noise of slot k and refinement r is fixed, the same for all sequences; so q
+    is then a function of the video.
 
     Where a frame is missing, z_t has the prior's distribution. If the model's memory is the guide's, h_t is the state
     of f after a pass on the last decode (on the expected frame, with zero gradients, where it is missing). If slots
@@ -92,6 +96,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         refinements: R.
         start: see above; the first frame starts from lambda_0 in any case.
         grid: "triangle", as above, or "full": every frame is decoded R times.
+        scattered: see above.
         network: f; None = one that halves images, for this model.
         divergence_weight: v.
 
@@ -109,6 +114,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         refinements: int = 5,
         start: Literal["constant", "prediction"] = "prediction",
         grid: Literal["triangle", "full"] = "triangle",
+        scattered: bool = True,
         network: RefinementNetwork | None = None,
         divergence_weight: float = 1.0,
     ) -> None:
@@ -130,6 +136,10 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         self.divergence_weight = divergence_weight
         self.start_mean = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
         self.start_log_variance = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
+        self.log_scatter = nn.Parameter(torch.zeros(model.latent_dim)) if scattered else None
+        if scattered:
+            with torch.no_grad():
+                self.start_log_variance += SCATTERED_LOG_VARIANCE
 
     def num_decodes(self, index: int) -> int:
         """n_t of the frame with this index, from 0."""
@@ -214,8 +224,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         before = model.remembered(None if state is None else state.slots, video)
         prior = model.prior(before[0])
         noise = _noise(0, prior.mean, context.fixed_noise) if state is None else state.noise
-        q = self._start(index, prior)
-        first = q.mean + q.stddev * noise
+        q, first = self._start(index, prior, noise)
         nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
         passed: Memory = (nothing, nothing)
         terms: list[RefinementTerm] = []
@@ -246,12 +255,13 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         video = context.video
         before = self.model.remembered(None, video)
         prior = self.model.prior(before[0])
-        q = self._start(0, prior)
+        noise = _noise(0, prior.mean, fixed=True)
+        q, first = self._start(0, prior, noise)
         nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
         passed: Memory = (nothing, nothing)
         for index in range(video.frames.shape[1]):
             frame, seen = video.frames[:, index], video.seen[:, index]
-            latent = q.mean + q.stddev * _noise(index, q.mean, fixed=True)
+            latent = first if index == 0 else q.mean + q.stddev * _noise(index, q.mean, fixed=True)
             draw(f"z_{index + 1}", dist.Normal(latent, torch.full_like(latent, NARROW)).to_event(1))
             decoded = decode_frame(self.model, latent, before[0], frame, seen)
             step, after = self._refine(decoded, latent, q, prior, frame, passed, passed)
@@ -259,12 +269,17 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
             q = _moved(q, torch.where(shown, step, 0.0))
             passed = (torch.where(shown, after[0], passed[0]), torch.where(shown, after[1], passed[1]))
 
-    def _start(self, index: int, prior: dist.Independent) -> dist.Independent:
-        """The distribution before the first refinement of a frame."""
-        if self.start == "prediction" and index > 0:
-            return prior
-        mean = self.start_mean.expand_as(prior.mean)
-        return dist.Normal(mean, (0.5 * self.start_log_variance).exp().expand_as(mean)).to_event(1)
+    def _start(
+        self, index: int, prior: dist.Independent, noise: Float[Tensor, "*batch slots sequences latent"]
+    ) -> tuple[dist.Independent, Tensor]:
+        """The distribution before the first refinement of a frame, and the first draw."""
+        q = prior
+        if self.start == "constant" or index == 0:
+            mean = self.start_mean.expand_as(prior.mean)
+            if self.log_scatter is not None:
+                mean = mean + self.log_scatter.exp() * noise
+            q = dist.Normal(mean, (0.5 * self.start_log_variance).exp().expand_as(mean)).to_event(1)
+        return q, q.mean if self.log_scatter is not None else q.mean + q.stddev * noise
 
     def _refine(
         self,

@@ -34,6 +34,7 @@ class SlotPair(Pair):
         refinements: decodes of the first frame.
         grid: triangle, or full: as many decodes in every frame.
         start: where a frame's refinement starts: from a constant or from the prediction.
+        scattered: whether slots start apart, or only their first draws, as in the paper.
         divergence_weight: weight of the divergence, in training and for the guide.
         log_variance: of the prior, free or softplus.
         per_channel: whether channels are assigned to slots one by one.
@@ -55,6 +56,7 @@ class SlotPair(Pair):
     refinements: int = 6
     grid: Literal["triangle", "full"] = "triangle"
     start: Literal["constant", "prediction"] = "prediction"
+    scattered: bool = True
     divergence_weight: float = 1.0
     log_variance: Literal["free", "softplus"] = "free"
     per_channel: bool = False
@@ -104,6 +106,7 @@ class SlotPair(Pair):
             refinements=self.refinements,
             start=self.start,
             grid=self.grid,
+            scattered=self.scattered,
             network=network,
             divergence_weight=self.divergence_weight,
         )
@@ -186,6 +189,7 @@ PAPER: dict[str, Any] = {
     "strided": False,
     "state": "refine",
     "start": "constant",
+    "scattered": False,
     "divergence_weight": 0.1,
     "log_variance": "softplus",
     "per_channel": True,

@@ -43,14 +43,14 @@ def test_sizes_at_the_size_of_the_paper():
     parts = (network.convolutions, network.code, network.cell, network.step)
     assert tuple(map(count, parts)) == (120_064, 2_097_280, 411_520, 16_512)
     model = SpatioTemporalMixture(shape, decoder=decoder, memory="guide")
-    guide = SpatioTemporalRefinementGuide(model, refinements=6, network=network)
+    guide = SpatioTemporalRefinementGuide(model, refinements=6, network=network, scattered=False)
     assert count(model) + count(guide) == 2_846_212
     more = RefinementNetwork(shape, strided=False, norms=False)
     assert count(more) - count(network) == 576
     alone = RefinementNetwork(shape, strided=False, leave_one_out=False, norms=False, two_axes=False)
     assert count(alone.cell) == 263_168
     frame_by_frame = SpatioTemporalMixture(shape, decoder=BroadcastDecoder(shape, memory_dim=0))
-    iodine = SpatioTemporalRefinementGuide(frame_by_frame, refinements=6, network=alone)
+    iodine = SpatioTemporalRefinementGuide(frame_by_frame, refinements=6, network=alone, scattered=False)
     assert count(frame_by_frame) + count(iodine) == 2_648_324
 
 
@@ -96,9 +96,10 @@ def test_the_cell_by_hand():
     torch.testing.assert_close(cell(inputs, (zeros, torch.randn(1, 2)), state), usual(inputs, state))
 
 
+@pytest.mark.parametrize("scattered", [True, False])
 @pytest.mark.parametrize("start", ["constant", "prediction"])
-def test_last_terms_are_the_bound(start):
-    model, guide = pair(start=start)
+def test_last_terms_are_the_bound(start, scattered):
+    model, guide = pair(start=start, scattered=scattered)
     torch.manual_seed(1)
     terms = guide.refinement_terms(FRAMES)
     total = sum((frame[-1].misfit + frame[-1].divergence).sum() for frame in terms)
@@ -150,14 +151,35 @@ def masks_of(model, guide, frames=FRAMES):
     return model.scene(guide.complete(frames)).masks
 
 
-def test_only_noise_tells_slots_apart(monkeypatch):
+@pytest.mark.parametrize("scattered", [True, False])
+def test_only_noise_tells_slots_apart(monkeypatch, scattered):
     """Slots with the same noise stay the same in every frame and refinement."""
-    model, guide = pair()
+    model, guide = pair(scattered=scattered)
     assert (masks_of(model, guide) - 1 / 3).abs().max() > 1e-3
     monkeypatch.setattr(
         "guides.spatio_temporal_refinement.guide._fixed_noise", lambda number, slots, size: torch.ones(slots, size)
     )
     torch.testing.assert_close(masks_of(model, guide), torch.full((3, 4, 3, 8, 8), 1 / 3, dtype=torch.float64))
+
+
+def test_first_draws():
+    """Of one distribution for all slots, or means that are apart."""
+    for scattered in (False, True):
+        model, guide = pair(scattered=scattered)
+        prior = model.prior(torch.zeros(3, 5, UNITS, dtype=torch.float64))
+        noise = torch.randn(3, 5, LATENT, dtype=torch.float64)
+        q, first = guide._start(0, prior, noise)
+        spread = first - guide.start_mean
+        if scattered:
+            torch.testing.assert_close(spread, noise)
+            torch.testing.assert_close(q.mean, first)
+            assert q.stddev.max() < 0.2
+        else:
+            torch.testing.assert_close(spread, (0.5 * guide.start_log_variance).exp() * noise)
+            torch.testing.assert_close(q.mean, guide.start_mean.expand_as(first))
+        later, first = guide._start(1, prior, noise)
+        assert later is prior
+        torch.testing.assert_close(first, prior.mean if scattered else prior.mean + prior.stddev * noise)
 
 
 def test_slots_are_exchangeable(monkeypatch):

@@ -1,0 +1,78 @@
+"""Models that take videos apart, compared briefly: what is written, how it appears in RESULTS.md, what is refused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inference.cli import main
+
+PROGRAMS = Path(__file__).parents[2] / "benchmarks"
+VIDEOS = {
+    "frame_size": 16,
+    "balls": [2, 2],
+    "test_balls": [2, 2],
+    "num_train": 8,
+    "num_validation": 2,
+    "num_test": 3,
+    "batch_size": 4,
+    "epochs": 2,
+    "test_frames": 6,
+    "followed": 3,
+}
+SLOTS = {
+    "channels": 4,
+    "units": 6,
+    "latent_dim": 3,
+    "decoder_layers": 2,
+    "halvings": 1,
+    "reading_layers": 2,
+    "refinements": 2,
+    "scale_epochs": [0, 1],
+    "entropy_epochs": [0, 1],
+}
+
+
+def run(program, *words, status=0):
+    command = [str(word) for word in (sys.executable, PROGRAMS / program, *words)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+@pytest.mark.slow
+def test_runs_meet_in_a_table(tmp_path):
+    for name, recipe, own in (
+        ("slots", "spatio-temporal-balls-small", SLOTS | {"num_frames": 4, "first_frames": 3, "growth_epochs": 1}),
+        ("frames", "iodine-balls-small", SLOTS),
+        ("nem", "relational-nem-small", {"state_dim": 6, "hidden": 8, "channels": [2, 3], "attention_dim": 4}),
+    ):
+        words = []
+        for option, value in (VIDEOS | own).items():
+            words += [f"--{option.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+        assert main(["train", recipe, "--run", str(tmp_path / name), "--quiet", *words]) == 0
+    assert main(["evaluate", str(tmp_path / "slots"), "--num-particles", "2"]) == 0
+    assert main(["render", str(tmp_path / "slots")]) == 0
+    records = tmp_path / "records"
+    words = ["--videos", 4, "--lengths", 3, 6, "--output", records / "segmentation-balls.json"]
+    runs = [tmp_path / "slots", tmp_path / "frames", f"{tmp_path / 'frames'}:sequential", tmp_path / "nem"]
+    printed = run("segmentation.py", *runs, *words)
+    assert [line.split(":")[0] for line in printed.splitlines()[:4]] == [
+        "Spatio-temporal",
+        "IODINE",
+        "IODINE (sequential)",
+        "R-NEM",
+    ]
+    rows = json.loads((records / "segmentation-balls.json").read_text())["rows"]
+    assert [len(row["predictions"]) for row in rows] == [3, 3, 3, 3]
+    assert all(0 <= row["6"]["squared_error"]["mean"] < 2 for row in rows)
+    run("segmentation.py", runs[0], "--balls", 3, 4, "--slots", 6, *words[:-1], records / "segmentation-more.json")
+    document = tmp_path / "RESULTS.md"
+    run("results.py", "--records", records, "--output", document)
+    text = document.read_text()
+    assert "| IODINE (sequential): frames |" in text
+    assert "6 slots" in text
+    refused = run("segmentation.py", f"{runs[0]}:sequential", *words, status=1)
+    assert "slots:sequential: method: expected one of ('prior', 'start'), got 'sequential'" in refused
