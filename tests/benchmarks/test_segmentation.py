@@ -75,4 +75,4 @@ def test_runs_meet_in_a_table(tmp_path):
     assert "| IODINE (sequential): frames |" in text
     assert "6 slots" in text
     refused = run("segmentation.py", f"{runs[0]}:sequential", *words, status=1)
-    assert "slots:sequential: method: expected one of ('prior', 'start'), got 'sequential'" in refused
+    assert "slots:sequential: method: expected one of 'prior', 'start' for SpatioTemporalRefinementGuide" in refused
