@@ -1,6 +1,7 @@
 """Spatial mixtures of slots with memory, on balls: the system of Zablotskaia et al. (2020), and what trains faster."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from pyro.nn import PyroModule
@@ -152,11 +153,14 @@ class SlotTraining(Training):
     decay: Literal["constant", "cosine"] = "constant"
 
     def check(self, recipe: Recipe[Any, Any, Any]) -> None:
-        """Refuse changes that end before they begin."""
+        """Refuse changes that end before they begin, or after the training."""
         for name in ("scale_epochs", "entropy_epochs"):
             begin, end = getattr(self, name)
-            if not 0 <= begin < end:
-                raise OptionError(f"--{name.replace('_', '-')}: expected 0 <= first < last, got {begin} and {end}")
+            if not 0 <= begin < end < self.epochs:
+                raise OptionError(
+                    f"--{name.replace('_', '-')}: expected 0 <= first < last < epochs = {self.epochs}, got {begin} and "
+                    f"{end}; give --epochs above the last"
+                )
 
     def schedule(self, recipe: Recipe[Any, Any, Any]) -> Schedule:
         """Learning rate as a function of the step."""
@@ -165,17 +169,18 @@ class SlotTraining(Training):
         return self.learning_rate
 
     def stages(self, recipe: Recipe[Any, SlotPair, Any]) -> list[Stage]:
-        """One stage, by the bounds after all refinements, in which the standard deviation of a pixel shrinks."""
+        """By the bounds after all refinements: while the standard deviation of a pixel shrinks, and then."""
         epoch = recipe.steps_per_epoch
         (begin, end), (late, last) = self.scale_epochs, self.entropy_epochs
+        shrinking = GeometricRamp(*self.frame_scale, (end - begin) * epoch, begin * epoch)
         weight = None if self.weights == "share" else ShareOfFirst(recipe.pair.refinements)
-        return [
-            Stage(
-                recipe.num_steps,
-                buffers={"model.frame_scale": GeometricRamp(*self.frame_scale, (end - begin) * epoch, begin * epoch)},
-                loss=RefinementBounds(LinearRamp(0.0, self.entropy, (last - late) * epoch, late * epoch), weight),
-            )
-        ]
+        stage = partial(
+            Stage,
+            buffers={"model.frame_scale": shrinking},
+            loss=RefinementBounds(LinearRamp(0.0, self.entropy, (last - late) * epoch, late * epoch), weight),
+            fresh_optimizer=False,
+        )
+        return [stage(end * epoch), stage(recipe.num_steps - end * epoch)]
 
 
 BALLS = Recipe(

@@ -18,7 +18,7 @@ VIDEOS = {
     "num_validation": 2,
     "num_test": 3,
     "batch_size": 4,
-    "epochs": 2,
+    "epochs": 3,
     "test_frames": 6,
     "followed": 3,
 }
