@@ -1,5 +1,6 @@
 """The guide of spatial mixtures: refined within each frame by gradients, and carried from frame to frame."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -27,6 +28,7 @@ LOG_VARIANCES = (-10.0, 5.0)  # of the guide
 FEWEST_DECODES = 2  # of a frame
 UNITS = 128  # of the cell, where the model has no memory
 COMPLETION = ("prior", "start")
+SCATTER = 0.3  # standard deviation of its mean at first
 SCATTERED_LOG_VARIANCE = -4.0  # of the first distribution, where its mean has the noise
 NARROW = 1e-3  # standard deviation of the first draw, where it stands for the latent
 
@@ -136,7 +138,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         self.divergence_weight = divergence_weight
         self.start_mean = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
         self.start_log_variance = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
-        self.log_scatter = nn.Parameter(torch.zeros(model.latent_dim)) if scattered else None
+        self.log_scatter = nn.Parameter(torch.full((model.latent_dim,), math.log(SCATTER))) if scattered else None
         if scattered:
             with torch.no_grad():
                 self.start_log_variance += SCATTERED_LOG_VARIANCE

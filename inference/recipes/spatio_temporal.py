@@ -118,6 +118,11 @@ class SlotPair(Pair):
         return "guide" if self.state == "refine" else None
 
 
+def late_share(number: int, of: int) -> float:
+    """The weight (r - 1) / (n - 1) of a refinement, counted from 1 (Greff et al. 2019)."""
+    return (number - 1) / (of - 1)
+
+
 @dataclass(frozen=True)
 class ShareOfFirst:
     """Weights r / R of refinements in all frames, so that later frames weigh less: as in the code of the authors."""
@@ -138,7 +143,9 @@ class SlotTraining(Training):
         scale_epochs: epochs between which it changes.
         entropy: weight of the masks' entropy, in the end.
         entropy_epochs: epochs between which it grows from 0.
-        weights: of refinements: "share" (r / n_t) or "code" (r / R, as in the code of the authors).
+        weights: of refinements: "late" ((r - 1) / (n_t - 1)), "share" (r / n_t, as in the paper) or "code" (r / R, as in
+            the code of the authors). A first decode from noise teaches the decoder to ignore its latents: with "late" it
+            has no weight, as in IODINE.
         decay: learning rate: "constant", or "cosine" to a thirtieth.
     """
 
@@ -149,7 +156,7 @@ class SlotTraining(Training):
     scale_epochs: tuple[int, int] = (0, 10)
     entropy: float = 0.0
     entropy_epochs: tuple[int, int] = (5, 10)
-    weights: Literal["share", "code"] = "share"
+    weights: Literal["late", "share", "code"] = "late"
     decay: Literal["constant", "cosine"] = "constant"
 
     def check(self, recipe: Recipe[Any, Any, Any]) -> None:
@@ -173,7 +180,7 @@ class SlotTraining(Training):
         epoch = recipe.steps_per_epoch
         (begin, end), (late, last) = self.scale_epochs, self.entropy_epochs
         shrinking = GeometricRamp(*self.frame_scale, (end - begin) * epoch, begin * epoch)
-        weight = None if self.weights == "share" else ShareOfFirst(recipe.pair.refinements)
+        weight = {"late": late_share, "share": None, "code": ShareOfFirst(recipe.pair.refinements)}[self.weights]
         stage = partial(
             Stage,
             buffers={"model.frame_scale": shrinking},

@@ -171,7 +171,7 @@ def test_first_draws():
         q, first = guide._start(0, prior, noise)
         spread = first - guide.start_mean
         if scattered:
-            torch.testing.assert_close(spread, noise)
+            torch.testing.assert_close(spread, 0.3 * noise)
             torch.testing.assert_close(q.mean, first)
             assert q.stddev.max() < 0.2
         else:
