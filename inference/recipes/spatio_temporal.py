@@ -143,9 +143,9 @@ class SlotTraining(Training):
         scale_epochs: epochs between which it changes.
         entropy: weight of the masks' entropy, in the end.
         entropy_epochs: epochs between which it grows from 0.
-        weights: of refinements: "late" ((r - 1) / (n_t - 1)), "share" (r / n_t, as in the paper) or "code" (r / R, as in
-            the code of the authors). A first decode from noise teaches the decoder to ignore its latents: with "late" it
-            has no weight, as in IODINE.
+        weights: of refinements: "late" ((r - 1) / (n_t - 1)), "share" (r / n_t, as in the paper) or "code" (r / R, as
+            in the code of the authors). A first decode from noise teaches the decoder to ignore its latents: with
+            "late" it has no weight, as in IODINE.
         decay: learning rate: "constant", or "cosine" to a thirtieth.
     """
 
