@@ -319,7 +319,7 @@ BEST: dict[str, Any] = {
     "size_scale": 0.03,
     "learning_rate": 0.003,
 }
-"""The parts that tracked best, see RESULTS.md."""
+"""The parts that tracked best in single runs; `benchmarks/trackers.py` measures each by itself."""
 SMALL: dict[str, Any] = {**SMALL_VIDEOS, **BEST}
 QUICK: dict[str, Any] = {
     **BEST,

@@ -4,7 +4,6 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -24,6 +23,7 @@ from inference.svi.reach import check_own_parameters
 from inference.svi.schedules import value_at
 from inference.svi.step import SVI, NonFiniteError
 from inference.svi.weighted_sum import WeightedSum
+from inference.training.graphs import graphs_where_worthwhile
 from inference.training.loss_settings import flat_loss_settings, loss_settings
 from inference.training.options import TrainingOptions, TrainingResult
 from inference.training.progress import Interrupts, ProgressBar, TensorBoard
@@ -32,9 +32,7 @@ from inference.training.same_settings import check_same_settings
 from inference.training.stages import Stage, learnable_parameters, scheduled_buffers, split_frozen
 from inference.training.streams import TrainingStreams
 from inference.training.unsaved_buffers import UnsavedBuffers
-from videos import GrowingVideos, VideoBatch, VideoSource
-
-WORTH_A_GRAPH = 2_000  # steps of one length: tracing takes the time of 20 to 60 steps, compiling that of 1,000 or more
+from videos import VideoBatch, VideoSource
 
 
 class TrainingLoop:
@@ -227,7 +225,8 @@ class TrainingLoop:
         kind = (self.stage, *(None if one is None else tuple(one.shape) for one in args))
         try:
             # a compiled step is traced again for another shape, and cannot look at values later
-            with pyro.validation_enabled(kind not in self.validated), self._ways_of_a_step():
+            graphs = graphs_where_worthwhile(self.svi, self.source, self.step, self.options.compile, self.device)
+            with pyro.validation_enabled(kind not in self.validated), graphs:
                 loss = self.svi.step(*args)
         except (ArithmeticError, RuntimeError, ValueError) as error:
             if isinstance(error, SupportError) and error.finite:
@@ -237,12 +236,6 @@ class TrainingLoop:
         self.window = self.window + loss
         self.window_steps += 1
         self.step += 1
-
-    def _ways_of_a_step(self) -> AbstractContextManager[None]:
-        """Eager where videos soon grow: a graph would not pay. A function of the step, so that resumes agree."""
-        assert self.svi is not None
-        steps = self.source.steps_of_length(self.step) if isinstance(self.source, GrowingVideos) else None
-        return nullcontext() if steps is None or steps >= WORTH_A_GRAPH else self.svi.uncompiled()
 
     def _measure(self, stage_end: int) -> dict[str, Any] | None:
         """Log and validate, if it is time; returns the record that was written."""

@@ -58,8 +58,8 @@ class TrainingOptions:
             `train`, whatever the losses of stages; if that is no ELBO, so that its value is no bound,
             `pyro.infer.Trace_ELBO()`.
         seed: seed of all random streams in training.
-        compile: how steps are taken, see `SVI`; eagerly, while videos grow by a frame in fewer than two thousand steps.
-            The modes differ by rounding, so a run ends with the same bits only if it is resumed in the same mode.
+        compile: how steps are taken, see `SVI`; eagerly while videos grow so fast that a graph of each length does not
+            pay. The modes differ by rounding, so a run ends with the same bits only if it is resumed in the same mode.
         precision: of networks in training steps, see `mixed_precision`; validation is in float32.
         progress: show a progress bar, if this is a terminal or a notebook.
         tensorboard: also write event files, into `<run>/tensorboard`.
