@@ -16,9 +16,9 @@ from torch.distributions import kl_divergence
 from guides.aside import normal_aside
 from guides.guide_of import GuideOf
 from guides.missing_frames import where_seen
+from guides.spatio_temporal_refinement.auxiliary_inputs import images_of, vectors_of
 from guides.spatio_temporal_refinement.refinement_network import Memory, RefinementNetwork
 from guides.spatio_temporal_refinement.slopes import DecodedFrame, decode_frame
-from guides.spatio_temporal_refinement.slot_evidence import images_of, vectors_of
 from guides.stepwise import StepwiseGuide
 from pyro_models.components.markov_video import VideoContext
 from pyro_models.distributions.pixel_mixture import PixelMixture
@@ -40,12 +40,12 @@ class RefinementTerm(NamedTuple):
     """The parts of a bound before a refinement, or after the last one, in nats for each sequence.
 
     Attributes:
-        misfit: -log p(x_t | z), at one draw.
+        negative_log_likelihood: -log p(x_t | z), at one draw.
         divergence: KL(q(z) || p(z)), in closed form.
         entropy: of the masks.
     """
 
-    misfit: Float[Tensor, "*batch sequences"]
+    negative_log_likelihood: Float[Tensor, "*batch sequences"]
     divergence: Float[Tensor, "*batch sequences"]
     entropy: Float[Tensor, "*batch sequences"]
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from guides.spatio_temporal_refinement.slot_evidence import num_channels
+from guides.spatio_temporal_refinement.auxiliary_inputs import num_channels
 from guides.spatio_temporal_refinement.two_axis_cell import TwoAxisCell
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.recurrent_cells import step_lstm

@@ -1,4 +1,4 @@
-"""A frame decoded from latents, and the gradient of its misfit: in training, evaluation and traced steps alike."""
+"""A frame decoded from latents, with the gradient of its log likelihood: in training, evaluation and traced steps."""
 
 from typing import NamedTuple
 

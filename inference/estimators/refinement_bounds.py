@@ -23,7 +23,7 @@ class RefinementBounds:
     with gamma = 0 and v = 1; `train` reports the bound of model and guide.
 
     The guide has a method `refinement_terms(frames, observed, controls)`, which gives for each frame a list of terms
-    with `misfit`, `divergence` and `entropy`, and v as its attribute `divergence_weight`.
+    with `negative_log_likelihood`, `divergence` and `entropy`, and v as its attribute `divergence_weight`.
 
     Args:
         entropy: gamma, nats per nat; a number, or a function of the step, such as a ramp that starts once pictures are
@@ -49,23 +49,24 @@ class RefinementBounds:
         """The weighted sum in nats, summed over sequences.
 
         Raises:
-            TypeError: if the guide has no `refinement_terms`.
+            TypeError: if the guide has no `refinement_terms` or no `divergence_weight`.
             ValueError: if a weight is negative or not finite.
         """
         measure: Any = getattr(guide, "refinement_terms", None)
-        if measure is None:
+        divergence_weight: Any = getattr(guide, "divergence_weight", None)
+        if measure is None or divergence_weight is None:
             raise TypeError(
-                f"guide: expected one with a method refinement_terms, as SpatioTemporalRefinementGuide has, got "
-                f"{type(guide).__name__}; use IntermediateBounds, or an ELBO"
+                "guide: expected one with a method refinement_terms and a number divergence_weight, as "
+                f"SpatioTemporalRefinementGuide has, got {type(guide).__name__}; use IntermediateBounds, or an ELBO"
             )
         if args[0].device not in self._gammas:
             self.begin_step(0, args[0].device)
-        gamma, divergence_weight = self._gammas[args[0].device], guide.divergence_weight
+        gamma = self._gammas[args[0].device]
         total = gamma.new_zeros(())
         for terms in measure(*args, **kwargs):
             for number, term in enumerate(terms, 1):
                 weight = number / len(terms) if self.weight is None else self.weight(number, len(terms))
                 check_weight(weight, f"weight: expected a finite number >= 0 for refinement {number} of {len(terms)}")
-                loss = term.misfit + divergence_weight * term.divergence + gamma * term.entropy
+                loss = term.negative_log_likelihood + divergence_weight * term.divergence + gamma * term.entropy
                 total = total + weight * loss.sum()
         return total

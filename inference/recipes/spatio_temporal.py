@@ -30,7 +30,7 @@ class SlotPair(Pair):
         bounded: whether the decoder's means pass a sigmoid.
         reading_layers: convolutions of the refinement network.
         strided: whether these halve images.
-        state: whose memory slots have: the model's; the guide's (refine), as in the paper; or none: IODINE.
+        memory: whose memory slots have: the model's; the guide's, as in the paper; or none: IODINE.
         relations: size of what slots see of one another; 0 = nothing.
         refinements: decodes of the first frame.
         grid: triangle, or full: as many decodes in every frame.
@@ -39,7 +39,7 @@ class SlotPair(Pair):
         divergence_weight: weight of the divergence, in training and for the guide.
         log_variance: of the prior, free or softplus.
         per_channel: whether channels are assigned to slots one by one.
-        counterfactual: whether the guide sees what a pixel's density would be without a slot.
+        leave_one_out: whether the guide sees what a pixel's density would be without a slot.
         norms: whether it sees norms of gradients.
     """
 
@@ -52,7 +52,7 @@ class SlotPair(Pair):
     bounded: bool = True
     reading_layers: int = 4
     strided: bool = True
-    state: Literal["model", "refine", "none"] = "model"
+    memory: Literal["model", "guide", "none"] = "model"
     relations: int = 0
     refinements: int = 6
     grid: Literal["triangle", "full"] = "triangle"
@@ -61,13 +61,13 @@ class SlotPair(Pair):
     divergence_weight: float = 1.0
     log_variance: Literal["free", "softplus"] = "free"
     per_channel: bool = False
-    counterfactual: bool = True
+    leave_one_out: bool = True
     norms: bool = True
 
     @property
     def label(self) -> str:
         """Name of the model in the paper's tables."""
-        return "IODINE" if self.state == "none" else "Spatio-temporal"
+        return "IODINE" if self.memory == "none" else "Spatio-temporal"
 
     def build(self, recipe: Recipe[MassiveBallVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
@@ -79,7 +79,7 @@ class SlotPair(Pair):
             decoder=BroadcastDecoder(
                 shape,
                 self.latent_dim,
-                0 if self.state == "none" else self.units,
+                0 if self.memory == "none" else self.units,
                 channels=self.channels,
                 layers=self.decoder_layers,
                 halvings=self.halvings,
@@ -98,9 +98,9 @@ class SlotPair(Pair):
             channels=self.channels,
             layers=self.reading_layers,
             strided=self.strided,
-            leave_one_out=self.counterfactual,
+            leave_one_out=self.leave_one_out,
             norms=self.norms,
-            two_axes=self.state != "none",
+            two_axes=self.memory != "none",
         )
         return model, SpatioTemporalRefinementGuide(
             model,
@@ -113,9 +113,9 @@ class SlotPair(Pair):
         )
 
     def _memory(self) -> SlotMemory | Literal["guide"] | None:
-        if self.state == "model":
+        if self.memory == "model":
             return SlotMemory(self.latent_dim, self.units, relations=self.relations)
-        return "guide" if self.state == "refine" else None
+        return "guide" if self.memory == "guide" else None
 
 
 def late_share(number: int, of: int) -> float:
@@ -199,19 +199,19 @@ BALLS = Recipe(
 )
 PAPER: dict[str, Any] = {
     "strided": False,
-    "state": "refine",
+    "memory": "guide",
     "start": "constant",
     "scattered": False,
     "divergence_weight": 0.1,
     "log_variance": "softplus",
     "per_channel": True,
-    "counterfactual": False,
+    "leave_one_out": False,
     "norms": False,
     "frame_scale": (0.3**0.5, 0.3**0.5),
     "weights": "code",
 }
 """The paper's choices where ours differ by default, and those of its code."""
-FRAMES: dict[str, Any] = {"state": "none", "num_frames": 1, "first_frames": 1}
+FRAMES: dict[str, Any] = {"memory": "none", "num_frames": 1, "first_frames": 1}
 """Options of IODINE: single frames."""
 SMALL: dict[str, Any] = {
     **SMALL_BALLS,
