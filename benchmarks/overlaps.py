@@ -39,7 +39,10 @@ def overlapping_videos(videos: TrackedDigitVideos, number: int, num_frames: int)
     simulator = replace(
         videos.simulator("test"), min_digits=2, max_digits=2, num_frames=num_frames + OVERLAPPING, overlap=False
     )
-    drawn = simulator.simulate(number, torch.Generator().manual_seed(SEED))
+    try:
+        drawn = simulator.simulate(number, torch.Generator().manual_seed(SEED))
+    except ValueError as error:
+        raise SystemExit(f"--number: {error}") from error
     assert drawn.positions is not None
     assert drawn.box_sizes is not None
     apart = (drawn.positions[..., 0, :] - drawn.positions[..., 1, :]).abs()
@@ -89,6 +92,9 @@ def main() -> None:
     videos = loaded[0][0].recipe.videos
     if not isinstance(videos, TrackedDigitVideos) or not hasattr(videos.simulator("test"), "overlap"):
         raise SystemExit(f"{options.runs[0]}: expected a run on linear-mnist or elliptic-mnist")
+    for word, (run, _) in zip(options.runs, loaded, strict=True):
+        if (world := getattr(run.recipe.videos, "world", None)) != videos.world:
+            raise SystemExit(f"{word}: expected a run on {videos.world}, as the first one, got {world}")
     seen = overlapping_videos(videos, options.number, options.frames)
     if seen[0].num_sequences == 0:
         raise SystemExit(f"--number: none of {options.number} videos has two digits that overlap; draw more")

@@ -5,11 +5,13 @@
 
 Each run takes the same test videos apart, from the first frame on; scores are those of the first 10, 20, ... frames. A
 second time, only the first half is observed, and pixels are scored by the number of frames since. After a colon comes a
-completion method of the guide. R-NEM's picture is that of its assignments to the frame (its predictions come before).
+completion method of the guide, which predicts too. R-NEM's picture is that of its assignments to the frame (its
+predictions come before).
 """
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ import torch
 from torch import Tensor
 
 from inference.experiments.runs import load_run
-from inference.metrics.best_overlap import mean_best_overlap
-from inference.metrics.segmentation import adjusted_rand_index
+from inference.metrics.best_overlap import overlap_of_counts
+from inference.metrics.partitions import shared_pixels
+from inference.metrics.segmentation import index_of_counts
 from inference.programs.traces import evaluation_mode
 from inference.queries import impute, reconstruct
 from inference.recipes.ball_segmentation import MassiveBallVideos
@@ -34,32 +37,41 @@ SEED = 50
 VIDEOS_AT_ONCE = 16
 
 
-def scores_by_frame(run: Any, method: str | None, videos: VideoBatch) -> dict[str, Tensor]:
-    """Scores of each frame, (sequences, time), and those of whole videos, (sequences,)."""
-    parts: list[dict[str, Tensor]] = []
-    for start in range(0, videos.num_sequences, VIDEOS_AT_ONCE):
-        some = videos.select(slice(start, start + VIDEOS_AT_ONCE))
+def taken_apart(run: Any, method: str | None, videos: VideoBatch) -> tuple[Tensor, Tensor]:
+    """Pixels that true objects share with components, (sequences, time, ...), and squared errors of frames."""
+    shared, errors = [], []
+    for some in in_pieces(videos):
         answer = reconstruct(run.model, run.guide, some.frames, method=method, seed=0)
-        masks = components_of(run.model.scene(answer.values))
-        expected = answer.deterministic.get("composite")
-        pictures = answer.frames if expected is None else expected.transpose(0, 1)
         assert some.masks is not None
-        part = {
-            "ari": adjusted_rand_index(masks, some.masks, foreground_only=False, over="frame"),
-            "foreground_ari": adjusted_rand_index(masks, some.masks, over="frame"),
-            "overlap": mean_best_overlap(masks, some.masks, over="frame"),
-            "squared_error": (pictures - some.frames).double().square().mean((-3, -2, -1)),
-            "video_foreground_ari": adjusted_rand_index(masks, some.masks, over="video"),
-        }
-        parts.append(part)
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        shared.append(shared_pixels(components_of(run.model.scene(answer.values)), some.masks, over="frame"))
+        composite = answer.deterministic.get("composite")
+        pictures = answer.frames if composite is None else composite.transpose(0, 1)
+        errors.append((pictures - some.frames).double().square().mean((-3, -2, -1)))
+    return torch.cat(shared), torch.cat(errors)
+
+
+def in_pieces(videos: VideoBatch) -> Iterator[VideoBatch]:
+    """A few videos at a time: masks of all of them take gigabytes."""
+    for start in range(0, videos.num_sequences, VIDEOS_AT_ONCE):
+        yield videos.select(slice(start, start + VIDEOS_AT_ONCE))
+
+
+def scores(shared: Tensor, errors: Tensor) -> dict[str, dict[str, float]]:
+    """Scores of these frames: means over frames, then over videos, with standard errors."""
+    found = {
+        "ari": index_of_counts(shared, foreground_only=False).nanmean(1),
+        "foreground_ari": index_of_counts(shared).nanmean(1),
+        "overlap": overlap_of_counts(shared).nanmean(1),
+        "video_foreground_ari": index_of_counts(shared.sum(1)),
+        "squared_error": errors.mean(1),
+    }
+    return {name: mean_of(values) for name, values in found.items()}
 
 
 def prediction_errors(run: Any, method: str | None, videos: VideoBatch, num_seen: int) -> Tensor:
     """Squared error of each predicted frame, (sequences, time after the observed frames)."""
     parts = []
-    for start in range(0, videos.num_sequences, VIDEOS_AT_ONCE):
-        some = videos.select(slice(start, start + VIDEOS_AT_ONCE))
+    for some in in_pieces(videos):
         seen = tail(some.num_sequences, some.num_frames, num_seen=num_seen)
         answer = impute(run.model, run.guide, some.frames, seen, method=method, seed=0)
         parts.append((answer.frames - some.frames)[:, num_seen:].double().square().mean((-3, -2, -1)))
@@ -67,8 +79,8 @@ def prediction_errors(run: Any, method: str | None, videos: VideoBatch, num_seen
 
 
 def mean_of(values: Tensor) -> dict[str, float]:
-    """Mean over frames, then over videos, with its standard error."""
-    found = VideoMean.of(values.double() if values.dim() == 1 else values.double().nanmean(1))
+    """Mean over videos, with its standard error."""
+    found = VideoMean.of(values)
     return {"mean": found.mean, "standard_error": found.standard_error}
 
 
@@ -76,26 +88,24 @@ def scored(word: str, videos: VideoBatch, options: argparse.Namespace) -> dict[s
     """One run and method."""
     path, _, method = word.partition(":")
     run = load_run(path, options.device)
-    if options.slots:
+    if options.slots is not None:
         run.model.num_slots = options.slots
     label = run.recipe.label + (f" ({method})" if method else "")
     test = videos.to(options.device)
     with evaluation_mode(run.model, run.guide):
         try:
-            found = scores_by_frame(run, method or None, test)
+            shared, errors = taken_apart(run, method or None, test)
+            predicted = prediction_errors(run, method or None, test, videos.num_frames // 2)
         except ValueError as error:
             raise SystemExit(f"{word}: {error}") from error
-        row: dict[str, Any] = {
-            "run": run.folder.path.name,
-            "label": label,
-            "training_frames": run.recipe.videos.num_frames,
-        }
-        for length in options.lengths:
-            row[str(length)] = {name: mean_of(value[:, :length]) for name, value in found.items() if value.dim() == 2}
-        row["video_foreground_ari"] = mean_of(found["video_foreground_ari"])
-        errors = prediction_errors(run, None, test, videos.num_frames // 2)
-    row["predictions"] = [mean_of(errors[:, index]) for index in range(errors.shape[1])]
-    last = row[str(options.lengths[-1])]
+    row: dict[str, Any] = {
+        "run": run.folder.path.name,
+        "label": label,
+        "training_frames": run.recipe.videos.num_frames,
+        "lengths": {str(length): scores(shared[:, :length], errors[:, :length]) for length in options.lengths},
+        "predictions": [mean_of(one) for one in predicted.unbind(1)],
+    }
+    last = row["lengths"][str(options.lengths[-1])]
     print(
         f"{label}: ARI {last['ari']['mean']:.4f}, foreground {last['foreground_ari']['mean']:.4f}, squared error "
         f"{last['squared_error']['mean']:.5f} in {options.lengths[-1]} frames",
@@ -120,15 +130,25 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     options.lengths = sorted(options.lengths)
+    if options.lengths[0] < 2:
+        raise SystemExit(
+            f"--lengths: expected at least 2 frames, half of which predict the rest, got {options.lengths[0]}"
+        )
+    if options.slots is not None and options.slots < 1:
+        raise SystemExit(f"--slots: expected at least 1, got {options.slots}; the background needs one too")
     settings = load_run(options.runs[0].partition(":")[0], "cpu").recipe.videos
     if not isinstance(settings, MassiveBallVideos):
         raise SystemExit(f"{options.runs[0]}: expected a run on balls")
-    simulator = replace(settings.simulator("test"), num_frames=options.lengths[-1])
+    changes: dict[str, Any] = {"num_frames": options.lengths[-1]}
     if options.balls:
-        simulator = replace(simulator, min_balls=options.balls[0], max_balls=options.balls[1])
-    if options.palette:
-        simulator = replace(simulator, palette_size=options.palette)
-    videos = simulator.simulate(options.videos, torch.Generator().manual_seed(SEED))
+        changes |= {"min_balls": options.balls[0], "max_balls": options.balls[1]}
+    if options.palette is not None:
+        changes["palette_size"] = options.palette
+    try:
+        simulator = replace(settings.simulator("test"), **changes)
+        videos = simulator.simulate(options.videos, torch.Generator().manual_seed(SEED))
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     rows = [scored(word, videos, options) for word in options.runs]
     record = {"provenance": provenance(0), "world": str(simulator), "slots": options.slots, "rows": rows}
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ def segmentation_section(paths: Sequence[Path]) -> list[str]:
             "",
         ]
         rows = record["rows"]
-        lengths = [key for key in rows[0] if key.isdigit()]
+        lengths = list(rows[0]["lengths"])
         header = ["", *(f"{name}, {length}" for length in lengths for name in ("ARI", "foreground", "error"))]
         header += ["foreground, video", *(f"predicted, {horizon}" for horizon in HORIZONS)]
         lines += [*table(header, [_cells(row, lengths) for row in rows]), origin(record["provenance"]), ""]
@@ -33,9 +33,9 @@ def segmentation_section(paths: Sequence[Path]) -> list[str]:
 def _cells(row: dict[str, Any], lengths: Sequence[str]) -> tuple[str, ...]:
     cells = [f"{row['label']}: {row['run']}"]
     for length in lengths:
-        scores = row[length]
+        scores = row["lengths"][length]
         cells += [_mean(scores["ari"], 3), _mean(scores["foreground_ari"], 3), _mean(scores["squared_error"], 5)]
-    cells.append(_mean(row["video_foreground_ari"], 3))
+    cells.append(_mean(row["lengths"][lengths[-1]]["video_foreground_ari"], 3))
     errors = row["predictions"]
     cells += [_mean(errors[horizon - 1], 5) if horizon <= len(errors) else "" for horizon in HORIZONS]
     return tuple(cells)

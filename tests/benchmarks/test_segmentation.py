@@ -67,7 +67,7 @@ def test_runs_meet_in_a_table(tmp_path):
     ]
     rows = json.loads((records / "segmentation-balls.json").read_text())["rows"]
     assert [len(row["predictions"]) for row in rows] == [3, 3, 3, 3]
-    assert all(0 <= row["6"]["squared_error"]["mean"] < 2 for row in rows)
+    assert all(0 <= row["lengths"]["6"]["squared_error"]["mean"] < 2 for row in rows)
     run("segmentation.py", runs[0], "--balls", 3, 4, "--slots", 6, *words[:-1], records / "segmentation-more.json")
     document = tmp_path / "RESULTS.md"
     run("results.py", "--records", records, "--output", document)
@@ -76,3 +76,16 @@ def test_runs_meet_in_a_table(tmp_path):
     assert "6 slots" in text
     refused = run("segmentation.py", f"{runs[0]}:sequential", *words, status=1)
     assert "slots:sequential: method: expected one of 'prior', 'start' for SpatioTemporalRefinementGuide" in refused
+    for wrong, message in (
+        (["--slots", 0], "--slots: expected at least 1, got 0"),
+        (["--lengths", 1, 6], "--lengths: expected at least 2 frames"),
+        (["--balls", 3, 40], "max_balls: expected at most 10"),
+        (["--palette", 5], "palette_size: expected 4 or 8, got 5"),
+        (["--videos", 0], "num_sequences: expected a positive number, got 0"),
+    ):
+        assert message in run("segmentation.py", runs[0], *wrong, status=1)
+    start = run("segmentation.py", f"{runs[1]}:start", *words[:-1], tmp_path / "start.json")
+    assert start.startswith("IODINE (start): ARI")
+    (other,) = json.loads((tmp_path / "start.json").read_text())["rows"]
+    assert other["lengths"] == rows[1]["lengths"]  # nothing is missing there
+    assert other["predictions"] != rows[1]["predictions"]

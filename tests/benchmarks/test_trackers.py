@@ -54,13 +54,20 @@ def test_variants_and_parts_meet_in_tables(tmp_path):
     assert [line.split(":")[0] for line in printed.splitlines()[:3]] == ["VTSSI", "FIND", "AIR"]
     assert (records / "overlaps-overlap.png").is_file()
     assert "expected at least the 5 that overlap, got 4" in run("overlaps.py", folders[0], "--frames", 4, status=1)
+    assert "--number: num_sequences: expected a positive number" in run(
+        "overlaps.py", folders[0], "--number", 0, status=1
+    )
+    run("trackers.py", "variants", "--only", "elliptic, overlap yes: find", "--seeds", 0, *options)
+    other = tmp_path / "elliptic--overlap-yes-find-0"
+    refused = run("overlaps.py", folders[0], other, status=1)
+    assert "expected a run on linear-mnist, as the first one, got elliptic-mnist" in refused
     written = sorted(tmp_path.glob("trackers-*.json"))
     run("results.py", *written, "--records", records, "--output", document)
     text = document.read_text()
     assert "counted from the overlap" in text
     assert "| linear, overlap yes: RECT/FIND |" in text
     assert "\n| slots matched |" in text
-    assert "Claims" not in text  # of four flavours, only one was trained
+    assert "Claims" not in text  # flavours were left out
 
 
 @pytest.mark.slow
