@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import pyro
 import pyro.distributions as dist
@@ -32,6 +32,8 @@ SCATTER = 0.3  # standard deviation of its mean at first
 SCATTERED_LOG_VARIANCE = -4.0  # of the first distribution, where its mean has the noise
 NARROW = 1e-3  # standard deviation of the first draw, where it stands for the latent
 
+Start = Literal["constant", "prediction"]
+Grid = Literal["triangle", "full"]
 Draw = Callable[[str, Any], Tensor]
 """Turns the name of a site and its distribution into a value."""
 
@@ -90,8 +92,9 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
     have no memory, every frame is refined R - 1 times by itself: IODINE (Greff et al. 2019).
 
     Completion methods: "prior", missing frames by the prior's mean (or draws of it); "start", by the first draw, as
-    the paper predicts. Without memory also "sequential", which refines once in each frame and goes on from there in the
-    next; z_t is what is expected before frame t is seen (SEQ-IODINE of the paper).
+    the paper predicts (the same where slots are scattered and start from the prediction). Without memory also
+    "sequential", which refines once in each frame and goes on from there in the next; z_t is what is expected before
+    frame t is seen (SEQ-IODINE of the paper).
 
     Args:
         model: the model served.
@@ -103,7 +106,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         divergence_weight: v.
 
     Raises:
-        ValueError: if R is below 2, or the network has another size than the model.
+        ValueError: if R is below 2, a word is unknown, or the network has another size than the model.
         TypeError: if the model is of another kind.
     """
 
@@ -114,8 +117,8 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         model: SpatioTemporalMixture,
         *,
         refinements: int = 5,
-        start: Literal["constant", "prediction"] = "prediction",
-        grid: Literal["triangle", "full"] = "triangle",
+        start: Start = "prediction",
+        grid: Grid = "triangle",
         scattered: bool = True,
         network: RefinementNetwork | None = None,
         divergence_weight: float = 1.0,
@@ -123,6 +126,9 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         super().__init__(model)
         if refinements < FEWEST_DECODES:
             raise ValueError(f"refinements: expected at least {FEWEST_DECODES}, got {refinements}")
+        for name, word, known in (("start", start, Start), ("grid", grid, Grid)):
+            if word not in get_args(known):
+                raise ValueError(f"{name}: expected one of {', '.join(get_args(known))}, got {word!r}")
         units = model.units or UNITS
         network = RefinementNetwork(model.frame_shape, model.latent_dim, units) if network is None else network
         if (model.units or network.units, 2 * model.latent_dim) != (network.units, network.step.out_features):

@@ -71,7 +71,8 @@ class SpatioTemporalMixture(StepwiseModel):
         per_channel: see `PixelMixture`.
 
     Raises:
-        ValueError: if sizes do not fit, there is no slot, or frames, observed or controls have the wrong shape.
+        ValueError: if sizes do not fit, a word is unknown, there is no slot, or frames, observed or controls have the
+            wrong shape.
     """
 
     frame_scale: Tensor
@@ -91,6 +92,10 @@ class SpatioTemporalMixture(StepwiseModel):
         super().__init__()
         if num_slots < 1:
             raise ValueError(f"num_slots: expected at least 1, got {num_slots}; the background needs a slot too")
+        if not (memory is None or memory == "guide" or isinstance(memory, SlotMemory)):
+            raise ValueError(f"memory: expected a SlotMemory, 'guide' or None, got {memory!r}")
+        if log_variance not in ("free", "softplus"):
+            raise ValueError(f"log_variance: expected free or softplus, got {log_variance!r}")
         own = memory if isinstance(memory, SlotMemory) else None
         units = own.units if own is not None else units if memory == "guide" else 0
         decoder = BroadcastDecoder(frame_shape, memory_dim=units) if decoder is None else decoder

@@ -1,5 +1,8 @@
 """These tests pin: the grid of refinements and frames, what tells slots apart, and terms as those of the bound."""
 
+import subprocess
+import sys
+
 import pyro
 import pytest
 import torch
@@ -146,6 +149,17 @@ def test_the_network_is_told_what_it_should_be():
     )
     torch.testing.assert_close(vectors_of(torch.zeros(1, 2), torch.ones(1, 2), 5 * slope)[0, :8], vector[0, :8])
     assert vectors_of(torch.zeros(1, 2), torch.ones(1, 2), 0 * slope)[0, 4:8].tolist() == [0, 0, 0, 0]
+
+
+GUIDE = "SpatioTemporalRefinementGuide(SpatioTemporalMixture()"
+
+
+def run_apart(call):
+    """A call with a wrong word outside of the tests' type checks, as users make it."""
+    program = f"from guides import *\nfrom pyro_models import *\n{call}"
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    raise ValueError(done.stderr.splitlines()[-1])
 
 
 def masks_of(model, guide, frames=FRAMES):
@@ -315,6 +329,13 @@ def test_more_particles_are_no_worse():
             lambda: SpatioTemporalMixture((3, 64, 64), memory=SlotMemory(5)),
             "memory: expected the decoder's latent_dim 64, got 5",
         ),
+        (lambda: run_apart('SpatioTemporalMixture(memory="own")'), "memory: expected a SlotMemory, 'guide' or None"),
+        (
+            lambda: run_apart('SpatioTemporalMixture(log_variance="x")'),
+            "log_variance: expected free or softplus, got 'x'",
+        ),
+        (lambda: run_apart(f'{GUIDE}, grid="square")'), "grid: expected one of triangle, full, got 'square'"),
+        (lambda: run_apart(f'{GUIDE}, start="prior")'), "start: expected one of constant, prediction, got 'prior'"),
         (lambda: pair()[1].complete(FRAMES, method="paper"), "method: expected one of"),
         (
             lambda: RefinementBounds(entropy=-1.0).begin_step(0, torch.device("cpu")),
