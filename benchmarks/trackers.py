@@ -6,8 +6,8 @@
 `variants` trains the five variants of Akhundov et al. (2019), table 1, on straight and on elliptic paths, with and
 without overlap in the first frame. `parts` exchanges one part of the paper's guide after the other. Settings are
 trained one after the other, seed by seed, and scored on videos of digits that were never seen. Writes run folders and
-`trackers-PLAN.json`, with all that is finished so far. Existing runs are resumed and finished ones kept; two commands
-with different seeds may share a folder.
+`trackers-PLAN.json`, with all that is finished so far. Existing runs are resumed and finished ones kept, even where
+only their rows in `trackers-PLAN.json` are left; two commands with different settings or seeds may share a folder.
 """
 
 import argparse
@@ -114,11 +114,23 @@ def scored(recipe: Recipe, path: Path, options: argparse.Namespace) -> dict[str,
     return json.loads(written.read_text())
 
 
-def write_all(plan: str, output: Path, seeds: range) -> None:
+def known_rows(plan: str, output: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """Rows that were finished before, by name of the setting and seed, in the order of the plan."""
+    written, names = output / f"trackers-{plan}.json", list(settings_of(plan))
+    rows = json.loads(written.read_text())["rows"] if written.is_file() else []
+    rows += [
+        {"setting": name} | json.loads((folder / SCORES).read_text())
+        for name in names
+        for folder in output.glob(f"{slug(name)}-[0-9]*")
+        if (folder / SCORES).is_file()
+    ]
+    rows = sorted((row for row in rows if row["setting"] in names), key=lambda row: row["seed"])
+    return {(row["setting"], row["seed"]): row for name in names for row in rows if row["setting"] == name}
+
+
+def write_all(plan: str, output: Path) -> None:
     """Write the record of all that is finished."""
-    folders = [(name, output / f"{slug(name)}-{seed}" / SCORES) for name in settings_of(plan) for seed in seeds]
-    rows = [{"setting": name} | json.loads(path.read_text()) for name, path in folders if path.is_file()]
-    record = {"plan": plan, "rows": rows}
+    record = {"plan": plan, "rows": list(known_rows(plan, output).values())}
     write_bytes(output / f"trackers-{plan}.json", json.dumps(record, indent=1).encode())
 
 
@@ -150,9 +162,11 @@ def main() -> None:
         raise SystemExit(f"--only: expected part of a name, got {', '.join(options.only)}; names: {names}")
     for seed in options.seeds:
         for name, (recipe_name, changes) in chosen.items():
-            fields = {"data": options.data, "seed": seed, **json.loads(options.options), **changes}
-            recipe = RECIPES[recipe_name].with_options(**fields)
-            record = scored(recipe, options.output / f"{slug(name)}-{seed}", options)
+            record = known_rows(options.plan, options.output).get((name, seed))
+            if record is None:
+                fields = {"data": options.data, "seed": seed, **json.loads(options.options), **changes}
+                recipe = RECIPES[recipe_name].with_options(**fields)
+                record = scored(recipe, options.output / f"{slug(name)}-{seed}", options)
             errors = record["errors"]
             inference, prediction = (errors[kind]["mean"] for kind in ("inference", "prediction"))
             print(
@@ -160,7 +174,7 @@ def main() -> None:
                 f"{prediction:.2f} pixels",
                 flush=True,
             )
-            write_all(options.plan, options.output, range(100))
+            write_all(options.plan, options.output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Trackers compared briefly: what is written, how it appears in RESULTS.md, what is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,11 @@ def test_variants_and_parts_meet_in_tables(tmp_path):
         assert again == printed
     record = json.loads((tmp_path / "trackers-variants.json").read_text())
     assert len(record["rows"]) == 10
+    finished = tmp_path / "finished"
+    finished.mkdir()
+    shutil.copy(tmp_path / "trackers-parts.json", finished)
+    assert run("trackers.py", "parts", "--only", name, "--seeds", 0, 1, "--output", finished) == printed
+    assert len(list(finished.iterdir())) == 1  # a row of the record is not trained again
     assert {row["seed"] for row in record["rows"]} == {0, 1}
     assert {row["provenance"]["seed"] for row in record["rows"]} == {0, 1}
     assert [point["step"] for point in record["rows"][0]["curve"]] == [0, 8]
