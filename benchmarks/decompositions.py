@@ -146,7 +146,8 @@ def scored(recipe: Recipe, method: str | None, path: Path, options: argparse.Nam
             videos = simulator.simulate(run.test.num_sequences, torch.Generator().manual_seed(SEED))
             run.model.num_slots = slots
             found = scores(*taken_apart(run, method, videos.to(options.device)))
-            row["harder"][name] = {"world": str(simulator), "num_slots": slots, "scores": found}
+            world = {"balls": [simulator.min_balls, simulator.max_balls], "colours": simulator.palette_size}
+            row["harder"][name] = {**world, "num_slots": slots, "scores": found}
     return row | {"provenance": run.folder.provenance[0]}  # of the training: code may change before a run is scored
 
 
