@@ -326,6 +326,7 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=Path("results"))
     parser.add_argument("--output", type=Path, default=Path("RESULTS.md"))
     options = parser.parse_args()
+    options.records.mkdir(parents=True, exist_ok=True)
     for path in options.runs:
         keep_records(path, options.records)
     runs = read_runs(sorted(options.records.iterdir()))
