@@ -89,6 +89,11 @@ def error(length: str) -> Callable[[Row], float]:
     return lambda row: row["lengths"][length]["squared_error"]["mean"]
 
 
+def kept(length: str) -> Callable[[Row], float]:
+    """The share of frames in which objects keep their slots."""
+    return lambda row: row["lengths"][length]["kept"]["mean"]
+
+
 def harder(videos: str, score: str) -> Callable[[Row], float]:
     """A score of videos with more balls."""
     return lambda row: row["harder"][videos]["scores"][score]["mean"]
@@ -103,7 +108,8 @@ def claims_table(claims: Iterable[Claim]) -> list[str]:
     """Those whose rows exist, each with the case closest to failing."""
     lines = []
     for claim in claims:
-        if not claim.cases or not all(claim.cases.values()) or any(map(math.isnan, sum(claim.cases.values(), []))):
+        known = all(margins and not any(map(math.isnan, margins)) for margins in claim.cases.values())
+        if not claim.cases or not known:
             continue
         case, margins = min(claim.cases.items(), key=lambda item: mean(item[1]))
         middle = mean(margins)
@@ -152,10 +158,9 @@ def model_claims(rows: Rows) -> Iterator[Claim]:
     changed = rows.above(IODINE_COLOUR, IODINE, ari(short))
     yield Claim("5 but that of IODINE by more than 0.5", {"": [abs(one) - 0.5 for one in changed]})
     yield from _generalisation(rows, short)
-    kept: Callable[[Row], float] = lambda row: row["lengths"][long]["kept"]["mean"]  # noqa: E731
     yield Claim(
         f"11 objects keep their slots more often than IODINE's, in {long} frames",
-        {"binary": rows.above(SLOTS, IODINE, kept), "colour": rows.above(COLOUR, IODINE_COLOUR, kept)},
+        {"binary": rows.above(SLOTS, IODINE, kept(long)), "colour": rows.above(COLOUR, IODINE_COLOUR, kept(long))},
     )
     if COUNTED in rows.lengths:
         yield Claim(

@@ -17,6 +17,7 @@ from decomposition_claims import (
     error,
     foreground,
     harder,
+    kept,
     model_claims,
     prediction_claims,
 )
@@ -193,7 +194,7 @@ def _scores(lengths: Iterable[str]) -> Iterator[tuple[str, Callable[[str], Calla
 
 
 def _kept(rows: Rows, name: str) -> str:
-    return _cell(rows, name, lambda row: 100 * row["lengths"][rows.lengths[-1]]["kept"]["mean"], 1) + " %"
+    return _cell(rows, name, lambda row: 100 * kept(rows.lengths[-1])(row), 1) + " %"
 
 
 def _predicted(rows: Rows, name: str, horizon: int) -> str:

@@ -121,6 +121,7 @@ def scored(recipe: Recipe, method: str | None, path: Path, options: argparse.Nam
     """Train, or go on; score by one method."""
     train_recipe(recipe, path, device=options.device, compile=options.compile)
     run = load_run(path, options.device)
+    model: Any = run.model
     lengths = lengths_of(run.test.num_frames)
     row: dict[str, Any] = {
         "run": path.name,
@@ -144,7 +145,7 @@ def scored(recipe: Recipe, method: str | None, path: Path, options: argparse.Nam
         row["harder"] = {}
         for name, simulator, slots in harder(recipe):
             videos = simulator.simulate(run.test.num_sequences, torch.Generator().manual_seed(SEED))
-            run.model.num_slots = slots
+            model.num_slots = slots
             found = scores(*taken_apart(run, method, videos.to(options.device)))
             world = {"balls": [simulator.min_balls, simulator.max_balls], "colours": simulator.palette_size}
             row["harder"][name] = {**world, "num_slots": slots, "scores": found}

@@ -20,11 +20,11 @@ from slot_scores import mean_of, prediction_errors, scores, taken_apart
 
 from inference.experiments.runs import load_run
 from inference.programs.traces import evaluation_mode
-from inference.recipes.ball_segmentation import MassiveBallVideos
+from inference.recipes.growing_videos import LengtheningVideos
 from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
-from videos import VideoBatch
+from videos import MassiveBalls, TabletopScenes, VideoBatch
 
 SEED = 50
 
@@ -59,6 +59,22 @@ def scored(word: str, videos: VideoBatch, options: argparse.Namespace) -> dict[s
     return row
 
 
+def simulator_of(options: argparse.Namespace) -> MassiveBalls | TabletopScenes:
+    """That of the first run's test videos, with the changes that are asked for."""
+    settings = load_run(options.runs[0].partition(":")[0], "cpu").recipe.videos
+    simulator = settings.simulator("test") if isinstance(settings, LengtheningVideos) else None
+    if not isinstance(simulator, MassiveBalls | TabletopScenes):
+        raise SystemExit(f"{options.runs[0]}: expected a run on balls or scenes on a table, got {settings.world}")
+    changes: dict[str, Any] = {"num_frames": options.lengths[-1]}
+    if options.balls:
+        changes |= {"min_balls": options.balls[0], "max_balls": options.balls[1]}
+    if options.palette is not None:
+        changes["palette_size"] = options.palette
+    if len(changes) > 1 and not isinstance(simulator, MassiveBalls):
+        raise SystemExit(f"--balls, --palette: expected a run on balls, got one on {settings.world}; leave them out")
+    return replace(simulator, **changes)
+
+
 def main() -> None:
     """Score all, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -81,16 +97,8 @@ def main() -> None:
         )
     if options.slots is not None and options.slots < 1:
         raise SystemExit(f"--slots: expected at least 1, got {options.slots}; the background needs one too")
-    settings = load_run(options.runs[0].partition(":")[0], "cpu").recipe.videos
-    if not isinstance(settings, MassiveBallVideos):
-        raise SystemExit(f"{options.runs[0]}: expected a run on balls")
-    changes: dict[str, Any] = {"num_frames": options.lengths[-1]}
-    if options.balls:
-        changes |= {"min_balls": options.balls[0], "max_balls": options.balls[1]}
-    if options.palette is not None:
-        changes["palette_size"] = options.palette
     try:
-        simulator = replace(settings.simulator("test"), **changes)
+        simulator = simulator_of(options)
         videos = simulator.simulate(options.videos, torch.Generator().manual_seed(SEED))
     except ValueError as error:
         raise SystemExit(str(error)) from error

@@ -1,6 +1,7 @@
 """Sections of RESULTS.md on models that take videos apart (Zablotskaia et al. 2020), and on what their scores mean."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,20 @@ def segmentation_section(paths: Sequence[Path]) -> list[str]:
         lines += [
             f"{record['world']}{slots}: adjusted Rand index of frames, with background and of the foreground, and",
             "squared error of pixels, in so many frames from the first; the foreground's index of whole videos, which",
-            "fails a slot that changes its object; and the squared error so many frames after the first half.",
+            "fails a slot that changes its object; how often an object has the same slot to itself in two frames in",
+            "a row; how many frames an object that enters waits for a slot; and the squared error so many frames",
+            "after the first half.",
             "",
         ]
         rows = record["rows"]
         lengths = list(rows[0]["lengths"])
         header = ["", *(f"{name}, {length}" for length in lengths for name in ("ARI", "foreground", "error"))]
-        header += ["foreground, video", *(f"predicted, {horizon}" for horizon in HORIZONS)]
+        header += [
+            "foreground, video",
+            "slots kept",
+            "frames until found",
+            *(f"predicted, {horizon}" for horizon in HORIZONS),
+        ]
         lines += [*table(header, [_cells(row, lengths) for row in rows]), origin(record["provenance"]), ""]
     return lines
 
@@ -82,7 +90,11 @@ def _cells(row: dict[str, Any], lengths: Sequence[str]) -> tuple[str, ...]:
     for length in lengths:
         scores = row["lengths"][length]
         cells += [_mean(scores["ari"], 3), _mean(scores["foreground_ari"], 3), _mean(scores["squared_error"], 5)]
-    cells.append(_mean(row["lengths"][lengths[-1]]["video_foreground_ari"], 3))
+    last = row["lengths"][lengths[-1]]
+    cells.append(_mean(last["video_foreground_ari"], 3))
+    for name in ("kept", "frames_until_found"):
+        known = name in last and not math.isnan(last[name]["mean"])  # records of earlier versions lack them
+        cells.append(_mean(last[name], 2) if known else "")
     errors = row["predictions"]
     cells += [_mean(errors[horizon - 1], 5) if horizon <= len(errors) else "" for horizon in HORIZONS]
     return tuple(cells)

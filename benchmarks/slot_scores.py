@@ -46,6 +46,7 @@ def scores(shared: Tensor, errors: Tensor) -> dict[str, dict[str, float]]:
         "video_foreground_ari": index_of_counts(shared.sum(1)),
         "squared_error": errors.mean(1),
         "kept": share_kept(shared),
+        "frames_until_found": frames_until_found(shared),
     }
     return {name: mean_of(values) for name, values in found.items()}
 
@@ -62,13 +63,43 @@ def share_kept(shared: Tensor) -> Tensor:
     Returns:
         float64 (sequences,); NaN where no object is visible twice in a row.
     """
+    visible, slot, alone = _slots_of_objects(shared)
+    both = visible[:, 1:] & visible[:, :-1]
+    kept = both & alone[:, 1:] & alone[:, :-1] & (slot[:, 1:] == slot[:, :-1])
+    return kept.sum((1, 2)).double() / both.sum((1, 2))
+
+
+def frames_until_found(shared: Tensor) -> Tensor:
+    """How many frames objects that enter wait for a slot of their own, mean over those of each video.
+
+    An object enters if it is hidden in the first frame, and once it shows a quarter of what it shows at most. It is
+    found where its slot is no other object's and not that with most of the background. One that is never found counts
+    with all frames from its entrance to the end.
+
+    Args:
+        shared: (sequences, time, objects + 1, components + 1), see `shared_pixels`.
+
+    Returns:
+        float64 (sequences,); NaN where none enters.
+    """
+    _, slot, alone = _slots_of_objects(shared)
+    pixels = shared[..., :-1, :].sum(-1)
+    largest = pixels.amax(1, keepdim=True)
+    shown = (4 * pixels >= largest) & (largest > 0)
+    entered = shown.cumsum(1) > 0
+    found = alone & shown & (slot != shared[..., -1, :].argmax(-1)[..., None])
+    waiting = entered & (found.cumsum(1) == 0)
+    enters = (pixels[:, 0] == 0) & (largest[:, 0] > 0)
+    return (waiting.sum(1) * enters).sum(1).double() / enters.sum(1)
+
+
+def _slots_of_objects(shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether an object is visible, the slot with most of its pixels, and whether that is no other visible object's."""
     objects = shared[..., :-1, :]
     visible, slot = objects.sum(-1) > 0, objects.argmax(-1)
     taken = one_hot(slot, objects.shape[-1]) * visible[..., None]
     alone = taken.sum(-2, keepdim=True).expand_as(taken).gather(-1, slot[..., None]).squeeze(-1) == 1
-    both = visible[:, 1:] & visible[:, :-1]
-    kept = both & alone[:, 1:] & alone[:, :-1] & (slot[:, 1:] == slot[:, :-1])
-    return kept.sum((1, 2)).double() / both.sum((1, 2))
+    return visible, slot, alone & visible
 
 
 def prediction_errors(run: Any, method: str | None, videos: VideoBatch, num_seen: int) -> Tensor:

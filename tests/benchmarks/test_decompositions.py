@@ -190,19 +190,20 @@ def test_decodes_are_counted():
         assert not model.decoder._forward_hooks
 
 
+def counts(*frames):
+    """Four pixels of each of two objects, most in the slot that is given, None = hidden; background in slot 0."""
+    table = torch.zeros(1, len(frames), 3, 4, dtype=torch.long)
+    table[:, :, 2, 0] = 9
+    for time, slots in enumerate(frames):
+        for row, slot in enumerate(slots):
+            if slot is not None:
+                table[0, time, row, slot] = 3
+                table[0, time, row, 3] = 1
+    return table
+
+
 def test_slots_that_are_kept():
     from slot_scores import share_kept
-
-    def counts(*frames):
-        """Four pixels of each of two objects in the slots that are named, None for hidden; and a background."""
-        table = torch.zeros(1, len(frames), 3, 4, dtype=torch.long)
-        table[:, :, 2, 0] = 9
-        for time, slots in enumerate(frames):
-            for row, slot in enumerate(slots):
-                if slot is not None:
-                    table[0, time, row, slot] = 3
-                    table[0, time, row, 3] = 1
-        return table
 
     for frames, share in (
         ([(0, 1), (0, 1), (0, 1)], 1.0),
@@ -214,6 +215,27 @@ def test_slots_that_are_kept():
     ):
         assert share_kept(counts(*frames)).tolist() == [share], frames
     assert share_kept(counts((0, None), (None, 1))).isnan().all()
+
+
+def test_objects_that_enter_are_found():
+    from slot_scores import frames_until_found
+
+    for frames, waited in (
+        ([(1, None), (1, 2), (1, 2)], 0.0),
+        ([(1, None), (1, 1), (1, 0), (1, 2)], 2.0),  # shares a slot, then that of the background
+        ([(1, None), (1, None), (1, 1), (1, 1)], 2.0),  # never: all frames since
+        ([(1, None), (1, 2), (1, 1)], 0.0),  # found, then lost
+        ([(None, None), (1, 0), (1, 2)], 0.5),
+    ):
+        assert frames_until_found(counts(*frames)).tolist() == [waited], frames
+    first = counts((1, None), (1, 2), (1, 2))
+    first[0, 1, 1] //= 3  # a quarter of it is visible
+    assert frames_until_found(first).tolist() == [0.0]
+    first[0, 1, 1] = 0
+    first[0, 2, 1] *= 5
+    first[0, 1, 1, 1] = 4  # less than a quarter, in a slot that is taken
+    assert frames_until_found(first).tolist() == [0.0]
+    assert frames_until_found(counts((1, 2), (1, None), (0, 0))).isnan().all()  # both were there
 
 
 def test_indices_of_faulty_masks_agree_with_those_computed_independently():
