@@ -101,4 +101,4 @@ def _cells(row: dict[str, Any], lengths: Sequence[str]) -> tuple[str, ...]:
 
 
 def _mean(score: dict[str, float], digits: int) -> str:
-    return f"{score['mean']:.{digits}f} ± {score['standard_error']:.{digits}f}"
+    return f"{score['mean']:z.{digits}f} ± {score['standard_error']:.{digits}f}"
