@@ -71,15 +71,6 @@ class SlotPair(Pair):
         """Name of the model in the paper's tables."""
         return "IODINE" if self.memory == "none" else "Spatio-temporal"
 
-    def check(self, recipe: Recipe[Any, Any, Any]) -> None:
-        """Refuse a model without slots, and a memory of the model that nothing in it depends on."""
-        if self.num_slots < 1:
-            raise OptionError(f"--num-slots: expected at least 1, got {self.num_slots}; give one more than objects")
-        if not self.conditioned and self.memory == "model":
-            raise OptionError(
-                "--no-conditioned: expected --memory guide or none, got model, whose memory nothing would depend on"
-            )
-
     def build(self, recipe: Recipe[MassiveBallVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
         videos = recipe.videos
@@ -123,6 +114,15 @@ class SlotPair(Pair):
             network=network,
             divergence_weight=self.divergence_weight,
         )
+
+    def check(self, recipe: Recipe[Any, Any, Any]) -> None:
+        """Refuse a model without slots, and a memory of the model that nothing in it depends on."""
+        if self.num_slots < 1:
+            raise OptionError(f"--num-slots: expected at least 1, got {self.num_slots}; give one more than objects")
+        if not self.conditioned and self.memory == "model":
+            raise OptionError(
+                "--no-conditioned: expected --memory guide or none, got model, whose memory nothing would depend on"
+            )
 
     def _memory(self) -> SlotMemory | Literal["guide"] | None:
         if self.memory == "model":
