@@ -37,7 +37,7 @@ SLOTS_COLOUR, IODINE_COLOUR = "spatio-temporal-balls-colour-small", "iodine-ball
 SEQUENTIAL = "sequential"
 ENTROPY = 0.03
 """The paper's weight relative to squared errors: 0.1 beside 100 / (2 0.3), as this beside 1 / (2 0.1^2)."""
-PAPER: dict[str, Any] = {"memory": "guide", "start": "constant"}
+PAPERS_MEMORY: dict[str, Any] = {"memory": "guide", "start": "constant"}
 MODELS = {
     "binary: spatio-temporal": (SLOTS, None),
     "binary: IODINE": (IODINE, None),
@@ -49,19 +49,19 @@ MODELS = {
 }
 METHODS = {name: method for name, (_, method) in MODELS.items()}
 ABLATION: dict[str, dict[str, Any]] = {
-    "full grid, only the guide remembers": {**PAPER, "grid": "full", "conditioned": False},
-    "triangle, prior and decoder remember": PAPER,
-    "and entropy": {**PAPER, "entropy": ENTROPY},
+    "full grid, only the guide remembers": {**PAPERS_MEMORY, "grid": "full", "conditioned": False},
+    "triangle, prior and decoder remember": PAPERS_MEMORY,
+    "and entropy": {**PAPERS_MEMORY, "entropy": ENTROPY},
     "recommended": {},
     "start: constant": {"start": "constant"},
     "not scattered": {"scattered": False},
     "weights: share": {"weights": "share"},
     "memory: guide": {"memory": "guide"},
     "relations": {"relations": 32},
-    "all of the paper's": {**PAPERS_OPTIONS, "strided": True, "entropy": 0.001},  # not strided: twenty times the work
+    "all of the paper's": {**PAPERS_OPTIONS, "strided": True, "entropy": 0.001},  # the paper does not halve images
 }
 PREDICTIONS: dict[str, dict[str, Any]] = {
-    "the paper's memory": PAPER,
+    "the paper's memory": PAPERS_MEMORY,
     "the guide's memory": ABLATION["memory: guide"],
     "the model's memory": {},
     "the model's memory, with relations": ABLATION["relations"],

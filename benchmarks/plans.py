@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.experiments.runs import plain_config
-from inference.recipes import RECIPES, OptionError, Recipe
+from inference.recipes import RECIPES, Recipe
 from inference.runs.checkpoints import write_bytes
 from inference.runs.folder import CONFIG, RunFolder, changed_fields
 from inference.runs.records import with_tuples
@@ -166,7 +166,7 @@ def recipe_of(name: str, options: Mapping[str, Any]) -> Recipe:
     try:
         recipe = recipe.with_options(**options)
         recipe.build()
-    except OptionError as error:
+    except ValueError as error:  # an OptionError, or one of the model or the guide
         raise SystemExit(f"{name}: {error}") from error
     return recipe
 

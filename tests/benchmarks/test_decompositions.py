@@ -108,6 +108,7 @@ def asked(tmp_path, plan, *words):
         (["--options", '{"epoch": 3}'], "--epoch: no such option; did you mean --epochs?"),
         (["--options", '{"epochs": "3"}'], "--options: epochs: expected a number for spatio-temporal-balls-small"),
         (["--options", '{"channels": [4]}'], "--options: channels: expected a number for spatio-temporal-balls-small"),
+        (["--options", '{"halvings": 9}'], "spatio-temporal-balls-small: halvings: expected sides of 32 x 32"),
         (["--seeds", "-1"], "--seed: expected one from 0"),
     ],
 )
