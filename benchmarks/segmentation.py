@@ -20,21 +20,27 @@ import torch
 from torch import Tensor
 
 from inference.experiments.runs import load_run
-from inference.metrics.best_overlap import overlap_of_counts
 from inference.metrics.partitions import shared_pixels
-from inference.metrics.segmentation import index_of_counts
 from inference.programs.traces import evaluation_mode
 from inference.queries import impute, reconstruct
 from inference.recipes.ball_segmentation import MassiveBallVideos
 from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
-from inference.scores.segmentation import VideoMean, components_of
+from inference.scores.segmentation import TABLE_LENGTHS, VideoMean, components_of, scores_of_videos
 from videos import VideoBatch
 from videos.missing import tail
 
 SEED = 50
 VIDEOS_AT_ONCE = 16
+COLUMNS = {
+    "ari": "frame_index",
+    "foreground_ari": "frame_foreground_index",
+    "overlap": "frame_overlap",
+    "video_foreground_ari": "video_foreground_index",
+    "squared_error": "squared_error",
+}
+"""Names in the record, and in `SegmentationScores`."""
 
 
 def taken_apart(run: Any, method: str | None, videos: VideoBatch) -> tuple[Tensor, Tensor]:
@@ -58,14 +64,8 @@ def in_pieces(videos: VideoBatch) -> Iterator[VideoBatch]:
 
 def scores(shared: Tensor, errors: Tensor) -> dict[str, dict[str, float]]:
     """Scores of these frames: means over frames, then over videos, with standard errors."""
-    found = {
-        "ari": index_of_counts(shared, foreground_only=False).nanmean(1),
-        "foreground_ari": index_of_counts(shared).nanmean(1),
-        "overlap": overlap_of_counts(shared).nanmean(1),
-        "video_foreground_ari": index_of_counts(shared.sum(1)),
-        "squared_error": errors.mean(1),
-    }
-    return {name: mean_of(values) for name, values in found.items()}
+    found = scores_of_videos(shared, errors)
+    return {name: mean_of(found[column]) for name, column in COLUMNS.items()}
 
 
 def prediction_errors(run: Any, method: str | None, videos: VideoBatch, num_seen: int) -> Tensor:
@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", help="PATH, or PATH:METHOD")
     parser.add_argument("--videos", type=int, default=100, help="test videos (%(default)s)")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[10, 20, 30, 40], help="frames (%(default)s)")
+    parser.add_argument("--lengths", type=int, nargs="+", default=list(TABLE_LENGTHS), help="frames (%(default)s)")
     parser.add_argument(
         "--balls", type=int, nargs=2, default=None, help="fewest and most; None = those of the first run"
     )
