@@ -14,6 +14,7 @@ from pyro.nn import PyroModule
 from guides import IterativeRefinementGuide, RefinementNetwork, SpatioTemporalRefinementGuide, check_guide
 from inference import FIVO, SMC, Annealing, Budget, bracket, calibrate, log_evidence, sandwich
 from inference.gallery.objects import TrackPictures
+from inference.predictive.mask_marginals import integrates_out
 from inference.programs.simulation import simulate
 from inference.queries import generate
 from inference.scores.score import Evaluated
@@ -127,6 +128,16 @@ def test_models_with_their_own_memory_need_no_guide():
     assert generate(model, 2, 2).frames.shape == (2, 2, *SHAPE)
     frame_by_frame = SpatioTemporalMixture(SHAPE, decoder=BroadcastDecoder(SHAPE, 1, 0, channels=4, layers=2))
     assert frame_by_frame.needs_guide is None
+
+
+def test_gaps_are_not_integrated_out():
+    """Across a gap the memory is that of an expected frame; frames at the end touch no earlier one."""
+    model, guide = pair()
+    frames = torch.rand(2, 3, *SHAPE, dtype=torch.float64)
+    for missing, shown in (((False, True, False), False), ((False, False, True), True)):
+        held_out = torch.tensor([missing]).expand(2, 3)
+        assert integrates_out(model, guide, (frames, ~held_out, None), held_out) == shown
+        assert integrates_out(*pair(SlotMemory(1, 4)), (frames, ~held_out, None), held_out)
 
 
 class TakesItsLatent(PyroModule):
