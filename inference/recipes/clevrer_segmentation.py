@@ -25,8 +25,9 @@ PIECE = 16  # videos that are simulated between two movements of the bar
 class ClevrerVideos(LengtheningVideos):
     """Solids that slide and collide: simulated, see `TabletopScenes`, or the videos of CLEVRER, see `load_clevrer`.
 
-    Simulating a video takes longer than a training step, so training videos are simulated once, before the first step,
-    and shuffled in each epoch. They take 12 bytes a pixel and frame in memory: 7.9 GB as they are by default.
+    Simulating a batch takes longer than a training step of the small recipes: a core simulates three default videos a
+    second, or fifty of 10 frames with 32 x 32 pixels. So training videos are simulated once, before the first step, and
+    shuffled in each epoch. They take 12 bytes a pixel and frame in memory: 7.9 GB as they are by default.
 
     With `data`, CLEVRER's published folder, training clips are read batch by batch; the last videos that are enough for
     validation are held out. Test videos are those of its validation set in which all objects stay in view for 40
