@@ -7,15 +7,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from inference.metrics.best_overlap import overlap_of_counts
 from inference.metrics.partitions import shared_pixels
-from inference.metrics.segmentation import index_of_counts
 from inference.queries import impute, reconstruct
-from inference.scores.segmentation import VideoMean, components_of
+from inference.scores.segmentation import VideoMean, components_of, scores_of_videos
 from videos import VideoBatch
 from videos.missing import tail
 
 VIDEOS_AT_ONCE = 16
+COLUMNS = {
+    "ari": "frame_index",
+    "foreground_ari": "frame_foreground_index",
+    "overlap": "frame_overlap",
+    "video_foreground_ari": "video_foreground_index",
+    "squared_error": "squared_error",
+}
+"""Names in the record, and in `SegmentationScores`."""
 
 
 def taken_apart(run: Any, method: str | None, videos: VideoBatch) -> tuple[Tensor, Tensor]:
@@ -39,16 +45,10 @@ def in_pieces(videos: VideoBatch) -> Iterator[VideoBatch]:
 
 def scores(shared: Tensor, errors: Tensor) -> dict[str, dict[str, float]]:
     """Scores of these frames: means over frames, then over videos, with standard errors."""
-    found = {
-        "ari": index_of_counts(shared, foreground_only=False).nanmean(1),
-        "foreground_ari": index_of_counts(shared).nanmean(1),
-        "overlap": overlap_of_counts(shared).nanmean(1),
-        "video_foreground_ari": index_of_counts(shared.sum(1)),
-        "squared_error": errors.mean(1),
-        "kept": share_kept(shared),
-        "frames_until_found": frames_until_found(shared),
-    }
-    return {name: mean_of(values) for name, values in found.items()}
+    found = scores_of_videos(shared, errors)
+    named = {name: found[column] for name, column in COLUMNS.items()}
+    named |= {"kept": share_kept(shared), "frames_until_found": frames_until_found(shared)}
+    return {name: mean_of(values) for name, values in named.items()}
 
 
 def share_kept(shared: Tensor) -> Tensor:

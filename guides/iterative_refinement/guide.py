@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from guides.describe import describe_sites
 from guides.guide_of import GuideOf, VideoModel
+from guides.incomplete_models import need_of_guide
 from guides.iterative_refinement.completion import CompletionDraws
 from guides.iterative_refinement.gradient_modes import GradientMode, gradient_mode
 from guides.iterative_refinement.inner_bound import Inner, latent_values, look
@@ -68,8 +69,9 @@ class IterativeRefinementGuide(GuideOf[Any], RefiningGuide):
         example_frames: number of frames of the blank video on which sites are looked up.
 
     Raises:
-        ValueError: for a base without its start or a start without its base, a base of another model, steps below 0,
-            sites that cannot be refined, batch norm in training mode (at a call), or arguments of a wrong shape.
+        ValueError: for a base without its start or a start without its base, a base of another model, a model that
+            needs a guide's values and gets no base, steps below 0, sites that cannot be refined, batch norm in
+            training mode (at a call), or arguments of a wrong shape.
         TypeError: if the model is no video model, or the base no module.
 
     Example:
@@ -246,6 +248,11 @@ def _start(model: Any, base: Any, name: StartName | None, latent: Collection[Sit
     if base is not None:
         raise ValueError(
             f"base: expected None with start={name!r}, got {type(base).__name__}; leave it out, or start='base'"
+        )
+    if need := need_of_guide(model):
+        raise ValueError(
+            f"start: expected 'base' with a guide, as {type(model).__name__} draws no latents without one, got "
+            f"{name!r}: it {need}"
         )
     return PriorStart(model) if name == "prior" else LearnedStart(model, latent)
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.distributions import biject_to
 
+from guides.incomplete_models import check_latents_move
 from inference.programs.latent_coordinates import (
     LatentCoordinates,
     check_supports_stay,
@@ -42,11 +43,13 @@ class TemperedDensities:
 
     Raises:
         ValueError: if a latent site is discrete but not binary, is a point mass, or has a support without unbounded
-            coordinates, that differs between model and guide, or that depends on other latents; names it.
+            coordinates, that differs between model and guide, or that depends on other latents; names it. Also if the
+            model needs its guide.
     """
 
     def __init__(self, traces: ImportanceTraces, model: Program, guide: Program, args: Sequence[Any]) -> None:
         self.model, self.guide, self.args = model, guide, args
+        check_latents_move(model)
         check_point_masses(traces.model, traces.guide)
         drawn = _latents(traces)
         self.computed = [name for name, site in drawn.items() if is_computed(site, drawn)]

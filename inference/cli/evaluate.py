@@ -88,9 +88,11 @@ def _score_options() -> Any:
         meanings = {entry.arg_name: entry.description for entry in docstring_parser.parse(str(score.__doc__)).params}
         for name, value in score_options([score]).items():
             defaults[name].add(value)
-            known = value if len(defaults[name]) == 1 else "the recipe's"
+            listed = isinstance(value, tuple)
+            own = (" ".join(map(str, value)) or "empty") if listed else value
+            known = own if len(defaults[name]) == 1 else "the recipe's"
             argument = tyro.conf.arg(help=meanings.get(name), help_behavior_hint=f"(default: {known})")
-            found[name] = Annotated[type(value) | None, argument]
+            found[name] = Annotated[(tuple[int, ...] if listed else type(value)) | None, argument]
     kind = make_dataclass("Scores", [(name, hint, field(default=None)) for name, hint in found.items()], frozen=True)
     kind.__doc__ = "For runs whose recipe has the score."
     return kind()

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from guides.incomplete_models import need_of_guide
 from inference.annealing.smc import SMC
 from inference.estimators.fivo import FIVO
 from inference.estimators.particle_filter import has_steps
@@ -149,8 +150,10 @@ def _certified(
     """Add a bracket to the record."""
     verdict = record.verdict
     assert verdict is not None
-    if climb.method != FILTERS:
-        return replace(record, verdict=replace(verdict, words=f"{verdict.words}; no bracket, since it needs filters"))
+    needs = need_of_guide(model) is not None
+    if needs or climb.method != FILTERS:
+        why = "the model cannot draw videos without its guide" if needs else "it needs filters"
+        return replace(record, verdict=replace(verdict, words=f"{verdict.words}; no bracket, since {why}"))
     device = device_of(model, guide)
     found = []
     for start in range(0, climb.estimates.shape[1], BRACKETED_AT_ONCE):

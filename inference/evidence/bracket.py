@@ -10,6 +10,7 @@ from jaxtyping import Float
 from pyro import poutine
 from torch import Tensor
 
+from guides.incomplete_models import check_draws_videos
 from inference.estimators.corrected_draws import CorrectedDraws
 from inference.estimators.fivo import FIVO
 from inference.estimators.multi_sample import log_mean_exp
@@ -122,7 +123,8 @@ def bracket(
 
     Raises:
         TypeError: for an unknown setting.
-        ValueError: if model or guide has no steps, a number is not positive, or there is no site `frames`.
+        ValueError: if model or guide has no steps, a number is not positive, there is no site `frames`, or the model
+            cannot draw videos without its guide.
     """
     how = settings_of(bracket, _Gibbs, settings)
     filtering = FIVO(256) if filtering is None else filtering
@@ -133,6 +135,7 @@ def bracket(
             "give more, as FIVO(256)"
         )
     check_stepwise(model, guide)
+    check_draws_videos(model)
     with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide), seeded("bracket", how.seed):
         dim = find_particle_dim(model, guide, (frames, observed, controls))
         given = _Filters(model, guide, (frames, observed, controls), filtering, pilot, dim)

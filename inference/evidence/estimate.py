@@ -1,9 +1,11 @@
 """The public function for the log evidence of videos under a model."""
 
+from dataclasses import replace
 from typing import Literal, Unpack
 
 from torch import Tensor
 
+from guides.incomplete_models import need_of_guide
 from inference.annealing.smc import SMC
 from inference.annealing.walks import Annealing
 from inference.estimators.fivo import FIVO
@@ -59,6 +61,11 @@ def log_evidence(
     for models and guides with steps: recommended for long videos, where the weights of whole paths degenerate to a
     single path. A `pilot` first fits the guide to each video.
 
+    If the model takes values from its guide (`guides.incomplete_models`), such as the memory of its state, this is the
+    evidence of both together, p(x) = E[prod_t p(z_t | h_{t-1}) p(x_t | z_t, h_{t-1})] with h_t a function of earlier
+    frames and latents: a lower bound of it in expectation, as for other models. It changes with the guide, and says
+    nothing about the model alone. Draws of the guide and filters estimate it; nothing can be annealed.
+
     If the model has no latents, the weight is the evidence itself: it is computed once and shared by all particles.
 
     Each chunk has its own random stream, derived from the seed and its position: one seed and one choice of chunk sizes
@@ -99,7 +106,7 @@ def log_evidence(
     if isinstance(method, str | Budget):
         _check_left_to_rungs({"num_particles": num_particles, **settings})
         budget = method if isinstance(method, Budget) else Budget()
-        return evidence_by_rungs(model, guide, args, budget, chosen)
+        return _named(evidence_by_rungs(model, guide, args, budget, chosen), model)
     if num_particles is None:
         raise ValueError("num_particles: expected a number of draws, got None; or method='auto'")
     if chosen.pilot is not None and not isinstance(method, FIVO):
@@ -108,7 +115,15 @@ def log_evidence(
             f"pilot: expected None without method=FIVO(...), since pilots are filters, got {chosen.pilot} with method "
             f"{got}; give method=FIVO(64), or leave the pilot out"
         )
-    return evidence_by_draws(model, guide, args, method, num_particles, chosen)
+    return _named(evidence_by_draws(model, guide, args, method, num_particles, chosen), model)
+
+
+def _named(evidence: Evidence, model: Program) -> Evidence:
+    """The record, whose verdict says so if it is the evidence of model and guide together."""
+    if evidence.verdict is None or need_of_guide(model) is None:
+        return evidence
+    words = f"{evidence.verdict.words}; evidence of model and guide together, which changes with the guide"
+    return replace(evidence, verdict=replace(evidence.verdict, words=words))
 
 
 def _check_method(method: object) -> None:

@@ -130,7 +130,7 @@ def score_options(scores: Iterable[Score]) -> dict[str, Any]:
         option.name: getattr(score, option.name)
         for score in scores
         for option in fields(score)
-        if isinstance(getattr(score, option.name), bool | int | float | str)
+        if isinstance(getattr(score, option.name), bool | int | float | str) or option.type == tuple[int, ...]
     }
 
 

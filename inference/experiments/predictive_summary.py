@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from guides.describe import describe_sites
+from guides.incomplete_models import need_of_guide
 from inference.evidence import Evidence
 from inference.experiments.runs import TrainedRun
 from inference.predictive.estimate import predictive_scores
@@ -111,6 +112,8 @@ def predict_run(
 
 def draws_points(run: TrainedRun) -> bool:
     """Whether a run's guide draws point masses, whose weights give no bound."""
+    if need_of_guide(run.model):  # it takes point masses from its guide, without a density in either
+        return False
     sites = describe_sites(run.guide, *run.test.select(slice(0, 1)).arguments)
     return any(site.distribution == "Delta" for site in sites.latent)
 

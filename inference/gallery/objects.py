@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from guides.incomplete_models import need_of_guide
 from inference.gallery.picture import Picture, save
 from inference.pictures import animate_tracks, draw_scenes, draw_tracks
 from inference.queries.ask import generate, impute, reconstruct
@@ -50,7 +51,7 @@ class ScenePictures(Picture):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackPictures(Picture):
-    """Objects tracked through videos, forecasts from the first frames, and videos from the prior.
+    """Objects tracked through videos, forecasts from the first frames, and videos from the prior if a model draws any.
 
     A model without objects gets the same pictures without boxes.
 
@@ -70,7 +71,6 @@ class TrackPictures(Picture):
         videos = test.select(peopled).select(slice(0, NUM_TRACKED))
         num_seen = max(1, min(self.followed, videos.num_frames - 2))
         start = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
-        drawn = generate(model, NUM_FILMS, videos.num_frames, seed=0)
         whole = "reconstruction" if places is None else "tracks"
         answers = {
             whole: (None, reconstruct(model, guide, *videos.arguments, seed=0)),
@@ -94,8 +94,9 @@ class TrackPictures(Picture):
                     answer.frames[index],
                 )
                 written.append(film)
-        scene = _tracked(places, drawn.values)
-        written.append(save(draw_tracks(drawn.frames, scene), folder / "generated.png"))
+        if need_of_guide(model) is None:
+            drawn = generate(model, NUM_FILMS, videos.num_frames, seed=0)
+            written.append(save(draw_tracks(drawn.frames, _tracked(places, drawn.values)), folder / "generated.png"))
         return written + (_draw_switches(evaluated, folder) if self.switches else [])
 
 

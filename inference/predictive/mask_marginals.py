@@ -15,6 +15,7 @@ from pyro import poutine
 from pyro.infer.util import validation_enabled
 from torch import Tensor
 
+from guides.incomplete_models import need_of_guide
 from inference.estimators.particle_filter import STEPS
 from inference.evidence.chunks import chunk_of, device_of
 from inference.programs.decoding import FRAMES, SEQUENCES, TIME, Arguments
@@ -44,7 +45,7 @@ def integrates_out(
       masked ones: the masked densities then integrate to one. This is tested on draws of the guide.
 
     Models that integrate missing latents out analytically, such as an exact Kalman filter, are not recognised: their
-    densities change with the mask, correctly.
+    densities change with the mask, correctly. Models that need their guide never meet the second condition.
 
     Args:
         model: called `(frames, observed, controls)`.
@@ -65,7 +66,9 @@ def integrates_out(
     rows = doubtful.nonzero()[:MOST_SEQUENCES, 0]
     chosen = tuple(None if value is None else value[rows] for value in (frames, seen, controls, held_out))
     *batch, missing = chunk_of(chosen, slice(None), device_of(model, guide))
-    return _same_densities(model, guide, tuple(batch), missing, seed) or (made_of_steps and not bool(between.any()))
+    same = _same_densities(model, guide, tuple(batch), missing, seed)  # also refuses models that score missing frames
+    # Values that a model takes from its guide change with the mask: given them, the same densities show nothing.
+    return (same and need_of_guide(model) is None) or (made_of_steps and not bool(between.any()))
 
 
 def held_out_between(

@@ -6,6 +6,7 @@ from pyro.poutine import Trace
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
+from guides.incomplete_models import check_draws_videos
 from inference.programs.site_values import sequences_first
 from inference.programs.traces import Program, evaluation_mode, local_parameters, modules_of, sample_sites
 from inference.runtime.generators import capture_generators, restore_generators, seeded
@@ -30,7 +31,8 @@ def simulate(
         Frames of the shape given, and the value of each latent site, (sequences, *other plates, *event).
 
     Raises:
-        ValueError: if the model has no observed site called `frames`, or draws it with another shape.
+        ValueError: if the model has no observed site called `frames`, draws it with another shape, or cannot draw
+            videos without its guide.
     """
     trace = simulated_trace(model, frames, observed, controls, seed=seed)
     values = {site["name"]: sequences_first(site, None)[0][0] for site in sample_sites(trace).values()}
@@ -90,7 +92,11 @@ def unconditioned_trace(
         frames: (sequences, time, ...); its values are not used.
         observed: bool (sequences, time), or None.
         controls: (sequences, time, control), or None.
+
+    Raises:
+        ValueError: if the model needs its guide, see `guides.incomplete_models`.
     """
+    check_draws_videos(model)
     video, noise = torch.zeros_like(frames), capture_generators()
     for _ in range(frames.shape[1] if frames.dim() > 1 else 1):
         restore_generators(noise)

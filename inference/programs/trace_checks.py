@@ -59,7 +59,7 @@ def check_latents(model: Trace, guide: Trace) -> None:
         )
 
 
-def check_point_masses(model: Trace, guide: Trace) -> None:
+def check_point_masses(model: Trace, guide: Trace, *, taken: bool = False) -> None:
     """Refuse guides whose draws have no density; reads values, so do not call it in a training step.
 
     Allowed are point masses that the model has too, those with their own log density (as in flows), and a known
@@ -69,6 +69,8 @@ def check_point_masses(model: Trace, guide: Trace) -> None:
     Args:
         model: the model's trace, run against the guide's draws.
         guide: the guide's trace.
+        taken: allow point masses at sites without a density in the model (`mask(False)`), which it takes from its
+            guide; see `guides.incomplete_models`.
 
     Raises:
         ValueError: if a latent site is drawn as a point mass without density, or as a function of another site without
@@ -79,6 +81,8 @@ def check_point_masses(model: Trace, guide: Trace) -> None:
     points = []
     for name, site in drawn.items():
         if name not in latents or not _is_point_mass(site["fn"]) or _is_point_mass(latents[name]["fn"]):
+            continue
+        if taken and _has_no_density(latents[name]["fn"]):
             continue
         source = drawn.get(name + UNCONSTRAINED)
         if source is not None:
@@ -163,6 +167,14 @@ def _base(distribution: Any) -> Any:
     while hasattr(distribution, "base_dist"):
         distribution = distribution.base_dist
     return distribution
+
+
+def _has_no_density(distribution: Any) -> bool:
+    while hasattr(distribution, "base_dist"):
+        if getattr(distribution, "_mask", None) is False:
+            return True
+        distribution = distribution.base_dist
+    return False
 
 
 def _is_point_mass(distribution: Any) -> bool:

@@ -21,6 +21,7 @@ from pyro.util import check_model_guide_match
 from torch import Tensor, nn
 
 from guides.aside import AsideNoise
+from guides.incomplete_models import need_of_guide
 from guides.program import Program, sample_sites
 from inference.programs.trace_checks import (
     PARTICLES,
@@ -98,7 +99,7 @@ def find_particle_dim(
                     f"their own plates, got {type(error).__name__} with {few} particles: {error}. Values drawn there "
                     "have shape (particles, *plates, *event); check_guide looks at each site"
                 ) from error
-            check_point_masses(traces.model, traces.guide)
+            check_point_masses(traces.model, traces.guide, taken=need_of_guide(model) is not None)
     return particle_dim
 
 

@@ -194,8 +194,8 @@ def generate(
         device: device to draw on; None = that of the model's parameters.
 
     Raises:
-        ValueError: if neither the argument nor the model gives a frame shape, a number is below 1, or the model has no
-            site `frames` in plates `sequences` and `time`.
+        ValueError: if neither the argument nor the model gives a frame shape, a number is below 1, the model has no
+            site `frames` in plates `sequences` and `time`, or cannot draw videos without its guide.
     """
     shape = frame_shape or getattr(model, "frame_shape", None)
     if shape is None:

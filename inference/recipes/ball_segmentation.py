@@ -42,6 +42,11 @@ class MassiveBallVideos(LengtheningVideos):
     test_frames: int = 40
     followed: int = 20
 
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return (3 if self.colour else 1, self.frame_size, self.frame_size)
+
     def simulator(self, split: str) -> MassiveBalls:
         """Simulator of a split; only test videos have masks."""
         training = split == "train"

@@ -32,10 +32,18 @@ class LengtheningVideos(Videos):
 
     def source(self, recipe: Recipe[Any, Any, Any], train: VideoBatch) -> VideoSource:
         """New videos at every step, of growing length."""
-        endless = EndlessVideos(self.simulator("train"), recipe.training.batch_size, recipe.seed)
+        return self.lengthening(EndlessVideos(self.simulator("train"), recipe.training.batch_size, recipe.seed), recipe)
+
+    def lengthening(self, whole: VideoSource, recipe: Recipe[Any, Any, Any]) -> VideoSource:
+        """The first frames of another source's videos, more and more of them.
+
+        Args:
+            whole: source of videos of the final length.
+            recipe: the recipe with these videos.
+        """
         if self.first_frames >= self.num_frames:
-            return endless
-        return GrowingVideos(endless, self.first_frames, self.growth_epochs * recipe.steps_per_epoch)
+            return whole
+        return GrowingVideos(whole, self.first_frames, self.growth_epochs * recipe.steps_per_epoch)
 
     def check(self, recipe: Recipe[Any, Any, Any]) -> None:
         """Refuse videos without a length."""

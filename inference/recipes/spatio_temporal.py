@@ -71,10 +71,9 @@ class SlotPair(Pair):
         """Name of the model in the paper's tables."""
         return "IODINE" if self.memory == "none" else "Spatio-temporal"
 
-    def build(self, recipe: Recipe[MassiveBallVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
+    def build(self, recipe: Recipe[Any, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
-        videos = recipe.videos
-        shape = (3 if videos.colour else 1, videos.frame_size, videos.frame_size)
+        shape = recipe.videos.frame_shape
         model = SpatioTemporalMixture(
             shape,
             num_slots=self.num_slots,
@@ -225,8 +224,7 @@ PAPER: dict[str, Any] = {
 """The paper's choices where ours differ by default, and those of its code."""
 FRAMES: dict[str, Any] = {"memory": "none", "num_frames": 1, "first_frames": 1}
 """Options of IODINE: single frames."""
-SMALL: dict[str, Any] = {
-    **SMALL_BALLS,
+SMALL_SLOTS: dict[str, Any] = {
     "num_slots": 4,
     "latent_dim": 16,
     "units": 64,
@@ -240,7 +238,8 @@ SMALL: dict[str, Any] = {
     "clip_norm": 1000.0,
     "decay": "cosine",
 }
-"""Options of small videos, and of networks and a training for a core."""
+"""Options of networks and of a training of small videos, for a core."""
+SMALL: dict[str, Any] = {**SMALL_BALLS, **SMALL_SLOTS}
 IODINE = replace(BALLS.named("iodine-balls", **FRAMES), paper="Zablotskaia et al. 2020, table 1, IODINE (binary balls)")
 RECIPES = (
     BALLS,

@@ -52,9 +52,11 @@ class SpatioTemporalMixture(StepwiseModel):
     training: `model.num_slots = 9`.
 
     In the paper h is the state of the inference network, so that the model cannot run without its guide; this is
-    `memory="guide"`: sites `h_t`, which have no density in the model, take the guide's value. With a `SlotMemory` the
-    model has a state of its own: it generates, forecasts and is compared by evidence like any other. With
-    `memory=None` slots remember nothing, and z_tk ~ N(0, I) for each frame: the mixture of IODINE (Greff et al. 2019).
+    `memory="guide"`: sites `h_t`, which have no density in the model, take the guide's value, a function of x_1 ... x_t
+    and z_1 ... z_t. No video can be drawn from it, and its bound and evidence are those of model and guide together.
+    With a `SlotMemory` the model has a state of its own: it generates, forecasts and is compared by evidence like any
+    other. With `memory=None` slots remember nothing, and z_tk ~ N(0, I) for each frame: the mixture of IODINE (Greff et
+    al. 2019).
 
     Sites, in the plates `sequences` and `objects`: `z_1` ... `z_T` (and `h_1` ... `h_T`); and the observed `frames`, in
     the plates `sequences` and `time`.
@@ -159,6 +161,13 @@ class SpatioTemporalMixture(StepwiseModel):
     def memory_is_inferred(self) -> bool:
         """Whether the guide has the slots' memory."""
         return self.memory is None and self.units > 0
+
+    @property
+    def needs_guide(self) -> str | None:
+        """What the model takes from its guide, and what to do about it; None = nothing."""
+        if not self.memory_is_inferred:
+            return None
+        return "has the guide's memory; give it one of its own, memory=SlotMemory(...), in recipes --memory model"
 
     @contextmanager
     def slots(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from statistics import mean, stdev
 
 import pyro
@@ -15,13 +15,14 @@ from torch import nn
 
 from inference.queries.imputation import Imputation
 from inference.scores.score import Evaluated
-from inference.scores.segmentation import Segmentation, VideoMean, components_of
+from inference.scores.segmentation import Segmentation, SegmentationScores, VideoMean, components_of
 from pyro_models.components.arguments import check_video
 from pyro_models.components.scene import Scene
 from videos import MassiveBalls, VideoBatch
 from videos.massive_balls import PALETTE
 
 SIZE = 16
+NAMES = [field.name for field in fields(SegmentationScores)]
 
 
 class Layers(PyroModule):
@@ -61,8 +62,10 @@ class NearestColours(PyroModule):
             pyro.sample("logits", dist.Delta(logits, event_dim=3))
 
 
-def simulated(num_videos=6, **settings):
-    simulator = MassiveBalls(num_frames=3, size=SIZE, max_balls=3, min_balls=2, colour=True, masks=True, **settings)
+def simulated(num_videos=6, num_frames=3, **settings):
+    simulator = MassiveBalls(
+        num_frames=num_frames, size=SIZE, max_balls=3, min_balls=2, colour=True, masks=True, **settings
+    )
     return simulator.simulate(num_videos, torch.Generator().manual_seed(0))
 
 
@@ -84,7 +87,8 @@ def close(found, expected):
 
 def test_a_perfect_model_scores_one():
     summary = Segmentation().compute(toy(simulated()))
-    for name, value in vars(summary).items():
+    for name in NAMES:
+        value = getattr(summary, name)
         close(value, VideoMean(0.0 if name == "squared_error" else 1.0, 0.0, 6))
 
 
@@ -245,11 +249,11 @@ def test_masks_of_wrong_shapes_and_values_are_refused(told):
     ):
         with pytest.raises(ValueError, match=message):
             told(videos, Scene(masks=wrong))
-    for fields in ({"presence": torch.ones(2, 3, 4)}, {"identities": torch.zeros(2, 3, 4)}):
+    for wrong in ({"presence": torch.ones(2, 3, 4)}, {"identities": torch.zeros(2, 3, 4)}):
         with pytest.raises(
             ValueError, match=r"scene.*: expected .* of the masks = \(2, 3, 3\), got \(2, 3, 4\); give all"
         ):
-            told(videos, Scene(masks=masks, **fields))
+            told(videos, Scene(masks=masks, **wrong))
 
 
 def test_the_summary_is_printed_and_read_back(told):
@@ -258,8 +262,50 @@ def test_the_summary_is_printed_and_read_back(told):
     score = Segmentation()
     assert score.name == "segmentation"
     assert score.read(json.loads(json.dumps(asdict(summary)))) == summary
+    old = {name: value for name, value in asdict(summary).items() if name != "first_frames"}
+    assert score.read(json.loads(json.dumps(old))) == replace(summary, first_frames=())
     lines = score.table(summary).splitlines()
-    assert len(lines) == len(vars(summary))
+    assert len(lines) == len(NAMES)
     found = summary.frame_index
     assert lines[0] == f"ARI, frames              {found.mean:10.4f} +- {found.standard_error:.4f}"
     assert lines[-1] == "squared error of pixels    0.000000 +- 0.000000"
+
+
+def test_first_frames_are_scored_as_if_videos_ended_there():
+    """The toy reads frames one by one, so that it finds the same in shorter videos."""
+    videos = simulated(40, num_frames=5)  # more than are scored at once
+    observed = torch.ones(40, 5, dtype=torch.bool)
+    observed[3, 1] = False
+    videos = videos.with_observed(observed)
+    score = Segmentation(lengths=(4, 2))
+    summary = score.compute(toy(videos, shift=1))
+    assert [first.num_frames for first in summary.first_frames] == [2, 4]
+    for first in summary.first_frames:
+        alone = Segmentation().compute(toy(videos.first_frames(first.num_frames), shift=1))
+        assert alone.first_frames == ()  # none of those of the paper
+        for name in NAMES:
+            close(getattr(first.scores, name), getattr(alone, name))
+    assert summary.first_frames[0].scores.squared_error != summary.squared_error
+    assert score.read(json.loads(json.dumps(asdict(summary)))) == summary
+    lines, found = score.table(summary).splitlines(), summary.first_frames[1].scores
+    assert len(lines) == len(NAMES) + 3
+    assert lines[-1].split() == [
+        *("first", "4", "frames"),
+        *(f"{found.frame_index.mean:.4f}", "+-", f"{found.frame_index.standard_error:.4f}"),
+        *(f"{found.frame_foreground_index.mean:.4f}", "+-", f"{found.frame_foreground_index.standard_error:.4f}"),
+        *(f"{found.squared_error.mean:.6f}", "+-", f"{found.squared_error.standard_error:.6f}"),
+    ]
+
+
+def test_lengths_are_those_of_the_paper_that_videos_have(told):
+    videos = simulated(2, num_frames=21)
+    summary = told(videos, Scene(masks=videos.masks))
+    assert [first.num_frames for first in summary.first_frames] == [10, 20]
+
+
+def test_lengths_that_cannot_be_are_refused():
+    for wrong in ((0, 2), (2, 2)):
+        with pytest.raises(ValueError, match=r"lengths: expected different numbers of frames from 1 on, got \("):
+            Segmentation(lengths=wrong)
+    with pytest.raises(ValueError, match="lengths: expected at most 3, the frames of the test videos, got 4; leave it"):
+        Segmentation(lengths=(2, 4)).compute(toy(simulated()))
