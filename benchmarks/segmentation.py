@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", help="PATH, or PATH:METHOD")
     parser.add_argument("--videos", type=int, default=100, help="test videos (%(default)s)")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[10, 20, 30, 40], help="frames (%(default)s)")
+    parser.add_argument("--lengths", type=int, nargs="+", default=list(TABLE_LENGTHS), help="frames (%(default)s)")
     parser.add_argument(
         "--balls", type=int, nargs=2, default=None, help="fewest and most; None = those of the first run"
     )
