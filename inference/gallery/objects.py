@@ -5,19 +5,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from pyro import poutine
+from pyro.distributions.torch_distribution import MaskedDistribution
+from torch import Tensor, nn
 
 from inference.gallery.picture import Picture, save
 from inference.pictures import animate_tracks, draw_scenes, draw_tracks
+from inference.programs.traces import evaluation_mode, sample_sites
 from inference.queries.ask import generate, impute, reconstruct
+from inference.queries.imputation import Imputation
 from inference.scores.score import Evaluated
 from inference.scores.tracking import found_and_true, score_middles
 from pyro_models.components.scene import PlacesObjects, Scene
+from videos import VideoBatch
 from videos.missing import tail
 
 NUM_SCENES = 16  # in a picture of still scenes
 NUM_FILMS = 4
 NUM_TRACKED = 8  # sequences in a picture of tracked objects
+NUM_MASKED = 4  # the same where each has rows of masks
+MOST_COLUMNS = 20  # frames of such a picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,8 @@ class ScenePictures(Picture):
 class TrackPictures(Picture):
     """Objects tracked through videos, forecasts from the first frames, and videos from the prior.
 
-    A model without objects gets the same pictures without boxes.
+    A model without objects gets the same pictures without boxes. There is no forecast of videos of one frame, and none
+    from a prior that leaves a latent to the guide.
 
     Attributes:
         followed: frames observed before the forecast.
@@ -68,21 +76,29 @@ class TrackPictures(Picture):
         places = model if isinstance(model, PlacesObjects) else None
         peopled = slice(None) if test.presence is None else test.presence.flatten(1).any(-1)
         videos = test.select(peopled).select(slice(0, NUM_TRACKED))
-        num_seen = max(1, min(self.followed, videos.num_frames - 2))
-        start = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
-        drawn = generate(model, NUM_FILMS, videos.num_frames, seed=0)
         whole = "reconstruction" if places is None else "tracks"
-        answers = {
-            whole: (None, reconstruct(model, guide, *videos.arguments, seed=0)),
-            "forecast": (start, impute(model, guide, *videos.with_observed(start).arguments, seed=0)),
-        }
+        answers: dict[str, tuple[Tensor | None, Imputation]]
+        answers = {whole: (None, reconstruct(model, guide, *videos.arguments, seed=0))}
+        if videos.num_frames > 1:
+            num_seen = max(1, min(self.followed, videos.num_frames - 2))
+            start = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
+            answers["forecast"] = (start, impute(model, guide, *videos.with_observed(start).arguments, seed=0))
         presence = None if videos.presence is None else videos.presence.float()
         truth = Scene(presence, videos.positions, videos.box_sizes, videos.masks)
         truth = None if places is None or presence is None else truth
+        every = -(-videos.num_frames // MOST_COLUMNS)
         written = []
         for name, (observed, answer) in answers.items():
             scene = _tracked(places, answer.values)
-            figure = draw_tracks(videos.frames, scene, truth, observed, answer.frames)
+            rows = slice(0, NUM_TRACKED if scene is None or scene.masks is None else NUM_MASKED)
+            figure = draw_tracks(
+                videos.frames[rows],
+                _select(rows, scene),
+                _select(rows, truth),
+                None if observed is None else observed[rows],
+                answer.frames[rows],
+                every=every,
+            )
             written.append(save(figure, folder / f"{name}.png"))
             for index in range(min(NUM_FILMS, videos.num_sequences)):
                 film = animate_tracks(
@@ -94,8 +110,10 @@ class TrackPictures(Picture):
                     answer.frames[index],
                 )
                 written.append(film)
-        scene = _tracked(places, drawn.values)
-        written.append(save(draw_tracks(drawn.frames, scene), folder / "generated.png"))
+        if not _leaves_a_latent_to_its_guide(model, videos):
+            drawn = generate(model, NUM_FILMS, videos.num_frames, seed=0)
+            figure = draw_tracks(drawn.frames, _tracked(places, drawn.values), every=every)
+            written.append(save(figure, folder / "generated.png"))
         return written + (_draw_switches(evaluated, folder) if self.switches else [])
 
 
@@ -121,7 +139,16 @@ def _draw_switches(evaluated: Evaluated, folder: Path) -> list[Path]:
     return [save(draw_tracks(videos.frames, found, true, None, expected), folder / "switches.png")]
 
 
-def _select(index: int | Tensor, scene: Scene | None) -> Scene | None:
+@torch.no_grad()
+def _leaves_a_latent_to_its_guide(model: nn.Module, videos: VideoBatch) -> bool:
+    """Whether the model has a latent without a density, for which it cannot draw a meaningful value."""
+    with evaluation_mode(model):
+        trace = poutine.trace(model).get_trace(*videos.select(slice(0, 1)).arguments)
+    laws = [site["fn"] for site in sample_sites(trace).values() if not site["is_observed"]]
+    return any(isinstance(law, MaskedDistribution) and law._mask is False for law in laws)
+
+
+def _select(index: int | slice | Tensor, scene: Scene | None) -> Scene | None:
     """One or several sequences of a scene."""
     if scene is None:
         return None
