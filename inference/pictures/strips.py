@@ -76,7 +76,7 @@ def draw_strips(
     axes = figure.subplots()
     axes.set_xlim(-GAP, (1 + GAP) * len(shown))
     axes.set_ylim((aspect + 2 * GAP) * len(names) - GAP, -GAP)
-    axes.set_aspect("equal")
+    axes.set_aspect("equal", anchor="W")  # the layout then makes room for the names
     for row, name in enumerate(names):
         top = row * (aspect + 2 * GAP)
         for column, time in enumerate(shown):

@@ -180,8 +180,8 @@ class RelationalNeuralEM(PyroModule):
             controls: None.
         """
         frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
-        logits, assignments = self._predict(frames, None if observed is None else seen)
-        losses = F.softplus(logits) - assignments * frames * logits  # both terms, in logits
+        found = self._predict(frames, None if observed is None else seen)
+        losses = F.softplus(found.logits) - found.assignments * frames * found.logits  # both terms, in logits
         return (losses.flatten(2).sum(2) * seen).sum(1)
 
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:
