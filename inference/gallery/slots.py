@@ -12,7 +12,7 @@ from inference.programs.traces import evaluation_mode
 from inference.queries.ask import reconstruct
 from inference.queries.latent_walks import Walk, walk_latent
 from inference.scores.score import Evaluated
-from pyro_models.components.scene import DecomposesFrames, Decomposition
+from pyro_models.components.scene import DecomposesFrames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class SlotPictures(Picture):
         for index in range(videos.num_sequences):
             shown = (
                 videos.frames[index],
-                Decomposition(parts.means[index], parts.masks[index]),
+                parts[index],
                 None if videos.observed is None else videos.observed[index],
                 answer.frames[index],
             )

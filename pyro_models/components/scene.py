@@ -60,6 +60,10 @@ class Decomposition:
     means: Float[Tensor, "*batch slots channels height width"]
     masks: Float[Tensor, "*batch slots height width"]
 
+    def __getitem__(self, index: int | slice) -> "Decomposition":
+        """One sequence, or several: an index of the first of the leading dims."""
+        return Decomposition(self.means[index], self.masks[index])
+
     @property
     def composite(self) -> Float[Tensor, "*batch channels height width"]:
         """The frames that all slots make up together."""
