@@ -161,5 +161,5 @@ def show_slots(decomposition: Decomposition) -> Float[Tensor, "*batch slots chan
     means, masks = decomposition.means.detach().cpu(), decomposition.masks.detach().cpu().unsqueeze(-3)
     height, width = masks.shape[-2:]
     side = max(1, max(height, width) // SQUARES)
-    odd = ((torch.arange(height)[:, None] // side + torch.arange(width) // side) % 2).to(means.dtype)
-    return torch.lerp(torch.lerp(*torch.tensor(SHADES, dtype=means.dtype), odd), means.clamp(0, 1), masks)
+    odd = (torch.arange(height)[:, None] // side + torch.arange(width) // side) % 2
+    return torch.lerp(torch.tensor(SHADES, dtype=means.dtype)[odd], means.clamp(0, 1), masks)

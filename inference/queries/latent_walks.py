@@ -108,7 +108,8 @@ def walk_latent(
         ValueError: if there is more than one video, or no such frame, slot or site, or the site is not Gaussian.
     """
     walk = Walk() if walk is None else walk
-    if not isinstance(model, DecomposesFrames):
+    decomposing: Any = model
+    if not isinstance(decomposing, DecomposesFrames):
         raise TypeError(
             f"model: expected one whose slots share the pixels of a frame, with a method decompose, got "
             f"{type(model).__name__}"
@@ -119,7 +120,8 @@ def walk_latent(
         )
     if not 1 <= walk.frame <= frames.shape[1]:
         raise ValueError(f"frame: expected 1 to {frames.shape[1]}, the number of frames, got {walk.frame}")
-    arguments = tuple(None if value is None else value[:, : walk.frame] for value in (frames, observed, controls))
+    seen, given = (None if value is None else value[:, : walk.frame] for value in (observed, controls))
+    arguments = (frames[:, : walk.frame], seen, given)
     latents = reconstruct(model, guide, *arguments, seed=seed).latents
     name = f"{walk.site}_{walk.frame}"
     with quietly(model, guide, seed=seed):
@@ -143,7 +145,7 @@ def walk_latent(
         for entry in entries:
             moved = copies[name].clone()
             moved[slot, :, entry] += distances * prior.stddev[slot, 0, entry]
-            parts = model.decompose(copies | {name: moved})  # the places are sequences of a batch
+            parts = decomposing.decompose(copies | {name: moved})  # the places are sequences of a batch
             means.append(parts.means[:, -1])
             masks.append(parts.masks[:, -1])
     return LatentWalk(
