@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from inference.gallery.picture import Picture, save
 from inference.pictures import animate_tracks, draw_scenes, draw_tracks
-from inference.programs.traces import evaluation_mode, sample_sites
+from inference.programs.traces import sample_sites
 from inference.queries.ask import generate, impute, reconstruct
-from inference.queries.imputation import Imputation
+from inference.queries.imputation import Imputation, quietly
 from inference.scores.score import Evaluated
 from inference.scores.tracking import found_and_true, score_middles
 from pyro_models.components.scene import PlacesObjects, Scene
@@ -139,10 +139,9 @@ def _draw_switches(evaluated: Evaluated, folder: Path) -> list[Path]:
     return [save(draw_tracks(videos.frames, found, true, None, expected), folder / "switches.png")]
 
 
-@torch.no_grad()
 def _leaves_a_latent_to_its_guide(model: nn.Module, videos: VideoBatch) -> bool:
     """Whether the model has a latent without a density, for which it cannot draw a meaningful value."""
-    with evaluation_mode(model):
+    with quietly(model, seed=0):
         trace = poutine.trace(model).get_trace(*videos.select(slice(0, 1)).arguments)
     laws = [site["fn"] for site in sample_sites(trace).values() if not site["is_observed"]]
     return any(isinstance(law, MaskedDistribution) and law._mask is False for law in laws)

@@ -29,12 +29,14 @@ def write_film(
     observed: Tensor | None = None,
     *,
     outlines: Mapping[str, str] | None = None,
+    imputed: str | None = None,
     scale: int = 5,
     frames_per_second: float = 6.0,
 ) -> Path:
     """Write videos side by side as a GIF that loops forever.
 
-    While a frame is missing, the first panel, the truth, has an orange border, and the others a border in their colour.
+    While a frame is missing, the first panel, the truth, has an orange border, and the others have one in a colour that
+    belongs to their name, so that methods which impute can be told apart.
 
     Args:
         path: output file; parent folders are created.
@@ -42,6 +44,7 @@ def write_film(
             ones may be mixed.
         observed: bool (time,), None = all seen.
         outlines: name of a panel -> colour of its border, while frames are seen and while they are not.
+        imputed: colour of the borders of all but the first panel while a frame is missing; None = by name.
         scale: screen pixels per pixel.
         frames_per_second: speed; GIF players take at most 50.
 
@@ -70,7 +73,7 @@ def write_film(
         for column, (name, video) in enumerate(checked.items()):
             left = SPACE + column * (wide + SPACE)
             middle = left + wide // 2
-            edge = QUIET if seen[time] else MISSING if column == 0 else colours[name]
+            edge = QUIET if seen[time] else MISSING if column == 0 else imputed or colours[name]
             edge, border = (outlines[name], BORDER) if name in outlines else (edge, 1 if seen[time] else BORDER)
             pen.text((middle, HEADER // 2 + 1), name, fill=TRUTH, font=font, anchor="mm")
             start = middle - (width * scale + 2 * BORDER) // 2

@@ -11,7 +11,7 @@ from torch import Tensor
 from inference.pictures.films import write_film
 from inference.pictures.masks import paint_masks
 from inference.pictures.strips import draw_strips
-from inference.pictures.theme import IDENTITIES
+from inference.pictures.theme import IDENTITIES, MISSING
 from inference.queries.latent_walks import LatentWalk
 from pyro_models.components.scene import Decomposition
 
@@ -60,7 +60,7 @@ def draw_slots(
     """
     panels = slot_panels(frames, decomposition, expected)
     every = -(-len(frames) // MOST_COLUMNS) if every is None else every
-    return draw_strips(panels.videos, observed, every=every, outlines=panels.outlines, title=title)
+    return draw_strips(panels.videos, observed, every=every, outlines=panels.outlines, imputed=MISSING, title=title)
 
 
 def animate_slots(
@@ -94,7 +94,13 @@ def animate_slots(
     if scale is None:
         scale = max(1, min(5, WIDEST // (len(panels.videos) * frames.shape[-1])))
     return write_film(
-        path, panels.videos, observed, outlines=panels.outlines, scale=scale, frames_per_second=frames_per_second
+        path,
+        panels.videos,
+        observed,
+        outlines=panels.outlines,
+        imputed=MISSING,
+        scale=scale,
+        frames_per_second=frames_per_second,
     )
 
 

@@ -35,6 +35,7 @@ def draw_strips(
     *,
     every: int = 1,
     outlines: Mapping[str, str] | None = None,
+    imputed: str | None = None,
     columns: Sequence[str] = (),
     across: str = "frame",
     title: str = "",
@@ -49,6 +50,7 @@ def draw_strips(
         observed: bool (time,), None = all seen.
         every: show every n-th frame.
         outlines: name of a strip -> colour of the outline of all its frames, seen or not.
+        imputed: colour of the outlines of missing frames in all but the first strip; None = by name.
         columns: names of the frames; numbers unless given.
         across: what they are, below all.
         title: above all.
@@ -84,7 +86,7 @@ def draw_strips(
             axes.imshow(
                 as_rgb(checked[name])[time].numpy(), extent=(left, left + 1, top + aspect, top), interpolation="nearest"
             )
-            edge = MISSING if row == 0 else colours[name]
+            edge = MISSING if row == 0 else imputed or colours[name]
             colour, line = (QUIET, 0.5) if seen[time] else (edge, 2.0)
             colour, line = (outlines[name], 2.0) if name in outlines else (colour, line)
             outline = Rectangle((left, top), 1, aspect, fill=False, edgecolor=colour, linewidth=line, joinstyle="miter")
