@@ -11,77 +11,22 @@ predictions come before).
 
 import argparse
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from slot_scores import mean_of, prediction_errors, scores, taken_apart
 
 from inference.experiments.runs import load_run
-from inference.metrics.best_overlap import overlap_of_counts
-from inference.metrics.partitions import shared_pixels
-from inference.metrics.segmentation import index_of_counts
 from inference.programs.traces import evaluation_mode
-from inference.queries import impute, reconstruct
-from inference.recipes.ball_segmentation import MassiveBallVideos
+from inference.recipes.growing_videos import LengtheningVideos
 from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
-from inference.scores.segmentation import VideoMean, components_of
-from videos import VideoBatch
-from videos.missing import tail
+from videos import MassiveBalls, TabletopScenes, VideoBatch
 
 SEED = 50
-VIDEOS_AT_ONCE = 16
-
-
-def taken_apart(run: Any, method: str | None, videos: VideoBatch) -> tuple[Tensor, Tensor]:
-    """Pixels that true objects share with components, (sequences, time, ...), and squared errors of frames."""
-    shared, errors = [], []
-    for some in in_pieces(videos):
-        answer = reconstruct(run.model, run.guide, some.frames, method=method, seed=0)
-        assert some.masks is not None
-        shared.append(shared_pixels(components_of(run.model.scene(answer.values)), some.masks, over="frame"))
-        composite = answer.deterministic.get("composite")
-        pictures = answer.frames if composite is None else composite.transpose(0, 1)
-        errors.append((pictures - some.frames).double().square().mean((-3, -2, -1)))
-    return torch.cat(shared), torch.cat(errors)
-
-
-def in_pieces(videos: VideoBatch) -> Iterator[VideoBatch]:
-    """A few videos at a time: masks of all of them take gigabytes."""
-    for start in range(0, videos.num_sequences, VIDEOS_AT_ONCE):
-        yield videos.select(slice(start, start + VIDEOS_AT_ONCE))
-
-
-def scores(shared: Tensor, errors: Tensor) -> dict[str, dict[str, float]]:
-    """Scores of these frames: means over frames, then over videos, with standard errors."""
-    found = {
-        "ari": index_of_counts(shared, foreground_only=False).nanmean(1),
-        "foreground_ari": index_of_counts(shared).nanmean(1),
-        "overlap": overlap_of_counts(shared).nanmean(1),
-        "video_foreground_ari": index_of_counts(shared.sum(1)),
-        "squared_error": errors.mean(1),
-    }
-    return {name: mean_of(values) for name, values in found.items()}
-
-
-def prediction_errors(run: Any, method: str | None, videos: VideoBatch, num_seen: int) -> Tensor:
-    """Squared error of each predicted frame, (sequences, time after the observed frames)."""
-    parts = []
-    for some in in_pieces(videos):
-        seen = tail(some.num_sequences, some.num_frames, num_seen=num_seen)
-        answer = impute(run.model, run.guide, some.frames, seen, method=method, seed=0)
-        parts.append((answer.frames - some.frames)[:, num_seen:].double().square().mean((-3, -2, -1)))
-    return torch.cat(parts)
-
-
-def mean_of(values: Tensor) -> dict[str, float]:
-    """Mean over videos, with its standard error."""
-    found = VideoMean.of(values)
-    return {"mean": found.mean, "standard_error": found.standard_error}
 
 
 def scored(word: str, videos: VideoBatch, options: argparse.Namespace) -> dict[str, Any]:
@@ -114,6 +59,22 @@ def scored(word: str, videos: VideoBatch, options: argparse.Namespace) -> dict[s
     return row
 
 
+def simulator_of(options: argparse.Namespace) -> MassiveBalls | TabletopScenes:
+    """That of the first run's test videos, with the changes that are asked for."""
+    settings = load_run(options.runs[0].partition(":")[0], "cpu").recipe.videos
+    simulator = settings.simulator("test") if isinstance(settings, LengtheningVideos) else None
+    if not isinstance(simulator, MassiveBalls | TabletopScenes):
+        raise SystemExit(f"{options.runs[0]}: expected a run on balls or scenes on a table, got {settings.world}")
+    changes: dict[str, Any] = {"num_frames": options.lengths[-1]}
+    if options.balls:
+        changes |= {"min_balls": options.balls[0], "max_balls": options.balls[1]}
+    if options.palette is not None:
+        changes["palette_size"] = options.palette
+    if len(changes) > 1 and not isinstance(simulator, MassiveBalls):
+        raise SystemExit(f"--balls, --palette: expected a run on balls, got one on {settings.world}; leave them out")
+    return replace(simulator, **changes)
+
+
 def main() -> None:
     """Score all, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,16 +97,8 @@ def main() -> None:
         )
     if options.slots is not None and options.slots < 1:
         raise SystemExit(f"--slots: expected at least 1, got {options.slots}; the background needs one too")
-    settings = load_run(options.runs[0].partition(":")[0], "cpu").recipe.videos
-    if not isinstance(settings, MassiveBallVideos):
-        raise SystemExit(f"{options.runs[0]}: expected a run on balls")
-    changes: dict[str, Any] = {"num_frames": options.lengths[-1]}
-    if options.balls:
-        changes |= {"min_balls": options.balls[0], "max_balls": options.balls[1]}
-    if options.palette is not None:
-        changes["palette_size"] = options.palette
     try:
-        simulator = replace(settings.simulator("test"), **changes)
+        simulator = simulator_of(options)
         videos = simulator.simulate(options.videos, torch.Generator().manual_seed(SEED))
     except ValueError as error:
         raise SystemExit(str(error)) from error

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyro
 import torch
-from trackers import settings_of
+from trackers import plan_of
 
 from inference import SVI
 from inference.recipes import RECIPES
@@ -105,17 +105,17 @@ def main() -> None:
     for name, (recipe, frames, mode, changes) in cases.items():
         rows[name] = milliseconds(prepared(recipe, frames, mode, options, **changes), options)
         print(f"{name:32} {rows[name]['median']:8.0f} ms, minimum {rows[name]['minimum']:.0f}", flush=True)
-    settings = {}
-    for name, (recipe, changes) in settings_of("parts").items():
-        settings[name] = milliseconds(prepared(recipe, 10, "off", options, **changes), options)
-        print(f"{name:32} {settings[name]['median']:8.0f} ms, minimum {settings[name]['minimum']:.0f}", flush=True)
+    exchanged = {}
+    for name, setting in plan_of("parts", Path()).settings.items():
+        exchanged[name] = milliseconds(prepared(setting.recipe, 10, "off", options, **setting.options), options)
+        print(f"{name:32} {exchanged[name]['median']:8.0f} ms, minimum {exchanged[name]['minimum']:.0f}", flush=True)
     profile = parts(prepared(SMALL, 10, "off", options))
     for kind, value in profile.items():
         print(f"    {kind:28} {value:8.1f} ms")
     record = {
         "provenance": provenance(0),
         "milliseconds": rows,
-        "milliseconds_of_parts": settings,
+        "milliseconds_of_parts": exchanged,
         "parts": profile,
     }
     write_bytes(options.output, json.dumps(record, indent=1).encode())

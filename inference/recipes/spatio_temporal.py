@@ -32,6 +32,7 @@ class SlotPair(Pair):
         strided: whether these halve images.
         memory: whose memory slots have: the model's; the guide's, as in the paper; or none: IODINE.
         relations: size of what slots see of one another; 0 = nothing.
+        conditioned: whether prior and decoder depend on the memory; without, only the guide remembers.
         refinements: decodes of the first frame.
         grid: triangle, or full: as many decodes in every frame.
         start: where a frame's refinement starts: from a constant or from the prediction.
@@ -54,6 +55,7 @@ class SlotPair(Pair):
     strided: bool = True
     memory: Literal["model", "guide", "none"] = "model"
     relations: int = 0
+    conditioned: bool = True
     refinements: int = 6
     grid: Literal["triangle", "full"] = "triangle"
     start: Literal["constant", "prediction"] = "prediction"
@@ -79,7 +81,7 @@ class SlotPair(Pair):
             decoder=BroadcastDecoder(
                 shape,
                 self.latent_dim,
-                0 if self.memory == "none" else self.units,
+                self.units if self.conditioned and self.memory != "none" else 0,
                 channels=self.channels,
                 layers=self.decoder_layers,
                 halvings=self.halvings,
@@ -87,6 +89,7 @@ class SlotPair(Pair):
             ),
             memory=self._memory(),
             units=self.units,
+            conditional_prior=self.conditioned,
             log_variance=self.log_variance,
             frame_scale=recipe.training.frame_scale[0],
             per_channel=self.per_channel,
@@ -111,6 +114,15 @@ class SlotPair(Pair):
             network=network,
             divergence_weight=self.divergence_weight,
         )
+
+    def check(self, recipe: Recipe[Any, Any, Any]) -> None:
+        """Refuse a model without slots, and a memory of the model that nothing in it depends on."""
+        if self.num_slots < 1:
+            raise OptionError(f"--num-slots: expected at least 1, got {self.num_slots}; give one more than objects")
+        if not self.conditioned and self.memory == "model":
+            raise OptionError(
+                "--no-conditioned: expected --memory guide or none, got model, whose memory nothing would depend on"
+            )
 
     def _memory(self) -> SlotMemory | Literal["guide"] | None:
         if self.memory == "model":
@@ -238,4 +250,5 @@ RECIPES = (
     BALLS.named("spatio-temporal-balls-colour-small", **SMALL, colour=True),
     IODINE,
     IODINE.named("iodine-balls-small", **{**SMALL, **FRAMES}),
+    IODINE.named("iodine-balls-colour-small", **{**SMALL, **FRAMES, "colour": True}),
 )

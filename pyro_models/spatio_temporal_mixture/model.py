@@ -65,6 +65,8 @@ class SpatioTemporalMixture(StepwiseModel):
         decoder: None = the paper's, for these frames.
         memory: see above.
         units: size of h, where the memory is the guide's.
+        conditional_prior: whether z_t depends on h_{t-1}; else z_t ~ N(0, I) even with a memory, which the decoder and
+            the guide may use.
         log_variance: of the prior: "free" (between -6 and 4) or "softplus", as in the code of the authors: never below
             0, so the prior's standard deviation is at least 1.
         frame_scale: standard deviation of a pixel; a buffer, so that a stage of training can schedule it.
@@ -85,6 +87,7 @@ class SpatioTemporalMixture(StepwiseModel):
         decoder: BroadcastDecoder | None = None,
         memory: SlotMemory | Literal["guide"] | None = None,
         units: int = 128,
+        conditional_prior: bool = True,
         log_variance: Literal["free", "softplus"] = "free",
         frame_scale: float = 0.3,
         per_channel: bool = False,
@@ -115,7 +118,7 @@ class SpatioTemporalMixture(StepwiseModel):
         self.decoder = decoder
         self.memory = own
         self.prior_body = None
-        if units:
+        if units and conditional_prior:
             self.prior_body = nn.Sequential(nn.Linear(units, units), nn.ReLU())
             self.prior_mean = nn.Linear(units, self.latent_dim)
             self.prior_raw = nn.Linear(units, self.latent_dim)

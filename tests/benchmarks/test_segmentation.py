@@ -1,13 +1,19 @@
 """Models that take videos apart, compared briefly: what is written, how it appears in RESULTS.md, what is refused."""
 
+import argparse
 import json
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from inference.cli import main
+from inference.recipes import RECIPES
+from inference.recipes.growing_videos import LengtheningVideos
+from videos import TabletopScenes
 
 PROGRAMS = Path(__file__).parents[2] / "benchmarks"
 VIDEOS = {
@@ -89,3 +95,40 @@ def test_runs_meet_in_a_table(tmp_path):
     (other,) = json.loads((tmp_path / "start.json").read_text())["rows"]
     assert other["lengths"] == rows[1]["lengths"]  # nothing is missing there
     assert other["predictions"] != rows[1]["predictions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableVideos(LengtheningVideos):
+    """Scenes on a table."""
+
+    world: str = "tabletop"
+
+    def simulator(self, split):
+        return TabletopScenes(10, 16, masks=split == "test")
+
+    def splits(self, recipe):
+        raise NotImplementedError
+
+
+def test_videos_are_those_of_the_first_run(monkeypatch):
+    monkeypatch.syspath_prepend(PROGRAMS)
+    import segmentation
+
+    balls = RECIPES["spatio-temporal-balls-small"]
+    recipes = {"a": balls, "b": replace(balls, videos=TableVideos()), "c": RECIPES["sqair-small"]}
+    recipes["d"] = RECIPES["kvae-box-cpu"]
+    monkeypatch.setattr(segmentation, "load_run", lambda path, _: SimpleNamespace(recipe=recipes[path]))
+
+    def simulator(*runs, balls=None, palette=None):
+        return segmentation.simulator_of(argparse.Namespace(runs=runs, balls=balls, palette=palette, lengths=[5, 20]))
+
+    found = simulator("a:sequential", "b", balls=[5, 6], palette=8)
+    assert (found.num_frames, found.min_balls, found.max_balls, found.palette_size, found.masks) == (20, 5, 6, 8, True)
+    assert simulator("b") == TabletopScenes(20, 16, masks=True)
+    for wrong, options, message in (
+        ("b", {"palette": 8}, "--balls, --palette: expected a run on balls, got one on tabletop; leave them out"),
+        ("c", {}, "c: expected a run on balls or scenes on a table, got moving-mnist"),
+        ("d", {}, "d: expected a run on balls or scenes on a table, got box"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            simulator(wrong, **options)
