@@ -24,6 +24,7 @@ from inference.recipes.growing_videos import LengtheningVideos
 from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
+from inference.scores.segmentation import TABLE_LENGTHS
 from videos import MassiveBalls, TabletopScenes, VideoBatch
 
 SEED = 50

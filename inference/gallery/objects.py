@@ -11,6 +11,7 @@ from guides.incomplete_models import need_of_guide
 from inference.gallery.picture import Picture, save
 from inference.pictures import animate_tracks, draw_scenes, draw_tracks
 from inference.queries.ask import generate, impute, reconstruct
+from inference.queries.imputation import Imputation
 from inference.scores.score import Evaluated
 from inference.scores.tracking import found_and_true, score_middles
 from pyro_models.components.scene import PlacesObjects, Scene
@@ -19,6 +20,8 @@ from videos.missing import tail
 NUM_SCENES = 16  # in a picture of still scenes
 NUM_FILMS = 4
 NUM_TRACKED = 8  # sequences in a picture of tracked objects
+NUM_MASKED = 4  # the same where each has rows of masks
+MOST_COLUMNS = 20  # frames of such a picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,8 @@ class ScenePictures(Picture):
 class TrackPictures(Picture):
     """Objects tracked through videos, forecasts from the first frames, and videos from the prior if a model draws any.
 
-    A model without objects gets the same pictures without boxes.
+    A model without objects gets the same pictures without boxes. There is no forecast of videos of one frame, and none
+    from a prior that leaves a latent to the guide.
 
     Attributes:
         followed: frames observed before the forecast.
@@ -69,20 +73,29 @@ class TrackPictures(Picture):
         places = model if isinstance(model, PlacesObjects) else None
         peopled = slice(None) if test.presence is None else test.presence.flatten(1).any(-1)
         videos = test.select(peopled).select(slice(0, NUM_TRACKED))
-        num_seen = max(1, min(self.followed, videos.num_frames - 2))
-        start = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
         whole = "reconstruction" if places is None else "tracks"
-        answers = {
-            whole: (None, reconstruct(model, guide, *videos.arguments, seed=0)),
-            "forecast": (start, impute(model, guide, *videos.with_observed(start).arguments, seed=0)),
-        }
+        answers: dict[str, tuple[Tensor | None, Imputation]]
+        answers = {whole: (None, reconstruct(model, guide, *videos.arguments, seed=0))}
+        if videos.num_frames > 1:
+            num_seen = max(1, min(self.followed, videos.num_frames - 2))
+            start = tail(videos.num_sequences, videos.num_frames, num_seen=num_seen).to(videos.frames.device)
+            answers["forecast"] = (start, impute(model, guide, *videos.with_observed(start).arguments, seed=0))
         presence = None if videos.presence is None else videos.presence.float()
         truth = Scene(presence, videos.positions, videos.box_sizes, videos.masks)
         truth = None if places is None or presence is None else truth
+        every = -(-videos.num_frames // MOST_COLUMNS)
         written = []
         for name, (observed, answer) in answers.items():
             scene = _tracked(places, answer.values)
-            figure = draw_tracks(videos.frames, scene, truth, observed, answer.frames)
+            rows = slice(0, NUM_TRACKED if scene is None or scene.masks is None else NUM_MASKED)
+            figure = draw_tracks(
+                videos.frames[rows],
+                _select(rows, scene),
+                _select(rows, truth),
+                None if observed is None else observed[rows],
+                answer.frames[rows],
+                every=every,
+            )
             written.append(save(figure, folder / f"{name}.png"))
             for index in range(min(NUM_FILMS, videos.num_sequences)):
                 film = animate_tracks(
@@ -96,7 +109,8 @@ class TrackPictures(Picture):
                 written.append(film)
         if need_of_guide(model) is None:
             drawn = generate(model, NUM_FILMS, videos.num_frames, seed=0)
-            written.append(save(draw_tracks(drawn.frames, _tracked(places, drawn.values)), folder / "generated.png"))
+            figure = draw_tracks(drawn.frames, _tracked(places, drawn.values), every=every)
+            written.append(save(figure, folder / "generated.png"))
         return written + (_draw_switches(evaluated, folder) if self.switches else [])
 
 
@@ -122,7 +136,7 @@ def _draw_switches(evaluated: Evaluated, folder: Path) -> list[Path]:
     return [save(draw_tracks(videos.frames, found, true, None, expected), folder / "switches.png")]
 
 
-def _select(index: int | Tensor, scene: Scene | None) -> Scene | None:
+def _select(index: int | slice | Tensor, scene: Scene | None) -> Scene | None:
     """One or several sequences of a scene."""
     if scene is None:
         return None

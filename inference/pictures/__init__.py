@@ -11,11 +11,13 @@ from inference.pictures.horizon_curves import draw_horizon_curves
 from inference.pictures.learning_curves import draw_learning_curves
 from inference.pictures.masks import paint_masks
 from inference.pictures.scenes import draw_scenes
+from inference.pictures.slots import animate_slots, draw_latent_walk, draw_slots
 from inference.pictures.strips import draw_shaded_videos, draw_strips
 from inference.pictures.tracks import animate_tracks, draw_tracks
 from inference.pictures.trajectories import draw_overlays, draw_trajectories
 
 __all__ = [
+    "animate_slots",
     "animate_tracks",
     "code_grid",
     "draw_calibration",
@@ -25,10 +27,12 @@ __all__ = [
     "draw_errors_per_frame",
     "draw_horizon_curves",
     "draw_imputation_curves",
+    "draw_latent_walk",
     "draw_learning_curves",
     "draw_overlays",
     "draw_scenes",
     "draw_shaded_videos",
+    "draw_slots",
     "draw_strips",
     "draw_tracks",
     "draw_trajectories",

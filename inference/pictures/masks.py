@@ -90,7 +90,7 @@ def mask_videos(
     if scene is not None and scene.masks is not None:
         masks = scene.masks
         numbers = numbers_of("scene.masks", masks, leading, size, scene.presence, scene.identities)
-        word, start = ("component", 1) if scene.identities is None else ("identity", 0)
+        word, start = ("slot", 1) if scene.identities is None else ("identity", 0)
         labels = {f"{word} {number + start}": palette[number % len(palette)] for number in _shown(masks, numbers)}
         videos.append(MaskVideo("masks", paint_masks(masks, numbers, palette), labels))
     if truth is not None and truth.masks is not None:

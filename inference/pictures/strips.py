@@ -1,6 +1,6 @@
 """A video as one image: frames in a strip, or all frames overlaid with time as shade."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib import colormaps
@@ -18,6 +18,7 @@ from inference.pictures.theme import (
     SMALL,
     as_rgb,
     check_observed,
+    check_outlines,
     check_videos,
     colours_of,
     light_of,
@@ -25,10 +26,19 @@ from inference.pictures.theme import (
 )
 
 GAP = 0.1  # between frames, as a share of their width
+LETTER = 0.085  # width of a letter of a name, inches
 
 
 def draw_strips(
-    videos: Mapping[str, Tensor], observed: Tensor | None = None, *, every: int = 1, title: str = ""
+    videos: Mapping[str, Tensor],
+    observed: Tensor | None = None,
+    *,
+    every: int = 1,
+    outlines: Mapping[str, str] | None = None,
+    imputed: str | None = None,
+    columns: Sequence[str] = (),
+    across: str = "frame",
+    title: str = "",
 ) -> Figure:
     """Strips of frames, one below the other: the truth, and reconstructions or imputations.
 
@@ -39,27 +49,36 @@ def draw_strips(
             ones may be mixed.
         observed: bool (time,), None = all seen.
         every: show every n-th frame.
+        outlines: name of a strip -> colour of the outline of all its frames, seen or not.
+        imputed: colour of the outlines of missing frames in all but the first strip; None = by name.
+        columns: names of the frames; numbers unless given.
+        across: what they are, below all.
         title: above all.
 
     Raises:
-        ValueError: if shapes differ, or `every` is below 1.
+        ValueError: if shapes differ, `every` is below 1, columns are too few or too many, or an outline has no strip.
     """
     checked = check_videos("videos", videos)
-    num_frames, _, rows, columns = next(iter(checked.values())).shape
+    outlines = check_outlines(outlines, checked)
+    num_frames, _, height, width = next(iter(checked.values())).shape
     seen = check_observed(observed, num_frames)
     if every < 1:
         raise ValueError(f"every: expected at least 1, got {every}")
+    numbers = columns or [str(time + 1) for time in range(num_frames)]
+    if len(numbers) != num_frames:
+        raise ValueError(f"columns: expected one for each of {num_frames} frames, got {len(columns)}")
     shown = range(0, num_frames, every)
     names, colours = list(checked), colours_of(checked)
     cell = min(0.62, 9.0 / len(shown))
-    aspect = rows / columns
+    aspect = height / width
     figure = new_figure(
-        1.3 + cell * (1 + GAP) * len(shown), 0.55 + cell * aspect * 1.22 * len(names) + 0.3 * bool(title)
+        max(1.3, LETTER * max(map(len, names))) + cell * (1 + GAP) * len(shown),
+        0.55 + cell * aspect * 1.22 * len(names) + 0.3 * bool(title),
     )
     axes = figure.subplots()
     axes.set_xlim(-GAP, (1 + GAP) * len(shown))
     axes.set_ylim((aspect + 2 * GAP) * len(names) - GAP, -GAP)
-    axes.set_aspect("equal")
+    axes.set_aspect("equal", anchor="W")  # the layout then makes room for the names
     for row, name in enumerate(names):
         top = row * (aspect + 2 * GAP)
         for column, time in enumerate(shown):
@@ -67,17 +86,16 @@ def draw_strips(
             axes.imshow(
                 as_rgb(checked[name])[time].numpy(), extent=(left, left + 1, top + aspect, top), interpolation="nearest"
             )
-            edge = MISSING if row == 0 else colours[name]
-            colour, width = (QUIET, 0.5) if seen[time] else (edge, 2.0)
-            outline = Rectangle(
-                (left, top), 1, aspect, fill=False, edgecolor=colour, linewidth=width, joinstyle="miter"
-            )
+            edge = MISSING if row == 0 else imputed or colours[name]
+            colour, line = (QUIET, 0.5) if seen[time] else (edge, 2.0)
+            colour, line = (outlines[name], 2.0) if name in outlines else (colour, line)
+            outline = Rectangle((left, top), 1, aspect, fill=False, edgecolor=colour, linewidth=line, joinstyle="miter")
             axes.add_patch(outline)
     axes.set_yticks([row * (aspect + 2 * GAP) + aspect / 2 for row in range(len(names))], names, fontsize=NORMAL)
-    axes.set_xticks([column * (1 + GAP) + 0.5 for column in range(len(shown))], [str(time + 1) for time in shown])
+    axes.set_xticks([column * (1 + GAP) + 0.5 for column in range(len(shown))], [numbers[time] for time in shown])
     axes.tick_params(length=0, labelsize=SMALL, pad=2)
     axes.tick_params(axis="y", labelsize=NORMAL)
-    axes.set_xlabel("frame" if all(seen) else "frame (outlined: missing, so imputed)", fontsize=SMALL)
+    axes.set_xlabel(across if all(seen) else f"{across} (outlined: missing, so imputed)", fontsize=SMALL)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=LARGE, loc="left")
     return figure

@@ -109,6 +109,18 @@ def check_observed(observed: Tensor | None, num_frames: int) -> list[bool]:
     return observed.tolist()
 
 
+def check_outlines(outlines: Mapping[str, str] | None, videos: Mapping[str, Tensor]) -> Mapping[str, str]:
+    """Colours of outlines, by name of a video; None = none.
+
+    Raises:
+        ValueError: if there is no such video.
+    """
+    outlines = {} if outlines is None else outlines
+    if unknown := [name for name in outlines if name not in videos]:
+        raise ValueError(f"outlines: expected names of videos ({', '.join(videos)}), got {', '.join(unknown)}")
+    return outlines
+
+
 def as_rgb(frames: Tensor) -> Tensor:
     """(time, 1 or 3, height, width) -> (time, height, width, 3)."""
     return frames.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)

@@ -182,7 +182,7 @@ def animate_tracks(
     masks = mask_videos(scene, truth, (len(frames),), (frames.shape[-2], frames.shape[-1]))
     drawn = {name: _with_boxes(video, objects, scale) for name, video in checked.items()}
     drawn |= {mask.name: _with_boxes(mask.video, [], scale) for mask in masks}
-    return write_film(path, drawn, observed, scale=1, frames_per_second=frames_per_second)
+    return write_film(path, drawn, observed, imputed=MISSING, scale=1, frames_per_second=frames_per_second)
 
 
 def _legend(objects: list[_Objects], masks: list[MaskVideo], frames: list[tuple[int, int]]) -> list[Line2D | Patch]:

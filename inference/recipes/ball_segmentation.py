@@ -5,6 +5,7 @@ from typing import Any
 
 from inference.gallery.objects import TrackPictures
 from inference.gallery.picture import Picture
+from inference.gallery.slots import LatentWalkPicture, SlotPictures
 from inference.recipes.growing_videos import LengtheningVideos
 from inference.recipes.options import OptionError
 from inference.recipes.recipe import Recipe, Splits
@@ -81,8 +82,8 @@ class MassiveBallVideos(LengtheningVideos):
         return (Segmentation(),)
 
     def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
-        """Reconstructions with masks, and forecasts."""
-        return (TrackPictures(followed=self.followed, switches=False),)
+        """Reconstructions with masks, forecasts, slots apart, and walks along the latent of one of them."""
+        return TrackPictures(followed=self.followed, switches=False), SlotPictures(), LatentWalkPicture()
 
 
 SMALL_BALLS: dict[str, Any] = {

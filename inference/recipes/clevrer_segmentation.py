@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from inference.gallery.objects import TrackPictures
 from inference.gallery.picture import Picture
+from inference.gallery.slots import LatentWalkPicture, SlotPictures
 from inference.recipes.growing_videos import LengtheningVideos
 from inference.recipes.options import OptionError
 from inference.recipes.recipe import TRAINING_SEED, Recipe, Splits
@@ -160,8 +161,8 @@ class ClevrerVideos(LengtheningVideos):
         return (Segmentation(),)
 
     def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
-        """Reconstructions with masks, and forecasts."""
-        return (TrackPictures(followed=self.followed, switches=False),)
+        """Reconstructions with masks, forecasts, slots apart, and walks along the latent of one of them."""
+        return TrackPictures(followed=self.followed, switches=False), SlotPictures(), LatentWalkPicture()
 
     def _numbers(self, folder: Path) -> tuple[list[int], list[int]]:
         """Numbers of CLEVRER's training videos: those to train on, and those held out."""

@@ -1,9 +1,10 @@
-"""The objects in a video, in the form in which metrics and pictures take them from any model."""
+"""The objects in a video, in the forms in which metrics and pictures take them from any model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -41,5 +42,42 @@ class PlacesObjects(Protocol):
         Args:
             latents: by site. Answers of queries have them, together with those of `pyro.deterministic` sites, which a
                 model without latents describes its objects by, as `values`.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Frames as sums of slots, each of which shows a picture through its mask: sum_k m_k mu_k.
+
+    Leading dims are (*particles, sequences, time).
+
+    Attributes:
+        means: mu_k, what a slot shows; where its mask is 0 it may be anything.
+        masks: m_k, in [0, 1], summing to 1 over slots.
+    """
+
+    means: Float[Tensor, "*batch slots channels height width"]
+    masks: Float[Tensor, "*batch slots height width"]
+
+    def __getitem__(self, index: int | slice) -> "Decomposition":
+        """One sequence, or several: an index of the first of the leading dims."""
+        return Decomposition(self.means[index], self.masks[index])
+
+    @property
+    def composite(self) -> Float[Tensor, "*batch channels height width"]:
+        """The frames that all slots make up together."""
+        return (self.masks.unsqueeze(-3) * self.means).sum(-4)
+
+
+@runtime_checkable
+class DecomposesFrames(Protocol):
+    """A model whose slots share the pixels of a frame."""
+
+    def decompose(self, latents: Mapping[str, Tensor]) -> Decomposition:
+        """What each slot shows, and where, for given values of the latent sites.
+
+        Args:
+            latents: as for `PlacesObjects.scene`.
         """
         ...

@@ -14,7 +14,7 @@ from torch import Tensor
 from pyro_models.components.arguments import check_video
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.layout import to_time_plate
-from pyro_models.components.scene import Scene
+from pyro_models.components.scene import Decomposition, Scene
 from pyro_models.relational_nem.assignments import binarised, composed, expectation_step, fixed_normal, normalised
 from pyro_models.relational_nem.networks import SlotDecoder, SlotEncoder
 from pyro_models.relational_nem.relational_cell import RelationalCell
@@ -27,10 +27,12 @@ class Predictions(NamedTuple):
     """What the slots predict of every frame, and how they share it.
 
     Attributes:
-        logits: of psi, the probability of each pixel by slot, from the frames before.
+        outputs: o, from the frames before, of which psi is decoded.
+        logits: of psi, the probability of each pixel by slot.
         assignments: gamma after the E-step on the frame; in the first frame as they start.
     """
 
+    outputs: Float[Tensor, "sequences time slots state"]
     logits: Float[Tensor, "sequences time slots height width"]
     assignments: Float[Tensor, "sequences time slots height width"]
 
@@ -44,8 +46,8 @@ class RelationalNeuralEM(PyroModule):
 
     theta_1 = psi_1 = 0. gamma_1 is noise, |N(0, 1)| normalised over slots, without which all slots would stay equal.
     There are no latents and the guide is `NoLatentsGuide`. Sites in the plates `sequences` and `time`: the observed
-    `frames`; and as `pyro.deterministic`, for queries, `assignments`, gamma, event (slots, height, width), and
-    `composite`, sum_k gamma_k psi_k, event (1, height, width).
+    `frames`; and as `pyro.deterministic`, for queries, `assignments`, gamma, event (slots, height, width), `outputs`,
+    o, event (slots, state), and `composite`, sum_k gamma_k psi_k, event (1, height, width).
 
     The first frame has no prediction in the paper. Here, as in `EncoderDecoderLSTM`, it is predicted from a black
     frame, and the bound is a log evidence of whole videos: the same step, from theta = 0 and a residual of 0. This step
@@ -156,6 +158,7 @@ class RelationalNeuralEM(PyroModule):
         composite = (found.assignments * found.logits.sigmoid()).sum(2, keepdim=True)
         with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("time", frames.shape[1], dim=-2):
             pyro.deterministic("assignments", to_time_plate(found.assignments, 3), event_dim=3)
+            pyro.deterministic("outputs", to_time_plate(found.outputs, 2), event_dim=2)
             pyro.deterministic("composite", to_time_plate(composite, 3), event_dim=3)
             pyro.sample("frames", law, obs=to_time_plate(frames, 3))
         return logits
@@ -177,8 +180,8 @@ class RelationalNeuralEM(PyroModule):
             controls: None.
         """
         frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
-        logits, assignments = self._predict(frames, None if observed is None else seen)
-        losses = F.softplus(logits) - assignments * frames * logits  # both terms, in logits
+        found = self._predict(frames, None if observed is None else seen)
+        losses = F.softplus(found.logits) - found.assignments * frames * found.logits  # both terms, in logits
         return (losses.flatten(2).sum(2) * seen).sum(1)
 
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:
@@ -190,12 +193,21 @@ class RelationalNeuralEM(PyroModule):
         Raises:
             ValueError: if `assignments` is not among them.
         """
-        if "assignments" not in latents:
-            raise ValueError(
-                f"latents: expected 'assignments', got {', '.join(map(repr, latents)) or 'none'}; this model has no "
-                "latents to compute masks from, give it the values of a query's answer: reconstruct(...).values"
-            )
-        return Scene(masks=to_time_plate(latents["assignments"], 3))
+        return Scene(masks=to_time_plate(_computed("assignments", latents), 3))
+
+    @torch.no_grad()
+    def decompose(self, latents: Mapping[str, Tensor]) -> Decomposition:
+        """What each slot predicts, psi, and its share of each pixel once the frame is seen; the first are noise.
+
+        Args:
+            latents: `values` of the answer of a query, with `assignments` and `outputs` among them.
+
+        Raises:
+            ValueError: if either is not among them.
+        """
+        masks, outputs = (_computed(name, latents) for name in ("assignments", "outputs"))
+        means = self.decoder(outputs.flatten(end_dim=-3)).sigmoid().reshape(*masks.shape[:-2], 1, *masks.shape[-2:])
+        return Decomposition(means=to_time_plate(means, 4), masks=to_time_plate(masks, 3))
 
     def _predict(
         self,
@@ -214,8 +226,10 @@ class RelationalNeuralEM(PyroModule):
             flipped = torch.rand_like(frames) < self.flip_probability
             inputs = torch.where(flipped, 1 - frames, frames)
         rest = frames.new_zeros(1, self.num_slots, self.cell.state_dim)
-        black = self.decoder(self.cell(rest, self.encoder(start.unsqueeze(0))).output)
-        logits = [black.expand(len(frames), *shape)]  # equal in all slots, so an E-step would undo the noise
+        black = self.cell(rest, self.encoder(start.unsqueeze(0))).output
+        outputs = [black.expand(len(frames), -1, -1)]
+        # equal in all slots, so an E-step would undo the noise
+        logits = [self.decoder(black).expand(len(frames), *shape)]
         shares = [assignments]
         memory, means = rest.expand(len(frames), -1, -1), torch.zeros_like(assignments)
         for step in range(frames.shape[1] - 1):
@@ -224,13 +238,14 @@ class RelationalNeuralEM(PyroModule):
                 expected = composed(logits[step].sigmoid(), shares[step])
                 image = torch.where(observed[:, step, None, None, None], image, expected)
             memory, output = self.cell(memory, self.encoder(shares[step] * (image - means)))
+            outputs.append(output)
             logits.append(self.decoder(output))
             means = logits[-1].sigmoid()
             target = frames[:, step + 1]
             if observed is not None:
                 target = torch.where(observed[:, step + 1, None, None, None], target, binarised(means))
             shares.append(expectation_step(means, target))
-        return Predictions(torch.stack(logits, 1), torch.stack(shares, 1))
+        return Predictions(torch.stack(outputs, 1), torch.stack(logits, 1), torch.stack(shares, 1))
 
     def _overlaid(
         self, logits: Float[Tensor, "sequences time slots height width"]
@@ -243,3 +258,13 @@ class RelationalNeuralEM(PyroModule):
         # Log of the probability that the pixel is off in all slots; 0 in single precision if they are certain of it
         off = off.sum(2, keepdim=True).clamp(max=-CERTAIN)
         return torch.log(-torch.expm1(off)) - off
+
+
+def _computed(name: str, values: Mapping[str, Tensor]) -> Tensor:
+    """A value that the model computes; there are no latents to compute it from again."""
+    if name not in values:
+        raise ValueError(
+            f"latents: expected {name!r}, got {', '.join(map(repr, values)) or 'none'}; this model has no latents to "
+            "compute masks from, give it the values of a query's answer: reconstruct(...).values"
+        )
+    return values[name]

@@ -16,7 +16,7 @@ from pyro_models.components.arguments import check_video
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.layout import TIME_OF_OBJECTS, join_frames
 from pyro_models.components.markov_video import VideoContext
-from pyro_models.components.scene import Scene
+from pyro_models.components.scene import Decomposition, Scene
 from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.distributions.pixel_mixture import PixelMixture
 from pyro_models.spatio_temporal_mixture.broadcast_decoder import BroadcastDecoder
@@ -230,12 +230,26 @@ class SpatioTemporalMixture(StepwiseModel):
         return PixelMixture(logits, means, self.frame_scale, per_channel=self.per_channel)
 
     @torch.no_grad()
+    def decompose(self, latents: Mapping[str, Tensor]) -> Decomposition:
+        """What each slot shows, and its mask.
+
+        Args:
+            latents: as for `scene`.
+        """
+        mixtures = self._mixtures(self._states(latents))  # batch dims (*particles, time, sequences)
+        return Decomposition(means=mixtures.means.transpose(-5, -6), masks=mixtures.masks.transpose(-4, -5))
+
+    @torch.no_grad()
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:
         """The masks of all slots; each is its own for the whole video.
 
         Args:
             latents: values of all latent sites, (*particles, 1, slots, sequences, ...) or (slots, sequences, ...).
         """
+        return Scene(masks=self.decompose(latents).masks)
+
+    def _states(self, latents: Mapping[str, Tensor]) -> list[SlotStates]:
+        """The slots after each frame, given values of all latent sites."""
         number = sum(name.startswith("z_") for name in latents)
         first = latents["z_1"]
         zeros = first.new_zeros(*first.shape[-3:-1], self.units)
@@ -244,8 +258,7 @@ class SpatioTemporalMixture(StepwiseModel):
         for index in range(1, number + 1):
             state = self.after(latents[f"z_{index}"], state.output, state.memory, latents.get(f"h_{index}"))
             states.append(state)
-        # masks (*particles, time, sequences, slots, height, width)
-        return Scene(masks=self._mixtures(states).masks.transpose(-4, -5))
+        return states
 
     def _mixtures(self, states: Sequence[SlotStates]) -> PixelMixture:
         """Distributions of consecutive frames, batch dims (*particles, time, sequences)."""

@@ -162,8 +162,9 @@ def test_sites_and_plates():
     frames, observed = arguments()
     table = describe_sites(small_model(), frames, observed)
     assert table.names == ("frames",)
-    assert [site.name for site in table.deterministic] == ["assignments", "composite"]
-    for name, event in (("frames", FRAME), ("composite", FRAME), ("assignments", (SLOTS, *FRAME[1:]))):
+    assert [site.name for site in table.deterministic] == ["assignments", "outputs", "composite"]
+    events = {"frames": FRAME, "composite": FRAME, "assignments": (SLOTS, *FRAME[1:]), "outputs": (SLOTS, 6)}
+    for name, event in events.items():
         assert table[name].batch_shape == (TIME, SEQUENCES)
         assert table[name].event_shape == event
         assert {(plate.name, plate.dim) for plate in table[name].plates} == {("sequences", -1), ("time", -2)}
@@ -361,7 +362,7 @@ def test_training_flips_pixels_of_the_input_alone():
 def test_training_assigns_pixels_of_the_clean_frame():
     model = small_model().train()
     frames, _ = arguments()
-    logits, shares = model._predict(frames, None)
+    _, logits, shares = model._predict(frames, None)
     for step in range(1, TIME):
         torch.testing.assert_close(shares[:, step], expectation_step(logits[:, step].sigmoid(), frames[:, step]))
 
@@ -424,6 +425,19 @@ def test_assignments_are_the_masks_of_a_scene():
     torch.testing.assert_close(answer.deterministic["composite"].transpose(0, 1), composite)
     with pytest.raises(ValueError, match="latents: expected 'assignments', got none; .* answer: reconstruct"):
         model.scene(answer.latents)
+
+
+def test_slots_are_taken_apart():
+    model = small_model()
+    frames, observed = arguments()
+    answer = queries.reconstruct(model, NoLatentsGuide(model), frames, observed)
+    parts = model.decompose(answer.values)
+    assert not parts.means.requires_grad
+    torch.testing.assert_close(parts.means.squeeze(3), model._predict(frames, observed).logits.sigmoid())
+    torch.testing.assert_close(parts.masks, model.scene(answer.values).masks)
+    torch.testing.assert_close(parts.composite, answer.deterministic["composite"].transpose(0, 1))
+    with pytest.raises(ValueError, match="latents: expected 'outputs', got 'assignments'; .* answer: reconstruct"):
+        model.decompose({"assignments": answer.values["assignments"]})
 
 
 def test_an_unknown_overlay_is_refused(monkeypatch):

@@ -37,6 +37,8 @@ def test_missing_frames_have_a_coloured_border(tmp_path):
 
 
 def test_wrong_arguments_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"outlines: expected names of videos \(truth, smoothing\), got slot 1"):
+        write_film(tmp_path / "film.gif", VIDEOS, outlines={"slot 1": "red"})
     with pytest.raises(ValueError, match="scale: expected at least 1, got 0"):
         write_film(tmp_path / "film.gif", VIDEOS, scale=0)
     with pytest.raises(ValueError, match=r"frames_per_second: expected a speed in \(0, 50\], got 60"):

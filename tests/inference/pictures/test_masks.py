@@ -91,7 +91,7 @@ def test_a_true_object_has_the_colour_of_the_mask_that_stands_for_it_in_its_vide
     soft[1, :, 1] = torch.where(truth[1, :, :2].any(1), 0.6, 0.1)  # in the second, component 2 has two objects at once
     scene, true = Scene(masks=soft), Scene(masks=truth)
     masks, painted = mask_videos(scene, true, (2, 2), (HEIGHT, WIDTH))
-    assert list(masks.labels) == [f"component {number}" for number in (1, 2, 3, 4)]
+    assert list(masks.labels) == [f"slot {number}" for number in (1, 2, 3, 4)]
     assert painted.name == "true masks"
     shown = [painted.video[video, :, :, row, column] for video in (0, 1) for row, column in ((0, 0), (0, 4), (4, 0))]
     expected = [IDENTITIES[2], IDENTITIES[0], IDENTITIES[3], IDENTITIES[1], UNMATCHED, IDENTITIES[3]]
@@ -109,7 +109,7 @@ def test_matching_ignores_masks_that_are_left_out_and_objects_that_do_not_exist(
     truth = Scene(masks=blocks((0, 0), (0, 4)) > 0, presence=torch.tensor([[[1.0, 0.0]] * 2]))
     scene = Scene(masks=blocks((0, 0), (0, 0)), presence=torch.tensor([[[0.0, 1.0]] * 2]))
     masks, painted = mask_videos(scene, truth, (1, 2), (HEIGHT, WIDTH))
-    assert masks.labels == {"component 2": IDENTITIES[1]}
+    assert masks.labels == {"slot 2": IDENTITIES[1]}
     torch.testing.assert_close(painted.video[0, 0, :, 0, 0], colour(IDENTITIES[1]))
     assert painted.video[..., 4:].sum() == 0
     assert painted.labels == {}
@@ -153,7 +153,7 @@ def test_tracks_have_rows_of_masks_without_boxes(tmp_path):
     assert counts == in_row
     assert sum(counts) > 8
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["true box", "component 1", "component 2", "component 3", "component 4"]
+    assert legend == ["true box", "slot 1", "slot 2", "slot 3", "slot 4"]
     figure.savefig(tmp_path / "tracks.png", dpi=40)
     # as many rows as before where there are no masks
     plain = draw_tracks(videos.frames, None, Scene(truth.presence, truth.positions, truth.box_sizes))

@@ -38,6 +38,26 @@ def test_strips_may_skip_frames_and_have_colour():
     assert axes.get_xlabel() == "frame"
 
 
+def test_a_strip_may_have_an_outline_and_columns_may_have_names():
+    videos = VIDEOS | {"a name that is long": torch.rand(6, 1, 5, 4)}
+    names = ["a", "b", "c", "d", "e", "f"]
+    figure = draw_strips(videos, OBSERVED, every=2, outlines={"smoothing": "#56B4E9"}, columns=names, across="letter")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "c", "e"]
+    assert axes.get_xlabel() == "letter (outlined: missing, so imputed)"
+    assert [_hex(patch) for patch in axes.patches[3:6]] == ["#56B4E9"] * 3
+    assert [_hex(patch) == MISSING for patch in axes.patches[:3]] == [False, True, False]
+    figure.draw_without_rendering()
+    assert all(label.get_window_extent().x0 >= 0 for label in axes.get_yticklabels())
+
+
+def test_outlines_and_columns_are_checked():
+    with pytest.raises(ValueError, match=r"outlines: expected names of videos \(truth, smoothing\), got slot 1"):
+        draw_strips(VIDEOS, outlines={"slot 1": "red"})
+    with pytest.raises(ValueError, match="columns: expected one for each of 6 frames, got 2"):
+        draw_strips(VIDEOS, columns=["a", "b"])
+
+
 def test_shade_puts_later_frames_over_earlier_ones_and_greys_what_stays():
     video = torch.zeros(3, 1, 2, 2)
     video[:, 0, 0, 0] = 1  # a wall

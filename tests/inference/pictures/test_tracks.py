@@ -185,8 +185,9 @@ def test_a_film_has_the_same_boxes(tmp_path):
             assert (rows.min(), rows.max()) == (25, 64)
             assert panel[45, int((x + 2.5) * 10)].max() == 0  # nothing inside
     assert not (np.abs(pages[2] - hexes(IDENTITIES[1])).max(-1) < 8).any()
-    orange = [(np.abs(page - hexes(MISSING)).max(-1) < 8).any() for page in pages]
-    assert orange == [False, True, False]
+    borders = np.array([(np.abs(page - hexes(MISSING)).max(-1) < 8)[HEADER] for page in pages])
+    assert [row.any() for row in borders] == [False, True, False]
+    assert borders[1].sum() == 2 * (WIDTH * 10 + 2 * BORDER)  # of both panels
 
 
 def test_true_boxes_of_a_film_are_dashed(tmp_path):
