@@ -78,8 +78,8 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         lambda_{t,r+1} = lambda_tr + f(images, lambda_tr, dL_tr / dlambda; h_{t-1}, refinement r - 1);   q(z_t) = last
 
     (Zablotskaia et al. 2020, eqs. 8 to 11). A frame is decoded n_t = max(R - t + 1, 2) times, t from 1, the last time
-    at the latents that are drawn: later frames are predicted well and need less. Gradients with respect to pictures are in
-    closed form, and one pass back through the decoder gives the rest. To training they are constants (Greff et al.
+    at the latents that are drawn: later frames are predicted well and need less. Gradients with respect to pictures are
+    in closed form, and one pass back through the decoder gives the rest. To training they are constants (Greff et al.
     2019).
 
     All slots share lambda_0, so only noise tells them apart. In the paper it is that of the first draw, which is drawn

@@ -1,7 +1,8 @@
 """What training differentiates of slots' refinements: each mode against differences of a loop on paper.
 
-These tests pin: the loop has the guide's values; with what a mode holds constant frozen, differences of its loss are the
-guide's gradient, for each part that learns; where modes coincide; and that memory of "implicit" does not grow with R.
+These tests pin: the loop has the guide's values; with what a mode holds constant frozen, differences of its loss are
+the guide's gradient, for each part that learns; where modes coincide; and that memory of "implicit" does not grow
+with R.
 """
 
 from weakref import WeakSet
@@ -46,60 +47,65 @@ class Record:
         return values
 
 
+class PaperFrame:
+    """One frame's loss and refinement, written down with slopes by autograd; `h` is the memory before it."""
+
+    def __init__(self, model, guide, hold, frame, h):
+        self.model, self.guide, self.hold, self.frame, self.h = model, guide, hold, frame, h
+        self.prior = model.prior(h).base_dist
+
+    def mixture(self, parameters, epsilon):
+        return self.model.mixture(parameters[0] + (0.5 * parameters[1]).exp() * epsilon, self.h)
+
+    def loss(self, parameters, epsilon):
+        q = Normal(parameters[0], (0.5 * parameters[1]).exp())
+        return kl_divergence(q, self.prior).sum() - self.mixture(parameters, epsilon).log_prob(self.frame).sum()
+
+    def refined(self, parameters, epsilon, before, state):
+        with torch.enable_grad():
+            points = [one.detach().requires_grad_() for one in parameters]
+            slope = torch.cat(torch.autograd.grad(self.loss(points, epsilon), points), -1)
+        mixture = self.mixture(parameters, epsilon)
+        images = images_of(mixture, self.frame, mixture.gradients(self.frame))
+        vectors = vectors_of(*parameters, slope)
+        channels, size = 2 * VIDEO.shape[2] + 3, 2 * LATENT  # those after these are constants
+        images = torch.cat([images[..., :channels, :, :], *self.hold("slopes", images[..., channels:, :, :])], -3)
+        vectors = torch.cat([vectors[..., :size], *self.hold("slopes", vectors[..., size:])], -1)
+        return self.guide.network(*self.hold("inputs", images, vectors), before, state)
+
+
 def on_paper(model, guide, hold):
-    """The loss of `RefinementBounds` by a loop over frames and refinements; slopes by autograd."""
+    """The loss of `RefinementBounds` by a loop over frames and refinements."""
     pyro.set_rng_seed(1)
-    slots, sequences = model.num_slots, len(VIDEO)
-    zeros = VIDEO.new_zeros(slots, sequences, UNITS)
+    zeros = VIDEO.new_zeros(model.num_slots, len(VIDEO), UNITS)
+    noises = [_fixed_noise(number, model.num_slots, LATENT).double()[:, None] for number in range(3)]
+    noises = [noise.expand(-1, len(VIDEO), -1) for noise in noises]
     h, c, total = zeros, zeros, VIDEO.new_zeros(())
-
-    def noise(number):
-        return _fixed_noise(number, slots, LATENT).double()[:, None].expand(-1, sequences, -1)
-
     for index in range(VIDEO.shape[1]):
-        frame, decodes = VIDEO[:, index], guide.num_decodes(index)
-        prior = model.prior(h).base_dist
-        start = prior.loc, 2 * prior.scale.log()
+        paper, decodes = PaperFrame(model, guide, hold, VIDEO[:, index], h), guide.num_decodes(index)
+        start = paper.prior.loc, 2 * paper.prior.scale.log()
         if index == 0:
-            start = guide.start_mean + guide.log_scatter.exp() * noise(0), guide.start_log_variance.expand_as(noise(0))
-        added, state = (torch.zeros_like(noise(0)), torch.zeros_like(noise(0))), (zeros, zeros)
-
-        def looked_at(parameters, latent):
-            mixture = model.mixture(latent, h)
-            q = Normal(parameters[0], (0.5 * parameters[1]).exp())
-            return mixture, -mixture.log_prob(frame).sum() + kl_divergence(q, prior).sum()
-
-        def draw_at(epsilon):
-            return lambda points: points[0] + (0.5 * points[1]).exp() * epsilon
-
-        def refined(parameters, draw, before, state):
-            with torch.enable_grad():
-                points = [one.detach().requires_grad_() for one in parameters]
-                slope = torch.cat(torch.autograd.grad(looked_at(points, draw(points))[1], points), -1)
-            mixture = model.mixture(draw(parameters), h)
-            images = images_of(mixture, frame, mixture.gradients(frame))
-            vectors = vectors_of(*parameters, slope)
-            channels, size = 2 * VIDEO.shape[2] + 3, 2 * LATENT
-            images = torch.cat([images[..., :channels, :, :], *hold("slopes", images[..., channels:, :, :])], -3)
-            vectors = torch.cat([vectors[..., :size], *hold("slopes", vectors[..., size:])], -1)
-            return guide.network(*hold("inputs", images, vectors), before, state)
-
+            mean = guide.start_mean + guide.log_scatter.exp() * noises[0]
+            start = mean, guide.start_log_variance.expand_as(mean)
+        added, state = (torch.zeros_like(start[0]), torch.zeros_like(start[0])), (zeros, zeros)
         for number in range(decodes - 1):
             parameters = [one + more for one, more in zip(start, added, strict=True)]
             assert parameters[1].abs().max() < 5  # nothing is clamped
-            draw = draw_at(noise(number) * (number > 0))
-            _, term = looked_at(parameters, draw(parameters))
-            step, state = refined(parameters, draw, (h, c), state)
+            epsilon = noises[number] * (number > 0)
+            term = paper.loss(parameters, epsilon)
+            step, state = paper.refined(parameters, epsilon, (h, c), state)
             if number < decodes - 2:
                 term, step, *last = hold("earlier", term, step, *state)
                 state = tuple(last)
             total = total + (number + 1) / decodes * term
             added = [one + more for one, more in zip(hold("added", *added), step.chunk(2, -1), strict=True)]
         parameters = [one + more for one, more in zip(start, added, strict=True)]
-        draw = draw_at(torch.randn(slots, sequences, LATENT, dtype=zeros.dtype))
-        latent = draw(parameters)
-        total = total + looked_at(parameters, latent)[1]
-        h, c = refined(parameters, draw, (h, c), state)[1] if model.memory is None else model.memory(latent, h, c)
+        epsilon = torch.randn_like(start[0])
+        total = total + paper.loss(parameters, epsilon)
+        if model.memory is None:
+            h, c = paper.refined(parameters, epsilon, (h, c), state)[1]
+        else:
+            h, c = model.memory(parameters[0] + (0.5 * parameters[1]).exp() * epsilon, h, c)
     return total
 
 
@@ -156,7 +162,7 @@ def test_values_are_the_same_in_all_modes(memory):
 
 @MEMORIES
 def test_modes_coincide_with_one_refinement(memory):
-    """The last is the first. A single frame's refinement is told the same by all modes, which the network learns from."""
+    """The last refinement is the first; and on one frame, the network learns the same from it in all modes."""
     pairs = {gradients: evaluated(memory, gradients, refinements=2) for gradients in MODES}
     whole, last = (gradients_of(*pairs[name], bounds(*pairs[name])) for name in ("first_order", "implicit"))
     torch.testing.assert_close(last, whole)
