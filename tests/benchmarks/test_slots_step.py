@@ -26,11 +26,19 @@ class Model(torch.nn.Module):
         return sum(self.decoder(img[:, t]).square().mean() for t in range(4)), None
 """
 NETWORKS = {
-    "refine_net": "class RefineNetLSTM:\n    def __init__(self, z_dim, channels_in):\n        assert channels_in == 32\n",
-    "sbd": (
-        "import torch\n\nclass SBD(torch.nn.Conv2d):\n    def __init__(self, z_dim, img_dim, out_channels, cond):\n"
-        "        assert img_dim == (64, 64) and cond\n        super().__init__(3, out_channels, 1)\n"
-    ),
+    "refine_net": """
+class RefineNetLSTM:
+    def __init__(self, z_dim, channels_in):
+        assert channels_in == 32
+""",
+    "sbd": """
+import torch
+
+class SBD(torch.nn.Conv2d):
+    def __init__(self, z_dim, img_dim, out_channels, cond):
+        assert img_dim == (64, 64) and cond
+        super().__init__(3, out_channels, 1)
+""",
 }
 
 
