@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, linear
 
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.initial_weights import glorot
@@ -105,22 +105,24 @@ class BroadcastDecoder(nn.Module):
         if self.code is not None:
             assert memory is not None
             code = self.code(torch.cat([latent, memory], -1))
-        drawn = self._first_layer(code.reshape(-1, code.shape[-1]))
-        for layer in self.convolutions[1:]:
+        first, *others = self.convolutions.children()
+        assert isinstance(first, nn.Conv2d)
+        drawn = self._first_layer(first, code.reshape(-1, code.shape[-1]))
+        for layer in others:
             drawn = layer(drawn)
         drawn = drawn.contiguous().reshape(*code.shape[:-1], *drawn.shape[1:])
         means = drawn[..., :-1, :, :]
         return SlotPictures(means.sigmoid() if self.bounded else means, drawn[..., -1, :, :])
 
-    def _first_layer(self, code: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels rows columns"]:
+    def _first_layer(
+        self, first: nn.Conv2d, code: Float[Tensor, "batch latent"]
+    ) -> Float[Tensor, "batch channels rows columns"]:
         """The first convolution of [x, y, code at every place], with channels last."""
-        first: nn.Conv2d = self.convolutions[0]
         by_place, by_code = first.weight.tensor_split([len(self.places)], 1)
-        of_places = (
-            conv2d(self.places[None], by_place, first.bias, padding=first.padding).permute(0, 2, 3, 1).contiguous()
-        )
+        of_places = conv2d(self.places[None], by_place, first.bias, padding=first.padding)
+        of_places = of_places.permute(0, 2, 3, 1).contiguous()
         if first.kernel_size == (1, 1):
-            return (code.mm(by_code.flatten(1).T)[:, None, None] + of_places).permute(0, 3, 1, 2)
+            return (linear(code, by_code.flatten(1))[:, None, None] + of_places).permute(0, 3, 1, 2)
         height, width = self.grid
         few = code[:, :, None, None].expand(-1, -1, min(height, 3), min(width, 3))
         of_code = conv2d(few, by_code, padding=first.padding).permute(0, 2, 3, 1).contiguous()
