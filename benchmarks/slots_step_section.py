@@ -8,8 +8,8 @@ from records import origin, table
 
 NOTE = (
     'All steps but those of the authors\' code are ours: "paper\'s networks" are `spatio-temporal-balls-paper`, "ours"',
-    "`spatio-temporal-balls-colour`, which halves the images that refinements read, or reads them at their full size as",
-    'the paper does, and "small" is `spatio-temporal-balls-small`. Truncated and implicit are modes of gradients. Other',
+    "`spatio-temporal-balls-colour`, which halves the images that refinements read, or reads them at full size as the",
+    'paper does, and "small" is `spatio-temporal-balls-small`. Truncated and implicit are modes of gradients. Other',
     "programs ran on both cores.",
     "",
 )
