@@ -33,6 +33,7 @@ from records import (
     table,
 )
 from segmentation_sections import segmentation_sections
+from slots_step_section import slots_step_section
 from step_sections import compiled_section, particles_section, sqair_section, steps_section
 from tracking_sections import clips_section, tracking_section
 from vtssi_sections import (
@@ -309,6 +310,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("Time of an SVI step, eager and compiled", compiled_section(records / "svi_step.json")),
         ("A step of SQAIR compared with a port", sqair_section(records / "sqair_step.json")),
         ("A step of VTSSI", vtssi_step_section(records / "vtssi_step.json")),
+        ("A step of slots", slots_step_section(sorted(records.glob("slots_step-*.json")))),
         ("Training with eager and with compiled steps", compiled_training_section(records / "compiled_training.json")),
         ("What particles cost", particles_section(records / "particles.json")),
         ("The exact Gaussian marginal compared with its peers", marginal_section(records / "gaussian_marginal.md")),

@@ -10,10 +10,10 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from guides.describe import describe_sites
+from guides.gradient_modes import GradientMode, gradient_mode
 from guides.guide_of import GuideOf, VideoModel
 from guides.incomplete_models import need_of_guide
 from guides.iterative_refinement.completion import CompletionDraws
-from guides.iterative_refinement.gradient_modes import GradientMode, gradient_mode
 from guides.iterative_refinement.inner_bound import Inner, latent_values, look
 from guides.iterative_refinement.noise import InnerNoise
 from guides.iterative_refinement.site_parameters import RefinedSites, ShiftedSites, Shifts

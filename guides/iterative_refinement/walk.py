@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from guides.gradient_modes import Differentiated
 from guides.inner_gradients import inner_gradients
-from guides.iterative_refinement.gradient_modes import Differentiated
 from guides.iterative_refinement.inner_bound import Evaluation, Inner, held_values, inner_bound, latent_values, look
 from guides.iterative_refinement.rows import average_draws, from_rows, to_rows
 from guides.iterative_refinement.site_parameters import Shift, Shifts, family_of, gaussian_of, no_shift

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from guides.aside import normal_aside
+from guides.gradient_modes import gradient_mode
 from guides.guide_of import GuideOf
 from guides.missing_frames import where_seen
 from guides.spatio_temporal_refinement.auxiliary_inputs import images_of, vectors_of
@@ -34,6 +35,7 @@ NARROW = 1e-3  # standard deviation of the first draw, where it stands for the l
 
 Start = Literal["constant", "prediction"]
 Grid = Literal["triangle", "full"]
+Gradients = Literal["first_order", "truncated", "implicit"]
 Draw = Callable[[str, Any], Tensor]
 """Turns the name of a site and its distribution into a value."""
 
@@ -76,9 +78,9 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         lambda_{t,r+1} = lambda_tr + f(images, lambda_tr, dL_tr / dlambda; h_{t-1}, refinement r - 1);   q(z_t) = last
 
     (Zablotskaia et al. 2020, eqs. 8 to 11). A frame is decoded n_t = max(R - t + 1, 2) times, t from 1, the last time
-    at the latents that are drawn: later frames are predicted well and need less. Gradients are inputs: the training
-    gradient does not flow through them (Greff et al. 2019). Those with respect to pictures are in closed form, and one
-    pass back through the decoder gives the rest.
+    at the latents that are drawn: later frames are predicted well and need less. Gradients with respect to pictures are
+    in closed form, and one pass back through the decoder gives the rest. To training they are constants (Greff et al.
+    2019).
 
     All slots share lambda_0, so only noise tells them apart. In the paper it is that of the first draw, which is drawn
     once for a sequence and reused in each frame: this keeps a slot with its object. With `scattered` it moves the mean
@@ -102,6 +104,11 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         start: see above; the first frame starts from lambda_0 in any case.
         grid: "triangle", as above, or "full": every frame is decoded R times.
         scattered: see above.
+        gradients: what training differentiates; values are the same. "first_order": everything but gradients.
+            "truncated": inputs of a refinement are constants, and so is what earlier ones added; credit passes through
+            the cell's state. "implicit": the last refinement of each frame alone; what earlier ones added, their states
+            and their terms are constants, so that neither memory nor the time back grows with R (Chang, Griffiths and
+            Levine 2022). The start of a frame and the memory of earlier frames are differentiated in any case.
         network: f; None = one that halves images, for this model.
         divergence_weight: v.
 
@@ -120,13 +127,14 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         start: Start = "prediction",
         grid: Grid = "triangle",
         scattered: bool = True,
+        gradients: Gradients = "first_order",
         network: RefinementNetwork | None = None,
         divergence_weight: float = 1.0,
     ) -> None:
         super().__init__(model)
         if refinements < FEWEST_DECODES:
             raise ValueError(f"refinements: expected at least {FEWEST_DECODES}, got {refinements}")
-        for name, word, known in (("start", start, Start), ("grid", grid, Grid)):
+        for name, word, known in (("start", start, Start), ("grid", grid, Grid), ("gradients", gradients, Gradients)):
             if word not in get_args(known):
                 raise ValueError(f"{name}: expected one of {', '.join(get_args(known))}, got {word!r}")
         units = model.units or UNITS
@@ -140,6 +148,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         self.grid = grid if model.units else "full"
         self.completion_methods = COMPLETION if model.units else (*COMPLETION, "sequential")
         self.start = start if model.units else "constant"
+        self.differentiated = gradient_mode(gradients)
         self.network = network
         self.divergence_weight = divergence_weight
         self.start_mean = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
@@ -236,26 +245,32 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
         passed: Memory = (nothing, nothing)
         terms: list[RefinementTerm] = []
-        for number in range(self.num_decodes(index) - 1):
-            latent = first if number == 0 else q.mean + q.stddev * _noise(number, q.mean, context.fixed_noise)
-            decoded = decode_frame(model, latent, before[0], frame, seen)
-            if context.terms is not None:
-                terms.append(_term(decoded.mixture, frame, q, prior, seen))
-            step, passed = self._refine(decoded, latent, q, prior, frame, before if model.units else passed, passed)
-            q = _moved(q, step)
+        start, last, recording = q, self.num_decodes(index) - 2, torch.is_grad_enabled()
+        inputs, earlier_steps = self.differentiated.inputs, self.differentiated.earlier_steps
+        for number in range(last + 1):
+            with torch.set_grad_enabled(recording and (earlier_steps or number == last)):
+                q = q if earlier_steps else _held(q, start)
+                latent = first if number == 0 else q.mean + q.stddev * _noise(number, q.mean, context.fixed_noise)
+                decoded = self._decode(latent, before, frame, seen, context)
+                if context.terms is not None:
+                    terms.append(_term(decoded.mixture, frame, q, prior, seen))
+                known = before if model.units else passed
+                step, passed = self._refine(decoded, latent, q, prior, frame, known, passed)
+                q = _moved(q if inputs else _held(q, start), step)
         absent = dist.Normal(first, torch.full_like(first, NARROW)).to_event(1) if first_draw else prior
         with model.slots():
             latent = draw(f"z_{index + 1}", where_seen(seen, q, absent))
-        inferred = None
-        if context.terms is not None or model.memory_is_inferred:
-            decoded = decode_frame(model, latent, before[0], frame, seen)
-            if context.terms is not None:
-                context.terms.append([*terms, _term(decoded.mixture, frame, q, prior, seen)])
-            if model.memory_is_inferred:
-                shown = torch.where(seen[:, None, None, None], frame, decoded.mixture.mean)
-                _, passed = self._refine(decoded, latent, q, prior, shown, before, passed)
-                with model.slots():
-                    inferred = draw(f"h_{index + 1}", dist.Delta(torch.cat(passed, -1), event_dim=1))
+        inferred, mixture = None, None
+        if model.memory_is_inferred:
+            decoded = self._decode(latent, before, frame, seen, context)
+            mixture = decoded.mixture
+            shown = torch.where(seen[:, None, None, None], frame, mixture.mean)
+            _, passed = self._refine(decoded, latent, q, prior, shown, before, passed)
+            with model.slots():
+                inferred = draw(f"h_{index + 1}", dist.Delta(torch.cat(passed, -1), event_dim=1))
+        if context.terms is not None:
+            mixture = model.mixture(latent, before[0]) if mixture is None else mixture
+            context.terms.append([*terms, _term(mixture, frame, q, prior, seen)])
         return RefinedSlots(model.after(latent, *before, inferred), noise.expand_as(latent))
 
     def _one_frame_after_another(self, context: RefinedVideo, draw: Draw) -> None:
@@ -289,6 +304,14 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
             q = dist.Normal(mean, (0.5 * self.start_log_variance).exp().expand_as(mean)).to_event(1)
         return q, q.mean if self.log_scatter is not None else q.mean + q.stddev * noise
 
+    def _decode(
+        self, latent: Tensor, before: Memory, frame: Tensor, seen: Tensor, context: RefinedVideo
+    ) -> DecodedFrame:
+        """A frame decoded for a refinement; with a graph if training differentiates what is made of it."""
+        needed = self.differentiated.inputs or context.terms is not None
+        with torch.set_grad_enabled(torch.is_grad_enabled() and needed):
+            return decode_frame(self.model, latent, before[0], frame, seen)
+
     def _refine(
         self,
         decoded: DecodedFrame,
@@ -307,8 +330,9 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
             by_log_variance = 0.5 * (decoded.latent * (latent - q.mean) + weight * (q.variance / prior.variance - 1))
             slope = torch.cat([by_mean, by_log_variance], -1)
         network = self.network
-        vectors = vectors_of(q.mean, 2 * q.stddev.log(), slope, norms=network.norms)
-        images = images_of(decoded.mixture, frame, decoded.pictures, leave_one_out=network.leave_one_out)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiated.inputs):
+            vectors = vectors_of(q.mean, 2 * q.stddev.log(), slope, norms=network.norms)
+            images = images_of(decoded.mixture, frame, decoded.pictures, leave_one_out=network.leave_one_out)
         return network(images, vectors, before, passed)
 
 
@@ -324,6 +348,13 @@ def _noise(number: int, like: Float[Tensor, "*batch slots sequences latent"], fi
 def _fixed_noise(number: int, slots: int, size: int) -> Tensor:
     generators = [torch.Generator().manual_seed(1000 * number + slot) for slot in range(slots)]
     return torch.stack([torch.randn(size, generator=generator) for generator in generators])
+
+
+def _held(q: dist.Independent, start: dist.Independent) -> dist.Independent:
+    """The same distribution, where what was added to the start is a constant to training."""
+    # what is added is 0, and the factor is 1: they are there for their gradients
+    mean = q.mean.detach() + (start.mean - start.mean.detach())
+    return dist.Normal(mean, q.stddev.detach() * (start.stddev / start.stddev.detach())).to_event(1)
 
 
 def _moved(q: dist.Independent, step: Tensor) -> dist.Independent:

@@ -50,7 +50,7 @@ class RefinementBounds:
 
         Raises:
             TypeError: if the guide has no `refinement_terms` or no `divergence_weight`.
-            ValueError: if a weight is negative or not finite.
+            ValueError: if a weight is negative or not finite, or all that have a weight are constants to training.
         """
         measure: Any = getattr(guide, "refinement_terms", None)
         divergence_weight: Any = getattr(guide, "divergence_weight", None)
@@ -62,11 +62,18 @@ class RefinementBounds:
         if args[0].device not in self._gammas:
             self.begin_step(0, args[0].device)
         gamma = self._gammas[args[0].device]
-        total = gamma.new_zeros(())
+        total, learns = gamma.new_zeros(()), False
         for terms in measure(*args, **kwargs):
             for number, term in enumerate(terms, 1):
                 weight = number / len(terms) if self.weight is None else self.weight(number, len(terms))
                 check_weight(weight, f"weight: expected a finite number >= 0 for refinement {number} of {len(terms)}")
                 loss = term.negative_log_likelihood + divergence_weight * term.divergence + gamma * term.entropy
-                total = total + weight * loss.sum()
+                learns = learns or loss.requires_grad
+                if weight > 0:  # a product with 0 would still be differentiated
+                    total = total + weight * loss.sum()
+        if learns and not total.requires_grad:
+            raise ValueError(
+                "weight: expected one above 0 for a refinement that training differentiates, got weights of constants "
+                "alone; implicit gradients of a guide are those of the last refinement of a frame"
+            )
         return total

@@ -37,6 +37,8 @@ class SlotPair(Pair):
         grid: triangle, or full: as many decodes in every frame.
         start: where a frame's refinement starts: from a constant or from the prediction.
         scattered: whether slots start apart, or only their first draws, as in the paper.
+        gradients: what training differentiates: first_order, all refinements; truncated; or implicit, the last
+            refinement of a frame alone, in memory that does not grow with refinements.
         divergence_weight: weight of the divergence, in training and for the guide.
         log_variance: of the prior, free or softplus.
         per_channel: whether channels are assigned to slots one by one.
@@ -60,6 +62,7 @@ class SlotPair(Pair):
     grid: Literal["triangle", "full"] = "triangle"
     start: Literal["constant", "prediction"] = "prediction"
     scattered: bool = True
+    gradients: Literal["first_order", "truncated", "implicit"] = "first_order"
     divergence_weight: float = 1.0
     log_variance: Literal["free", "softplus"] = "free"
     per_channel: bool = False
@@ -110,6 +113,7 @@ class SlotPair(Pair):
             start=self.start,
             grid=self.grid,
             scattered=self.scattered,
+            gradients=self.gradients,
             network=network,
             divergence_weight=self.divergence_weight,
         )

@@ -18,9 +18,11 @@ def refined(model: Any, **options: Any) -> SpatioTemporalRefinementGuide:
 GUIDES = {
     "SpatioTemporalRefinementGuide": GuideCase("SpatioTemporalMixture", refined, draws_aside=True),
     "SpatioTemporalRefinementGuide, from a constant": GuideCase(
-        "SpatioTemporalMixture, relations", partial(refined, start="constant", scattered=False), draws_aside=True
+        "SpatioTemporalMixture, relations",
+        partial(refined, start="constant", scattered=False, gradients="implicit"),
+        draws_aside=True,
     ),
     "SpatioTemporalRefinementGuide, frame by frame": GuideCase(
-        "SpatioTemporalMixture, without memory", refined, draws_aside=True
+        "SpatioTemporalMixture, without memory", partial(refined, gradients="truncated"), draws_aside=True
     ),
 }

@@ -15,11 +15,11 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 from guides import GlimpseAttentionGuide, IterativeRefinementGuide, RecurrentGuide
+from guides.gradient_modes import GRADIENT_MODES
 from guides.iterative_refinement import LearnedUpdate, walk
-from guides.iterative_refinement.gradient_modes import GRADIENT_MODES
 from tests.contracts.registry import MODELS, make_video, unsettle
+from tests.oracles.directional_derivatives import gradient_along, random_directions, slope_along
 
-STEP = 1e-6
 MODES = list(GRADIENT_MODES)
 
 
@@ -44,29 +44,6 @@ VIDEO = video()
 def loss(model, guide):
     pyro.set_rng_seed(1)
     return Trace_ELBO().differentiable_loss(model, guide, *VIDEO)
-
-
-def slope_along(parameters, directions, value):
-    """Central differences along one direction in the space of all parameters."""
-    ends = []
-    for sign in (1, -1):
-        with torch.no_grad():
-            for one, direction in zip(parameters, directions, strict=True):
-                one.add_(sign * STEP * direction)
-            ends.append(value())
-            for one, direction in zip(parameters, directions, strict=True):
-                one.sub_(sign * STEP * direction)
-    return (ends[0] - ends[1]) / (2 * STEP)
-
-
-def gradient_along(parameters, directions, value):
-    gradients = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
-    return sum((one * direction).sum() for one, direction in zip(gradients, directions, strict=True))
-
-
-def random_directions(parameters):
-    generator = torch.Generator().manual_seed(5)
-    return [torch.randn(one.shape, dtype=one.dtype, generator=generator) for one in parameters]
 
 
 GROUPS = {

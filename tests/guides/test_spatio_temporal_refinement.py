@@ -335,6 +335,10 @@ def test_more_particles_are_no_worse():
             "log_variance: expected free or softplus, got 'x'",
         ),
         (lambda: run_apart(f'{GUIDE}, grid="square")'), "grid: expected one of triangle, full, got 'square'"),
+        (
+            lambda: run_apart(f'{GUIDE}, gradients="second_order")'),
+            "gradients: expected one of first_order, truncated, implicit, got 'second_order'",
+        ),
         (lambda: run_apart(f'{GUIDE}, start="prior")'), "start: expected one of constant, prediction, got 'prior'"),
         (lambda: pair()[1].complete(FRAMES, method="paper"), "method: expected one of"),
         (
