@@ -110,7 +110,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
             and their terms are constants, so that neither memory nor the time back grows with R (Chang, Griffiths and
             Levine 2022). The start of a frame and the memory of earlier frames are differentiated in any case.
         network: f; None = one that halves images, for this model.
-        divergence_weight: v.
+        divergence_weight: v; a buffer, so that a stage of training can schedule it.
 
     Raises:
         ValueError: if R is below 2, a word is unknown, or the network has another size than the model.
@@ -118,6 +118,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
     """
 
     serves = SpatioTemporalMixture
+    divergence_weight: Tensor
 
     def __init__(
         self,
@@ -150,7 +151,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         self.start = start if model.units else "constant"
         self.differentiated = gradient_mode(gradients)
         self.network = network
-        self.divergence_weight = divergence_weight
+        self.register_buffer("divergence_weight", torch.tensor(float(divergence_weight)))
         self.start_mean = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
         self.start_log_variance = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
         self.log_scatter = nn.Parameter(torch.full((model.latent_dim,), math.log(SCATTER))) if scattered else None

@@ -10,7 +10,6 @@ from pyro_models.components.initial_weights import glorot
 from pyro_models.components.recurrent_cells import step_lstm
 
 LARGEST_STEP = 5.0
-FIRST_GAIN = 0.1  # of the last layer: refinements are small at first
 POOL = 4  # pixels, of images that are read at their full size
 
 Memory = tuple[Float[Tensor, "*#batch units"], Float[Tensor, "*#batch units"]]
@@ -71,8 +70,6 @@ class RefinementNetwork(nn.Module):
         inputs = units + 4 * latent_dim + norms
         self.cell = TwoAxisCell(inputs, units) if two_axes else nn.LSTMCell(inputs, units)
         self.step = nn.Linear(units, 2 * latent_dim).apply(glorot)
-        with torch.no_grad():
-            self.step.weight *= FIRST_GAIN
         self.units = units
 
     def forward(

@@ -39,7 +39,6 @@ class SlotPair(Pair):
         scattered: whether slots start apart, or only their first draws, as in the paper.
         gradients: what training differentiates: first_order, all refinements; truncated; or implicit, the last
             refinement of a frame alone, in memory that does not grow with refinements.
-        divergence_weight: weight of the divergence, in training and for the guide.
         log_variance: of the prior, free or softplus.
         per_channel: whether channels are assigned to slots one by one.
         leave_one_out: whether the guide sees what a pixel's density would be without a slot.
@@ -63,7 +62,6 @@ class SlotPair(Pair):
     start: Literal["constant", "prediction"] = "prediction"
     scattered: bool = True
     gradients: Literal["first_order", "truncated", "implicit"] = "first_order"
-    divergence_weight: float = 1.0
     log_variance: Literal["free", "softplus"] = "free"
     per_channel: bool = False
     leave_one_out: bool = True
@@ -115,7 +113,7 @@ class SlotPair(Pair):
             scattered=self.scattered,
             gradients=self.gradients,
             network=network,
-            divergence_weight=self.divergence_weight,
+            divergence_weight=recipe.training.divergence_weight[0],
         )
 
     def check(self, recipe: Recipe[Any, Any, Any]) -> None:
@@ -155,7 +153,9 @@ class SlotTraining(Training):
 
     Attributes:
         frame_scale: standard deviation of a pixel at first and at last.
-        scale_epochs: epochs between which it changes.
+        divergence_weight: weight of the divergence at first and at last, for the loss and for the guide's gradients.
+            Where it is 1 at first, latents stay at their prior for thousands of steps, and the decoder ignores them.
+        scale_epochs: epochs between which both change.
         entropy: weight of the masks' entropy, in the end.
         entropy_epochs: epochs between which it grows from 0.
         weights: of refinements: "late" ((r - 1) / (n_t - 1)), "share" (r / n_t, as in the paper) or "code" (r / R, as
@@ -168,6 +168,7 @@ class SlotTraining(Training):
     learning_rate: float = 3e-4
     clip_norm: float | None = 5.0
     frame_scale: tuple[float, float] = (0.3, 0.1)
+    divergence_weight: tuple[float, float] = (0.1, 1.0)
     scale_epochs: tuple[int, int] = (0, 10)
     entropy: float = 0.0
     entropy_epochs: tuple[int, int] = (5, 10)
@@ -175,7 +176,11 @@ class SlotTraining(Training):
     decay: Literal["constant", "cosine"] = "constant"
 
     def check(self, recipe: Recipe[Any, Any, Any]) -> None:
-        """Refuse changes that end before they begin, or after the training."""
+        """Refuse changes that end before they begin, or after the training, and numbers that no factor changes."""
+        for name in ("frame_scale", "divergence_weight"):
+            if min(getattr(self, name)) <= 0:
+                given = " ".join(map(str, getattr(self, name)))
+                raise OptionError(f"--{name.replace('_', '-')}: expected two numbers above 0, got {given}")
         for name in ("scale_epochs", "entropy_epochs"):
             begin, end = getattr(self, name)
             if not 0 <= begin < end < self.epochs:
@@ -191,14 +196,15 @@ class SlotTraining(Training):
         return self.learning_rate
 
     def stages(self, recipe: Recipe[Any, SlotPair, Any]) -> list[Stage]:
-        """By the bounds after all refinements: while the standard deviation of a pixel shrinks, and then."""
+        """By the bounds after all refinements: while pixels become sharper and the divergence counts more, and then."""
         epoch = recipe.steps_per_epoch
         (begin, end), (late, last) = self.scale_epochs, self.entropy_epochs
-        shrinking = GeometricRamp(*self.frame_scale, (end - begin) * epoch, begin * epoch)
+        changes = {"model.frame_scale": self.frame_scale, "guide.divergence_weight": self.divergence_weight}
+        ramps = {name: GeometricRamp(*ends, (end - begin) * epoch, begin * epoch) for name, ends in changes.items()}
         weight = {"late": late_share, "share": None, "code": ShareOfFirst(recipe.pair.refinements)}[self.weights]
         stage = partial(
             Stage,
-            buffers={"model.frame_scale": shrinking},
+            buffers=ramps,
             loss=RefinementBounds(LinearRamp(0.0, self.entropy, (last - late) * epoch, late * epoch), weight),
             fresh_optimizer=False,
         )
@@ -217,7 +223,7 @@ PAPER: dict[str, Any] = {
     "memory": "guide",
     "start": "constant",
     "scattered": False,
-    "divergence_weight": 0.1,
+    "divergence_weight": (0.1, 0.1),
     "log_variance": "softplus",
     "per_channel": True,
     "leave_one_out": False,
@@ -236,14 +242,23 @@ SMALL_SLOTS: dict[str, Any] = {
     "halvings": 2,
     "bounded": False,
     "reading_layers": 3,
-    "refinements": 4,
+    "refinements": 3,
     "batch_size": 16,
-    "learning_rate": 0.001,
+    "learning_rate": 0.002,
     "clip_norm": 1000.0,
     "decay": "cosine",
 }
 """Options of networks and of a training of small videos, for a core."""
-SMALL: dict[str, Any] = {**SMALL_BALLS, **SMALL_SLOTS}
+SMALL: dict[str, Any] = {
+    **SMALL_BALLS,
+    **SMALL_SLOTS,
+    "num_frames": 5,
+    "first_frames": 1,
+    "growth_epochs": 15,
+    "epochs": 75,
+    "scale_epochs": (5, 30),
+}
+"""Options of small balls: slots find them in single frames, and follow them in more and more."""
 IODINE = replace(BALLS.named("iodine-balls", **FRAMES), paper="Zablotskaia et al. 2020, table 1, IODINE (binary balls)")
 RECIPES = (
     BALLS,
