@@ -35,6 +35,7 @@ def pair(memory="guide"):
     with torch.no_grad():
         for weights in (model.prior_mean.weight, decoder.code[0].weight, network.cell.from_input.weight):
             weights *= 5
+        network.step.weight *= 0.1  # q stays wide
     guide = SpatioTemporalRefinementGuide(model, refinements=2, network=network)
     with torch.no_grad():
         guide.start_log_variance.fill_(0.5)  # wider than the posterior, so that weights are bounded

@@ -101,9 +101,9 @@ def test_a_picture_of_exchanged_identities(tmp_path, monkeypatch):
     run = load_run(trained(tmp_path))
     shown = []
 
-    def draw(frames, *args):
+    def draw(frames, *args, **options):
         shown.append(frames)
-        return draw_tracks(frames, *args)
+        return draw_tracks(frames, *args, **options)
 
     monkeypatch.setattr(objects, "draw_tracks", draw)
     for switched in ([2, 5], []):
