@@ -89,8 +89,8 @@ class MassiveBallVideos(LengtheningVideos):
 SMALL_BALLS: dict[str, Any] = {
     "frame_size": 32,
     "num_frames": 10,
-    "balls": (3, 3),
+    "balls": (1, 3),
     "test_balls": (3, 3),
     "num_train": 3200,
 }
-"""Options of small videos for CPUs."""
+"""Options of small videos for CPUs. Where training has single balls too, slots learn to show one ball each."""

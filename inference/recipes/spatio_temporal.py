@@ -242,7 +242,7 @@ SMALL_SLOTS: dict[str, Any] = {
     "halvings": 2,
     "bounded": False,
     "reading_layers": 3,
-    "refinements": 3,
+    "refinements": 5,
     "batch_size": 16,
     "learning_rate": 0.002,
     "clip_norm": 1000.0,
@@ -252,11 +252,11 @@ SMALL_SLOTS: dict[str, Any] = {
 SMALL: dict[str, Any] = {
     **SMALL_BALLS,
     **SMALL_SLOTS,
-    "num_frames": 5,
+    "num_frames": 4,
     "first_frames": 1,
-    "growth_epochs": 15,
-    "epochs": 75,
-    "scale_epochs": (5, 30),
+    "growth_epochs": 12,
+    "epochs": 48,
+    "scale_epochs": (5, 40),
 }
 """Options of small balls: slots find them in single frames, and follow them in more and more."""
 IODINE = replace(BALLS.named("iodine-balls", **FRAMES), paper="Zablotskaia et al. 2020, table 1, IODINE (binary balls)")
