@@ -35,6 +35,7 @@ def test_files_and_pictures_named_exist():
     assert [place for place in places if not (ROOT / place).exists()] == []
 
 
+@pytest.mark.slow
 def test_python_of_the_readme_runs():
     (program,) = re.findall(r"```python\n(.*?)\n```", README, re.DOTALL)
     exec(compile(program, "README.md", "exec"), {})

@@ -55,6 +55,7 @@ def test_it_trains_and_is_judged_and_drawn(repository):
     assert [Path(path).name for path in drawn] == ["flicker.png"]
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contracts(repository):
     contracts = [f"tests/contracts/test_{name}.py" for name in ("models", "guides", "recipes", "estimators", "devices")]
     words = [

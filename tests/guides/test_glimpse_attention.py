@@ -74,6 +74,7 @@ def presence_gradient(guide, step):
     return torch.cat([guide.presence.weight.grad.flatten(), guide.presence.bias.grad])
 
 
+@pytest.mark.slow
 def test_enumeration_and_score_function_agree_on_how_presence_should_move():
     """The ELBO's gradient for the presence head, summed over presences or estimated from draws, with a baseline too."""
     model, guide, frames = make(baseline=True)

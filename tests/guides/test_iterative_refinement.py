@@ -206,6 +206,7 @@ def test_a_traced_step_is_the_eager_one(loss, recwarn):
     assert not [warning for warning in recwarn if warning.category is CompileWarning]
 
 
+@pytest.mark.slow
 def test_intermediate_bounds_train_every_step():
     pyro.set_rng_seed(2)
     model, guide = pair(start="learned", steps=3, hidden_dim=20, inner_draws=4)

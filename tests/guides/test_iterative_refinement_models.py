@@ -79,6 +79,7 @@ def test_a_trained_guide_is_not_its_base(name):
     assert not torch.isclose(score(guide, arguments, latents), score(base, arguments, latents)).any()
 
 
+@pytest.mark.slow
 def test_a_tracker_is_refined():
     model, base = build_guide("DiscoveryPropagationGuide")
     guide = IterativeRefinementGuide(model, base, steps=1, hidden_dim=5)
@@ -271,7 +272,9 @@ def test_taps_of_a_wrong_shape_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "loss"), [("KalmanVAE", Trace_ELBO()), ("AttendInferRepeat", VIMCO(2))], ids=["KalmanVAE", "AIR, VIMCO"]
+    ("name", "loss"),
+    [("KalmanVAE", Trace_ELBO()), pytest.param("AttendInferRepeat", VIMCO(2), marks=pytest.mark.slow)],
+    ids=["KalmanVAE", "AIR, VIMCO"],
 )
 def test_a_traced_step_is_the_eager_one(name, loss, recwarn):
     walks = []

@@ -298,6 +298,7 @@ def test_evaluation_leaves_no_gradient_and_no_site():
     assert all(parameter.grad is None for parameter in (*model.parameters(), *guide.parameters()))
 
 
+@pytest.mark.slow
 def test_more_particles_are_no_worse():
     model, guide = pair()
     model.eval(), guide.eval()

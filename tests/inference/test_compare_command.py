@@ -177,6 +177,7 @@ def test_unknown_options_are_refused(tmp_path, capsys):
     assert "Perhaps you meant" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_evaluate_on_the_videos_of_a_file_leaves_the_record_alone(runs, file, capsys):
     words = ["evaluate", str(runs / "first"), *FEW, "--num-masks", "1"]
     assert main(words) == 0

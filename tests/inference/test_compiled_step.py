@@ -106,6 +106,7 @@ def test_a_traced_step_takes_the_eager_steps(build, loss, recwarn):
     assert not [warning for warning in recwarn if warning.category is CompileWarning]
 
 
+@pytest.mark.slow
 def test_inductor_takes_them_too():
     build = lambda mode: svi_of(*mixture(), VIMCO(4), mode)  # noqa: E731
     assert_same(build, [X + 0.1 * step for step in range(6)], modes=("inductor",))

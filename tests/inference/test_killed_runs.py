@@ -44,6 +44,7 @@ def compare_killed(folder, whole, moments):
         assert results(folder / str(number)) == expected, f"killed at moment {moment}"
 
 
+@pytest.mark.slow
 def test_killed_at_moments_spread_over_the_run(tmp_path, whole):
     count = whole[2]
     compare_killed(tmp_path, whole, [6, count // 3 + 1, count // 2, count * 3 // 4, count - 2])

@@ -27,6 +27,7 @@ def launch(count, *arguments, program=(str(SCRIPT),), check=True):
     return done
 
 
+@pytest.mark.slow
 def test_two_processes_step_as_one_on_the_union(tmp_path):
     """Three sequences here, two there: losses, gradient norms (clipped) and weights after three steps."""
     for count in (1, 2):

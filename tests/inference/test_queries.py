@@ -327,6 +327,7 @@ def test_draws_that_the_model_leaves_out_are_refused(observed):
         queries.impute(model, guide, frames, observed)
 
 
+@pytest.mark.slow
 def test_draws_from_the_prior_at_missing_frames_are_answers(observed):
     """A recurrent guide without its `complete`: a forecast is then the average of draws of the model itself."""
     model = DeepMarkovModel((1, 8, 8), hidden_dim=6, likelihood="bernoulli")

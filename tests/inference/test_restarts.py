@@ -42,6 +42,7 @@ def complaints(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_a_run_is_given_up_and_another_seed_goes_on(tmp_path, complaints, capsys):
     path = tmp_path / "run"
     result = train_with_restarts(TINY, path, restarts=3, progress=False)

@@ -190,6 +190,7 @@ class CoinsGuide(WalkGuide):
         return pyro.sample(f"z_{index}", dist.Bernoulli(logits=self.gain * context[:, index])) + 0.0
 
 
+@pytest.mark.slow
 def test_choices_of_one_step_have_the_gradient_of_its_bound():
     """Resampled after every step, against the sum over all choices of three particles, step by step."""
     model, guide, x, num_particles = Coins(), CoinsGuide(), frames(), 3
