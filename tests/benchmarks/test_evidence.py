@@ -2,25 +2,15 @@
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from inference.cli import main
+from tests.benchmarks.programs import run
 
-PROGRAMS = Path(__file__).parents[2] / "benchmarks"
 KALMAN = "--network mlp --num-train 8 --num-validation 2 --num-test 3 --batch-size 8 --epochs 2 --frozen-epochs 1"
 PIXELS = "--state-dim 8 --code-dim 4 --hidden-dim 6 --epochs 1 --num-train 10 --num-validation 2 --num-test 3"
 POINTS = "--channels 2 --num-train 8 --num-validation 2 --num-test 2 --batch-size 4 --epochs 2 --pretraining-epochs 1"
-
-
-def run(program, *words, status=0):
-    command = [str(word) for word in (sys.executable, PROGRAMS / program, *words)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
 
 
 def train(path, recipe, options):

@@ -2,10 +2,7 @@
 
 import argparse
 import json
-import subprocess
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +10,9 @@ import pytest
 from inference.cli import main
 from inference.recipes import RECIPES
 from inference.recipes.growing_videos import LengtheningVideos
+from tests.benchmarks.programs import PROGRAMS, SLOTS, run
 from videos import TabletopScenes
 
-PROGRAMS = Path(__file__).parents[2] / "benchmarks"
 VIDEOS = {
     "frame_size": 16,
     "balls": [2, 2],
@@ -28,24 +25,6 @@ VIDEOS = {
     "test_frames": 6,
     "followed": 3,
 }
-SLOTS = {
-    "channels": 4,
-    "units": 6,
-    "latent_dim": 3,
-    "decoder_layers": 2,
-    "halvings": 1,
-    "reading_layers": 2,
-    "refinements": 2,
-    "scale_epochs": [0, 1],
-    "entropy_epochs": [0, 1],
-}
-
-
-def run(program, *words, status=0):
-    command = [str(word) for word in (sys.executable, PROGRAMS / program, *words)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
 
 
 @pytest.mark.slow

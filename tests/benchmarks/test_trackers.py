@@ -2,15 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from inference.cli import main
+from tests.benchmarks.programs import run
 
-PROGRAMS = Path(__file__).parents[2] / "benchmarks"
 VIDEOS = {
     "frame_size": 26,
     "num_frames": 7,
@@ -25,13 +22,6 @@ VIDEOS = {
     "epochs": 4,
 }
 PARTS = {"glimpse_size": 5, "kernel_size": 4, "what_dim": 3, "frame_epochs": 1, "count_epochs": [1, 2]}
-
-
-def run(program, *words, status=0):
-    command = [str(word) for word in (sys.executable, PROGRAMS / program, *words)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
 
 
 @pytest.mark.slow
