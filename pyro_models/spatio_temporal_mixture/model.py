@@ -24,6 +24,7 @@ from pyro_models.spatio_temporal_mixture.slot_memory import SlotMemory
 
 LOG_VARIANCES = (-6.0, 4.0)  # of the prior
 FIRST_GAIN = 0.1  # of its last layers: it is nearly standard normal at first
+VIDEOS_AT_ONCE = 64  # whose masks are decoded together, a frame at a time: what the decoder computes is far larger
 
 
 class SlotStates(NamedTuple):
@@ -246,7 +247,11 @@ class SpatioTemporalMixture(StepwiseModel):
         Args:
             latents: values of all latent sites, (*particles, 1, slots, sequences, ...) or (slots, sequences, ...).
         """
-        return Scene(masks=self.decompose(latents).masks)
+        frames = []
+        for state in self._states(latents):
+            parts = zip(*(value.split(VIDEOS_AT_ONCE, -2) for value in state), strict=True)
+            frames.append(torch.cat([self._mixtures([SlotStates(*part)]).masks for part in parts], -4))
+        return Scene(masks=torch.cat(frames, -5).transpose(-4, -5))
 
     def _states(self, latents: Mapping[str, Tensor]) -> list[SlotStates]:
         """The slots after each frame, given values of all latent sites."""

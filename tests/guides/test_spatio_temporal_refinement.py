@@ -166,6 +166,17 @@ def masks_of(model, guide, frames=FRAMES):
     return model.scene(guide.complete(frames)).masks
 
 
+@pytest.mark.parametrize("particles", [(), (2, 1)])
+@pytest.mark.parametrize("memory", [SlotMemory(LATENT, UNITS), None])
+def test_masks_of_a_scene_are_decoded_in_pieces(monkeypatch, particles, memory):
+    model = mixture(memory)
+    latents = {f"z_{t}": torch.randn(*particles, 3, 5, model.latent_dim) for t in (1, 2, 3)}
+    whole = model.decompose(latents).masks
+    monkeypatch.setattr("pyro_models.spatio_temporal_mixture.model.VIDEOS_AT_ONCE", 2)
+    assert whole.shape[-5:] == (5, 3, 3, *model.frame_shape[1:])
+    torch.testing.assert_close(model.scene(latents).masks, whole)
+
+
 @pytest.mark.parametrize("scattered", [True, False])
 def test_only_noise_tells_slots_apart(monkeypatch, scattered):
     """Slots with the same noise stay the same in every frame and refinement."""
