@@ -108,6 +108,8 @@ def evaluate(run: TrainedRun, **settings: Any) -> Evaluation:
     """
     how, options = split_settings(EvaluationSettings, settings)
     scores = scores_with(run, options)
+    for score in scores:
+        score.check(run.test)
     keep_freed_memory()
     # First: the run may refuse predictive scores, and they take less time than the evidence.
     predictive = predict_run(run, how.num_predictive_sequences, how.num_particles, how.seed, how.progress)

@@ -90,6 +90,9 @@ class Score(ABC):
     name: ClassVar[str]
     """Name in records and printed tables."""
 
+    def check(self, test: VideoBatch) -> None:  # noqa: B027 (most scores take any videos)
+        """Refuse test videos that the options do not fit, with a ValueError, before anything is computed."""
+
     @abstractmethod
     def compute(self, evaluated: Evaluated) -> Any:
         """The score; None where it is not defined, such as tracking without objects.

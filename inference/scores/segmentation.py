@@ -15,6 +15,7 @@ from inference.metrics.segmentation import index_of_counts
 from inference.queries.imputation import chunks
 from inference.scores.score import Evaluated, Score
 from pyro_models.components.scene import Scene
+from videos import VideoBatch
 
 TABLE_LENGTHS = (10, 20, 30, 40)
 """Frames after which table 1 of Zablotskaia et al. (2020) gives scores."""
@@ -137,6 +138,14 @@ class Segmentation(Score):
         if any(length < 1 for length in self.lengths) or len(set(self.lengths)) < len(self.lengths):
             raise ValueError(f"lengths: expected different numbers of frames from 1 on, got {self.lengths}")
 
+    def check(self, test: VideoBatch) -> None:
+        """See `Score.check`: videos must be as long as the lengths."""
+        if self.lengths and max(self.lengths) > test.num_frames:
+            raise ValueError(
+                f"lengths: expected at most {test.num_frames}, the frames of the test videos, got {max(self.lengths)}; "
+                "leave it out for those of 10, 20, 30 and 40 that they have"
+            )
+
     def compute(self, evaluated: Evaluated) -> SegmentationSummary | None:
         """The summary; None for a model without masks, or if the true masks are unknown.
 
@@ -147,11 +156,7 @@ class Segmentation(Score):
         test = evaluated.test
         if test.masks is None:
             return None
-        if self.lengths and max(self.lengths) > test.num_frames:
-            raise ValueError(
-                f"lengths: expected at most {test.num_frames}, the frames of the test videos, got {max(self.lengths)}; "
-                "leave it out for those of 10, 20, 30 and 40 that they have"
-            )
+        self.check(test)
         scene = evaluated.scene
         if scene is None or scene.masks is None:
             return None

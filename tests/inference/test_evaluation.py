@@ -68,6 +68,16 @@ def test_everything_that_is_asked_for_is_printed_stored_and_read(run, capsys):
     assert read_evaluation(RunFolder.open(run)) == found
 
 
+def test_videos_that_options_do_not_fit_are_refused_before_the_evidence(run, monkeypatch):
+    def check(score, test):
+        raise ValueError(f"lengths: too long for {test.num_frames} frames")
+
+    monkeypatch.setattr(Counting, "check", check)
+    monkeypatch.setattr("inference.experiments.evaluate.log_evidence", lambda *args, **how: pytest.fail("late"))
+    with pytest.raises(ValueError, match="lengths: too long for 4 frames"):
+        evaluate(load_run(run))
+
+
 @pytest.mark.slow
 def test_bounds_are_means_of_the_two_records(run):
     """What is written is of `log_evidence(method="auto")`, and of the guide's draws beside it."""
