@@ -54,16 +54,17 @@ COMPILED = [
 ]
 
 
-def walk(guide_name, loss, mode, steps, device="cpu"):
+def walk(guide_name, loss, mode, steps, device="cpu", dtype=torch.float32):
     """Losses, gradients of the first step, parameters after the last."""
     pyro.set_rng_seed(0)
     model, guide = build_guide(guide_name)
     for module in (model, guide):
         unsettle(module)
-        module.to(device)
+        module.to(device, dtype)
     frames, observed, controls = make_video(MODELS[GUIDES[guide_name].model].control_dim)
     whole = (frames, observed, controls)
     batch = tuple(None if one is None else one[:, :4].to(device) for one in whole)
+    batch = tuple(one.to(dtype) if one is not None and one.is_floating_point() else one for one in batch)
     parameters = [*model.parameters(), *guide.parameters()]
     weights = {"frames": lambda step: 0.5 + 0.1 * step}
     svi = SVI(model, guide, torch.optim.Adam(parameters, 1e-3), LOSSES[loss](), weights, 10.0, compile=mode)
@@ -76,8 +77,9 @@ def walk(guide_name, loss, mode, steps, device="cpu"):
     return losses, gradients, [one.detach() for one in parameters]
 
 
-def assert_alike(guide, loss, mode, steps, recwarn, device="cpu"):
-    (losses, gradients, parameters), expected = (walk(guide, loss, way, steps, device) for way in (mode, "off"))
+def assert_alike(guide, loss, mode, steps, recwarn, device="cpu", dtype=torch.float32):
+    ours, expected = (walk(guide, loss, way, steps, device, dtype) for way in (mode, "off"))
+    losses, gradients, parameters = ours
     assert not [warning for warning in recwarn if warning.category is CompileWarning]
     torch.testing.assert_close(losses, expected[0], rtol=1e-5, atol=1e-5)
     for gradient, other in zip(gradients, expected[1], strict=True):
@@ -99,7 +101,8 @@ def test_a_traced_step_is_the_eager_one(guide, loss, recwarn):
 @pytest.mark.slow
 @each(PAIRS)
 def test_so_it_is_for_every_estimator(guide, loss, recwarn):
-    assert_alike(guide, loss, "trace", 50, recwarn)
+    # Over 50 steps in float32, differences of rounding grow past any bound that would tell them from mistakes.
+    assert_alike(guide, loss, "trace", 50, recwarn, dtype=torch.float64)
 
 
 @pytest.mark.slow
