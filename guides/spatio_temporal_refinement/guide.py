@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, Literal, NamedTuple, get_args
 
 import pyro
@@ -11,18 +10,17 @@ import pyro.distributions as dist
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import kl_divergence
 
-from guides.aside import normal_aside
 from guides.gradient_modes import gradient_mode
 from guides.guide_of import GuideOf
 from guides.missing_frames import where_seen
 from guides.spatio_temporal_refinement.auxiliary_inputs import images_of, vectors_of
+from guides.spatio_temporal_refinement.noise import apart, noise_like
 from guides.spatio_temporal_refinement.refinement_network import Memory, RefinementNetwork
 from guides.spatio_temporal_refinement.slopes import DecodedFrame, decode_frame
+from guides.spatio_temporal_refinement.terms import RefinementTerm, term_of
 from guides.stepwise import StepwiseGuide
 from pyro_models.components.markov_video import VideoContext
-from pyro_models.distributions.pixel_mixture import PixelMixture
 from pyro_models.spatio_temporal_mixture.model import SlotStates, SpatioTemporalMixture
 
 LOG_VARIANCES = (-10.0, 5.0)  # of the guide
@@ -38,20 +36,6 @@ Grid = Literal["triangle", "full"]
 Gradients = Literal["first_order", "truncated", "implicit"]
 Draw = Callable[[str, Any], Tensor]
 """Turns the name of a site and its distribution into a value."""
-
-
-class RefinementTerm(NamedTuple):
-    """The parts of a bound before a refinement, or after the last one, in nats for each sequence.
-
-    Attributes:
-        negative_log_likelihood: -log p(x_t | z), at one draw.
-        divergence: KL(q(z) || p(z)), in closed form.
-        entropy: of the masks.
-    """
-
-    negative_log_likelihood: Float[Tensor, "*batch sequences"]
-    divergence: Float[Tensor, "*batch sequences"]
-    entropy: Float[Tensor, "*batch sequences"]
 
 
 @dataclass(frozen=True)
@@ -84,10 +68,12 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
 
     All slots share lambda_0, so only noise tells them apart. In the paper it is that of the first draw, which is drawn
     once for a sequence and reused in each frame: this keeps a slot with its object. With `scattered` it moves the mean
-    of lambda_0 instead, as in slot attention (Locatello et al. 2020), and first draws are means: slots start apart, and
-    near where they will be, while latents are as certain as they need to be. The noise is no latent, see
-    `guides.aside`. In evaluation mode the noise of slot k and refinement r is fixed, the same for all sequences; so q
-    is then a function of the video.
+    of lambda_0 instead, as in slot attention (Locatello et al. 2020), and first draws are means: slots start apart, in
+    orthogonal directions, while latents are as certain as they need to be. The noise is no latent, see `guides.aside`.
+    In evaluation mode the noise of slot k and refinement r is fixed, the same for all sequences; so q is then a
+    function of the video. Refinements from one start may leave an object out, or two to one slot. So with `starts`
+    above 1, the first frame is inferred from each of so many in evaluation mode, and the guide goes on from the one
+    with the highest bound at the means.
 
     Where a frame is missing, z_t has the prior's distribution. If the model's memory is the guide's, h_t is the state
     of f after a pass on the last decode (on the expected frame, with zero gradients, where it is missing). If slots
@@ -104,6 +90,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         start: see above; the first frame starts from lambda_0 in any case.
         grid: "triangle", as above, or "full": every frame is decoded R times.
         scattered: see above.
+        starts: number of starts in evaluation mode, see above; may be changed after training.
         gradients: what training differentiates; values are the same. "first_order": everything but gradients.
             "truncated": inputs of a refinement are constants, and so is what earlier ones added; credit passes through
             the cell's state. "implicit": the last refinement of each frame alone; what earlier ones added, their states
@@ -113,7 +100,8 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         divergence_weight: v; a buffer, so that a stage of training can schedule it.
 
     Raises:
-        ValueError: if R is below 2, a word is unknown, or the network has another size than the model.
+        ValueError: if R is below 2, there is no start, a word is unknown, or the network has another size than the
+            model.
         TypeError: if the model is of another kind.
     """
 
@@ -128,6 +116,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         start: Start = "prediction",
         grid: Grid = "triangle",
         scattered: bool = True,
+        starts: int = 1,
         gradients: Gradients = "first_order",
         network: RefinementNetwork | None = None,
         divergence_weight: float = 1.0,
@@ -145,7 +134,10 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
                 f"network: expected units and latent_dim of the model, {model.units} and {model.latent_dim}, got "
                 f"{network.units} and {network.step.out_features // 2}"
             )
+        if starts < 1:
+            raise ValueError(f"starts: expected at least 1, got {starts}")
         self.refinements = refinements
+        self.starts = starts
         self.grid = grid if model.units else "full"
         self.completion_methods = COMPLETION if model.units else (*COMPLETION, "sequential")
         self.start = start if model.units else "constant"
@@ -241,23 +233,9 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         frame, seen = video.frames[:, index], video.seen[:, index]
         before = model.remembered(None if state is None else state.slots, video)
         prior = model.prior(before[0])
-        noise = _noise(0, prior.mean, context.fixed_noise) if state is None else state.noise
-        q, first = self._start(index, prior, noise)
-        nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
-        passed: Memory = (nothing, nothing)
-        terms: list[RefinementTerm] = []
-        start, last, recording = q, self.num_decodes(index) - 2, torch.is_grad_enabled()
-        inputs, earlier_steps = self.differentiated.inputs, self.differentiated.earlier_steps
-        for number in range(last + 1):
-            with torch.set_grad_enabled(recording and (earlier_steps or number == last)):
-                q = q if earlier_steps else _held(q, start)
-                latent = first if number == 0 else q.mean + q.stddev * _noise(number, q.mean, context.fixed_noise)
-                decoded = self._decode(latent, before, frame, seen, context)
-                if context.terms is not None:
-                    terms.append(_term(decoded.mixture, frame, q, prior, seen))
-                known = before if model.units else passed
-                step, passed = self._refine(decoded, latent, q, prior, frame, known, passed)
-                q = _moved(q if inputs else _held(q, start), step)
+        noise = self._first_noise(prior, before, context) if state is None else state.noise
+        terms: list[RefinementTerm] | None = None if context.terms is None else []
+        q, first, passed = self._refined(index, prior, noise, before, context, terms)
         absent = dist.Normal(first, torch.full_like(first, NARROW)).to_event(1) if first_draw else prior
         with model.slots():
             latent = draw(f"z_{index + 1}", where_seen(seen, q, absent))
@@ -269,23 +247,78 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
             _, passed = self._refine(decoded, latent, q, prior, shown, before, passed)
             with model.slots():
                 inferred = draw(f"h_{index + 1}", dist.Delta(torch.cat(passed, -1), event_dim=1))
-        if context.terms is not None:
+        if context.terms is not None and terms is not None:
             mixture = model.mixture(latent, before[0]) if mixture is None else mixture
-            context.terms.append([*terms, _term(mixture, frame, q, prior, seen)])
+            context.terms.append([*terms, term_of(mixture, frame, q, prior, seen)])
         return RefinedSlots(model.after(latent, *before, inferred), noise.expand_as(latent))
+
+    def _refined(
+        self,
+        index: int,
+        prior: dist.Independent,
+        noise: Tensor,
+        before: tuple[Tensor, Tensor],
+        context: RefinedVideo,
+        terms: list[RefinementTerm] | None,
+    ) -> tuple[dist.Independent, Tensor, Memory]:
+        """The distribution after the last refinement of a frame, the first draw, and the state of the cell."""
+        frame, seen = context.video.frames[:, index], context.video.seen[:, index]
+        q, first = self._start(index, prior, noise)
+        nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
+        passed: Memory = (nothing, nothing)
+        start, last, recording = q, self.num_decodes(index) - 2, torch.is_grad_enabled()
+        inputs, earlier_steps = self.differentiated.inputs, self.differentiated.earlier_steps
+        for number in range(last + 1):
+            with torch.set_grad_enabled(recording and (earlier_steps or number == last)):
+                q = q if earlier_steps else _held(q, start)
+                latent = first
+                if number > 0:
+                    latent = q.mean + q.stddev * noise_like(q.mean, number, context.fixed_noise)
+                decoded = self._decode(latent, before, frame, seen, context)
+                if terms is not None:
+                    terms.append(term_of(decoded.mixture, frame, q, prior, seen))
+                known = before if self.model.units else passed
+                step, passed = self._refine(decoded, latent, q, prior, frame, known, passed)
+                q = _moved(q if inputs else _held(q, start), step)
+        return q, first, passed
+
+    def _first_noise(self, prior: dist.Independent, before: tuple[Tensor, Tensor], context: RefinedVideo) -> Tensor:
+        """The noise of the first draw; in evaluation mode the fixed one that leads to the highest bound."""
+        fixed = context.fixed_noise
+        best = self._spread(noise_like(prior.mean, 0, fixed))
+        if not fixed or self.starts == 1:
+            return best
+        frame, seen = context.video.frames[:, 0], context.video.seen[:, 0]
+        with torch.no_grad():
+            lowest = None
+            for start in range(self.starts):
+                noise = self._spread(noise_like(prior.mean, 0, fixed, start))
+                q, _, _ = self._refined(0, prior, noise, before, context, terms=None)
+                term = term_of(self.model.mixture(q.mean, before[0]), frame, q, prior, seen)
+                loss = term.negative_log_likelihood + term.divergence
+                if lowest is None:
+                    lowest = loss
+                    continue
+                best = torch.where((loss < lowest).unsqueeze(-2).unsqueeze(-1), noise, best)
+                lowest = torch.minimum(loss, lowest)
+        return best
+
+    def _spread(self, noise: Tensor) -> Tensor:
+        """The noise of the first draw: where slots are scattered, that of their starts."""
+        return noise if self.log_scatter is None else apart(noise)
 
     def _one_frame_after_another(self, context: RefinedVideo, draw: Draw) -> None:
         """Refine once in each frame; `draw` gets the distribution that frames before it led to."""
         video = context.video
         before = self.model.remembered(None, video)
         prior = self.model.prior(before[0])
-        noise = _noise(0, prior.mean, fixed=True)
+        noise = self._spread(noise_like(prior.mean, 0, fixed=True))
         q, first = self._start(0, prior, noise)
         nothing = before[0].new_zeros(*before[0].shape[:-1], self.network.units)
         passed: Memory = (nothing, nothing)
         for index in range(video.frames.shape[1]):
             frame, seen = video.frames[:, index], video.seen[:, index]
-            latent = first if index == 0 else q.mean + q.stddev * _noise(index, q.mean, fixed=True)
+            latent = first if index == 0 else q.mean + q.stddev * noise_like(q.mean, index, fixed=True)
             draw(f"z_{index + 1}", dist.Normal(latent, torch.full_like(latent, NARROW)).to_event(1))
             decoded = decode_frame(self.model, latent, before[0], frame, seen)
             step, after = self._refine(decoded, latent, q, prior, frame, passed, passed)
@@ -337,20 +370,6 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         return network(images, vectors, before, passed)
 
 
-def _noise(number: int, like: Float[Tensor, "*batch slots sequences latent"], fixed: bool) -> Tensor:
-    """Standard normal numbers for the draw before a refinement."""
-    if not fixed:
-        return normal_aside(like)
-    slots, size = like.shape[-3], like.shape[-1]
-    return _fixed_noise(number, slots, size).to(like)[:, None].expand_as(like)
-
-
-@cache
-def _fixed_noise(number: int, slots: int, size: int) -> Tensor:
-    generators = [torch.Generator().manual_seed(1000 * number + slot) for slot in range(slots)]
-    return torch.stack([torch.randn(size, generator=generator) for generator in generators])
-
-
 def _held(q: dist.Independent, start: dist.Independent) -> dist.Independent:
     """The same distribution, where what was added to the start is a constant to training."""
     # what is added is 0, and the factor is 1: they are there for their gradients
@@ -363,12 +382,3 @@ def _moved(q: dist.Independent, step: Tensor) -> dist.Independent:
     mean, log_variance = step.chunk(2, -1)
     log_variance = (2 * q.stddev.log() + log_variance).clamp(*LOG_VARIANCES)
     return dist.Normal(q.mean + mean, (0.5 * log_variance).exp()).to_event(1)
-
-
-def _term(
-    mixture: PixelMixture, frame: Tensor, q: dist.Independent, prior: dist.Independent, seen: Tensor
-) -> RefinementTerm:
-    """The parts of a frame's bound; 0 where it is missing."""
-    divergence = kl_divergence(q, prior).sum(-2)
-    parts = (-mixture.log_prob(frame), divergence, mixture.mixing_entropy())
-    return RefinementTerm(*(torch.where(seen, one, 0.0) for one in parts))

@@ -37,6 +37,7 @@ class SlotPair(Pair):
         grid: triangle, or full: as many decodes in every frame.
         start: where a frame's refinement starts: from a constant or from the prediction.
         scattered: whether slots start apart, or only their first draws, as in the paper.
+        starts: from how many starts the first frame is inferred after training; the best is kept.
         gradients: what training differentiates: first_order, all refinements; truncated; or implicit, the last
             refinement of a frame alone, in memory that does not grow with refinements.
         log_variance: of the prior, free or softplus.
@@ -61,6 +62,7 @@ class SlotPair(Pair):
     grid: Literal["triangle", "full"] = "triangle"
     start: Literal["constant", "prediction"] = "prediction"
     scattered: bool = True
+    starts: int = 8
     gradients: Literal["first_order", "truncated", "implicit"] = "first_order"
     log_variance: Literal["free", "softplus"] = "free"
     per_channel: bool = False
@@ -111,6 +113,7 @@ class SlotPair(Pair):
             start=self.start,
             grid=self.grid,
             scattered=self.scattered,
+            starts=self.starts,
             gradients=self.gradients,
             network=network,
             divergence_weight=recipe.training.divergence_weight[0],
@@ -120,6 +123,8 @@ class SlotPair(Pair):
         """Refuse a model without slots, and a memory of the model that nothing in it depends on."""
         if self.num_slots < 1:
             raise OptionError(f"--num-slots: expected at least 1, got {self.num_slots}; give one more than objects")
+        if self.starts < 1:
+            raise OptionError(f"--starts: expected at least 1, got {self.starts}; 1 is quickest")
         if not self.conditioned and self.memory == "model":
             raise OptionError(
                 "--no-conditioned: expected --memory guide or none, got model, whose memory nothing would depend on"
@@ -223,6 +228,7 @@ PAPER: dict[str, Any] = {
     "memory": "guide",
     "start": "constant",
     "scattered": False,
+    "starts": 1,
     "divergence_weight": (0.1, 0.1),
     "log_variance": "softplus",
     "per_channel": True,

@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.distributions import Normal, kl_divergence
 
 from guides.spatio_temporal_refinement.auxiliary_inputs import images_of, vectors_of
-from guides.spatio_temporal_refinement.guide import _fixed_noise
+from guides.spatio_temporal_refinement.noise import apart, fixed_normals
 from inference import SVI
 from inference.estimators.refinement_bounds import RefinementBounds
 from inference.recipes import RECIPES
@@ -78,8 +78,8 @@ def on_paper(model, guide, hold):
     """The loss of `RefinementBounds` by a loop over frames and refinements."""
     pyro.set_rng_seed(1)
     zeros = VIDEO.new_zeros(model.num_slots, len(VIDEO), UNITS)
-    noises = [_fixed_noise(number, model.num_slots, LATENT).double()[:, None] for number in range(3)]
-    noises = [noise.expand(-1, len(VIDEO), -1) for noise in noises]
+    noises = [fixed_normals(number, model.num_slots, LATENT).double()[:, None] for number in range(3)]
+    noises = [noise.expand(-1, len(VIDEO), -1) for noise in (apart(noises[0]), *noises[1:])]
     h, c, total = zeros, zeros, VIDEO.new_zeros(())
     for index in range(VIDEO.shape[1]):
         paper, decodes = PaperFrame(model, guide, hold, VIDEO[:, index], h), guide.num_decodes(index)
