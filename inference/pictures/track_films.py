@@ -34,7 +34,7 @@ def check_film(path: str | Path) -> Path:
 def film_tracks(path: str | Path, clip: Clip, tracks: Tracks) -> Path:
     """Write the clip with a box and a number for each track, in a colour of its own; after ten, colours repeat.
 
-    One frame is in memory at a time, except for a GIF, which is at most 384 pixels wide and has at most every n-th frame,
+    One frame is in memory at a time, except for a GIF, which is at most 384 pixels wide and shows every n-th frame,
     about 200.
 
     Args:

@@ -63,6 +63,7 @@ class BoxMotion:
             emission_matrix=torch.cat([one, none], -1)[None],
             emission_covariance=self._reading[None],
             observed=observed,
+            validate_args=False,  # valid by construction, and built in every frame
         )
 
     @property

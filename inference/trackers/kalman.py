@@ -86,7 +86,7 @@ class KalmanTracker:
         """
         return self.follow(self.detector.detect(clip))
 
-    def follow(self, boxes: Iterable[Float64[Tensor, "boxes 4"]]) -> Tracks:
+    def follow(self, boxes: Iterable[Float64[Tensor, "_ 4"]]) -> Tracks:
         """The same, given the boxes of each frame: left edge, top edge, width, height, in pixels."""
         whole = list(boxes)
         heights = torch.cat([torch.zeros(0, dtype=torch.float64), *(found[:, 3] for found in whole)])
