@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -59,9 +59,9 @@ class Tracks:
             if bool((value < 0).any()):
                 raise ValueError(f"{name}: expected numbers from 0, got {int(value.min())}")
         order = self._order()
-        for field in fields(self):
-            if getattr(self, field.name) is not None:
-                object.__setattr__(self, field.name, getattr(self, field.name)[order])
+        for name, _, _ in _FIELDS:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, getattr(self, name)[order])
         twice = (self.frames[1:] == self.frames[:-1]) & (self.identities[1:] == self.identities[:-1])
         if bool(twice.any()):
             row = int(twice.nonzero()[0])
@@ -83,8 +83,8 @@ class Tracks:
 
     def select(self, rows: Bool[Tensor, " rows"]) -> Tracks:
         """The rows for which the mask is True."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Tracks(**{name: None if value is None else value[rows] for name, value in given.items()})
+        confidences = None if self.confidences is None else self.confidences[rows]
+        return Tracks(self.frames[rows], self.identities[rows], self.boxes[rows], confidences)
 
     @property
     def num_identities(self) -> int:

@@ -54,8 +54,7 @@ def track(words: Sequence[str]) -> int:
     if len(tracks) == 0:
         raise ValueError(f"{given.clip}: expected something that moves, found nothing; nothing was written")
     write_tracks(output, tracks)
-    frames = int(tracks.frames[-1]) + 1
-    print(f"{tracks.num_identities} tracks, {len(tracks)} boxes in {frames} frames; {seconds / frames:.3f} s per frame")
+    print(f"{tracks.num_identities} tracks, {len(tracks)} boxes; {seconds:.1f} s")
     print(output)
     if given.film is not None:
         print(film_tracks(given.film, given.clip, tracks))

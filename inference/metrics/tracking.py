@@ -5,8 +5,8 @@
     scores.mota, scores.idf1, scores.switches.sum()
 
 We use our own code because no library fits: motmetrics 1.4.0 (2022) fails on NumPy 2 when comparing boxes, and takes
-30 s for 1,000 sequences of 10 frames with 3 objects (this: 0.4 s); TrackEval and trackers require opencv-python, which
-replaces the headless build that reads clips. The tests compare with numbers from motmetrics.
+30 s for 1,000 sequences of 10 frames with 3 objects (this: 0.3 s); TrackEval and trackers require opencv-python, which
+replaces the headless build that reads clips. The tests compare with numbers from both.
 """
 
 import math

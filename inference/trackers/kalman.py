@@ -124,10 +124,12 @@ class KalmanTracker:
             return []
         seen = torch.ones(len(live.paths), 1, 1, dtype=torch.bool)
         predicted = motion.ssm(live.mean[:, None], live.covariance[:, None], seen)
-        densities = predicted.log_prob(readings[:, None].expand(len(live.paths), -1, -1, -1))
+        means = live.mean[:, None, None, :4]  # of readings
+        values = torch.cat([readings[:, None].expand(len(live.paths), -1, -1, -1), means], 1)
+        densities, highest = predicted.log_prob(values).split([len(readings), 1], 1)
         # A Gaussian's log density falls by half the squared Mahalanobis distance from that of its mean.
-        distances = 2 * (predicted.log_prob(predicted.mean) - densities)
-        return assign(-densities.numpy(), (distances <= chi2.ppf(self.gate, 4)).numpy())
+        distances = 2 * (highest - densities)
+        return assign(-densities.numpy(), (distances <= float(chi2.ppf(self.gate, 4))).numpy())
 
     def _continues(self, path: _Path) -> bool:
         return path.misses <= (self.max_misses if path.num_hits >= self.min_hits else 0)
