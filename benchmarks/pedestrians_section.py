@@ -8,8 +8,8 @@ from records import origin, table
 SHARES = ("mota", "motp", "idf1", "hota", "deta", "assa")
 COUNTS = ("switches", "fragmentations", "misses", "false_alarms", "mostly_tracked", "mostly_lost")
 NOTE = (
-    "Nothing is trained: boxes are those of moving pixels, and settings follow from the sizes and speeds of people. Before",
-    "they were fixed, two sets of noises and two values of `max_misses`, 10 and 20, had been scored on this truth.",
+    "Nothing is trained: boxes are those of moving pixels, and settings follow from the sizes and speeds of people.",
+    "Before they were fixed, two sets of noises and `max_misses` of 10 and 20 had been scored on this truth.",
 )
 
 
@@ -41,8 +41,8 @@ def pedestrians_section(path: Path) -> list[str]:
         *table(["tracker", *header, "s per frame", "all boxes: MOTA / IDF1"], rows),
         f"`{record['clip']}`, {record['frames']} frames: {scores['true_boxes']} true boxes of {scores['true_objects']} "
         f"people are scored. The last column also has the {scores['left_out']} boxes",
-        f"that the benchmark leaves out ({every['true_boxes']} of {every['true_objects']} people). Shares in percent. A "
-        f"box is found where boxes overlap by {scores['min_overlap']:g}; HOTA averages over 19 overlaps.",
+        f"that the benchmark leaves out ({every['true_boxes']} of {every['true_objects']} people). Shares in percent.",
+        f"A box is found where boxes overlap by {scores['min_overlap']:g}; HOTA averages over 19 overlaps.",
         *NOTE,
         "",
         origin(record["provenance"]),
