@@ -107,7 +107,7 @@ class Tracks:
 
 
 def read_tracks(path: str | os.PathLike[str]) -> Tracks:
-    """Read tracks, or annotations, from a text file of the MOTChallenge (Leal-Taixé et al. 2015, section 3.3).
+    """Read tracks, or annotations, from a text file of the MOTChallenge (Leal-Taixé et al. 2015).
 
     A row is frame, identity, left, top, width, height[, confidence[, x, y, z]], separated by commas; what follows the
     confidence is not read. Frames count from 1, and so do pixels in these files: the image's corner is at (1, 1). Both

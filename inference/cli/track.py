@@ -13,6 +13,7 @@ from inference.cli.words import parse
 from inference.pictures import check_film, draw_paths, film_tracks
 from inference.trackers import TRACKERS
 from videos.clips import background_of
+from videos.moving_blobs import MovingBlobs
 from videos.tracks import write_tracks
 
 TRACKER = "kalman"
@@ -24,15 +25,17 @@ class Tracking:
     """The clip, and what is made of it.
 
     Attributes:
-        clip: a video file of a static camera.
+        clip: video file of a static camera.
         tracker: blobs = each frame joined to the previous one by overlap; kalman = predicted by Kalman filters.
+        least_area: smallest area of a moving blob, pixels; smaller ones are noise.
         output: MOTChallenge file to write; None = the clip's name with -tracks.txt, in this folder.
         film: film of the boxes to write, .mp4 or .avi, or a smaller .gif.
         picture: picture of the paths to write, such as paths.png.
     """
 
-    clip: tyro.conf.Positional[Path]
+    clip: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     tracker: Literal["blobs", "kalman"] = TRACKER
+    least_area: int = MovingBlobs().least_area
     output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     film: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     picture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -47,7 +50,7 @@ def track(words: Sequence[str]) -> int:
     given: Tracking = options.tracking
     output = given.output or Path(f"{given.clip.stem}-tracks.txt")
     _check_files(given, output)
-    chosen = tracker(**vars(options.settings))
+    chosen = tracker(MovingBlobs(least_area=given.least_area), **vars(options.settings))
     start = time.perf_counter()
     tracks = chosen.track(given.clip)
     seconds = time.perf_counter() - start
@@ -88,7 +91,7 @@ def _settings_of(tracker: Any) -> Any:
         if isinstance(entry.default, int | float)
     ]
     kind = make_dataclass("Settings", options, frozen=True)
-    kind.__doc__ = "Of the chosen tracker."
+    kind.__doc__ = "Those of the chosen tracker."
     return kind()
 
 

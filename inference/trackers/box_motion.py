@@ -20,7 +20,7 @@ class BoxMotion:
         b_{t+1} = b_t + v_t + \tfrac{1}{2} e_t, \quad v_{t+1} = v_t + e_t, \quad e_t \sim N(0, E^2), \quad
         a_t \sim N(b_t, R^2)
 
-    The acceleration e_t is constant between two frames (Bar-Shalom, Li and Kirubarajan 2001, section 6.3.2). States are
+    The acceleration e_t is constant between two frames (Bar-Shalom, Li and Kirubarajan 2001, section 6.3). States are
     (x, y, width, height) and their velocities; standard deviations are in units of `unit`.
 
     Args:

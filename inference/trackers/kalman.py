@@ -30,8 +30,9 @@ class KalmanTracker:
     ends after `max_misses` frames without a box. One with fewer than `min_hits` boxes ends at its first miss, and is
     discarded. Frames after a track's last box are left out, those between two of its boxes are not.
 
-    Standard deviations are in units of the median height of all boxes of the clip. They are those of people at ten
-    frames per second, who walk less than a fifth of their height from frame to frame and stop or turn within a second.
+    The unit of standard deviations, a box height, is the median height of all boxes of the clip. The defaults suit
+    people at ten frames per second, who walk less than a fifth of their height from frame to frame and stop or turn
+    within a second; other frame rates need other values.
 
     Args:
         detector: finds the boxes.
@@ -41,12 +42,12 @@ class KalmanTracker:
         max_misses: frames without a box after which a track ends.
         gate: probability that a box of the track is within the gate.
         max_cover: largest share of the smaller one of two boxes, a new one and a prediction, that the other may cover.
-        position_noise: standard deviation of a box's centre.
-        size_noise: standard deviation of a box's width and height.
-        acceleration: standard deviation of the centre's acceleration, per frame squared.
-        size_acceleration: standard deviation of the size's, per frame squared.
-        speed: standard deviation of the centre's velocity at the start, per frame.
-        growth: standard deviation of the size's, per frame.
+        position_noise: standard deviation of a box's centre, box heights.
+        size_noise: standard deviation of a box's width and height, box heights.
+        acceleration: standard deviation of the centre's acceleration, box heights per frame squared.
+        size_acceleration: standard deviation of the size's acceleration, box heights per frame squared.
+        speed: standard deviation of the centre's velocity at the start, box heights per frame.
+        growth: standard deviation of the size's velocity at the start, box heights per frame.
 
     Raises:
         ValueError: if a setting is out of its range.

@@ -36,7 +36,8 @@ def film(tmp_path_factory):
 def test_a_clip_is_tracked_drawn_and_scored(film, tmp_path, capsys, monkeypatch, tracker):
     monkeypatch.chdir(tmp_path)
     words = f"{film} --tracker {tracker} --output made/tracks.txt --film made/f.gif --picture made/paths.png"
-    assert main(["track", *words.split(), "--least-area", "100"]) == 2  # a setting of the detector, not of a tracker
+    assert main(["track", *words.split(), "--least-area", "5000"]) == 2  # larger than the squares
+    assert list(tmp_path.iterdir()) == []
     assert main(["track", *words.split()]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"2 tracks, \d\d boxes; \d+\.\d s", printed[0])
@@ -74,6 +75,7 @@ def test_settings_of_a_tracker_are_options(film, tmp_path, capsys):
         ("track none.avi --picture paths.txt", "--picture: expected a file ending in .png, .pdf, .svg, got paths.txt"),
         ("track none.avi --output .", "--output: expected a file to write, got the folder ."),
         ("track none.avi --film none.avi", "--film: expected a file other than the clip, got none.avi"),
+        ("track none.avi --least-area 0", "least_area: expected at least 1, got 0"),
         ("track none.avi --gate 2", "gate: expected a share in (0, 1), got 2.0"),
         ("score none.txt none.txt", "tracks: expected a text file of MOTChallenge rows, got none.txt"),
         ("score none.txt none.txt --min-overlap 50", "--min-overlap: expected a share in (0, 1], got 50"),
