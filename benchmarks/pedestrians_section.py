@@ -29,7 +29,7 @@ def pedestrians_section(path: Path) -> list[str]:
                 name,
                 *shares,
                 *counts,
-                f"{row['seconds']:.3f}",
+                f"{1000 * row['cpu_seconds']:.0f}",
                 f"{100 * every['mota']:.1f} / {100 * every['idf1']:.1f}",
             )
         )
@@ -38,7 +38,7 @@ def pedestrians_section(path: Path) -> list[str]:
     header = [key.upper().replace("DETA", "DetA").replace("ASSA", "AssA") for key in SHARES]
     header += [key.replace("_", " ") for key in COUNTS]
     return [
-        *table(["tracker", *header, "s per frame", "all boxes: MOTA / IDF1"], rows),
+        *table(["tracker", *header, "CPU ms per frame", "all boxes: MOTA / IDF1"], rows),
         f"`{record['clip']}`, {record['frames']} frames: {scores['true_boxes']} true boxes of {scores['true_objects']} "
         f"people are scored. The last column also has the {scores['left_out']} boxes",
         f"that the benchmark leaves out ({every['true_boxes']} of {every['true_objects']} people). Shares in percent.",
