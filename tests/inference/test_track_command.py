@@ -2,12 +2,15 @@
 
 import json
 import re
+from typing import get_args, get_type_hints
 
 import cv2
 import pytest
 import torch
 
 from inference.cli import main
+from inference.cli.track import Tracking
+from inference.trackers import TRACKERS
 from videos import Tracks, read_tracks, synthetic_clip, write_tracks
 
 FRAMES = 120  # the squares are gone after a third of them
@@ -88,6 +91,11 @@ def test_mistakes_are_answered_in_one_line(words, message, capsys, tmp_path, mon
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_tracker_is_offered():
+    hints = get_type_hints(Tracking)
+    assert set(get_args(hints["tracker"])) == set(TRACKERS)
 
 
 def test_an_unknown_tracker_is_refused(capsys):
