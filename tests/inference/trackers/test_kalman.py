@@ -118,6 +118,8 @@ def test_what_flickers_is_discarded():
     found = [torch.cat([box[None], box[None] + 300.0]) if t in (4, 5) else box[None] for t, box in enumerate(boxes)]
     assert KalmanTracker().follow(found).num_identities == 1
     assert KalmanTracker(min_hits=2).follow(found).num_identities == 2
+    now_and_then = [torch.cat([box[None], box[None] + 300.0]) if t % 2 else box[None] for t, box in enumerate(boxes)]
+    assert KalmanTracker(min_hits=2).follow(now_and_then).num_identities == 1
 
 
 def test_pieces_of_a_followed_person_start_no_track():
