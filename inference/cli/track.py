@@ -1,18 +1,20 @@
 """`kinema track FILE`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import docstring_parser
 import tyro
+from torch import Tensor
+from tqdm import tqdm
 
 from inference.cli.words import parse
 from inference.pictures import check_film, draw_paths, film_tracks
-from inference.trackers import TRACKERS
-from videos.clips import background_of
+from inference.trackers import TRACKERS, Detector
+from videos.clips import Clip, background_of
 from videos.moving_blobs import MovingBlobs
 from videos.tracks import write_tracks
 
@@ -50,7 +52,7 @@ def track(words: Sequence[str]) -> int:
     given: Tracking = options.tracking
     output = given.output or Path(f"{given.clip.stem}-tracks.txt")
     _check_files(given, output)
-    chosen = tracker(MovingBlobs(least_area=given.least_area), **vars(options.settings))
+    chosen = tracker(_Shown(MovingBlobs(least_area=given.least_area)), **vars(options.settings))
     start = time.perf_counter()
     tracks = chosen.track(given.clip)
     seconds = time.perf_counter() - start
@@ -66,6 +68,17 @@ def track(words: Sequence[str]) -> int:
         draw_paths(background_of(given.clip), tracks, title=given.clip.name).savefig(given.picture)
         print(given.picture)
     return 0
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A detector that counts frames on a terminal."""
+
+    detector: Detector
+
+    def detect(self, clip: Clip) -> Iterator[Tensor]:
+        """Boxes of each frame."""
+        yield from tqdm(self.detector.detect(clip), desc="tracking", unit="frame", disable=None, leave=False)
 
 
 def _tracker_in(words: Sequence[str]) -> str:
