@@ -9,8 +9,8 @@ SHARES = ("mota", "motp", "idf1", "hota", "deta", "assa")
 COUNTS = ("switches", "fragmentations", "misses", "false_alarms", "mostly_tracked", "mostly_lost")
 NOTE = (
     "Nothing is trained: boxes are those of moving pixels, and settings follow from the sizes and speeds of people.",
-    "Before they were fixed, two sets of noises, `max_misses` of 10 and 20, and blobs of three kinds had been scored on",
-    "this truth.",
+    "Before they were fixed, two sets of noises, `max_misses` of 10 and 20, and blobs of three kinds had been scored",
+    "on this truth.",
 )
 
 
