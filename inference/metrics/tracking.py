@@ -178,7 +178,7 @@ def score_clip(predicted: Tracks, truth: Tracks, *, min_overlap: float = MIN_OVE
     _check_gates(min_overlap, None)
     found, true = clip_appearances(predicted, truth)
     pairs = close_pairs(true, found, min_overlap=min_overlap)
-    first = torch.minimum(found.frames[:1], true.frames[:1])
+    first = torch.cat([found.frames, true.frames]).min()[None]
     return _Compared(true, found, pairs, torch.ones(len(true), dtype=torch.bool), None).scores(first)
 
 

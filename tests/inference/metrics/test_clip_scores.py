@@ -85,6 +85,13 @@ def test_files_of_different_clips_are_refused():
         score_clip(tracks_of(rows), tracks_of(rows), min_overlap=1.5)
 
 
+def test_a_tracker_that_finds_nothing_misses_everything():
+    truth = tracks_of(walk(0))
+    scores = score_clip(truth.select(torch.zeros(len(truth), dtype=torch.bool)), truth)
+    assert (scores.mota, scores.idf1) == (0.0, 0.0)
+    assert (int(scores.misses), int(scores.mostly_lost)) == (len(truth), truth.num_identities)
+
+
 def test_numbers_of_frames_cost_nothing():
     """Frames far apart, as in a clip of months: only rows take memory."""
     rows = walk(0) * np.array([10**9, 1, 1, 1, 1, 1])
