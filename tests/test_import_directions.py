@@ -19,7 +19,7 @@ FLOORS = [
     {"programs"},
     {"estimators"},
     {"annealing", "metrics", "queries", "runs", "svi"},
-    {"evidence", "scores", "training"},
+    {"evidence", "scores", "trackers", "training"},
     {"pictures", "predictive"},
     {"gallery"},
     {"recipes"},
