@@ -66,8 +66,6 @@ class Clips:
         starts = [self.format.starts(length, stride) for length in lengths]
         number = sum(part.num_sequences * len(each) for part, each in zip(self.parts, starts, strict=True))
         self.format.check_room(number * size, self.parts[0].frames.shape[2:], f"{number} sequences of {size} frames")
-        cut = "" if set(lengths) == {size} else f" of {size} frames"
-        _log.info("%s: %d sequences%s", self.name, number, cut)
         pieces = [
             part.between(start, start + size) for part, each in zip(self.parts, starts, strict=True) for start in each
         ]
@@ -126,7 +124,9 @@ def load_videos(path: str | os.PathLike[str], form: VideoFormat | None = None, l
             memory.
         ImportError: if a video file is to be read without OpenCV, which the extra `video` installs.
     """
-    return read_clips(path, form, layout).cut()
+    videos = read_clips(path, form, layout).cut()
+    _log.info("%s: %d sequences of %d frames", path, videos.num_sequences, videos.num_frames)
+    return videos
 
 
 def load_video(path: str | os.PathLike[str], form: VideoFormat | None = None) -> VideoBatch:
@@ -191,6 +191,18 @@ def _blocks(length: int, least: int, shares: tuple[float, ...]) -> list[tuple[in
     sizes = [max(least, round(share * length)) for share in shares[1:]]
     ends = [length - sum(sizes[place:]) for place in range(len(sizes) + 1)]
     return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def sizes_of_arrays(path: str | os.PathLike[str], layout: str | None = None) -> tuple[tuple[int, ...], int]:
+    """Sizes of the videos in a file of arrays: sequences, time, channels, height and width; and of their controls.
+
+    Raises:
+        ValueError: as `load_videos`.
+    """
+    found = read_arrays(Path(path))
+    if not isinstance(found, VideoBatch):
+        return tuple(_only(found, Path(path), layout)[1].shape), 0
+    return tuple(found.frames.shape), 0 if found.controls is None else found.controls.shape[-1]
 
 
 def joined(batches: list[VideoBatch]) -> VideoBatch:
@@ -261,15 +273,7 @@ def _from_arrays(path: Path, form: VideoFormat, layout: str | None, before: set[
         before.add(tuple(found.frames.shape[2:]))
         _check_size(found.frames, form, path)
         return form.shaped_batch(found)
-    if len(found) != 1:
-        listed = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in found.items()) or "none"
-        raise ValueError(
-            f"path: expected one array of 3 to 5 dims that can be frames, got {path} with {listed}; save one of them "
-            "alone, or call it `frames` with axes (sequences, time, channels, height, width)"
-        )
-    ((name, array),) = found.items()
-    name = f"{name} of {path}"
-    frames = arranged(array, layout, name)
+    name, frames = _only(found, path, layout)
     white = white_of(frames, name)
     before.add(tuple(frames.shape[2:]))
     _check_size(frames, form, path)
@@ -279,6 +283,21 @@ def _from_arrays(path: Path, form: VideoFormat, layout: str | None, before: set[
         for start in range(0, len(sequence), _AT_ONCE):
             result[start : start + _AT_ONCE] = form.shaped(as_light(sequence[start : start + _AT_ONCE], white))
     return VideoBatch(shaped)
+
+
+def _only(found: dict[str, np.ndarray], path: Path, layout: str | None) -> tuple[str, Tensor]:
+    """Name and frames of the one array of a file that can be frames."""
+    if "frames" in found:
+        found = {"frames": found["frames"]}
+    if len(found) != 1:
+        listed = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in found.items()) or "none"
+        raise ValueError(
+            f"path: expected one array of 3 to 5 dims that can be frames, got {path} with {listed}; save one of them "
+            "alone, or call it `frames`"
+        )
+    ((name, array),) = found.items()
+    name = f"{name} of {path}"
+    return name, arranged(array, layout, name)
 
 
 def _check_size(frames: Float[Tensor, ...], form: VideoFormat, path: Path) -> None:

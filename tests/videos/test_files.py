@@ -151,7 +151,8 @@ def test_foreign_files_are_named(tmp_path):
         load_videos(tmp_path / "array.npy")
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
     with pytest.raises(
-        ValueError, match=r"path: expected one array .* got .*other.npz with none; save one of them alone, or call it"
+        ValueError,
+        match=r"path: expected one array .* got .*other.npz with none; save one of them alone, or call it `frames`",
     ):
         load_videos(tmp_path / "other.npz")
 
