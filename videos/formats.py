@@ -32,6 +32,8 @@ class VideoFormat:
             bilinear interpolation with antialiasing, to this size whatever their proportions.
         grey: True = one channel, 0.299 red + 0.587 green + 0.114 blue; False = three channels; None = as they are.
         every: take each such frame of a clip, from the first on; 1 = all.
+        invert: make black white and white black, for dark things on a bright background and a model that paints on
+            black; before the threshold.
         threshold: make frames black and white: pixels above it are 1, others 0; None = leave them grey.
         max_gigabytes: largest size of the videos in memory, GB of 10^9 bytes.
 
@@ -44,6 +46,7 @@ class VideoFormat:
     frame_size: int | tuple[int, int] | None = None
     grey: bool | None = None
     every: int = 1
+    invert: bool = False
     threshold: float | None = None
     max_gigabytes: float = 4.0
 
@@ -80,6 +83,8 @@ class VideoFormat:
             flat = frames.reshape(-1, *frames.shape[-3:])
             smooth = interpolate(flat, size[1:], mode="bilinear", align_corners=False, antialias=True)
             frames = smooth.clamp(0, 1).reshape(*frames.shape[:-2], *size[1:])
+        if self.invert:
+            frames = 1 - frames
         if self.threshold is not None:
             frames = (frames > self.threshold).float()
         return frames.expand(*frames.shape[:-3], *size)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from videos.arrays import WHITE, arranged, as_light, white_of
 from videos.batch import VideoBatch
-from videos.clips import announced_frames, read_frames
+from videos.clips import Clip, announced_frames, read_frames
 from videos.files import read_arrays
 from videos.formats import VideoFormat
 from videos.sources import Source
@@ -193,6 +193,32 @@ def _blocks(length: int, least: int, shares: tuple[float, ...]) -> list[tuple[in
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
+def whole_clips(path: str | os.PathLike[str], name: str = "path", most_gigabytes: float = 4.0) -> tuple[Clip, ...]:
+    """Clips for background subtraction, as they are: video files, and what else `load_videos` reads in memory.
+
+    Args:
+        path: a file or a folder.
+        name: of the argument, for messages.
+        most_gigabytes: largest size of a clip in memory; video files are decoded frame by frame.
+
+    Returns:
+        For each clip a video file, or frames uint8 (time, height, width, 3).
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        ValueError: as `load_videos`.
+    """
+    form = VideoFormat(grey=False, max_gigabytes=4 * most_gigabytes)  # float32, until they are bytes
+    clips: list[Clip] = []
+    for part in Source.of(path, name).parts():
+        if part.kind == "video":
+            clips.append(part.files[0])
+            continue
+        frames = _read(part, form, None, set()).frames
+        clips += list((WHITE * frames).round().to(torch.uint8).permute(0, 1, 3, 4, 2))
+    return tuple(clips)
+
+
 def sizes_of_arrays(path: str | os.PathLike[str], layout: str | None = None) -> tuple[tuple[int, ...], int]:
     """Sizes of the videos in a file of arrays: sequences, time, channels, height and width; and of their controls.
 
@@ -314,8 +340,9 @@ def _said(parts: list[VideoBatch], before: set[tuple[int, ...]], form: VideoForm
     after = tuple(parts[0].frames.shape[2:])
     became = "" if before == {after} else f" -> {_size(after)}"
     kept = "" if form.every == 1 else f", each {form.every}th of the frames"
+    inverted = ", inverted" if form.invert else ""
     sharp = "" if form.threshold is None else f", black and white at {form.threshold:g}"
-    return f"{clips} of {length} frames{kept}, {sizes}{became}{sharp}"
+    return f"{clips} of {length} frames{kept}, {sizes}{became}{inverted}{sharp}"
 
 
 def _size(shape: tuple[int, ...]) -> str:

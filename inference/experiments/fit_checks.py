@@ -11,11 +11,13 @@ from inference.recipes import OptionError, Recipe, Splits
 from inference.recipes.given_videos import GivenVideos
 from inference.recipes.options import hints_of
 from inference.runtime.generators import preserved_generators
+from inference.scores.score import Evaluated
 from inference.svi.evaluation import evaluate_loss
 from videos import VideoBatch
 
 DARK = 0.1  # brightness of a pixel up to which it counts as dark
 LEAST_LIGHT = 0.002  # share of brighter pixels
+NUM_LOOKED_AT = 50  # validation videos in which objects are looked for
 
 
 def check_fit(recipe: Recipe[Any, Any, Any], model: nn.Module, guide: nn.Module, splits: Splits) -> None:
@@ -71,12 +73,39 @@ def build_for_videos(recipe: Recipe[Any, Any, Any]) -> tuple[PyroModule, PyroMod
         ) from error
 
 
-def darkness(videos: VideoBatch) -> str | None:
-    """A sentence on videos that are nearly all dark, in which models that paint objects on black find none; or None."""
+def darkness(recipe: Recipe[Any, Any, Any], videos: VideoBatch) -> str | None:
+    """A sentence on training videos that are nearly all dark, with the remedy; None for others."""
     share = (videos.frames > DARK).double().mean().item()
     if share >= LEAST_LIGHT:
         return None
-    return f"{share:.2%} of the pixels of the training videos are brighter than {DARK:g}, so there is hardly anything"
+    remedy = "give brighter videos"
+    if "invert" in recipe.options:
+        remedy = "--invert yes is for dark things on a bright background, no for bright ones on a dark one"
+    return (
+        f"{recipe.videos.data}: nearly all dark, {share:.2%} of the pixels of training videos are brighter than {DARK:g} "
+        f"(1 = white), and there may be nothing to learn; {remedy}"
+    )
+
+
+def nothing_found(recipe: Recipe[Any, Any, Any], model: nn.Module, guide: nn.Module) -> str | None:
+    """A sentence on a trained model of objects that finds none in validation videos, with remedies; or None.
+
+    Args:
+        recipe: on given videos.
+        model: trained by it.
+        guide: trained with it.
+    """
+    videos = recipe.splits().validation.select(slice(0, NUM_LOOKED_AT))
+    device = next(model.parameters()).device
+    scene = Evaluated(model, guide, videos.to(device)).scene
+    if scene is None or scene.presence is None or bool((scene.presence > 0.5).any()):
+        return None
+    bright = videos.frames.median().item() > 0.5
+    reason = "frames are bright, and the model paints objects on black: --invert yes" if bright else "train for longer"
+    return (
+        f"no object was found in {videos.num_sequences} validation videos; {reason}, look at the pictures of kinema "
+        "render, or give videos with fewer, brighter things on a dark background"
+    )
 
 
 def _example(splits: Splits) -> VideoBatch:

@@ -1,5 +1,6 @@
 """Runs of recipes: trained into a folder, read back from it."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from inference.experiments.fit_checks import build_for_videos, check_fit
+from inference.experiments.fit_checks import build_for_videos, check_fit, darkness, nothing_found
 from inference.experiments.source_records import SOURCES, check_sources, source_records
 from inference.recipes import RECIPES, Recipe
 from inference.recipes.given_videos import GIVEN, GivenVideos
@@ -19,6 +20,8 @@ from inference.runtime.processes import ALONE, Processes
 from inference.training.stages import first_steps
 from inference.training.train import TrainingOptions, TrainingResult, train
 from videos.batch import VideoBatch
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ def train_recipe(
     splits, stages = recipe.splits(), recipe.stages()
     if recipe.videos.sources():
         check_fit(recipe, model, guide, splits)
-    return train(
+        if dark := darkness(recipe, splits.train):
+            _log.warning(dark)
+    result = train(
         model,
         guide,
         recipe.training_source(splits.train),
@@ -92,6 +97,10 @@ def train_recipe(
             **options,
         ),
     )
+    if recipe.videos.sources() and last_step is None and processes.leads:
+        if complaint := nothing_found(recipe, model, guide):
+            _log.warning(complaint)
+    return result
 
 
 def plain_config(recipe: Recipe) -> dict[str, Any]:

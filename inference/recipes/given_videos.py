@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -52,6 +52,7 @@ class GivenVideos(Videos):
         colour: three channels; otherwise grey.
         stride: frames from the start of one training sequence to that of the next; None = a quarter of --num-frames.
         every: take each such frame of a clip; 1 = all.
+        invert: make black white and white black: models of objects paint them on black.
         threshold: make frames black and white, 1 above this value of a pixel; None = leave them grey.
         layout: names of the axes of an array in their order, such as "time height width"; None = by their sizes.
         max_gigabytes: largest size of the videos in memory.
@@ -67,6 +68,7 @@ class GivenVideos(Videos):
     colour: bool = False
     stride: int | None = None
     every: int = 1
+    invert: Literal["yes", "no"] = "no"
     threshold: float | None = None
     layout: str | None = None
     max_gigabytes: float = 4.0
@@ -87,6 +89,7 @@ class GivenVideos(Videos):
             frame_size=self.frame_size,
             grey=not self.colour,
             every=self.every,
+            invert=self.invert == "yes",
             threshold=self.threshold,
             max_gigabytes=self.max_gigabytes,
         )
@@ -172,7 +175,8 @@ class GivenVideos(Videos):
             "test": _spread(test.cut(self.num_frames), self.num_test),
         }
         counts = ", ".join(f"{part.num_sequences} for {name}" for name, part in parts.items())
-        _log.info("%s: sequences of %d frames, %s", self.data, self.num_frames, counts)
+        length = "single frames" if self.num_frames == 1 else f"sequences of {self.num_frames} frames"
+        _log.info("%s: %s, %s", self.data, length, counts)
         return Splits(*map(self._told, parts.values()), source=f"given: {self.data}")
 
     def _told(self, videos: VideoBatch) -> VideoBatch:
