@@ -1,6 +1,7 @@
 """Arrays as frames: which axis is which, and which value is white."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +14,12 @@ WHITE = 255  # in bytes
 
 
 def arranged(
-    frames: np.ndarray | Tensor, layout: str | None = None, name: str = "frames"
+    frames: Any, layout: str | None = None, name: str = "frames"
 ) -> Shaped[Tensor, "sequences time channels height width"]:
     """An array with all five axes of a video, in their order; a view where possible, values as they are.
 
     Args:
-        frames: uint8, bool or floating point, 3 to 5 dims.
+        frames: a numpy array or a torch.Tensor, uint8, bool or floating point, 3 to 5 dims.
         layout: names of its axes in their order, such as "time height width"; None = see `default_layout`. Axes that
             are not named are added with size 1.
         name: of the array, for messages.

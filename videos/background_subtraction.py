@@ -103,8 +103,8 @@ class BackgroundSubtraction:
     height: int = 175
     coverage: float = 0.5
     least_area: int = 30
-    # Static clips, real and synthetic, have 0.0000 to 0.0010, 0.0016 with forty objects; pans of a pixel a frame, of 240
-    # or 300 pixels, have 0.0021 to 0.0043.
+    # Static clips, real and synthetic, have 0.0000 to 0.0010, 0.0016 with forty objects; pans of a pixel a frame in 240
+    # or 300 have 0.0021 to 0.0043.
     most_camera_motion: float = 0.002
 
     def __post_init__(self) -> None:
@@ -170,21 +170,21 @@ class BackgroundSubtraction:
                 f"warm_up: expected fewer frames than the clip has = {length}, got {self.warm_up}; "
                 "learn the background from fewer frames, or take a longer clip"
             )
-        self._check_camera(clip, motion.share_of_width)
+        name = os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else "frames in memory"
+        self._check_camera(name, motion.share_of_width)
         invert = contrast <= 0 if self.invert is None else self.invert
         if self.invert is None:
             kind = "darker than the background: their light is inverted" if invert else "brighter than the background"
-            _log.info("moving things are %s", kind)
+            _log.info("%s: moving things are %s", name, kind)
         return Foreground(torch.stack(lights[invert]), torch.stack(components), torch.tensor(numbers), clip_size)
 
-    def _check_camera(self, clip: Clip, motion: float) -> None:
+    def _check_camera(self, name: str, motion: float) -> None:
         if motion > self.most_camera_motion:
-            name = os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else "frames in memory"
             raise ValueError(
                 "clip: expected one of a static camera, whose background moves from frame to frame by at most "
-                f"{self.most_camera_motion:.2%} of the frame's width, got {motion:.2%} in {name}: the background moves, "
-                "so all of it would be taken for objects; stabilise the clip, or train a recipe that learns from whole "
-                "frames"
+                f"{self.most_camera_motion:.2%} of the frame's width, got {motion:.2%} in {name}: "
+                "the background moves, and would be taken for objects; stabilise the clip, or train a recipe that "
+                "learns from whole frames"
             )
 
     def _stride_of(self, clip: Clip) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,11 +79,12 @@ class VideoBatch:
             _check_field(name, value, layout, sizes)
 
     @classmethod
-    def from_array(cls, frames: np.ndarray | Tensor, layout: str | None = None) -> VideoBatch:
+    def from_array(cls, frames: Any, layout: str | None = None) -> VideoBatch:
         """Videos from an array of frames.
 
         Args:
-            frames: uint8 from 0 to 255 (or 0 and 1 alone), bool, or floating point from 0 to 1.
+            frames: a numpy array or a torch.Tensor: uint8 from 0 to 255 (or 0 and 1 alone), bool, or floating point
+                from 0 to 1.
             layout: names of its axes in their order, out of sequences, time, channels, height and width, such as
                 "time height width"; axes that are not named have size 1. None = five axes are sequences, time, then
                 channels, height and width or height, width and channels; four are sequences, time, height and width,

@@ -124,8 +124,10 @@ def load_videos(path: str | os.PathLike[str], form: VideoFormat | None = None, l
             memory.
         ImportError: if a video file is to be read without OpenCV, which the extra `video` installs.
     """
-    videos = read_clips(path, form, layout).cut()
-    _log.info("%s: %d sequences of %d frames", path, videos.num_sequences, videos.num_frames)
+    clips = read_clips(path, form, layout)
+    videos = clips.cut()
+    if videos.num_sequences != sum(part.num_sequences for part in clips.parts):
+        _log.info("%s: cut into %d sequences of %d frames", path, videos.num_sequences, videos.num_frames)
     return videos
 
 
@@ -182,7 +184,8 @@ def read_clips(
             f"frame_size: expected a size for clips of different sizes (channels) in {path}, {listed}, got None; give "
             "height and width, and grey or colour"
         )
-    _log.info("%s: %s", path, _said(parts, before, form))
+    if source.kind != "arrays" or form.every > 1 or before != shapes or form.invert or form.threshold is not None:
+        _log.info("%s: %s", path, _said(parts, before, form))
     return Clips(tuple(parts), form, os.fspath(path))
 
 

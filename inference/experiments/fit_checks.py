@@ -82,8 +82,8 @@ def darkness(recipe: Recipe[Any, Any, Any], videos: VideoBatch) -> str | None:
     if "invert" in recipe.options:
         remedy = "--invert yes is for dark things on a bright background, no for bright ones on a dark one"
     return (
-        f"{recipe.videos.data}: nearly all dark, {share:.2%} of the pixels of training videos are brighter than {DARK:g} "
-        f"(1 = white), and there may be nothing to learn; {remedy}"
+        f"{recipe.videos.data}: nearly all dark, {share:.2%} of the pixels of training videos are brighter than "
+        f"{DARK:g} (1 = white), and there may be nothing to learn; {remedy}"
     )
 
 

@@ -68,9 +68,10 @@ def train_recipe(
         ValueError: if the folder holds anything else, or a run with another configuration or other videos.
         OptionError: if given videos do not fit the recipe.
     """
-    config = plain_config(recipe)
+    sources = source_records(recipe.videos)
+    config = plain_config(recipe) | ({SOURCES: sources} if sources else {})
     if (Path(path) / CONFIG).is_file():
-        check_sources(RunFolder.open(path).config, Path(path), config.get(SOURCES))
+        check_sources(RunFolder.open(path).config, Path(path), sources)
     model, guide = build_for_videos(recipe)  # first: it refuses wrong options, and videos may take a while
     model.to(device)
     guide.to(device)
@@ -104,14 +105,9 @@ def train_recipe(
 
 
 def plain_config(recipe: Recipe) -> dict[str, Any]:
-    """Contents of a run's config.json: the recipe's name, every option, and what was read of the user's files.
-
-    Raises:
-        FileNotFoundError: if a file or folder of the user is not there.
-    """
+    """Contents of a run's config.json, but for what was read of given videos: the recipe's name and every option."""
     values = {key: str(value) if isinstance(value, Path) else value for key, value in recipe.options.items()}
-    sources = source_records(recipe.videos)
-    return {"recipe": recipe.name, "fields": values} | ({SOURCES: sources} if sources else {})
+    return {"recipe": recipe.name, "fields": values}
 
 
 def recipe_of(config: Mapping[str, Any]) -> Recipe:

@@ -168,16 +168,26 @@ class GivenVideos(Videos):
             train, validation, test = clips.split(SHARES)
         else:
             train, validation = clips.split(SHARES_WITHOUT_TEST)
-            test = read_clips(self.test, self.format, self.layout, "--test")
+            test = None
         parts = {
             "training": train.cut(),
             "validation": _spread(validation.cut(self.num_frames), self.num_validation),
-            "test": _spread(test.cut(self.num_frames), self.num_test),
+            "test": self.read(self.test) if test is None else _spread(test.cut(self.num_frames), self.num_test),
         }
         counts = ", ".join(f"{part.num_sequences} for {name}" for name, part in parts.items())
         length = "single frames" if self.num_frames == 1 else f"sequences of {self.num_frames} frames"
         _log.info("%s: %s, %s", self.data, length, counts)
         return Splits(*map(self._told, parts.values()), source=f"given: {self.data}")
+
+    def read(self, path: Path) -> VideoBatch:
+        """Test videos of another file or folder, in the same format.
+
+        Raises:
+            FileNotFoundError: if it is not there.
+            ValueError: as `videos.load_videos`.
+        """
+        clips = read_clips(path, self.format, self.layout, "--test")
+        return self._told(_spread(clips.cut(self.num_frames), self.num_test))
 
     def _told(self, videos: VideoBatch) -> VideoBatch:
         """The videos with the number of objects as controls, for a model that needs it."""

@@ -231,10 +231,10 @@ WRONG = {
     ),
     "bytes": (
         replace(frames(), frames=255 * frames().frames),
-        r"frames of .*: expected values in \[0, 1\] where they are seen, got 255 among others; divide bytes by 255",
+        r"frames of .*: expected values from 0 \(black\) to 1 \(white\), got 0 to 255; .*: divide by 255",
     ),
-    "negative": (changed(-0.5), r"expected values in \[0, 1\] where they are seen, got -0.5 among others; "),
-    "nan": (changed(torch.nan), r"got nan among others; .*mark missing frames in `observed`"),
+    "negative": (changed(-0.5), r"frames of .*: expected values from 0 \(black\) to 1 \(white\), got -0.5 to 1; "),
+    "nan": (changed(torch.nan), r"got NaN \(1 of 61440 are not finite\); .*observed=\.\.\.\) marks frames as missing"),
     "grey": (changed(0.25), r"frames of .*: expected 0 and 1 only, .*'first', got 0.25 among others; make them binary"),
 }
 
