@@ -1,6 +1,7 @@
 """Evaluation of a trained run: bounds, evidence, and the scores of its recipe."""
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -232,4 +233,5 @@ def bounds_of(evidence: Evidence, weighed: Evidence, seconds: float) -> Bounds:
 
 
 def _standard_error(values: Tensor) -> float:
-    return (values.double().std() / values.shape[0] ** 0.5).item()
+    number = values.shape[0]
+    return (values.double().std() / number**0.5).item() if number > 1 else math.nan
