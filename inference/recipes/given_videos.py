@@ -202,7 +202,8 @@ def on_videos(
     """The recipe on videos of one's own, in place of those that it simulates or downloads.
 
     Video files and folders of images are brought to the recipe's size of frames and length of sequences. Arrays keep
-    their own: they are cut and resized already. A model has controls if the videos have.
+    their own: they are cut and resized already; but an array of one sequence is a clip that is to be cut. A model has
+    controls if the videos have.
 
     Args:
         recipe: one of `RECIPES`.
@@ -219,12 +220,14 @@ def on_videos(
     source = Source.of(videos, "--videos")
     reading = own.reading(videos)
     if reading is not None:
-        return replace(recipe, videos=reading).with_options(**options)
+        return fitted(replace(recipe, videos=reading).with_options(**options))
     channels, *size = own.frame_shape
     num_frames, control_dim = own.length, 0
     if source.kind == "arrays":
-        (_, time, given, *size), control_dim = sizes_of_arrays(videos, layout)
-        channels, num_frames = min(channels, given), min(time, num_frames) if num_frames == 1 else time
+        (number, time, given, *size), control_dim = sizes_of_arrays(videos, layout)
+        channels = min(channels, given)
+        if number > 1 and num_frames > 1:  # otherwise it is a long clip, or the recipe learns from single frames
+            num_frames = time
     grows = isinstance(own, LengtheningVideos) and own.first_frames < min(own.num_frames, num_frames)
     given = GivenVideos(
         data=videos,
@@ -248,10 +251,12 @@ def on_videos(
 
 
 def fitted(recipe: Recipe[Any, Any, Any]) -> Recipe[Any, Any, Any]:
-    """The recipe with a model for frames of the videos' shape, where that is an option of the model."""
-    if not isinstance(recipe.videos, GivenVideos) or "frame_shape" not in recipe.options:
-        return recipe
-    return recipe.with_options(frame_shape=recipe.videos.frame_shape)
+    """The recipe with test videos by their absolute path, and a model for frames of the videos' shape."""
+    test = recipe.options.get("test")
+    changed = {} if test is None else {"test": test.resolve()}
+    if isinstance(recipe.videos, GivenVideos) and "frame_shape" in recipe.options:
+        changed["frame_shape"] = recipe.videos.frame_shape
+    return recipe.with_options(**changed)
 
 
 def _own(recipe: Recipe[Any, Any, Any]) -> Videos:
