@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 ARRAYS = (".npy", ".npz")
 IMAGES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -78,7 +78,7 @@ class Source:
             return (self,)
         return tuple(part for file in self.files for part in Source.of(file).parts())
 
-    def fingerprint(self) -> dict[str, str | int]:
+    def fingerprint(self) -> dict[str, Any]:
         """Absolute path, size in bytes and SHA-256 of everything that is read, ready for JSON."""
         digest, size = hashlib.sha256(), 0
         for part in self.parts():

@@ -92,7 +92,7 @@ def _on(recipe: Recipe, videos: Path, words: Sequence[str]) -> Recipe:
     """The recipe on given videos."""
     if last_value(words, "frame-shape") is not None:
         raise OptionError(
-            "--frame-shape: expected none with --videos, where --frame-size and --colour say it; leave it out"
+            "--frame-shape: expected none with --videos, where --frame-size and --colour set it; leave it out"
         )
     return on_videos(recipe, videos, layout=last_value(words, "layout"))
 

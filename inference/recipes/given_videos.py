@@ -58,7 +58,7 @@ class GivenVideos(Videos):
         max_gigabytes: largest size of the videos in memory.
         first_frames: initial number of frames of training videos; None = all.
         growth_epochs: epochs after which they become one frame longer.
-        max_balls: objects of a model that is told their number, the same for all videos; 0 = it is not told.
+        max_balls: number of objects of all videos, for a model that is given it; 0 = it is not given.
     """
 
     world: str = GIVEN
@@ -165,19 +165,17 @@ class GivenVideos(Videos):
         assert self.data is not None
         clips = read_clips(self.data, self.format, self.layout, "--videos")
         if self.test is None:
-            train, validation, test = clips.split(SHARES)
+            train, validation, held_out = clips.split(SHARES)
+            test = _spread(held_out.cut(self.num_frames), self.num_test)
         else:
             train, validation = clips.split(SHARES_WITHOUT_TEST)
-            test = None
-        parts = {
-            "training": train.cut(),
-            "validation": _spread(validation.cut(self.num_frames), self.num_validation),
-            "test": self.read(self.test) if test is None else _spread(test.cut(self.num_frames), self.num_test),
-        }
+            test = self.read(self.test)
+        validation = _spread(validation.cut(self.num_frames), self.num_validation)
+        parts = {"training": train.cut(), "validation": validation, "test": test}
         counts = ", ".join(f"{part.num_sequences} for {name}" for name, part in parts.items())
         length = "single frames" if self.num_frames == 1 else f"sequences of {self.num_frames} frames"
         _log.info("%s: %s, %s", self.data, length, counts)
-        return Splits(*map(self._told, parts.values()), source=f"given: {self.data}")
+        return Splits(*map(self._with_number, parts.values()), source=f"given: {self.data}")
 
     def read(self, path: Path) -> VideoBatch:
         """Test videos of another file or folder, in the same format.
@@ -187,9 +185,9 @@ class GivenVideos(Videos):
             ValueError: as `videos.load_videos`.
         """
         clips = read_clips(path, self.format, self.layout, "--test")
-        return self._told(_spread(clips.cut(self.num_frames), self.num_test))
+        return self._with_number(_spread(clips.cut(self.num_frames), self.num_test))
 
-    def _told(self, videos: VideoBatch) -> VideoBatch:
+    def _with_number(self, videos: VideoBatch) -> VideoBatch:
         """The videos with the number of objects as controls, for a model that needs it."""
         if self.max_balls == 0 or videos.controls is not None:
             return videos
