@@ -15,7 +15,6 @@ from videos.batch import VideoBatch
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601)
 GIGABYTE = 1e9
-_BYTES = 4  # float32
 _OVERLAP = 4  # sequences that show a frame, where no stride is given
 _BETWEEN = ("controls", "velocities", "hits")  # fields that tell of what happened from frame to frame
 
@@ -130,19 +129,20 @@ class VideoFormat:
         step = stride or self.stride or max(1, num_frames // _OVERLAP)
         return list(range(0, length - num_frames + 1, step))
 
-    def check_room(self, num_frames: int, shape: Sequence[int], what: str) -> None:
+    def check_room(self, num_frames: int, shape: Sequence[int], what: str, value_size: int = 4) -> None:
         """Refuse videos that would not fit into memory.
 
         Args:
             num_frames: their frames in all.
             shape: channels, height and width.
             what: what they are, in words.
+            value_size: bytes of a value, 4 in float32.
 
         Raises:
             ValueError: says how large they are, and what makes them smaller.
         """
         channels, height, width = shape
-        size = _BYTES * num_frames * channels * height * width / GIGABYTE
+        size = value_size * num_frames * channels * height * width / GIGABYTE
         if size > self.max_gigabytes:
             raise ValueError(
                 f"max_gigabytes: expected videos of at most {self.max_gigabytes:g} GB, got {size:.1f} GB: {what}, "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -196,30 +196,45 @@ def _blocks(length: int, least: int, shares: tuple[float, ...]) -> list[tuple[in
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
-def whole_clips(path: str | os.PathLike[str], name: str = "path", most_gigabytes: float = 4.0) -> tuple[Clip, ...]:
+def whole_clips(path: str | os.PathLike[str], name: str = "path") -> tuple[Clip, ...]:
     """Clips for background subtraction, as they are: video files, and what else `load_videos` reads in memory.
 
     Args:
         path: a file or a folder.
         name: of the argument, for messages.
-        most_gigabytes: largest size of a clip in memory; video files are decoded frame by frame.
 
     Returns:
-        For each clip a video file, or frames uint8 (time, height, width, 3).
+        For each clip a video file, which is decoded frame by frame, or frames uint8 (time, height, width, 3).
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
         ValueError: as `load_videos`.
     """
-    form = VideoFormat(grey=False, max_gigabytes=4 * most_gigabytes)  # float32, until they are bytes
     clips: list[Clip] = []
     for part in Source.of(path, name).parts():
         if part.kind == "video":
             clips.append(part.files[0])
-            continue
-        frames = _read(part, form, None, set()).frames
-        clips += list((WHITE * frames).round().to(torch.uint8).permute(0, 1, 3, 4, 2))
+        elif part.kind == "images":
+            clips.append(_as_clip(_images(part.files), len(part.files), part.path))
+        else:
+            found = read_arrays(part.path)
+            label, frames = ("frames", found.frames) if isinstance(found, VideoBatch) else _only(found, part.path, None)
+            white = white_of(frames, label)
+            for sequence in frames:
+                light = (np.asarray(as_light(frame, white).permute(1, 2, 0)) for frame in sequence)
+                clips.append(_as_clip(((WHITE * frame).round() for frame in light), len(sequence), part.path))
     return tuple(clips)
+
+
+def _as_clip(frames: Iterator[np.ndarray], number: int, path: Path) -> UInt8[Tensor, "time height width 3"]:
+    """Frames (height, width, channels) from 0 to 255, one after another, as colour in bytes."""
+    clip = torch.empty(0)
+    for place, frame in enumerate(frames):
+        if place == 0:
+            VideoFormat().check_room(number, (3, *frame.shape[:2]), os.fspath(path), value_size=1)
+            clip = torch.empty(number, *frame.shape[:2], 3, dtype=torch.uint8)
+        clip[place] = torch.from_numpy(frame)  # grey is repeated
+    return clip
 
 
 def sizes_of_arrays(path: str | os.PathLike[str], layout: str | None = None) -> tuple[tuple[int, ...], int]:
@@ -342,7 +357,7 @@ def _said(parts: list[VideoBatch], before: set[tuple[int, ...]], form: VideoForm
     sizes = " and ".join(_size(shape) for shape in sorted(before))
     after = tuple(parts[0].frames.shape[2:])
     became = "" if before == {after} else f" -> {_size(after)}"
-    kept = "" if form.every == 1 else f", each {form.every}th of the frames"
+    kept = "" if form.every == 1 else f", one frame in {form.every}"
     inverted = ", inverted" if form.invert else ""
     sharp = "" if form.threshold is None else f", black and white at {form.threshold:g}"
     return f"{clips} of {length} frames{kept}, {sizes}{became}{inverted}{sharp}"

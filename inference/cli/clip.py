@@ -18,7 +18,7 @@ class Clip:
     """The clip, and what is made of it.
 
     Attributes:
-        clip: a video file of a static camera.
+        clip: a video file of a static camera, or a folder of images.
         recipe: recipe to cut videos for.
         num_sequences: videos to cut per split.
         picture: picture to write; None = the clip's name with .png, in this folder.

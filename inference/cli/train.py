@@ -51,6 +51,8 @@ def train(words: Sequence[str]) -> int:
     given = last_value(words, "videos")
     if given is not None:
         chosen = _on(chosen, Path(given), words)
+    elif last_value(words, "test") is not None and "test" not in chosen.options:
+        raise OptionError("--test: expected --videos too, your own videos to train on, got --test alone")
     recipe, options = with_words(
         chosen, words[1:], prog=f"kinema train {name}", description=f"{train.__doc__} {chosen.paper}.", run=Run()
     )

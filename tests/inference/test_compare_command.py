@@ -278,6 +278,6 @@ def test_grey_runs_take_grey_videos_and_what_is_missing_is_not_looked_at(runs, t
 @pytest.mark.parametrize("command", ["compare", "evaluate"])
 def test_files_that_hold_no_videos_are_refused(command, runs, tmp_path, capsys):
     np.savez(tmp_path / "weights.npz", weights=np.zeros(3))
-    for name, message in (("weights.npz", "with none; save one of them alone"), ("nowhere.npz", "which is not a file")):
+    for name, message in (("weights.npz", "with none; save one of them alone"), ("nowhere.npz", "which is not there")):
         assert main([command, str(runs / "first"), *FEW, "--test", str(tmp_path / name)]) == 2
         assert message in capsys.readouterr().err

@@ -239,3 +239,6 @@ def test_whole_clips_are_files_or_bytes(tmp_path, clip):
     assert whole_clips(tmp_path / "clips") == (path,)
     (frames,) = whole_clips(write_images(tmp_path / "images", clip))
     assert torch.equal(frames, torch.from_numpy(clip))
+    np.savez(tmp_path / "grey.npz", light=clip[..., 0] / np.float32(255))
+    (frames,) = whole_clips(tmp_path / "grey.npz")
+    assert torch.equal(frames, torch.from_numpy(clip[..., :1]).expand(-1, -1, -1, 3))
