@@ -57,6 +57,8 @@ def train(words: Sequence[str]) -> int:
         chosen, words[1:], prog=f"kinema train {name}", description=f"{train.__doc__} {chosen.paper}.", run=Run()
     )
     run: Run = options.run
+    if given is not None and recipe.videos.data != Path(given).resolve():
+        raise OptionError(f"--data: expected none with --videos, got {recipe.videos.data}; leave one of them out")
     recipe = fitted(replace(recipe, seed=run.seed))
     device = device_named(run.device)
     path = run.run or Path("runs") / f"{name}-{recipe.seed}"

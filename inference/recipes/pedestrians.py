@@ -136,7 +136,7 @@ class ClipVideos(LengtheningVideos):
     @property
     def _clips(self) -> Clip | tuple[Clip, ...]:
         if self.data is not None:
-            return whole_clips(self.data, "--videos")
+            return whole_clips(self.data, "clip")
         return synthetic_clip(
             torch.Generator().manual_seed(0),
             num_frames=self.warm_up + SYNTHETIC_FRAMES,

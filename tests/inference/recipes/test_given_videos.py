@@ -241,6 +241,8 @@ def test_the_command_line_takes_videos(arrays, tmp_path, capsys):
         ("train kvae-demo --videos binary.npz --frame-shape 1 16 16", "--frame-shape: expected none with --videos"),
         ("train vrnn-small --videos clip --layout time", "layout: expected None for .*clip, which is no array"),
         ("train vrnn-small --videos clip --max-gigabytes 1e-6", "max_gigabytes: expected videos of at most 1e-06 GB"),
+        ("train vrnn-small --videos clip --data grey.npz", "--data: expected none with --videos, got grey.npz"),
+        ("train sqair-pedestrians-small --videos clip --data grey.npz", "--data: expected none with --videos"),
         ("train vrnn-small --test clip", "--test: expected --videos too"),
         ("train sqair-pedestrians-small --test clip", "--test: expected a clip for training too"),
         ("train vrnn-small --videos clip --test clip", "--test: expected other videos than --videos"),
