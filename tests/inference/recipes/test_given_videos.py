@@ -60,6 +60,13 @@ def test_every_recipe_takes_given_videos(name, arrays):
         assert all(score.without_simulator() == score for score in recipe.scores())
 
 
+def test_an_array_of_one_sequence_is_a_clip_to_be_cut(tmp_path):
+    np.savez(tmp_path / "clip.npz", clip=np.zeros((40, 12, 16)))
+    recipe = on_videos(RECIPES["vrnn-small"], tmp_path / "clip.npz")
+    assert (recipe.videos.frame_shape, recipe.videos.length) == ((1, 12, 16), 5)
+    assert on_videos(RECIPES["air-small"], tmp_path / "clip.npz").videos.length == 1
+
+
 def test_lengths_grow_as_in_the_recipe(arrays):
     recipe = on_videos(RECIPES["vrnn-small"], arrays / "clip", **QUICK, num_frames=5)
     source = recipe.training_source(recipe.splits().train)
