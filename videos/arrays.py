@@ -101,7 +101,7 @@ def white_of(frames: Tensor, name: str = "frames") -> float:
     Raises:
         ValueError: if a value is not finite or not in this range; says what to do.
     """
-    if frames.dtype == torch.bool:
+    if frames.dtype == torch.bool or frames.numel() == 0:
         return 1.0
     low, high = (float(value) for value in frames.aminmax())
     if frames.dtype == torch.uint8:

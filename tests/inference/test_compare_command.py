@@ -273,6 +273,8 @@ def test_grey_runs_take_grey_videos_and_what_is_missing_is_not_looked_at(runs, t
     observed[1, 2] = False
     save_videos(tmp_path / "hidden.npz", changed(torch.nan).with_observed(observed))
     assert with_test_videos(run, tmp_path / "hidden.npz").test.frames.isnan().sum() == 1
+    save_videos(tmp_path / "hidden.npz", changed(torch.nan).with_observed(torch.zeros_like(observed)))
+    assert not with_test_videos(run, tmp_path / "hidden.npz").test.observed.any()
 
 
 @pytest.mark.parametrize("command", ["compare", "evaluate"])
