@@ -27,6 +27,7 @@ from videos.sources import Source
 _log = logging.getLogger(__name__)
 
 GIVEN = "given"
+LARGEST_KEPT = 128  # pixels of the longer side of frames in arrays, up to which they keep their size
 SHARES = (0.7, 0.1, 0.2)  # of training, validation and test videos
 SHARES_WITHOUT_TEST = (0.9, 0.1)
 
@@ -200,8 +201,8 @@ def on_videos(
     """The recipe on videos of one's own, in place of those that it simulates or downloads.
 
     Video files and folders of images are brought to the recipe's size of frames and length of sequences. Arrays keep
-    their own: they are cut and resized already; but an array of one sequence is a clip that is to be cut. A model has
-    controls if the videos have.
+    their own, as they are cut and resized already; but an array of one sequence is a clip to be cut, and frames of more
+    than 128 pixels are resized. A model has controls if the videos have.
 
     Args:
         recipe: one of `RECIPES`.
@@ -222,8 +223,9 @@ def on_videos(
     channels, *size = own.frame_shape
     num_frames, control_dim = own.length, 0
     if source.kind == "arrays":
-        (number, time, given, *size), control_dim = sizes_of_arrays(videos, layout)
+        (number, time, given, *sides), control_dim = sizes_of_arrays(videos, layout)
         channels = min(channels, given)
+        size = sides if max(sides) <= LARGEST_KEPT else size
         if number > 1 and num_frames > 1:  # otherwise it is a long clip, or the recipe learns from single frames
             num_frames = time
     grows = isinstance(own, LengtheningVideos) and own.first_frames < min(own.num_frames, num_frames)

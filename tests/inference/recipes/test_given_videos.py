@@ -65,6 +65,8 @@ def test_an_array_of_one_sequence_is_a_clip_to_be_cut(tmp_path):
     recipe = on_videos(RECIPES["vrnn-small"], tmp_path / "clip.npz")
     assert (recipe.videos.frame_shape, recipe.videos.length) == ((1, 12, 16), 5)
     assert on_videos(RECIPES["air-small"], tmp_path / "clip.npz").videos.length == 1
+    np.savez(tmp_path / "large.npz", clip=np.zeros((20, 12, 160)))
+    assert on_videos(RECIPES["vrnn-small"], tmp_path / "large.npz").videos.frame_shape == (1, 28, 28)
 
 
 def test_lengths_grow_as_in_the_recipe(arrays):
