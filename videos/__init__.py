@@ -8,7 +8,8 @@ from videos.clevrer import ClevrerClips, load_clevrer
 from videos.clips import synthetic_clip
 from videos.digit_motions import DDPAEDigits, EllipticDigits, LinearDigits
 from videos.digits import Digits, load_digits
-from videos.files import load_videos, save_videos
+from videos.files import save_videos
+from videos.formats import VideoFormat
 from videos.loaders import (
     EndlessVideos,
     FixedVideos,
@@ -23,6 +24,7 @@ from videos.missing import MissingPattern, gap, random_drop, tail
 from videos.moving_blobs import MovingBlobs
 from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
+from videos.reading import load_frames, load_video, load_videos
 from videos.surveillance import Surveillance
 from videos.tabletop import TabletopScenes
 from videos.tracks import Tracks, read_tracks, write_tracks
@@ -74,10 +76,13 @@ __all__ = [
     "TabletopScenes",
     "Tracks",
     "VideoBatch",
+    "VideoFormat",
     "VideoSource",
     "gap",
     "load_clevrer",
     "load_digits",
+    "load_frames",
+    "load_video",
     "load_videos",
     "random_drop",
     "read_tracks",

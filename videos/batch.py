@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from videos.arrays import arranged, as_light, white_of
 
 # The shape of each field in words; equal words are equal sizes. `frames` comes first and fixes sequences and time.
 _LAYOUT: dict[str, tuple[str | int, ...]] = {
@@ -75,6 +78,25 @@ class VideoBatch:
                 continue
             _check_field(name, value, layout, sizes)
 
+    @classmethod
+    def from_array(cls, frames: Any, layout: str | None = None) -> VideoBatch:
+        """Videos from an array of frames.
+
+        Args:
+            frames: a numpy array or a torch.Tensor: uint8 from 0 to 255 (or 0 and 1 alone), bool, or floating point
+                from 0 to 1.
+            layout: names of its axes in their order, out of sequences, time, channels, height and width, such as
+                "time height width"; axes that are not named have size 1. None = five axes are sequences, time, then
+                channels, height and width or height, width and channels; four are sequences, time, height and width,
+                or time, height, width and channels; three are time, height and width.
+
+        Raises:
+            TypeError: if it is no array.
+            ValueError: if dtype, shape or a value is not as above, or the order of axes would be a guess.
+        """
+        tensor = arranged(frames, layout)
+        return cls(as_light(tensor, white_of(tensor)))
+
     @property
     def num_sequences(self) -> int:
         """Number of videos."""
@@ -105,6 +127,10 @@ class VideoBatch:
     def first_frames(self, num_frames: int) -> VideoBatch:
         """The first frames of all sequences, with all fields; shorter videos are unchanged."""
         return VideoBatch(**{name: value[:, :num_frames] for name, value in self._present().items()})
+
+    def between(self, start: int, stop: int) -> VideoBatch:
+        """Frames `start` to `stop` - 1 of all sequences, with all fields."""
+        return VideoBatch(**{name: value[:, start:stop] for name, value in self._present().items()})
 
     def single_frames(self) -> VideoBatch:
         """Every frame as a separate video, those of the first sequence first, with all fields."""

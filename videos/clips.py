@@ -136,6 +136,20 @@ def frame_rate(clip: Clip) -> float | None:
     return float(rate) if math.isfinite(rate) and rate > 0 else None
 
 
+def announced_frames(path: str | os.PathLike[str]) -> int:
+    """Number of frames that a video file announces; containers round it, and some announce none.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is empty or not a video.
+        ImportError: without OpenCV.
+    """
+    capture = _opened(Path(path))
+    number = int(capture.get(opencv().CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return max(0, number)
+
+
 def synthetic_clip(
     generator: torch.Generator,
     num_frames: int = 300,

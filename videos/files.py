@@ -1,4 +1,4 @@
-"""Videos in files: the KVAE authors' arrays, and our own with all fields of a `VideoBatch`."""
+"""Files of arrays: the KVAE authors', our own with all fields of a `VideoBatch`, and any with frames in them."""
 
 import logging
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from videos.arrays import CHANNELS, as_light, white_of
 from videos.batch import VideoBatch
 from videos.drawing import from_y_up
 
@@ -17,51 +18,46 @@ _TIME_STEP = 0.2  # time units from frame to frame in the authors' worlds
 _FIELDS = tuple(field.name for field in fields(VideoBatch))
 
 
-def load_videos(path: str | os.PathLike[str]) -> VideoBatch:
-    """Read videos from an .npz file, the KVAE authors' or one written by `save_videos`.
+def read_arrays(path: Path) -> VideoBatch | dict[str, np.ndarray]:
+    """Videos of an .npz file whose fields are known, or the arrays of another .npz or .npy file that can be frames.
 
-    In the authors' files (`images`, with `state` in the ball worlds) every pixel that is not black becomes 1, as in
-    their code. Their `state[:, t]` (x, y, vx, vy; pixels and pixels per time unit, y up) was recorded after the step
-    that follows the drawing of frame t, so it belongs to frame t + 1 and is moved there; the last one has no frame and
-    is dropped. The state of frame 0 is not in the file and is recovered from that of frame 1, by free flight backwards
-    or a reflection off a vertical or horizontal wall, whichever agrees with the drawn ball; where neither does (oblique
-    walls, 3 sequences in 1000 of the polygon) the position is that of the drawn ball, within 1.3 pixels.
+    In the KVAE authors' files (`images`, with `state` in the ball worlds, and an entry `controls` in pong) every pixel
+    that is not black becomes 1, as in their code. Their `state[:, t]` (x, y, vx, vy; pixels and pixels per time unit, y
+    up) was recorded after the step that follows the drawing of frame t, so it belongs to frame t + 1 and is moved
+    there; the last one has no frame and is dropped. The state of frame 0 is not in the file and is recovered from that
+    of frame 1, by free flight backwards or a reflection off a vertical or horizontal wall, whichever agrees with the
+    drawn ball; where neither does (oblique walls, 3 sequences in 1000 of the polygon) the position is that of the drawn
+    ball, within 1.3 pixels.
 
     Sequences in which the ball's centre leaves the rectangle spanned by the walls (the pixels that are lit in every
     frame of the file; [2, 30] in the boxes) are dropped: about 1 in 90 with gravity.
 
     Args:
-        path: an .npz file.
+        path: an .npz file, or an .npy file.
 
     Returns:
-        The videos; ground truth in the conventions of `VideoBatch`, `state` and its units as in the file.
+        Of the authors' files and ours, the videos; ground truth in the conventions of `VideoBatch`, `state` and its
+        units as in the file. Of others, arrays of numbers by name, all of 3 to 5 dims.
 
     Raises:
-        FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated, holds something else, or its arrays do not fit together.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"path: expected an .npz file of videos, got {path}, which is not a file; check the folder"
-        )
     try:
-        arrays = _read_arrays(path)
+        arrays, ours = _read(path)
     except Exception as error:  # numpy's parser fails in many ways on damaged bytes, SyntaxError among them
         raise ValueError(
             f"path: expected an .npz file of videos, got {path}, which cannot be read ({error}); "
             "it is truncated or of another kind: copy or download it again"
         ) from error
+    if not ours:
+        return arrays
     if "images" in arrays:
         return _from_authors(path, arrays["images"], arrays.get("state"))
-    if "frames" in arrays:
-        frames = arrays.pop("frames")
-        others = {name: torch.from_numpy(value) for name, value in arrays.items()}
-        return VideoBatch(torch.from_numpy(frames.astype(np.float32)), **others)
-    raise ValueError(
-        f"path: expected arrays `images` (the KVAE authors') or `frames` (ours), got {path} with neither; "
-        "write videos with videos.save_videos"
-    )
+    frames = torch.from_numpy(arrays.pop("frames"))
+    others = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    observed = others.get("observed")
+    white = white_of(frames if observed is None else frames[observed], f"frames of {path}")
+    return VideoBatch(as_light(frames, white), **others)
 
 
 def save_videos(path: str | os.PathLike[str], videos: VideoBatch) -> None:
@@ -87,15 +83,32 @@ def save_videos(path: str | os.PathLike[str], videos: VideoBatch) -> None:
     os.replace(beside, path)
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an archive that belong to videos; none for other files that numpy can read."""
+def _read(path: Path) -> tuple[dict[str, np.ndarray], bool]:
+    """The arrays of a file that are videos, and whether it is the authors' or ours: fields have their meaning."""
     with path.open("rb") as stream:
         archive = np.load(stream, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
-            return {}
+            return ({path.stem: archive} if _may_be_frames(archive) else {}), False
         # The authors' pong files have an entry `controls` that holds only a pickled None.
-        wanted = ("images", "state") if "images" in archive.files else _FIELDS
-        return {name: archive[name] for name in wanted if name in archive.files}
+        if "images" in archive.files and ("state" in archive.files or "controls" in archive.files):
+            return {name: archive[name] for name in ("images", "state") if name in archive.files}, True
+        if "frames" in archive.files and archive["frames"].ndim == 5:
+            arrays = {name: archive[name] for name in _FIELDS if name in archive.files}
+            if len(arrays) > 1 or arrays["frames"].shape[2] in CHANNELS:
+                return arrays, True
+        others = {}
+        for name in archive.files:
+            try:
+                array = archive[name]
+            except ValueError:  # pickled objects
+                continue
+            if _may_be_frames(array):
+                others[name] = array
+        return others, False
+
+
+def _may_be_frames(array: np.ndarray) -> bool:
+    return 3 <= array.ndim <= 5 and array.dtype.kind in "biuf" and array.size > 0
 
 
 def _from_authors(path: Path, images: np.ndarray, state: np.ndarray | None) -> VideoBatch:

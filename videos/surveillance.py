@@ -210,7 +210,7 @@ class Surveillance:
                 raise ValueError(
                     f"clips: expected at least num_frames = {self.num_frames} frames for {self.split!r}, a share of "
                     f"{self.shares[place]}, got {len(numbers)} of the {num_frames} frames of clip {index} that follow "
-                    "the warm-up; take a longer clip, or a larger share"
+                    "the warm-up; take a longer clip, a larger share, a shorter warm-up, or more frames per second"
                 )
             parts.append(
                 _Block(

@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 
 from inference.cli.recipes import recipe_named
-from inference.cli.words import parse
+from inference.cli.words import last_value, parse
 from inference.experiments.clip import clip_videos, show_clip
 
 RECIPE = "sqair-pedestrians"
@@ -18,7 +18,7 @@ class Clip:
     """The clip, and what is made of it.
 
     Attributes:
-        clip: a video file of a static camera.
+        clip: a video file of a static camera, or a folder of images.
         recipe: recipe to cut videos for.
         num_sequences: videos to cut per split.
         picture: picture to write; None = the clip's name with .png, in this folder.
@@ -32,7 +32,9 @@ class Clip:
 
 def clip(words: Sequence[str]) -> int:
     """Cut videos out of a static-camera clip, count them and draw one."""
-    recipe = recipe_named([_recipe_in(words)], prog="kinema clip FILE --recipe", description=str(clip.__doc__))
+    recipe = recipe_named(
+        [last_value(words, "recipe") or RECIPE], prog="kinema clip FILE --recipe", description=str(clip.__doc__)
+    )
     videos = clip_videos(recipe)  # refuse a wrong kind of recipe before complaining about its options
     options = parse(words, prog="kinema clip", description=str(clip.__doc__), clip=Clip, videos=videos)
     given: Clip = options.clip
@@ -41,13 +43,3 @@ def clip(words: Sequence[str]) -> int:
     print(show_clip(recipe, given.clip, given.num_sequences, picture))
     print(picture)
     return 0
-
-
-def _recipe_in(words: Sequence[str]) -> str:
-    """The recipe that the words name: its videos decide which other options there are."""
-    for word, following in zip(words, [*words[1:], RECIPE], strict=True):
-        if word == "--recipe":
-            return following
-        if word.startswith("--recipe="):
-            return word.removeprefix("--recipe=")
-    return RECIPE

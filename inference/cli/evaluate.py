@@ -34,7 +34,8 @@ class Evaluation:
         num_sequences: test sequences for the evidence.
         predictive: score one-step-ahead prediction, and a forecast of the last quarter, on this many test videos; 0 =
             off, 8 take a minute or more.
-        test: .npz file of videos to score instead of the run's own test videos; evaluation.json is not written.
+        test: videos to score instead of the run's own test videos: an .npz file, a video file, or a folder of images or
+            of video files; evaluation.json is not written.
         device: cpu or cuda.
     """
 
@@ -42,7 +43,7 @@ class Evaluation:
     num_particles: int = 100
     num_sequences: int = 100
     predictive: Annotated[int, tyro.conf.arg(metavar="VIDEOS")] = 0
-    test: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    test: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     device: str = "cpu"
 
 

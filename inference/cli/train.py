@@ -5,13 +5,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from inference.cli.devices import device_named
 from inference.cli.exit_status import INTERRUPTED
 from inference.cli.recipes import recipe_named, with_words
+from inference.cli.words import last_value
 from inference.experiments.restarts import train_with_restarts
+from inference.recipes import OptionError, Recipe
+from inference.recipes.given_videos import fitted, on_videos
 from inference.runtime.processes import joined_processes
 from inference.svi.compiled import CompileMode
 
@@ -22,6 +26,8 @@ class Run:
 
     Attributes:
         run: folder of the run; None = runs/RECIPE-SEED.
+        videos: your own videos in place of the recipe's: an .npz or .npy file, a video file, a folder of images, or a
+            folder of video files; --help after it lists their options, such as --test and --num-frames.
         seed: seed of everything random, below a million.
         device: cpu or cuda.
         compile: how training steps are compiled; off = eager.
@@ -30,6 +36,7 @@ class Run:
     """
 
     run: Path | None = None
+    videos: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     seed: int = 0
     device: str = "cpu"
     compile: CompileMode = "off"
@@ -41,11 +48,18 @@ def train(words: Sequence[str]) -> int:
     """Train a recipe; the same command resumes an interrupted run."""
     chosen = recipe_named(words, prog="kinema train", description=str(train.__doc__))
     name = chosen.name
+    given = last_value(words, "videos")
+    if given is not None:
+        chosen = _on(chosen, Path(given), words)
+    elif last_value(words, "test") is not None and "test" not in chosen.options:
+        raise OptionError("--test: expected --videos too, your own videos to train on, got --test alone")
     recipe, options = with_words(
         chosen, words[1:], prog=f"kinema train {name}", description=f"{train.__doc__} {chosen.paper}.", run=Run()
     )
     run: Run = options.run
-    recipe = replace(recipe, seed=run.seed)
+    if given is not None and recipe.videos.data != Path(given).resolve():
+        raise OptionError(f"--data: expected none with --videos, got {recipe.videos.data}; leave one of them out")
+    recipe = fitted(replace(recipe, seed=run.seed))
     device = device_named(run.device)
     path = run.run or Path("runs") / f"{name}-{recipe.seed}"
     with joined_processes(device) as (processes, device):
@@ -76,6 +90,15 @@ def train(words: Sequence[str]) -> int:
         say(f"{result.steps} steps in {result.seconds / 60:.1f} minutes{bound}")
         say(f"next: kinema evaluate {path}; kinema render {path}")
     return 0
+
+
+def _on(recipe: Recipe, videos: Path, words: Sequence[str]) -> Recipe:
+    """The recipe on given videos."""
+    if last_value(words, "frame-shape") is not None:
+        raise OptionError(
+            "--frame-shape: expected none with --videos, where --frame-size and --colour set it; leave it out"
+        )
+    return on_videos(recipe, videos, layout=last_value(words, "layout"))
 
 
 def _nothing(*words: object, **options: object) -> None:

@@ -34,6 +34,22 @@ def parse(words: Sequence[str], *, prog: str, description: str, **groups: Any) -
     return tyro.cli(options, args=words, prog=prog, config=GROUPS)
 
 
+def last_value(words: Sequence[str], option: str) -> str | None:
+    """The value that words give an option, before they are parsed; the last one, or None.
+
+    Args:
+        words: words of the command line.
+        option: its name, without dashes.
+    """
+    found = None
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        if word == f"--{option}":
+            found = following
+        elif word.startswith(f"--{option}="):
+            found = word.partition("=")[2]
+    return found
+
+
 def choose(what: str, choices: Mapping[str, str], words: Sequence[str], *, prog: str, description: str) -> str:
     """The choice that a word names.
 

@@ -1,5 +1,7 @@
 """Evaluation of a trained run: bounds, evidence, and the scores of its recipe."""
 
+import logging
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -16,6 +18,8 @@ from inference.runtime.host_memory import keep_freed_memory
 from inference.runtime.keywords import split_settings, suggestion
 from inference.runtime.processes import ALONE, Processes
 from inference.scores.score import Evaluated, FreshVideos, Score
+
+_log = logging.getLogger(__name__)
 
 PARTS = ("reconstruction", "divergence", "weighted_reconstruction", "weighted_divergence")
 
@@ -107,7 +111,7 @@ def evaluate(run: TrainedRun, **settings: Any) -> Evaluation:
             also what scores raise.
     """
     how, options = split_settings(EvaluationSettings, settings)
-    scores = scores_with(run, options)
+    scores = defined_scores(run, options)
     for score in scores:
         score.check(run.test)
     keep_freed_memory()
@@ -154,6 +158,20 @@ def scores_with(run: TrainedRun, options: dict[str, Any]) -> list[Score]:
         replace(score, **{name: options[name] for name in options.keys() & {option.name for option in fields(score)}})
         for score in run.recipe.scores()
     ]
+
+
+def defined_scores(run: TrainedRun, options: dict[str, Any]) -> list[Score]:
+    """Those of `scores_with` that the test videos have the truth for; a line of the log names the others.
+
+    Raises:
+        TypeError: as `scores_with`.
+    """
+    scores = scores_with(run, options)
+    lacking = {score.name: [name for name in score.needs if getattr(run.test, name) is None] for score in scores}
+    if left_out := [name for name, missing in lacking.items() if missing]:
+        unknown = ", ".join(dict.fromkeys(name for missing in lacking.values() for name in missing))
+        _log.info("left out, since the test videos come without %s: %s", unknown.replace("_", " "), ", ".join(left_out))
+    return [score for score in scores if not lacking[score.name]]
 
 
 def evaluated_run(run: TrainedRun) -> Evaluated:
@@ -217,4 +235,5 @@ def bounds_of(evidence: Evidence, weighed: Evidence, seconds: float) -> Bounds:
 
 
 def _standard_error(values: Tensor) -> float:
-    return (values.double().std() / values.shape[0] ** 0.5).item()
+    number = values.shape[0]
+    return (values.double().std() / number**0.5).item() if number > 1 else math.nan

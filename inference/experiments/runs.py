@@ -1,5 +1,6 @@
 """Runs of recipes: trained into a folder, read back from it."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,14 +9,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from inference.experiments.fit_checks import build_for_videos, check_fit, darkness, nothing_found
+from inference.experiments.source_records import SOURCES, check_sources, source_records
 from inference.recipes import RECIPES, Recipe
+from inference.recipes.given_videos import GIVEN, GivenVideos
 from inference.recipes.recipe import PARTS
-from inference.runs.folder import RunFolder
+from inference.runs.folder import CONFIG, RunFolder
 from inference.runs.records import with_tuples
 from inference.runtime.processes import ALONE, Processes
 from inference.training.stages import first_steps
 from inference.training.train import TrainingOptions, TrainingResult, train
 from videos.batch import VideoBatch
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,20 +65,29 @@ def train_recipe(
         options: further `TrainingOptions`, such as `compile` and `progress`.
 
     Raises:
-        ValueError: if the folder holds anything else, or a run with another configuration.
+        ValueError: if the folder holds anything else, or a run with another configuration or other videos.
+        OptionError: if given videos do not fit the recipe.
     """
-    model, guide = recipe.build()  # first: it refuses wrong options, and videos may take a while
+    sources = source_records(recipe.videos)
+    config = plain_config(recipe) | ({SOURCES: sources} if sources else {})
+    if (Path(path) / CONFIG).is_file():
+        check_sources(RunFolder.open(path).config, Path(path), sources)
+    model, guide = build_for_videos(recipe)  # first: it refuses wrong options, and videos may take a while
     model.to(device)
     guide.to(device)
     splits, stages = recipe.splits(), recipe.stages()
-    return train(
+    if recipe.videos.sources():
+        check_fit(recipe, model, guide, splits)
+        if dark := darkness(recipe, splits.train):
+            _log.warning(dark)
+    result = train(
         model,
         guide,
         recipe.training_source(splits.train),
         stages if last_step is None else first_steps(stages, last_step),
         loss=recipe.loss(),
         validation=splits.validation,
-        run=processes.of_the_leader(lambda: RunFolder.start(path, plain_config(recipe), seed=recipe.seed)),
+        run=processes.of_the_leader(lambda: RunFolder.start(path, config, seed=recipe.seed)),
         options=TrainingOptions(
             learning_rate=recipe.schedule(),
             optimizer=recipe.optimizer(),
@@ -83,10 +98,14 @@ def train_recipe(
             **options,
         ),
     )
+    if recipe.videos.sources() and last_step is None and processes.leads:
+        if complaint := nothing_found(recipe, model, guide):
+            _log.warning(complaint)
+    return result
 
 
 def plain_config(recipe: Recipe) -> dict[str, Any]:
-    """Contents of a run's config.json: the recipe's name and every option."""
+    """Contents of a run's config.json, but for what was read of given videos: the recipe's name and every option."""
     values = {key: str(value) if isinstance(value, Path) else value for key, value in recipe.options.items()}
     return {"recipe": recipe.name, "fields": values}
 
@@ -101,14 +120,17 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
     if name not in RECIPES:
         raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r} in the run's config.json")
     recipe = RECIPES[name]
+    values = with_tuples(config["fields"])
+    if values.get("world") == GIVEN:
+        recipe = replace(recipe, videos=GivenVideos(), replaced=recipe.videos)
     # An option added since the run was made takes its class's default, whatever the recipe sets now.
     recipe = replace(recipe, **{part: type(getattr(recipe, part))() for part in PARTS})
-    values = with_tuples(config["fields"])
     unknown = sorted(set(values) - set(recipe.options))
     if unknown:
         raise ValueError(f"recipe: {name!r} has no field {', '.join(unknown)}; the run was made by another version")
-    if values.get("data") is not None:
-        values["data"] = Path(values["data"])
+    for option in ("data", "test"):
+        if values.get(option) is not None:
+            values[option] = Path(values[option])
     return recipe.with_options(**values)
 
 
@@ -121,9 +143,12 @@ def load_run(path: str | Path, device: torch.device | str = "cpu", which: str = 
         which: "best" validation bound, or "last".
 
     Raises:
-        ValueError: if the folder is no run, has no checkpoint yet, or was made by another version.
+        ValueError: if the folder is no run, has no checkpoint yet, or was made by another version; or if the videos
+            that it was given have changed.
+        FileNotFoundError: if the videos that it was given are not there any more.
     """
     folder = RunFolder.open(path)
+    check_sources(folder.config, folder.path)
     recipe = recipe_of(folder.config)
     model, guide = recipe.build()
     step = folder.load_weights(model, guide, which)

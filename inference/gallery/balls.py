@@ -34,6 +34,9 @@ class BallPictures(Picture):
 
     simulator: Cannonballs
 
+    def without_simulator(self) -> None:
+        """None."""
+
     def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
         """See `Picture.draw`."""
         model, guide, test = evaluated.model, evaluated.guide, evaluated.test

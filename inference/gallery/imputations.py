@@ -29,7 +29,8 @@ class ImputationPictures(Picture):
             panels = {"truth": videos.frames[index]} | {name: answer.frames[index] for name, answer in answers.items()}
             written.append(save(draw_strips(panels, observed[index]), folder / f"imputation-{index}.png"))
             written.append(write_film(folder / f"imputation-{index}.gif", panels, observed[index]))
-        draws = generate(evaluated.model, NUM_SHOWN, videos.num_frames, controls=videos.controls, seed=0).frames
+        number = NUM_SHOWN if videos.controls is None else videos.num_sequences
+        draws = generate(evaluated.model, number, videos.num_frames, controls=videos.controls, seed=0).frames
         shown = {f"truth {index + 1}": video for index, video in enumerate(videos.frames)}
         shown |= {f"prior draw {index + 1}": video for index, video in enumerate(draws)}
         return [*written, save(draw_shaded_videos(shown), folder / "generated.png")]
@@ -65,8 +66,9 @@ def shown_answers(evaluated: Evaluated) -> tuple[VideoBatch, dict[str, Imputatio
     """
     videos = evaluated.test.select(slice(0, NUM_SHOWN))
     size = (videos.num_sequences, videos.num_frames)
-    observed = gap(*size, length=max(1, videos.num_frames - 2 * NUM_FIRST), start=NUM_FIRST).to(videos.frames.device)
-    start = tail(*size, num_seen=NUM_FIRST).to(videos.frames.device)
+    num_seen = min(NUM_FIRST, max(1, videos.num_frames - 2))  # of videos so short that fewer frames must do
+    observed = gap(*size, length=max(1, videos.num_frames - 2 * num_seen), start=num_seen).to(videos.frames.device)
+    start = tail(*size, num_seen=num_seen).to(videos.frames.device)
     model, guide = evaluated.model, evaluated.guide
     answers = {
         method or "imputed": impute(model, guide, *videos.with_observed(observed).arguments, method=method)

@@ -13,6 +13,10 @@ from inference.scores.score import Evaluated
 class Picture(ABC):
     """One or a few pictures of a trained model, drawn by `kinema render`."""
 
+    def without_simulator(self) -> "Picture | None":
+        """The picture of videos that no simulator made; None where it is of simulated videos alone."""
+        return self
+
     @abstractmethod
     def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
         """Draw into a folder; returns the files written, none if there is nothing to show.

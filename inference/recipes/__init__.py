@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 from typing import Any
 
+from inference.recipes.given_videos import on_videos
 from inference.recipes.options import OptionError
 from inference.recipes.recipe import Recipe, Splits
 
@@ -24,4 +25,4 @@ def _found() -> dict[str, Recipe[Any, Any, Any]]:
 RECIPES = _found()
 """Name on the command line -> recipe."""
 
-__all__ = ["RECIPES", "OptionError", "Recipe", "Splits"]
+__all__ = ["RECIPES", "OptionError", "Recipe", "Splits", "on_videos"]

@@ -49,9 +49,9 @@ class AIRPair(Pair):
 
     def build(self, recipe: "AIRRecipe") -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
-        size, training = recipe.videos.frame_size, recipe.training
+        training = recipe.training
         model = AttendInferRepeat(
-            (1, size, size),
+            recipe.videos.frame_shape,
             num_slots=self.num_slots,
             what_dim=self.what_dim,
             glimpse_size=self.glimpse_size,

@@ -31,6 +31,16 @@ class BallVideos(Videos):
     num_validation: int = 600
     num_test: int = 900
 
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """See `Videos.frame_shape`."""
+        return (1, self.frame_size, self.frame_size)
+
+    @property
+    def length(self) -> int:
+        """See `Videos.length`."""
+        return self.num_frames
+
     def simulator(self) -> Cannonballs:
         """Simulator of the videos."""
         return Cannonballs(num_frames=self.num_frames, size=self.frame_size, max_balls=self.max_balls)

@@ -63,7 +63,7 @@ class PhysicsPair(Pair):
     def build(self, recipe: Recipe[BallVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
         videos = recipe.videos
-        frame_shape = (1, videos.frame_size, videos.frame_size)
+        frame_shape = videos.frame_shape
         recurrent = self.renderer == "recurrent"
         prior = BallisticMixture(
             self.num_components,
@@ -171,7 +171,7 @@ class EncoderDecoderPair(Pair):
         """Model and its guide, freshly initialised."""
         videos = recipe.videos
         model = EncoderDecoderLSTM(
-            (1, videos.frame_size, videos.frame_size),
+            videos.frame_shape,
             state_dim=self.state_dim,
             code_dim=self.code_dim,
             hidden=(self.hidden_dim,),

@@ -62,9 +62,8 @@ class DDPAEPair(Pair):
 
     def build(self, recipe: "DDPAERecipe") -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
-        size = recipe.videos.frame_size
         model = DDPAE(
-            (1, size, size),
+            recipe.videos.frame_shape,
             num_objects=self.num_objects,
             num_input=self.num_input,
             what_dim=self.what_dim,

@@ -33,6 +33,16 @@ class StillDigitVideos(Videos):
     num_train: int = 64_000
     num_validation: int = 500
 
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """See `Videos.frame_shape`."""
+        return (1, self.frame_size, self.frame_size)
+
+    @property
+    def length(self) -> int:
+        """One frame."""
+        return 1
+
     def simulator(self, split: str) -> StillDigits:
         """Simulator of scenes with the digits of a split."""
         return StillDigits(size=self.frame_size, digit_scale=self.digit_scale, split=split, folder=self.data)
@@ -109,6 +119,11 @@ class DigitFrames(MovingDigitVideos):
     """
 
     first_frames: int = 10
+
+    @property
+    def length(self) -> int:
+        """One frame."""
+        return 1
 
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """As for moving digits, frame by frame."""

@@ -4,6 +4,9 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from inference.recipes.options import OptionError
 from inference.recipes.recipe import Recipe, Videos
 from videos import EndlessVideos, GrowingVideos, Simulator, VideoBatch, VideoSource
@@ -26,9 +29,23 @@ class LengtheningVideos(Videos):
     growth_epochs: int = 50
     num_train: int = 64_000
 
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """See `Videos.frame_shape`."""
+        return (1, self.frame_size, self.frame_size)
+
+    @property
+    def length(self) -> int:
+        """See `Videos.length`."""
+        return self.num_frames
+
     @abstractmethod
     def simulator(self, split: str) -> Simulator:
         """Simulator of the videos of a split."""
+
+    def examples(self, num_sequences: int, generator: torch.Generator) -> Tensor:
+        """Frames of some training videos, (sequences, time, channels, height, width)."""
+        return self.simulator("train").simulate(num_sequences, generator).frames
 
     def source(self, recipe: Recipe[Any, Any, Any], train: VideoBatch) -> VideoSource:
         """New videos at every step, of growing length."""

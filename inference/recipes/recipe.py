@@ -87,6 +87,16 @@ class Videos(Part, ABC):
     missing: float = 0.0
     redraw_missing: bool = False
 
+    @property
+    @abstractmethod
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a frame."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """Number of frames of a training video, when it is as long as videos become."""
+
     @abstractmethod
     def splits(self, recipe: "Recipe[Any, Any, Any]") -> Splits:
         """Training, validation and test videos."""
@@ -99,6 +109,14 @@ class Videos(Part, ABC):
             recipe: the recipe with these videos.
             train: the training videos of `splits`.
         """
+
+    def sources(self) -> dict[str, Path]:
+        """Files and folders of the user that are read, by option: a run records what was in them."""
+        return {}
+
+    def reading(self, path: Path) -> "Videos | None":
+        """The same videos made from a user's, if these have a way of their own; None = see `GivenVideos`."""
+        return None
 
     def simulated(
         self, simulator: Callable[[str], Simulator], source: str, *, seed: int, num_train: int | None = None
@@ -221,6 +239,7 @@ class Recipe(Generic[V, P, T]):
         pair: model and guide.
         training: how they are trained.
         seed: seed of everything random, below a million: larger seeds would give the validation and test videos.
+        replaced: the recipe's own videos, if others were given in their place; see `on_videos`.
     """
 
     name: str
@@ -229,6 +248,7 @@ class Recipe(Generic[V, P, T]):
     pair: P
     training: T
     seed: int = 0
+    replaced: Videos | None = None
 
     def __post_init__(self) -> None:
         """Refuse seeds whose training videos are those of validation or test, and options with the same name."""

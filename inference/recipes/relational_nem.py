@@ -46,7 +46,7 @@ class RelationalNEMPair(Pair):
     def check(self, recipe: Recipe[Any, Any, Any]) -> None:
         """Refuse numbers that the model has no use for, and frames that the convolutions do not halve evenly."""
         size, factor = recipe.videos.frame_size, 2 ** len(self.channels)
-        if not self.channels or size % factor:
+        if not self.channels or any(side % factor for side in recipe.videos.frame_shape[1:]):
             raise OptionError(
                 f"--frame-size: expected a multiple of {factor}, 2 to the number of --channels, of which there is at "
                 f"least one, got {size}; change either"
@@ -60,9 +60,8 @@ class RelationalNEMPair(Pair):
 
     def build(self, recipe: Recipe[Any, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
-        size = recipe.videos.frame_size
         model = RelationalNeuralEM(
-            (1, size, size),
+            recipe.videos.frame_shape,
             num_slots=self.num_slots,
             state_dim=self.state_dim,
             hidden=self.hidden,

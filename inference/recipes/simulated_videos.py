@@ -2,15 +2,17 @@
 
 import difflib
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from inference.gallery.imputations import ImputationPictures
 from inference.gallery.picture import Picture
 from inference.recipes.options import OptionError
 from inference.recipes.recipe import Recipe, Splits, Videos
-from videos import SIMULATORS, FixedVideos, VideoBatch, VideoSource, load_videos
+from videos import SIMULATORS, FixedVideos, Simulator, VideoBatch, VideoSource, load_videos
 from videos.missing import random_drop
 
 DATA_FILES = {"box": "box", "box-gravity": "box_gravity", "polygon": "polygon", "pong": "pong", "pendulum": "pendulum"}
@@ -23,6 +25,21 @@ class SimulatedVideos(Videos):
 
     world: str = "box"
 
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """See `Videos.frame_shape`."""
+        _, _, channels, height, width = self._example_shape
+        return channels, height, width
+
+    @property
+    def length(self) -> int:
+        """See `Videos.length`."""
+        return self._example_shape[1]
+
+    @cached_property
+    def _example_shape(self) -> tuple[int, ...]:
+        return tuple(self._simulator().simulate(1, torch.Generator()).frames.shape)
+
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """Training, validation and test videos; those for validation are held out from the end of the training file.
 
@@ -30,12 +47,8 @@ class SimulatedVideos(Videos):
             FileNotFoundError: if `data` lacks a file.
             OptionError: if the world is unknown or has no data files, or a file holds too few sequences.
         """
-        if self.world not in SIMULATORS:
-            near = difflib.get_close_matches(self.world, SIMULATORS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise OptionError(f"--world: expected one of {', '.join(sorted(SIMULATORS))}, got {self.world!r}{hint}")
+        simulator = self._simulator()
         if self.data is None:
-            simulator = SIMULATORS[self.world]()
             return self.simulated(lambda split: simulator, f"simulated: {simulator}", seed=recipe.seed)
         if self.world not in DATA_FILES:
             raise OptionError(
@@ -55,6 +68,13 @@ class SimulatedVideos(Videos):
             test=test.select(slice(0, self.num_test)),
             source=f"{stem}.npz",
         )
+
+    def _simulator(self) -> Simulator:
+        if self.world not in SIMULATORS:
+            near = difflib.get_close_matches(self.world, SIMULATORS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise OptionError(f"--world: expected one of {', '.join(sorted(SIMULATORS))}, got {self.world!r}{hint}")
+        return SIMULATORS[self.world]()
 
     def source(self, recipe: Recipe[Any, Any, Any], train: VideoBatch) -> VideoSource:
         """Shuffled batches of the training videos, with missing frames if the recipe says so."""

@@ -62,11 +62,10 @@ class DiscoveryPair(Pair):
     def build(self, recipe: Recipe[LengtheningVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised; the mean image starts as the mean of some training videos."""
         generator = torch.Generator().manual_seed(START_SEED)
-        frames = recipe.videos.simulator("train").simulate(NUM_START, generator).frames
+        frames = recipe.videos.examples(NUM_START, generator)
         glimpse_size, networks = self.looks()
-        _, height, width = frames.shape[-3:]
         model = SequentialAttendInferRepeat(
-            (1, height, width),
+            recipe.videos.frame_shape,
             num_slots=self.num_slots,
             what_dim=self.what_dim,
             glimpse_size=glimpse_size,

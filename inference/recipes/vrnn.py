@@ -51,9 +51,8 @@ class VRNNPair(Pair):
 
     def build(self, recipe: Recipe[MovingDigitVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
-        size = recipe.videos.frame_size
         model = VariationalRecurrentNetwork(
-            (1, size, size),
+            recipe.videos.frame_shape,
             latent_dim=self.latent_dim,
             units=self.units,
             layers=self.layers,

@@ -124,9 +124,8 @@ class VTSSIPair(Pair):
 
     def build(self, recipe: Recipe[TrackedDigitVideos, Any, Any]) -> tuple[PyroModule, PyroModule]:
         """Model and guide, freshly initialised."""
-        size = recipe.videos.frame_size
         scenes = ObjectScenes(
-            (1, size, size),
+            recipe.videos.frame_shape,
             num_objects=self.num_objects,
             what_dim=self.what_dim,
             glimpse_size=self.glimpse_size,

@@ -78,6 +78,7 @@ class Addition(Score):
     """
 
     name: ClassVar[str] = "addition"
+    needs: ClassVar[tuple[str, ...]] = ("labels", "presence")
     addition: int = 0
 
     def __post_init__(self) -> None:

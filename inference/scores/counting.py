@@ -17,6 +17,7 @@ class Counting(Score):
     """Share of frames in which the reconstruction has the right number of objects."""
 
     name: ClassVar[str] = "counting"
+    needs: ClassVar[tuple[str, ...]] = ("presence",)
 
     def compute(self, evaluated: Evaluated) -> float | None:
         """The share; None for a model without objects, or if the truth is not known."""
@@ -36,7 +37,11 @@ class VisibleCounting(Score):
     """
 
     name: ClassVar[str] = "visible_counting"
+    needs: ClassVar[tuple[str, ...]] = ("presence", "positions", "box_sizes")
     visibility: Callable[[VideoBatch], Tensor]
+
+    def without_simulator(self) -> None:
+        """None."""
 
     def compute(self, evaluated: Evaluated) -> float | None:
         """The share; None for a model without objects, or if the truth is not known."""

@@ -66,6 +66,7 @@ class Detection(Score):
     """How well objects are found, if a slot of the true objects may hold another object in each frame."""
 
     name: ClassVar[str] = "detection"
+    needs: ClassVar[tuple[str, ...]] = ("presence", "positions", "box_sizes")
 
     def compute(self, evaluated: Evaluated) -> DetectionSummary | None:
         """The summary; None for a model without identities, or if the true objects are unknown."""

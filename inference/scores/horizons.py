@@ -115,6 +115,7 @@ class Horizons(Score):
     """
 
     name: ClassVar[str] = "horizons"
+    needs: ClassVar[tuple[str, ...]] = ("positions",)
     prefix: int = 5
     long_videos: Simulator | None = None
     num_long: int = 200
@@ -126,6 +127,10 @@ class Horizons(Score):
             raise ValueError(f"prefix: expected at least 1 observed frame, got {self.prefix}; a forecast needs one")
         if self.num_long < 0:
             raise ValueError(f"num_long: expected at least 0 long videos, got {self.num_long}; 0 leaves the curves out")
+
+    def without_simulator(self) -> "Horizons":
+        """Without curves of long videos, which are simulated."""
+        return replace(self, long_videos=None)
 
     def compute(self, evaluated: Evaluated) -> HorizonErrors | None:
         """The errors; None for a model without objects, or videos without positions.

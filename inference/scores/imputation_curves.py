@@ -16,6 +16,7 @@ from inference.scores.score import Evaluated, Score
 from videos.batch import VideoBatch
 from videos.missing import gap, random_drop
 
+NUM_SEEN = 4  # first frames that are never missing
 LAST_FRAME = "last frame"  # baseline: copy the last observed frame
 PATTERNS: dict[str, tuple[Callable[..., Tensor], str, tuple[float | int, ...]]] = {
     "random": (random_drop, "probability", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)),
@@ -111,11 +112,14 @@ class ImputationCurves(Score):
         _check_masks(self.num_masks)
 
     def compute(self, evaluated: Evaluated) -> tuple[ImputationCurve, ...] | None:
-        """The curves; None for videos of one frame."""
-        if evaluated.test.num_frames == 1:
+        """The curves, with the gaps of the figure that videos are long enough for; None for five frames or fewer."""
+        room = evaluated.test.num_frames - NUM_SEEN
+        if room < 2:
             return None
+        levels = {name: levels for name, (_, _, levels) in PATTERNS.items()}
+        levels["gap"] = tuple(length for length in levels["gap"] if length <= room)
         return tuple(
-            imputation_curve(evaluated, pattern, method, num_masks=self.num_masks)
+            imputation_curve(evaluated, pattern, method, levels=levels[pattern], num_masks=self.num_masks)
             for pattern in PATTERNS
             for method in (*getattr(evaluated.guide, "completion_methods", ()), LAST_FRAME)
         )

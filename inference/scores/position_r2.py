@@ -16,6 +16,7 @@ class PositionR2(Score):
     """
 
     name: ClassVar[str] = "position_r2"
+    needs: ClassVar[tuple[str, ...]] = ("positions",)
     codes: str = "a"
 
     def compute(self, evaluated: Evaluated) -> dict[str, float] | None:

@@ -89,6 +89,8 @@ class Score(ABC):
 
     name: ClassVar[str]
     """Name in records and printed tables."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Fields of `VideoBatch`, beside frames, without which the score of test videos is not defined."""
 
     def check(self, test: VideoBatch) -> None:  # noqa: B027 (most scores take any videos)
         """Refuse test videos that the options do not fit, with a ValueError, before anything is computed."""
@@ -100,6 +102,10 @@ class Score(ABC):
         Args:
             evaluated: model, guide, test videos and shared results.
         """
+
+    def without_simulator(self) -> "Score | None":
+        """The score of videos that no simulator made; None where it is of simulated videos alone."""
+        return self
 
     def read(self, written: Any) -> Any:
         """Rebuild the score from parsed JSON."""

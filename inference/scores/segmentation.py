@@ -131,6 +131,7 @@ class Segmentation(Score):
     """
 
     name: ClassVar[str] = "segmentation"
+    needs: ClassVar[tuple[str, ...]] = ("masks",)
     lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

@@ -61,6 +61,7 @@ class Tracking(Score):
     """How well objects are tracked; each slot of the true objects keeps its object."""
 
     name: ClassVar[str] = "tracking"
+    needs: ClassVar[tuple[str, ...]] = ("presence", "positions", "box_sizes")
 
     def compute(self, evaluated: Evaluated) -> TrackingSummary | None:
         """The summary; None without identities, for videos of one frame, or if the true objects are unknown."""

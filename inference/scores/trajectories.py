@@ -142,8 +142,12 @@ class Trajectories(Score):
     """
 
     name: ClassVar[str] = "trajectories"
+    needs: ClassVar[tuple[str, ...]] = ("presence", "positions")
     simulator: Cannonballs
     site: str = POSITIONS
+
+    def without_simulator(self) -> None:
+        """None."""
 
     def compute(self, evaluated: Evaluated) -> TrajectoryScores:
         """The scores.

@@ -84,7 +84,7 @@ def cut_off(film, path):
 @pytest.mark.parametrize(
     ("make", "words", "message"),
     [
-        (lambda film, path: None, "", "which is not a file; check the folder"),
+        (lambda film, path: None, "", "which is not there; check the folder"),
         (lambda film, path: path.touch(), "", "which is empty; copy it again"),
         (lambda film, path: path.write_text("a letter\n" * 100), "", "which OpenCV cannot read"),
         (cut_off, "", "the file is truncated or damaged"),

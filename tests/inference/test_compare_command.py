@@ -231,10 +231,10 @@ WRONG = {
     ),
     "bytes": (
         replace(frames(), frames=255 * frames().frames),
-        r"frames of .*: expected values in \[0, 1\] where they are seen, got 255 among others; divide bytes by 255",
+        r"frames of .*: expected values from 0 \(black\) to 1 \(white\), got 0 to 255; .*: divide by 255",
     ),
-    "negative": (changed(-0.5), r"expected values in \[0, 1\] where they are seen, got -0.5 among others; "),
-    "nan": (changed(torch.nan), r"got nan among others; .*mark missing frames in `observed`"),
+    "negative": (changed(-0.5), r"frames of .*: expected values from 0 \(black\) to 1 \(white\), got -0.5 to 1; "),
+    "nan": (changed(torch.nan), r"got NaN \(1 of 61440 are not finite\); .*observed=\.\.\.\) marks frames as missing"),
     "grey": (changed(0.25), r"frames of .*: expected 0 and 1 only, .*'first', got 0.25 among others; make them binary"),
 }
 
@@ -273,11 +273,13 @@ def test_grey_runs_take_grey_videos_and_what_is_missing_is_not_looked_at(runs, t
     observed[1, 2] = False
     save_videos(tmp_path / "hidden.npz", changed(torch.nan).with_observed(observed))
     assert with_test_videos(run, tmp_path / "hidden.npz").test.frames.isnan().sum() == 1
+    save_videos(tmp_path / "hidden.npz", changed(torch.nan).with_observed(torch.zeros_like(observed)))
+    assert not with_test_videos(run, tmp_path / "hidden.npz").test.observed.any()
 
 
 @pytest.mark.parametrize("command", ["compare", "evaluate"])
 def test_files_that_hold_no_videos_are_refused(command, runs, tmp_path, capsys):
     np.savez(tmp_path / "weights.npz", weights=np.zeros(3))
-    for name, message in (("weights.npz", "with neither"), ("nowhere.npz", "which is not a file")):
+    for name, message in (("weights.npz", "with none; save one of them alone"), ("nowhere.npz", "which is not there")):
         assert main([command, str(runs / "first"), *FEW, "--test", str(tmp_path / name)]) == 2
         assert message in capsys.readouterr().err

@@ -5,21 +5,23 @@ import math
 import os
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from videos import BackgroundSubtraction, synthetic_clip
 from videos.background_subtraction import load_foreground
+from videos.camera_motion import CameraMotion
 
 WIDTH, HEIGHT, SIDE, STEP = 160, 120, 16, 2
 SUBTRACTION = BackgroundSubtraction(warm_up=25, width=120, height=90)  # three quarters of the clip's size
 SQUARE, WALL = 40, 200
 
 
-def moving_square(num_frames=60, value=SQUARE, num_squares=1):
+def moving_square(num_frames=60, value=SQUARE, num_squares=1, wall=WALL):
     """Squares that go to the right, one below the other, and the left edge of the first in each frame."""
     noise = 2 * torch.randn(num_frames, HEIGHT, WIDTH, 1, generator=torch.Generator().manual_seed(0))
-    clip = (WALL + noise).round().to(torch.uint8).repeat(1, 1, 1, 3)
+    clip = (wall + noise).round().to(torch.uint8).repeat(1, 1, 1, 3)
     left = 8 + STEP * torch.arange(num_frames)
     for time, start in enumerate(left.tolist()):
         for row in range(num_squares):
@@ -53,6 +55,58 @@ def test_a_moving_square_is_one_component_where_it_is():
         inner = light[rows.min() + 2 : rows.max() - 1, columns.min() + 2 : columns.max() - 1]
         assert (inner == 255 - SQUARE).all()
         assert light.count_nonzero() <= (edges[1] - edges[0] + 2) * (edges[3] - edges[2] + 2)
+
+
+@pytest.mark.parametrize(("value", "wall"), [(40, 200), (200, 40), (90, 200), (110, 70)])
+def test_contrast_decides_whether_light_is_inverted(value, wall):
+    clip, _ = moving_square(value=value, wall=wall)
+    light = SUBTRACTION.extract(clip).light
+    dark = value < wall
+    assert light.amax() == (255 - value if dark else value)
+    for invert in (True, False):
+        forced = BackgroundSubtraction(warm_up=25, width=120, height=90, invert=invert).extract(clip).light
+        assert torch.equal(forced, light) == (invert == dark)
+
+
+def test_a_clip_of_a_moving_camera_is_refused():
+    """The same wall, seen by a camera that is held still, and by one that is turned by a pixel a frame, or two."""
+    wall = synthetic_clip(torch.Generator().manual_seed(0), 1, HEIGHT, 4 * WIDTH, 0, noise=0.0)[0]
+    wall = wall.float() + 20 * torch.rand(HEIGHT // 4, WIDTH, 1).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    noise = 3 * torch.randn(60, HEIGHT, WIDTH, 1)
+
+    def seen(speed):
+        frames = torch.stack([wall[:, speed * time : speed * time + WIDTH] for time in range(60)])
+        return (frames + noise).clamp(0, 255).to(torch.uint8)
+
+    assert not SUBTRACTION.extract(seen(0)).components.any()
+    for speed in (1, 2):
+        message = (
+            "clip: expected one of a static camera, .* in frames in memory: the background moves, and would be taken"
+        )
+        with pytest.raises(ValueError, match=message):
+            SUBTRACTION.extract(seen(speed))
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.3, 0.0), (0.0, -0.4), (0.5, 0.5)])
+def test_camera_motion_is_that_of_most_of_the_picture(shift):
+    """Waves that move by a known part of a pixel; a quarter of the picture stands still."""
+    rows, columns = np.meshgrid(np.arange(48.0), np.arange(64.0), indexing="ij")
+
+    def waves(x, y):
+        phases = ((0.5, 0.1, 0), (0.15, 0.6, 1), (0.4, -0.35, 2), (0.25, 0.2, 3))
+        return 128 + 25 * sum(np.sin(a * (columns - x) + b * (rows - y) + c) for a, b, c in phases)
+
+    motion = CameraMotion()
+    before, after = waves(0, 0), waves(*shift)
+    after[:24, :32] = before[:24, :32]
+    motion.compare(before, after)
+    assert motion.share_of_width == pytest.approx(math.hypot(*shift) / 64, rel=0.2, abs=1e-4)
+
+
+def test_blank_walls_do_not_tell_of_the_camera():
+    motion = CameraMotion()
+    motion.compare(np.full((48, 64), 7.0), np.full((48, 64), 9.0))
+    assert motion.share_of_width == 0
 
 
 def test_light_is_inverted_unless_it_is_not():

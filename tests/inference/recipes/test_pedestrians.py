@@ -9,10 +9,13 @@ import torch
 from inference.cli import main
 from inference.cli.recipes import with_words
 from inference.experiments.evaluation import read_evaluation
+from inference.experiments.fit_checks import darkness
 from inference.experiments.runs import load_run
-from inference.recipes import RECIPES, OptionError
+from inference.recipes import RECIPES, OptionError, on_videos
 from inference.runs.folder import RunFolder
 from pyro_models.components.glimpse_networks import GlimpseNetworks
+from tests.videos.test_background_subtraction import moving_square
+from tests.videos.test_reading import write_images, write_video
 
 PAPER, SMALL = RECIPES["sqair-pedestrians"], RECIPES["sqair-pedestrians-small"]
 TINY = (
@@ -63,6 +66,29 @@ def test_splits_are_blocks_of_time_of_one_clip():
     later = recipe.with_options(seed=1).splits()
     assert torch.equal(later.test.frames, splits.test.frames)
     assert not torch.equal(later.train.frames, splits.train.frames)
+
+
+def test_black_things_that_are_not_inverted_are_nearly_all_dark(tmp_path):
+    clip, _ = moving_square(num_frames=70, value=5)
+    write_video(tmp_path / "clip.avi", clip.numpy())
+    recipe = on_videos(tiny(SMALL), tmp_path / "clip.avi", frames_per_second=25.0, shares=(0.5, 0.2, 0.3))
+    assert darkness(recipe, recipe.splits().train) is None
+    assert recipe.videos.sources() == {"videos": tmp_path / "clip.avi"}
+    wrong = recipe.with_options(invert="no")
+    said = darkness(wrong, wrong.splits().train)
+    assert "nearly all dark, 0.0" in said  # of pixels, at the rim of what was compressed
+    assert "--invert yes is for dark things on a bright background" in said
+
+
+def test_clips_for_tests_are_whole(tmp_path):
+    for name, top in (("train", 0), ("test", 1)):
+        clip, _ = moving_square(num_frames=70, num_squares=1 + top)
+        write_images(tmp_path / name, clip.numpy())
+    recipe = on_videos(tiny(SMALL), tmp_path / "train", test=tmp_path / "test", shares=(0.5, 0.2, 0.3))
+    splits = recipe.splits()
+    assert splits.train.state[..., 1].max() < splits.validation.state[..., 1].min()
+    assert splits.validation.presence.sum(-1).max() == 1
+    assert splits.test.presence.sum(-1).max() == 2
 
 
 @pytest.mark.parametrize(

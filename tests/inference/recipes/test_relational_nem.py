@@ -18,6 +18,10 @@ class BoxVideos(SimulatedVideos):
 
     frame_size: int = 32
 
+    @property
+    def frame_shape(self):
+        return (1, self.frame_size, self.frame_size)
+
 
 PAPER = Recipe(
     name="relational-nem",
