@@ -19,7 +19,7 @@ FLOORS = [
     {"programs"},
     {"estimators"},
     {"annealing", "metrics", "queries", "runs", "svi"},
-    {"evidence", "scores", "training"},
+    {"evidence", "scores", "trackers", "training"},
     {"pictures", "predictive"},
     {"gallery"},
     {"recipes"},
@@ -29,7 +29,7 @@ FLOORS = [
 MODEL_FREE = [
     *("inference/runtime", "inference/programs", "inference/estimators", "inference/annealing", "inference/evidence"),
     *("inference/metrics", "inference/predictive", "inference/queries", "inference/runs", "inference/svi"),
-    *("inference/training", "inference/pictures"),
+    *("inference/training", "inference/trackers", "inference/pictures"),
 ]
 SHARED = {"pyro_models.components.layout", "pyro_models.components.scene"}  # shapes and results that models share
 

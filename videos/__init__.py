@@ -20,10 +20,12 @@ from videos.loaders import (
 )
 from videos.massive_balls import MassiveBalls
 from videos.missing import MissingPattern, gap, random_drop, tail
+from videos.moving_blobs import MovingBlobs
 from videos.moving_digits import MovingDigits, StillDigits
 from videos.pendulum import Pendulum
 from videos.surveillance import Surveillance
 from videos.tabletop import TabletopScenes
+from videos.tracks import Tracks, read_tracks, write_tracks
 from videos.visible import visible_masks
 
 #: Every simulator by name; each is a frozen dataclass with `simulate(num_sequences, generator, device)`.
@@ -60,6 +62,7 @@ __all__ = [
     "LinearDigits",
     "MassiveBalls",
     "MissingPattern",
+    "MovingBlobs",
     "MovingDigits",
     "Pendulum",
     "PolygonWorld",
@@ -69,6 +72,7 @@ __all__ = [
     "StillDigits",
     "Surveillance",
     "TabletopScenes",
+    "Tracks",
     "VideoBatch",
     "VideoSource",
     "gap",
@@ -76,9 +80,11 @@ __all__ = [
     "load_digits",
     "load_videos",
     "random_drop",
+    "read_tracks",
     "save_videos",
     "split_videos",
     "synthetic_clip",
     "tail",
     "visible_masks",
+    "write_tracks",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from videos.clips import Clip, frame_rate, opencv, read_frames
 _log = logging.getLogger(__name__)
 
 _FOREGROUND = 255  # MOG2's value for moving pixels; a shadow is 127
-_CONNECTIVITY = 8
+CONNECTIVITY = 8  # of the pixels of a component
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,23 +125,13 @@ class BackgroundSubtraction:
             ValueError: if the clip cannot be read, is not longer than the warm-up, or is a file without a frame rate.
             ImportError: without OpenCV, which the extra `video` installs.
         """
-        cv2 = opencv()
         stride = self._stride_of(clip)
-        mixture = cv2.createBackgroundSubtractorMOG2(self.history, self.variance_threshold, True)
-        mixture.setBackgroundRatio(self.background_ratio)
-        mixture.setShadowThreshold(self.shadow_threshold)
-        opening, closing = (
-            cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
-            for diameter in (self.opening, self.closing)
-        )
         lights, components, numbers, clip_size, length = [], [], [], (0, 0), 0
-        for frame in read_frames(clip):
-            number, length = length, length + 1
+        for number, (frame, mask) in enumerate(self.moving(clip)):
+            length = number + 1
             clip_size = (frame.shape[1], frame.shape[0])
-            mask = np.where(mixture.apply(frame) == _FOREGROUND, np.uint8(255), np.uint8(0))
             if number < self.warm_up or (number - self.warm_up) % stride:
                 continue
-            mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, opening), cv2.MORPH_CLOSE, closing)
             light, parts = self._reduce(255 - frame if self.invert else frame, mask)
             lights.append(torch.from_numpy(light))
             components.append(torch.from_numpy(parts))
@@ -151,6 +142,41 @@ class BackgroundSubtraction:
                 "learn the background from fewer frames, or take a longer clip"
             )
         return Foreground(torch.stack(lights), torch.stack(components), torch.tensor(numbers), clip_size)
+
+    def moving(self, clip: Clip, *, passes: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Each frame of the clip in turn, and M, its moving pixels, at the clip's own size; one is in memory at a time.
+
+        Neither warm-up nor stride are left out.
+
+        Args:
+            clip: as for `extract`.
+            passes: number of times that the mixture sees the clip. In the last M is read off; the earlier ones learn
+                the background, so that what stood in the first frames has no ghost.
+
+        Yields:
+            uint8 (height, width, 3), red-green-blue, and uint8 (height, width), 255 where something moves, else 0.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the clip cannot be read, or `passes` is below 1.
+            ImportError: without OpenCV, which the extra `video` installs.
+        """
+        if passes < 1:
+            raise ValueError(f"passes: expected at least 1, got {passes}")
+        cv2 = opencv()
+        mixture = cv2.createBackgroundSubtractorMOG2(self.history, self.variance_threshold, True)
+        mixture.setBackgroundRatio(self.background_ratio)
+        mixture.setShadowThreshold(self.shadow_threshold)
+        opening, closing = (
+            cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
+            for diameter in (self.opening, self.closing)
+        )
+        for _ in range(passes - 1):
+            for frame in read_frames(clip):
+                mixture.apply(frame)
+        for frame in read_frames(clip):
+            mask = np.where(mixture.apply(frame) == _FOREGROUND, np.uint8(255), np.uint8(0))
+            yield frame, cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, opening), cv2.MORPH_CLOSE, closing)
 
     def _stride_of(self, clip: Clip) -> int:
         if self.stride is not None:
@@ -169,7 +195,7 @@ class BackgroundSubtraction:
         cut_out = cv2.bitwise_and(frame, frame, mask=mask)
         light = cv2.cvtColor(cv2.resize(cut_out, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         moving = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) >= 255 * self.coverage
-        _, labels, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8), connectivity=_CONNECTIVITY)
+        _, labels, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8), connectivity=CONNECTIVITY)
         large = np.flatnonzero(boxes[:, cv2.CC_STAT_AREA] >= self.least_area)
         large = large[large > 0]  # 0 is the background
         doubled_middle = 2 * boxes[large, cv2.CC_STAT_LEFT] + boxes[large, cv2.CC_STAT_WIDTH]

@@ -95,6 +95,31 @@ def frames_at(clip: Clip, numbers: Sequence[int]) -> UInt8[Tensor, "time height 
     return torch.stack([torch.from_numpy(found[number]) for number in numbers])
 
 
+def background_of(clip: Clip, num_frames: int = 25) -> UInt8[Tensor, "height width 3"]:
+    """The scene without what moves: the median of each pixel over frames spread evenly over the clip.
+
+    Args:
+        clip: a video file, or frames in memory.
+        num_frames: least number of frames of which the median is taken, if the clip has as many; at most twice as many
+            are in memory.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the clip cannot be read, or `num_frames` is below 1.
+        ImportError: if a file is to be read without OpenCV.
+    """
+    if num_frames < 1:
+        raise ValueError(f"num_frames: expected at least 1, got {num_frames}")
+    kept: list[np.ndarray] = []
+    stride = 1
+    for number, frame in enumerate(read_frames(clip)):
+        if number % stride == 0:
+            kept.append(frame)
+        if len(kept) == 2 * num_frames:
+            kept, stride = kept[::2], 2 * stride
+    return torch.from_numpy(np.median(np.stack(kept), axis=0).round().astype(np.uint8))
+
+
 def frame_rate(clip: Clip) -> float | None:
     """Frames per second of a video file; None for a file without a rate or for frames in memory.
 

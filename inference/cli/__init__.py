@@ -1,10 +1,10 @@
-"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render`."""
+"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | track | score`."""
 
 import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from inference.cli import clip, compare, demo, evaluate, recipes, render, train
+from inference.cli import clip, compare, demo, evaluate, recipes, render, score, track, train
 from inference.cli.exit_status import FAILED, INTERRUPTED, USAGE_ERROR
 from inference.cli.words import choose
 from inference.svi.step import NonFiniteError
@@ -17,6 +17,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate.evaluate,
     "compare": compare.compare,
     "render": render.render,
+    "track": track.track,
+    "score": score.score,
 }
 
 

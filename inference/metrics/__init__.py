@@ -11,12 +11,13 @@ from inference.metrics.frames import (
     intersection_over_union,
     normalized_code_rmse,
 )
+from inference.metrics.hota import HOTAScores, score_hota
 from inference.metrics.motion_baselines import constant_velocity, hold_last
 from inference.metrics.positions import PositionMap, fit_position_map
 from inference.metrics.prefix_matches import PrefixMatches, match_on_prefix
 from inference.metrics.proper_scores import brier_score, crps, energy_score
 from inference.metrics.segmentation import adjusted_rand_index
-from inference.metrics.tracking import TrackingScores, score_tracks
+from inference.metrics.tracking import TrackingScores, score_clip, score_tracks
 from inference.metrics.trajectories import (
     coefficient_of_determination,
     fit_single_object_map,
@@ -29,6 +30,7 @@ from inference.metrics.trajectories import (
 
 __all__ = [
     "DistanceCurve",
+    "HOTAScores",
     "MeanDistance",
     "PixelErrors",
     "PositionMap",
@@ -55,6 +57,8 @@ __all__ = [
     "normalized_code_rmse",
     "object_order",
     "root_mean_squared_error",
+    "score_clip",
+    "score_hota",
     "score_tracks",
     "side_accuracy",
     "swap_rate",

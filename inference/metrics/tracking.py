@@ -1,6 +1,7 @@
-"""Tracking of objects whose identities a model assigns: CLEAR MOT, IDF1, and late discoveries.
+"""Tracking of objects with identities: CLEAR MOT, IDF1, and late discoveries.
 
-    scores = score_tracks(scene, truth)
+    scores = score_tracks(scene, truth)  # scenes of many short videos
+    scores = score_clip(tracks, true_tracks)  # one clip
     scores.mota, scores.idf1, scores.switches.sum()
 
 We use our own code because no library fits: motmetrics 1.4.0 (2022) fails on NumPy 2 when comparing boxes, and takes
@@ -10,14 +11,27 @@ replaces the headless build that reads clips. The tests compare with numbers fro
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from inference.metrics.boxes import MIN_OVERLAP, box_overlaps
-from inference.metrics.tracked_objects import NOBODY, identities_of, number_tracks, objects_of
+from inference.metrics.appearances import (
+    Appearances,
+    ClosePairs,
+    appearances_in_slots,
+    clip_appearances,
+    close_pairs,
+)
+from inference.metrics.boxes import MIN_OVERLAP
+from inference.metrics.frame_matching import explained_frames, match_frames
+from inference.metrics.tracked_objects import NOBODY, identities_of, objects_of
 from pyro_models.components.scene import Scene
+from videos.tracks import Tracks
+
+# Shares of its frames, as in the MOTChallenge: at least, and less than
+MOSTLY_TRACKED, MOSTLY_LOST = 0.8, 0.2
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,8 @@ class TrackingScores:
         fragmentations: number of times a true object is matched again after it was missed.
         redetected_objects: true objects (each counted once) that were matched to more than one identity, through
             rediscovery or confusion with another object.
+        mostly_tracked: true objects (each counted once) that were found in at least 80 % of their frames.
+        mostly_lost: true objects that were found in less than 20 % of their frames.
         late_discoveries: identities that first occur after the first frame; ideally none if all true objects are there
             from the start.
         identity_matches: true objects found by their assigned identity, IDTP.
@@ -47,6 +63,8 @@ class TrackingScores:
     switches: Int[Tensor, " sequences"]
     fragmentations: Int[Tensor, " sequences"]
     redetected_objects: Int[Tensor, " sequences"]
+    mostly_tracked: Int[Tensor, " sequences"]
+    mostly_lost: Int[Tensor, " sequences"]
     late_discoveries: Int[Tensor, " sequences"]
     identity_matches: Int[Tensor, " sequences"]
     closeness: Float[Tensor, " sequences"]
@@ -137,99 +155,132 @@ def score_tracks(
             f"truth: expected the sequences and frames of predicted, {tuple(presence.shape[:2])}, "
             f"got {tuple(true_presence.shape[:2])}"
         )
-    asked = true_presence & _visible(visible, true_presence.shape)
-    tracks = number_tracks(identities_of(predicted.identities, presence), presence)
-
-    distances = (true_positions[..., :, None, :] - positions[..., None, :, :]).norm(dim=-1)
-    if max_distance is not None:
-        closeness, gate, costs = distances, distances <= max_distance, distances / max_distance
-    else:
-        closeness = box_overlaps(true_positions, true_sizes, positions, box_sizes)
-        gate, costs = closeness >= min_overlap, 1 - closeness
-    near = gate & true_presence[..., :, None] & presence[..., None, :]
-    matches = _match(near & asked[..., :, None], tracks, costs)
-
-    excused = ~matches.any(-2) & (near & ~asked[..., :, None]).any(-2)
-    judged = presence & ~excused
-    followed = torch.where(matches, tracks[..., None, :], NOBODY).amax(-1)
-    switches, fragmentations = _count_breaks(followed, asked)
-    num_tracks = tracks.amax((1, 2)) + 1
-    met = _count_per_track(followed[..., None], followed[..., None] != NOBODY)
-    shared = _count_per_track(
-        tracks[..., None, :].expand(matches.shape), near & asked[..., :, None] & judged[..., None, :]
-    )
-    return TrackingScores(
-        objects=asked.sum((1, 2)),
-        predictions=judged.sum((1, 2)),
-        matches=matches.sum((1, 2, 3)),
-        switches=switches.sum(-1),
-        fragmentations=fragmentations.sum(-1),
-        redetected_objects=((met > 0).sum(-1) > 1).sum(-1),
-        late_discoveries=num_tracks - presence[:, 0].sum(-1),
-        identity_matches=_explained(shared),
-        closeness=torch.where(matches, closeness, 0.0).sum((1, 2, 3)),
-        distance=torch.where(matches, distances, 0.0).sum((1, 2, 3)),
-    )
+    slots = torch.arange(true_presence.shape[-1]).expand(true_presence.shape)
+    found = appearances_in_slots(presence, identities_of(predicted.identities, presence), positions, box_sizes)
+    true = appearances_in_slots(true_presence, slots, true_positions, true_sizes)
+    pairs = close_pairs(true, found, min_overlap=min_overlap, max_distance=max_distance)
+    sequences, times = presence.shape[:2]
+    compared = _Compared(true, found, pairs, _visible(visible, true_presence.shape)[true_presence], max_distance)
+    return compared.scores(torch.arange(sequences) * times)
 
 
-def _match(
-    near: Bool[Tensor, "sequences time objects slots"],
-    tracks: Int[Tensor, "sequences time slots"],
-    costs: Float[Tensor, "sequences time objects slots"],
-) -> Bool[Tensor, "sequences time objects slots"]:
-    """Match predicted to true objects; costs of near pairs are in [0, 1]."""
-    from scipy.optimize import linear_sum_assignment
+def score_clip(predicted: Tracks, truth: Tracks, *, min_overlap: float = MIN_OVERLAP) -> TrackingScores:
+    """Compare the tracks of one clip, of any length, with the true ones, as `score_tracks` does; one sequence.
 
-    # One forbidden pair costs more than all others together, which maximises the number of matches.
-    forbidden = near.shape[2] + 1.0
-    matches = torch.zeros_like(near)
-    claims = torch.full_like(near[:, 0, :, 0], NOBODY, dtype=torch.long)
-    for time in range(near.shape[1]):
-        kept = near[:, time] & (claims[:, :, None] == tracks[:, time, None])
-        free = near[:, time] & ~kept.any(1, keepdim=True) & ~kept.any(2, keepdim=True)
-        matches[:, time] = kept
-        priced = torch.where(free, costs[:, time], forbidden).numpy()
-        for sequence in free.any(2).any(1).nonzero()[:, 0].tolist():
-            chosen = linear_sum_assignment(priced[sequence])
-            matches[sequence, time][chosen] |= free[sequence][chosen]
-        followed = torch.where(matches[:, time], tracks[:, time, None], NOBODY).amax(-1)
-        # When a track moves to another object, its previous object loses its claim.
-        left = (claims[:, :, None] == followed[:, None]).any(-1)
-        claims = torch.where(followed != NOBODY, followed, claims.masked_fill(left, NOBODY))
-    return matches
+    Args:
+        predicted: boxes that a tracker found.
+        truth: true boxes; those with a confidence of 0 are left out, as in the MOTChallenge.
+        min_overlap: the gate, minimum intersection over union of boxes.
+
+    Raises:
+        ValueError: if no true box is to be scored, the two have no frame in common, or the gate is no share.
+    """
+    _check_gates(min_overlap, None)
+    found, true = clip_appearances(predicted, truth)
+    pairs = close_pairs(true, found, min_overlap=min_overlap)
+    first = torch.minimum(found.frames[:1], true.frames[:1])
+    return _Compared(true, found, pairs, torch.ones(len(true), dtype=torch.bool), None).scores(first)
 
 
-def _count_breaks(
-    followed: Int[Tensor, "sequences time objects"], asked: Bool[Tensor, "sequences time objects"]
-) -> tuple[Int[Tensor, "sequences objects"], Int[Tensor, "sequences objects"]]:
-    """Switches and fragmentations of each true object, given the track that it is matched to in each frame."""
-    latest = torch.full_like(followed[:, 0], NOBODY)
-    missed = torch.zeros_like(asked[:, 0])
-    switches, fragmentations = torch.zeros_like(latest), torch.zeros_like(latest)
-    for track, wanted in zip(followed.unbind(1), asked.unbind(1), strict=True):
-        again = (track != NOBODY) & (latest != NOBODY)
-        switches += again & (track != latest)
-        fragmentations += again & missed
-        latest = torch.where(track != NOBODY, track, latest)
-        missed = (track == NOBODY) & (missed | wanted)
-    return switches, fragmentations
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """True and predicted rows, the pairs in the gate, which true rows are to be found, and the gate."""
+
+    truth: Appearances
+    predicted: Appearances
+    near: ClosePairs
+    asked: Bool[Tensor, " rows"]
+    max_distance: float | None
+
+    def scores(self, first_frames: Int[Tensor, " sequences"]) -> TrackingScores:
+        """Counts for each sequence, given the number of its first frame."""
+        truth, predicted, near = self.truth, self.predicted, self.near
+        wanted = near.select(self.asked[near.truth])
+        matches = wanted.select(self._matched(wanted))
+        followed = torch.full((len(truth),), NOBODY)
+        followed[matches.truth] = predicted.owners[matches.predicted]
+        hidden = near.predicted[~self.asked[near.truth]]
+        excused = torch.zeros(len(predicted), dtype=torch.bool)
+        excused[hidden] = True
+        excused[matches.predicted] = False
+        shared = wanted.select(~excused[wanted.predicted])
+        breaks = _Breaks.of(truth, followed, self.asked)
+
+        def per_sequence(sequences: Tensor) -> Tensor:
+            return sequences.bincount(minlength=len(first_frames))
+
+        def summed(values: Tensor) -> Tensor:
+            return torch.zeros(len(first_frames), dtype=torch.float64).index_add_(0, of_match, values)
+
+        def per_object(chosen: Tensor) -> Tensor:
+            return per_sequence(_sequence_of(truth)[chosen])
+
+        firsts = (predicted.frames == first_frames[predicted.sequences]).nonzero()[:, 0]
+        of_match = truth.sequences[matches.truth]
+        return TrackingScores(
+            objects=per_sequence(truth.sequences[self.asked]),
+            predictions=per_sequence(predicted.sequences[~excused]),
+            matches=per_sequence(of_match),
+            switches=per_object(breaks.switched),
+            fragmentations=per_object(breaks.torn),
+            redetected_objects=per_object(breaks.renamed),
+            mostly_tracked=per_object(breaks.shares >= MOSTLY_TRACKED),
+            mostly_lost=per_object(breaks.shares < MOSTLY_LOST),
+            late_discoveries=per_sequence(_sequence_of(predicted)) - per_sequence(predicted.sequences[firsts]),
+            identity_matches=explained_frames(
+                truth.owners[shared.truth],
+                predicted.owners[shared.predicted],
+                truth.sequences[shared.truth],
+                len(first_frames),
+            ),
+            closeness=summed(self._closeness(matches)),
+            distance=summed(matches.distances),
+        )
+
+    def _closeness(self, pairs: ClosePairs) -> Tensor:
+        return pairs.overlaps if self.max_distance is None else pairs.distances
+
+    def _matched(self, wanted: ClosePairs) -> Bool[Tensor, " pairs"]:
+        costs = 1 - wanted.overlaps if self.max_distance is None else wanted.distances / self.max_distance
+        objects, tracks = self.truth.owners[wanted.truth], self.predicted.owners[wanted.predicted]
+        return match_frames(self.truth.frames[wanted.truth], objects, tracks, costs)
 
 
-def _explained(shared: Int[Tensor, "sequences objects tracks"]) -> Int[Tensor, " sequences"]:
-    """IDTP: frames of the best one-to-one assignment of tracks to true objects, given those that each two share."""
-    from scipy.optimize import linear_sum_assignment
+class _Breaks(NamedTuple):
+    """Where tracks of true objects break: numbers of objects, once for each switch or tear, and shares of frames."""
 
-    counts = shared.numpy()
-    return torch.tensor([int(count[linear_sum_assignment(count, maximize=True)].sum()) for count in counts])
+    switched: Int[Tensor, " switches"]
+    torn: Int[Tensor, " tears"]
+    renamed: Int[Tensor, " objects"]
+    shares: Float[Tensor, " objects"]
+
+    @classmethod
+    def of(cls, truth: Appearances, followed: Tensor, asked: Tensor) -> "_Breaks":
+        """Breaks, given the track that each true row is matched to.
+
+        Args:
+            truth: true rows.
+            followed: (rows,), number of a track, or `NOBODY`.
+            asked: bool (rows,), whether an object is to be found; others are passed over.
+        """
+        rows = asked.nonzero()[:, 0]
+        rows = rows[truth.owners[rows].argsort(stable=True)]  # each object's frames in turn
+        matched = (followed[rows] != NOBODY).nonzero()[:, 0]
+        owner, track = truth.owners[rows[matched]], followed[rows[matched]]
+        same, gap = owner[1:] == owner[:-1], matched.diff() > 1
+        pairs = torch.stack([owner, track], -1).unique(dim=0)[:, 0]
+        frames = truth.owners[rows].bincount(minlength=truth.num_owners)
+        return cls(
+            switched=owner[1:][same & (track[1:] != track[:-1])],
+            torn=owner[1:][same & gap],
+            renamed=(pairs.bincount(minlength=truth.num_owners) > 1).nonzero()[:, 0],
+            shares=owner.bincount(minlength=truth.num_owners) / frames,  # NaN for objects never to be found
+        )
 
 
-def _count_per_track(
-    tracks: Int[Tensor, "sequences time objects slots"], counted: Bool[Tensor, "sequences time objects slots"]
-) -> Int[Tensor, "sequences objects tracks"]:
-    """Counts of each true object with each track, over time and slots."""
-    index, hits = (value.transpose(1, 2).flatten(2) for value in (tracks.clamp(min=0), counted.long()))
-    counts = hits.new_zeros(*index.shape[:2], int(index.max()) + 1)
-    return counts.scatter_add_(2, index, hits)
+def _sequence_of(rows: Appearances) -> Int[Tensor, " owners"]:
+    """The sequence of each object."""
+    return torch.zeros(rows.num_owners, dtype=torch.long).scatter_(0, rows.owners, rows.sequences)
 
 
 def _ratio(numerators: Tensor, denominators: Tensor) -> float:

@@ -13,12 +13,14 @@ from inference.pictures.masks import paint_masks
 from inference.pictures.scenes import draw_scenes
 from inference.pictures.slots import animate_slots, draw_latent_walk, draw_slots
 from inference.pictures.strips import draw_shaded_videos, draw_strips
+from inference.pictures.track_films import check_film, draw_paths, film_tracks
 from inference.pictures.tracks import animate_tracks, draw_tracks
 from inference.pictures.trajectories import draw_overlays, draw_trajectories
 
 __all__ = [
     "animate_slots",
     "animate_tracks",
+    "check_film",
     "code_grid",
     "draw_calibration",
     "draw_clip",
@@ -30,6 +32,7 @@ __all__ = [
     "draw_latent_walk",
     "draw_learning_curves",
     "draw_overlays",
+    "draw_paths",
     "draw_scenes",
     "draw_shaded_videos",
     "draw_slots",
@@ -38,6 +41,7 @@ __all__ = [
     "draw_trajectories",
     "draw_weight_maps",
     "draw_weights_at_codes",
+    "film_tracks",
     "paint_masks",
     "write_film",
 ]
