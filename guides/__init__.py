@@ -26,6 +26,7 @@ from guides.pose_prediction.guide import PosePredictionGuide
 from guides.prior_correction import PriorCorrectionGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
+from guides.silhouette_tracking.guide import SilhouetteTrackingGuide
 from guides.site_table import SiteTable
 from guides.spatio_temporal_refinement import RefinementNetwork, SpatioTemporalRefinementGuide
 
@@ -53,6 +54,7 @@ __all__ = [
     "RecurrentGuide",
     "RecurrentStateGuide",
     "RefinementNetwork",
+    "SilhouetteTrackingGuide",
     "SiteTable",
     "SpatioTemporalRefinementGuide",
     "check_guide",

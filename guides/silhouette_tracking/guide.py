@@ -1,0 +1,220 @@
+"""A guide that follows people by the model's own log joint, and looks for new ones in what is left."""
+
+from typing import Any, NamedTuple
+
+import pyro
+import pyro.distributions as dist
+import torch
+from jaxtyping import Bool, Float
+from pyro import poutine
+from torch import Tensor
+
+from guides.guide_of import GuideOf
+from guides.silhouette_tracking.correlation import CorrelationMap
+from guides.silhouette_tracking.discovery import Newcomers, discover
+from guides.silhouette_tracking.explanation import EMPTY, HIDDEN, SEEN, Explanation, Prediction, explain, given_frame
+from guides.silhouette_tracking.tracking import Following, smooth
+from guides.stepwise import StepwiseGuide
+from pyro_models.walking_people import WalkingPeople
+from pyro_models.walking_people.model import walkers
+from pyro_models.walking_people.motion import Walkers, place_mixture
+
+DEFENCE = 0.01  # share of the prior in the guide's probabilities
+TAIL = 2.0  # the last member of the guide's mixture of places is wider by this factor
+
+
+class MaskReadings(NamedTuple):
+    """A checked batch of masks.
+
+    Attributes:
+        images: frames, zero where missing.
+        observed: which are seen; None = all.
+        correlation: silhouettes, transformed.
+    """
+
+    images: Float[Tensor, "sequences time height width"]
+    observed: Bool[Tensor, "sequences time"] | None
+    correlation: CorrelationMap
+
+
+class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
+    """Proposals from the model's own log joint, without networks: nothing is to be trained::
+
+        q(v_t | v_{t-1}, x_t) = prod_k q(presence_k) q(visible_k | presence_k) q(place_k | visible_k) p(velocity_k | place_k)
+
+    People of the frame before are predicted by the model's transition, and their places refined together by
+    Gauss-Newton steps, which give the means and covariances of q(place) (a Laplace approximation of what is optimal in a
+    particle filter; Doucet, Godsill and Andrieu 2000, section II.D). Probabilities of presence and visibility are the
+    posterior odds, with places integrated out by the same approximation. Then candidates for empty slots are found one
+    by one at the maxima of what one more silhouette would explain. The velocity has the model's distribution given
+    both places, which is the exact posterior. The prior has a share of 0.01 in every probability, and one member of the
+    mixture of places has a doubled scale, so that weights have tails to stand on.
+
+    Where a frame is missing, q is the model. Gradients of bounds reach the model by its own densities alone: proposals
+    are constants, as in the wake phase of wake-sleep.
+
+    `complete` and `track` do not draw: they carry Gaussians of place and velocity from frame to frame; see `Following`.
+
+    Args:
+        model: the model served.
+        num_candidates: how many people may enter in a frame; in the first frame all slots may be filled.
+
+    Raises:
+        ValueError: if `num_candidates` is below 1, or frames, observed or controls have the wrong shape.
+        TypeError: if the model is of another kind.
+    """
+
+    serves = WalkingPeople
+    completion_methods = ("smoother", "filter")
+
+    def __init__(self, model: WalkingPeople, *, num_candidates: int = 3) -> None:
+        super().__init__(model)
+        if num_candidates < 1:
+            raise ValueError(f"num_candidates: expected at least 1 person who may enter in a frame, got {num_candidates}")
+        self.num_candidates = num_candidates
+
+    @torch.no_grad()
+    def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> MaskReadings:
+        """See `StepwiseGuide.prepare`."""
+        frames, _ = self.check_video(frames, observed, controls)
+        return MaskReadings(frames[:, :, 0], observed, CorrelationMap(self.model))
+
+    def step(self, index: int, state: Walkers | None, context: MaskReadings) -> Walkers:
+        """See `StepwiseGuide.step`."""
+        model, number = self.model, index + 1
+        image = context.images[:, index]
+        seen = None if context.observed is None else context.observed[:, index]
+        like = image[:, 0, 0].expand(model.num_slots, -1)
+        with torch.no_grad():
+            if state is not None:
+                like = like.expand(state.presence.shape)
+            proposal = _Proposal.of(self, state, like, image, context.correlation)
+            presence_prior = model.motion.presence_probability(state, like)
+            visible_prior = model.motion.visible_probability(state, like)
+            presence_chance = _defended(1 - proposal.chances[..., EMPTY], presence_prior, seen)
+            share = proposal.chances[..., SEEN] / (1 - proposal.chances[..., EMPTY]).clamp(min=1e-20)
+            visible_chance = _defended(share.clamp(max=1.0), visible_prior, seen)
+        with model.slots():
+            presence = pyro.sample(f"presence_{number}", dist.Bernoulli(presence_chance))
+            there = presence > 0
+            visible = pyro.sample(f"visible_{number}", dist.Bernoulli(visible_chance).mask(there))
+            with torch.no_grad():
+                found = (visible > 0) if seen is None else (visible > 0) & seen
+                place_law = proposal.place_law(model.motion.entry_logits, model.motion.place_law(state, like), found)
+            place = pyro.sample(f"place_{number}", place_law.mask(there))
+            place = torch.where(there[..., None], place, 0.0)
+            with torch.no_grad():
+                velocity_law = model.motion.velocity_law(state, place)
+            velocity = pyro.sample(f"velocity_{number}", velocity_law.mask(there))
+        return walkers(presence, visible, place, velocity)
+
+    @torch.no_grad()
+    def complete(
+        self,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        method: str = "smoother",
+        num_samples: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Who is there in each frame, if that is more likely than not, with the means of places and velocities.
+
+        Args:
+            frames: (sequences, time, 1, height, width).
+            observed: bool (sequences, time), None = all.
+            controls: None.
+            method: "smoother": given all frames; "filter": given earlier ones and the frame.
+            num_samples: number of draws from the guide; None = the above.
+
+        Returns:
+            A value (objects, sequences, ...) for each site of the model; with draws (num_samples, 1, objects,
+            sequences, ...).
+
+        Raises:
+            ValueError: if the method is neither.
+        """
+        self.check_method(method)
+        if num_samples is not None:
+            with pyro.plate("samples", num_samples, dim=-4):
+                trace = poutine.trace(self).get_trace(frames, observed, controls)
+            sites = ("presence", "visible", "place", "velocity")
+            return {name: node["value"] for name, node in trace.nodes.items() if name.split("_")[0] in sites}
+        context = self.prepare(frames, observed, controls)
+        following = Following(self.model, context.correlation, self.num_candidates)
+        path = list(following.run(context.images, context.observed))
+        if method == "smoother":
+            path = smooth(path)
+        values: dict[str, Tensor] = {}
+        for number, beliefs in enumerate(path, 1):
+            chances, mean = beliefs.chances.transpose(0, 1), beliefs.mean.transpose(0, 1)
+            values[f"presence_{number}"] = (chances[..., EMPTY] < 0.5).to(mean.dtype)
+            values[f"visible_{number}"] = (chances[..., SEEN] > chances[..., HIDDEN]).to(mean.dtype)
+            values[f"place_{number}"], values[f"velocity_{number}"] = mean[..., :4], mean[..., 4:]
+        return values
+
+
+class _Proposal(NamedTuple):
+    """Distributions of a step, dims (*plates, objects, sequences, ...).
+
+    Attributes:
+        chances: of slots being empty, a person who is seen, one who is hidden.
+        mean: of the place of a person who is seen.
+        scale_tril: of the same.
+    """
+
+    chances: Tensor
+    mean: Tensor
+    scale_tril: Tensor
+
+    @classmethod
+    def of(
+        cls, guide: SilhouetteTrackingGuide, state: Walkers | None, like: Tensor, image: Tensor, correlation: CorrelationMap
+    ) -> "_Proposal":
+        """What a frame suggests, given the state before it."""
+        model = guide.model
+        motion = model.motion
+        presence, visible = motion.presence_probability(state, like), motion.visible_probability(state, like)
+        prior = torch.stack([1 - presence, presence * visible, presence * (1 - visible)], -1).transpose(-2, -3)
+        batch = prior.shape[:-2]
+        image = image.expand(*batch, *image.shape[-2:])
+        if state is None:
+            without = torch.ones_like(image)
+            free = torch.ones_like(prior[..., 0], dtype=torch.bool)
+            old = None
+        else:
+            members = motion.place_law(state, like).component_distribution
+            mean = members.loc[..., 0, :].transpose(-2, -3)
+            covariance = members.covariance_matrix[..., 0, :, :].transpose(-3, -4)
+            free = state.presence.transpose(-1, -2) == 0
+            chances = torch.where(free[..., None], prior.new_tensor([1.0, 0.0, 0.0]), prior)
+            old = explain(model, image, Prediction(chances, mean, covariance))
+            without = old.without
+        enter = motion.first_logit if state is None else motion.enter_logit
+        candidates = model.num_slots if state is None else min(guide.num_candidates, model.num_slots)
+        prior_logit = enter.sigmoid().mul(motion.appear_logit.sigmoid()).logit()
+        new = discover(model, correlation, image, without, prior_logit, candidates).for_slots(free)
+        chances, mean, covariance = given_frame(prior, new.gain), new.mean, new.covariance
+        if old is not None:
+            chances = torch.where(free[..., None], chances, old.chances)
+            mean = torch.where(free[..., None], mean, old.refined.mean)
+            covariance = torch.where(free[..., None, None], covariance, old.refined.covariance)
+        scale = torch.linalg.cholesky(covariance)
+        return cls(chances.transpose(-2, -3), mean.transpose(-2, -3), scale.transpose(-3, -4))
+
+    def place_law(self, entry_logits: Tensor, prior: dist.MixtureSameFamily, found: Tensor) -> dist.MixtureSameFamily:
+        """Places of people who are found; of others the prior."""
+        members = prior.component_distribution
+        count = members.loc.shape[-2]
+        tails = torch.ones(count, dtype=self.mean.dtype, device=self.mean.device)
+        tails[-1] = TAIL
+        mean = torch.where(found[..., None, None], self.mean[..., None, :], members.loc)
+        own = tails[:, None, None] * self.scale_tril[..., None, :, :]
+        scale = torch.where(found[..., None, None, None], own, members.scale_tril)
+        return place_mixture(entry_logits, mean, scale)
+
+
+def _defended(chance: Tensor, prior: Tensor, seen: Tensor | None) -> Tensor:
+    """A probability with a share of the prior; the prior where the frame is missing."""
+    mixed = (1 - DEFENCE) * chance + DEFENCE * prior
+    return mixed if seen is None else torch.where(seen, mixed, prior)
