@@ -28,7 +28,9 @@ class CorrelationMap:
         self._model = model
         silhouette = model.silhouette
         columns = silhouette.columns
-        self.rows = torch.arange(0, math.ceil((1 + BELOW) * height), ROW_STEP, dtype=columns.dtype, device=columns.device)
+        self.rows = torch.arange(
+            0, math.ceil((1 + BELOW) * height), ROW_STEP, dtype=columns.dtype, device=columns.device
+        )
         self.columns = columns
         none = columns.new_zeros(())
         self.grid = torch.stack(torch.broadcast_tensors(columns, self.rows[:, None], none, none), -1)
@@ -37,7 +39,8 @@ class CorrelationMap:
         # columns of a circle: to the right of the feet, then to their left
         circle = torch.arange(self._length, dtype=columns.dtype, device=columns.device)
         circle = torch.where(circle < width, circle, circle - self._length)
-        self._templates = torch.fft.rfft(silhouette(places, circle)).conj()
+        spectra = torch.fft.rfft(silhouette(places, circle)).conj().resolve_conj()
+        self._templates = spectra.movedim(-1, 0).contiguous()  # (frequency, rows of feet, rows of the frame)
 
     def gain(
         self, image: Float[Tensor, "... height width"], without: Float[Tensor, "*batch height width"]
@@ -50,8 +53,9 @@ class CorrelationMap:
         """
         pixels = self._model.pixels
         ratio = pixels.log_prob(torch.ones_like(without), image) - pixels.log_prob(1 - without, image)
-        spectrum = torch.fft.rfft(ratio, self._length)
-        both = torch.einsum("yrf,...rf->...yf", self._templates, spectrum)
+        spectrum = torch.fft.rfft(ratio, self._length).movedim(-1, 0)
+        columns = spectrum.reshape(len(spectrum), -1, spectrum.shape[-1]).mT
+        both = (self._templates @ columns).mT.reshape(*spectrum.shape[:-1], len(self.rows)).movedim(0, -1)
         return torch.fft.irfft(both, self._length)[..., : len(self.columns)]
 
     def best(self, score: Float[Tensor, "*batch rows width"]) -> Float[Tensor, "*batch 4"]:

@@ -12,6 +12,18 @@ from guides.silhouette_tracking.refinement import refine
 from pyro_models.walking_people import WalkingPeople
 
 
+class Search(NamedTuple):
+    """How hard people are looked for.
+
+    Attributes:
+        candidates: how many may enter in a frame.
+        refinements: Gauss-Newton steps for each.
+    """
+
+    candidates: int
+    refinements: int
+
+
 class Newcomers(NamedTuple):
     """Candidates, the best first.
 
@@ -46,7 +58,7 @@ def discover(
     image: Float[Tensor, "... height width"],
     without: Float[Tensor, "*batch height width"],
     prior_logit: Tensor,
-    num_candidates: int,
+    search: Search,
 ) -> Newcomers:
     """Look for people in what the others leave unexplained; each candidate counts for the next with its probability.
 
@@ -59,22 +71,26 @@ def discover(
         image: a mask of zeros and ones.
         without: product of 1 - w m over the people there are.
         prior_logit: of a slot being filled by a person in sight.
-        num_candidates: number of candidates.
+        search: numbers of candidates and of steps.
     """
     motion = model.motion
     image = image.expand(without.shape)
     grid = correlation.grid
     entries = motion.place_law(None, grid[..., 0]).log_prob(grid)
     found = []
-    for _ in range(num_candidates):
+    for _ in range(search.candidates):
         start = correlation.best(correlation.gain(image, without) + entries)
         means, scales = motion.entry(start[..., 0])
         member = (dist.Normal(means, scales).to_event(1).log_prob(start[..., None, :]) + motion.entry_logits).argmax(-1)
         pick = member[..., None, None].expand(*member.shape, 1, 4)
         prior = means.gather(-2, pick), scales.gather(-2, pick).square().diag_embed()
         alone = torch.ones_like(start[..., :1])
-        one = refine(model, image, alone, prior, start=start[..., None, :], others=without)
+        one = refine(
+            model, image, alone, prior, start=start[..., None, :], others=without, num_steps=search.refinements
+        )
         gain = one.gain + motion.entry_logits.log_softmax(-1)[member][..., None]
         without = without * (1 - (gain + prior_logit).sigmoid()[..., None] * one.cover[..., 0, :, :])
         found.append(Newcomers(one.mean, one.covariance, gain))
-    return Newcomers(*(torch.cat(parts, dim) for parts, dim in zip(zip(*found, strict=True), (-2, -3, -1), strict=True)))
+    return Newcomers(
+        *(torch.cat(parts, dim) for parts, dim in zip(zip(*found, strict=True), (-2, -3, -1), strict=True))
+    )

@@ -43,15 +43,20 @@ class Explanation(NamedTuple):
         return (1 - self.chances[..., SEEN, None, None] * self.refined.cover).prod(-3)
 
 
-def explain(model: WalkingPeople, image: Float[Tensor, "... height width"], predicted: Prediction) -> Explanation:
+def explain(
+    model: WalkingPeople, image: Float[Tensor, "... height width"], predicted: Prediction, refinements: int
+) -> Explanation:
     """Refine the places of people together, and weigh whether each is seen; see `refine`.
 
     Args:
         model: the model.
         image: a mask of zeros and ones.
         predicted: what is expected.
+        refinements: number of Gauss-Newton steps.
     """
-    refined = refine(model, image, predicted.chances[..., SEEN], (predicted.mean, predicted.covariance))
+    refined = refine(
+        model, image, predicted.chances[..., SEEN], (predicted.mean, predicted.covariance), num_steps=refinements
+    )
     return Explanation(given_frame(predicted.chances, refined.gain), refined)
 
 

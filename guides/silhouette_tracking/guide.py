@@ -1,6 +1,6 @@
 """A guide that follows people by the model's own log joint, and looks for new ones in what is left."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyro
 import pyro.distributions as dist
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from guides.guide_of import GuideOf
 from guides.silhouette_tracking.correlation import CorrelationMap
-from guides.silhouette_tracking.discovery import Newcomers, discover
-from guides.silhouette_tracking.explanation import EMPTY, HIDDEN, SEEN, Explanation, Prediction, explain, given_frame
-from guides.silhouette_tracking.tracking import Following, smooth
+from guides.silhouette_tracking.discovery import Search, discover
+from guides.silhouette_tracking.explanation import EMPTY, HIDDEN, SEEN, Prediction, explain, given_frame
+from guides.silhouette_tracking.tracking import Beliefs, Following, smooth
 from guides.stepwise import StepwiseGuide
 from pyro_models.walking_people import WalkingPeople
 from pyro_models.walking_people.model import walkers
@@ -40,11 +40,11 @@ class MaskReadings(NamedTuple):
 class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
     """Proposals from the model's own log joint, without networks: nothing is to be trained::
 
-        q(v_t | v_{t-1}, x_t) = prod_k q(presence_k) q(visible_k | presence_k) q(place_k | visible_k) p(velocity_k | place_k)
+        q(v_t | v_{t-1}, x_t) = prod_k q(presence_k) q(visible_k | presence_k) q(place_k | visible_k) p(velocity_k)
 
     People of the frame before are predicted by the model's transition, and their places refined together by
-    Gauss-Newton steps, which give the means and covariances of q(place) (a Laplace approximation of what is optimal in a
-    particle filter; Doucet, Godsill and Andrieu 2000, section II.D). Probabilities of presence and visibility are the
+    Gauss-Newton steps, which give the means and covariances of q(place): a Laplace approximation of what is optimal in
+    a particle filter (Doucet, Godsill and Andrieu 2000, section II.D). Probabilities of presence and visibility are the
     posterior odds, with places integrated out by the same approximation. Then candidates for empty slots are found one
     by one at the maxima of what one more silhouette would explain. The velocity has the model's distribution given
     both places, which is the exact posterior. The prior has a share of 0.01 in every probability, and one member of the
@@ -58,20 +58,27 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
     Args:
         model: the model served.
         num_candidates: how many people may enter in a frame; in the first frame all slots may be filled.
+        refinements: number of Gauss-Newton steps in a frame.
 
     Raises:
-        ValueError: if `num_candidates` is below 1, or frames, observed or controls have the wrong shape.
+        ValueError: if `num_candidates` or `refinements` is below 1, or frames, observed or controls have the wrong
+            shape.
         TypeError: if the model is of another kind.
     """
 
     serves = WalkingPeople
     completion_methods = ("smoother", "filter")
 
-    def __init__(self, model: WalkingPeople, *, num_candidates: int = 3) -> None:
+    def __init__(self, model: WalkingPeople, *, num_candidates: int = 2, refinements: int = 4) -> None:
         super().__init__(model)
+        if refinements < 1:
+            raise ValueError(f"refinements: expected at least 1 Gauss-Newton step, got {refinements}")
         if num_candidates < 1:
-            raise ValueError(f"num_candidates: expected at least 1 person who may enter in a frame, got {num_candidates}")
+            raise ValueError(
+                f"num_candidates: expected at least 1 person who may enter in a frame, got {num_candidates}"
+            )
         self.num_candidates = num_candidates
+        self.refinements = refinements
 
     @torch.no_grad()
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> MaskReadings:
@@ -109,6 +116,28 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
         return walkers(presence, visible, place, velocity)
 
     @torch.no_grad()
+    def track(
+        self,
+        frames: Tensor,
+        observed: Tensor | None = None,
+        controls: Tensor | None = None,
+        *,
+        smoothed: bool = False,
+    ) -> list[Beliefs]:
+        """Beliefs about every slot after each frame, without drawing; see `Following`.
+
+        Args:
+            frames: (sequences, time, 1, height, width), of any length: memory grows by the beliefs alone.
+            observed: bool (sequences, time), None = all.
+            controls: None.
+            smoothed: given all frames; False = given earlier ones and the frame.
+        """
+        context = self.prepare(frames, observed, controls)
+        search = Search(self.num_candidates, self.refinements)
+        path = list(Following(self.model, context.correlation, search).run(context.images, context.observed))
+        return smooth(path) if smoothed else path
+
+    @torch.no_grad()
     def complete(
         self,
         frames: Tensor,
@@ -140,11 +169,7 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
                 trace = poutine.trace(self).get_trace(frames, observed, controls)
             sites = ("presence", "visible", "place", "velocity")
             return {name: node["value"] for name, node in trace.nodes.items() if name.split("_")[0] in sites}
-        context = self.prepare(frames, observed, controls)
-        following = Following(self.model, context.correlation, self.num_candidates)
-        path = list(following.run(context.images, context.observed))
-        if method == "smoother":
-            path = smooth(path)
+        path = self.track(frames, observed, controls, smoothed=method == "smoother")
         values: dict[str, Tensor] = {}
         for number, beliefs in enumerate(path, 1):
             chances, mean = beliefs.chances.transpose(0, 1), beliefs.mean.transpose(0, 1)
@@ -169,7 +194,12 @@ class _Proposal(NamedTuple):
 
     @classmethod
     def of(
-        cls, guide: SilhouetteTrackingGuide, state: Walkers | None, like: Tensor, image: Tensor, correlation: CorrelationMap
+        cls,
+        guide: SilhouetteTrackingGuide,
+        state: Walkers | None,
+        like: Tensor,
+        image: Tensor,
+        correlation: CorrelationMap,
     ) -> "_Proposal":
         """What a frame suggests, given the state before it."""
         model = guide.model
@@ -188,12 +218,14 @@ class _Proposal(NamedTuple):
             covariance = members.covariance_matrix[..., 0, :, :].transpose(-3, -4)
             free = state.presence.transpose(-1, -2) == 0
             chances = torch.where(free[..., None], prior.new_tensor([1.0, 0.0, 0.0]), prior)
-            old = explain(model, image, Prediction(chances, mean, covariance))
+            old = explain(model, image, Prediction(chances, mean, covariance), guide.refinements)
             without = old.without
         enter = motion.first_logit if state is None else motion.enter_logit
-        candidates = model.num_slots if state is None else min(guide.num_candidates, model.num_slots)
+        search = Search(
+            model.num_slots if state is None else min(guide.num_candidates, model.num_slots), guide.refinements
+        )
         prior_logit = enter.sigmoid().mul(motion.appear_logit.sigmoid()).logit()
-        new = discover(model, correlation, image, without, prior_logit, candidates).for_slots(free)
+        new = discover(model, correlation, image, without, prior_logit, search).for_slots(free)
         chances, mean, covariance = given_frame(prior, new.gain), new.mean, new.covariance
         if old is not None:
             chances = torch.where(free[..., None], chances, old.chances)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pyro_models.walking_people import WalkingPeople
-from pyro_models.walking_people.foreground import CERTAIN, union
+from pyro_models.walking_people.foreground import CERTAIN
 
 _LONGEST_STEP = (0.25, 0.25, 0.1, 0.2)  # of a Gauss-Newton step: shares of a person's height, log size and width
 _PLACE = 4
@@ -20,8 +20,8 @@ class Refined(NamedTuple):
         mean: the mode.
         covariance: of each person, the others' places integrated out.
         cover: silhouettes at the mode.
-        gain: log probability of the frame with the person in sight, minus that without, the others as they are weighted;
-            the person's place is integrated out, by Laplace's method.
+        gain: log probability of the frame with the person in sight, minus that without, the others as they are
+            weighted; the person's place is integrated out, by Laplace's method.
     """
 
     mean: Float[Tensor, "*batch people 4"]
@@ -37,8 +37,8 @@ def refine(
     prior: tuple[Float[Tensor, "*batch people 4"], Float[Tensor, "*batch people 4 4"]],
     *,
     start: Float[Tensor, "*batch people 4"] | None = None,
-    others: Float[Tensor, "*batch height width"] | None = None,
-    num_steps: int = 4,
+    others: Float[Tensor, "... height width"] | None = None,
+    num_steps: int,
 ) -> Refined:
     """Maximise log p(places) + log p(image | places) by Gauss-Newton steps with the Fisher information of the pixels.
 

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from guides.silhouette_tracking.correlation import CorrelationMap
-from guides.silhouette_tracking.discovery import discover
-from guides.silhouette_tracking.explanation import EMPTY, HIDDEN, SEEN, Prediction, explain, given_frame
+from guides.silhouette_tracking.discovery import Search, discover
+from guides.silhouette_tracking.explanation import EMPTY, SEEN, Prediction, explain, given_frame
 from guides.silhouette_tracking.refinement import Refined, refine
 from pyro_models.walking_people import WalkingPeople
 
@@ -53,16 +53,18 @@ class Following:
     Args:
         model: the model.
         correlation: its silhouettes, transformed.
-        num_candidates: how many people may enter in a frame.
+        search: how many people may enter in a frame, except in the first, and how often places are refined.
     """
 
-    def __init__(self, model: WalkingPeople, correlation: CorrelationMap, num_candidates: int) -> None:
+    def __init__(self, model: WalkingPeople, correlation: CorrelationMap, search: Search) -> None:
         self._model = model
         self._correlation = correlation
-        self._num_candidates = min(num_candidates, model.num_slots)
+        self._search = search
 
     def run(
-        self, images: Float[Tensor, "sequences time height width"], observed: Bool[Tensor, "sequences time"] | None = None
+        self,
+        images: Float[Tensor, "sequences time height width"],
+        observed: Bool[Tensor, "sequences time"] | None = None,
     ) -> Iterator[Beliefs]:
         """Beliefs after each frame, given it and those before."""
         beliefs: Beliefs | None = None
@@ -71,7 +73,9 @@ class Following:
             beliefs = self.advance(beliefs, images[:, index], seen)
             yield beliefs
 
-    def advance(self, before: Beliefs | None, image: Float[Tensor, "sequences height width"], seen: Tensor | None) -> Beliefs:
+    def advance(
+        self, before: Beliefs | None, image: Float[Tensor, "sequences height width"], seen: Tensor | None
+    ) -> Beliefs:
         """Beliefs after one more frame.
 
         Args:
@@ -82,12 +86,7 @@ class Following:
         predicted = self._predict(self._nobody(len(image)) if before is None else before)
         mean, covariance = predicted.mean, predicted.covariance
         place = Prediction(predicted.chances, mean[..., :_PLACE], covariance[..., :_PLACE, :_PLACE])
-        known = explain(self._model, image, place)
-        refined = known.refined
-        if before is not None:
-            lost = _occupied(before) & (before.chances[..., SEEN] <= 0.5)
-            if bool(lost.any()):
-                refined = self._look_again(image, place, refined, lost)
+        refined = self._refined(before, image, place)
         chances = given_frame(predicted.chances, refined.gain)
         if seen is not None:
             chances = torch.where(seen[:, None, None], chances, predicted.chances)
@@ -97,6 +96,26 @@ class Following:
         if seen is not None:
             after = after._replace(gain=torch.where(seen[:, None], refined.gain, 0.0))
         return self._admit(after, image, refined.cover, seen, first=before is None)
+
+    def _refined(self, before: Beliefs | None, image: Tensor, predicted: Prediction) -> Refined:
+        """Places given the frame of slots that are in use in any sequence; of others the prediction, at no gain."""
+        mean = predicted.mean
+        idle = Refined(
+            mean,
+            predicted.covariance,
+            image[..., None, :, :].new_zeros(()).expand(*mean.shape[:-1], *image.shape[-2:]),
+            torch.zeros_like(mean[..., 0]),
+        )
+        used = [] if before is None else _occupied(before).any(0).nonzero()[:, 0].tolist()
+        if before is None or not used:
+            return idle
+        some = Prediction(*(value[:, used] for value in predicted))
+        refined = explain(self._model, image, some, self._search.refinements).refined
+        lost = (_occupied(before) & (before.chances[..., SEEN] <= 0.5))[:, used]
+        if bool(lost.any()):
+            refined = self._look_again(image, some, refined, lost)
+        places = torch.tensor(used, device=mean.device)
+        return Refined(*(old.index_copy(1, places, new) for old, new in zip(idle, refined, strict=True)))
 
     def _nobody(self, sequences: int) -> Beliefs:
         like = self._model.silhouette.columns
@@ -160,8 +179,11 @@ class Following:
             (predicted.mean[..., None, :], predicted.covariance[..., None, :, :]),
             start=start[..., None, :],
             others=without[..., None, :, :],
+            num_steps=self._search.refinements,
         )
-        new = Refined(alone.mean[..., 0, :], alone.covariance[..., 0, :, :], alone.cover[..., 0, :, :], alone.gain[..., 0])
+        new = Refined(
+            alone.mean[..., 0, :], alone.covariance[..., 0, :, :], alone.cover[..., 0, :, :], alone.gain[..., 0]
+        )
         return Refined(*(_where(lost, value, old) for value, old in zip(new, refined, strict=True)))
 
     def _admit(self, after: Beliefs, image: Tensor, cover: Tensor, seen: Tensor | None, first: bool) -> Beliefs:
@@ -172,8 +194,9 @@ class Following:
         without = (1 - sight[..., None, None] * cover).prod(-3)
         enter = (motion.first_logit if first else motion.enter_logit).sigmoid()
         prior = enter * motion.appear_logit.sigmoid()
-        number = self._model.num_slots if first else self._num_candidates
-        candidates = discover(self._model, self._correlation, image, without, prior.logit(), number)
+        slots = self._model.num_slots
+        search = self._search._replace(candidates=slots if first else min(self._search.candidates, slots))
+        candidates = discover(self._model, self._correlation, image, without, prior.logit(), search)
         new = candidates.for_slots(free)
         chance = (new.gain + prior.logit()).sigmoid()
         entered = free & (chance > 0.5)

@@ -64,9 +64,15 @@ class ForegroundPixels(nn.Module):
         probability = self.probability(cover)
         return torch.where(image > 0.5, probability, 1 - probability).log()
 
-    def odds(
+    def covered(
         self, cover: Float[Tensor, "*batch height width"], image: Float[Tensor, "... height width"]
-    ) -> PixelOdds:
+    ) -> Float[Tensor, "*batch height width"]:
+        """Probability that each pixel of a mask was covered, given the mask."""
+        false, seen = self._rates()
+        on, off = cover * seen, cover * (1 - seen)
+        return torch.where(image > 0.5, on / (on + (1 - cover) * false), off / (off + (1 - cover) * (1 - false)))
+
+    def odds(self, cover: Float[Tensor, "*batch height width"], image: Float[Tensor, "... height width"]) -> PixelOdds:
         """Score and Fisher information of each pixel about its cover."""
         false, seen = self._rates()
         probability = false + (seen - false) * cover
@@ -74,7 +80,7 @@ class ForegroundPixels(nn.Module):
         return PixelOdds((image - probability) * information, (seen - false) * information)
 
     def _rates(self) -> tuple[Tensor, Tensor]:
-        """false and 1 - miss."""
+        """The rates false and 1 - miss."""
         return self.false_logit.sigmoid(), (-self.miss_logit).sigmoid()
 
 

@@ -1,11 +1,13 @@
 """People who walk past a static camera, as silhouettes in a foreground mask."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
+from jaxtyping import Float
 from pyro import poutine
 from torch import Tensor
 
@@ -15,8 +17,11 @@ from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.scene import Scene
 from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.walking_people.foreground import ForegroundPixels, union
+from pyro_models.walking_people.heights import blobs_like_people, fit_heights
 from pyro_models.walking_people.motion import Walkers, WalkingMotion
 from pyro_models.walking_people.silhouette import Silhouette
+
+_NARROWER = 0.7  # a person's mean half width over that of the box around arms and legs
 
 
 class WalkingPeople(StepwiseModel):
@@ -31,10 +36,10 @@ class WalkingPeople(StepwiseModel):
     learned from masks, error rates of each pixel, and people who are there and not seen, so that somebody behind a
     sign, or standing until the background absorbs him, is the same person afterwards.
 
-    Frames are masks of zeros and ones. Sites, in the plates `sequences` (dim -1) and `objects` (-2), carry the number of
-    their frame: `presence_1`, `visible_1`, `place_1` (event 4: x and y of the feet, pixels from the centre of the top
-    left pixel, log size and log width), `velocity_1` (event 2, pixels per frame), `presence_2`, ...; and `frames`, in the plate
-    `time` (-3) instead of `objects`. All but presence are masked where there is nobody. Guide:
+    Frames are masks of zeros and ones. Sites, in the plates `sequences` (dim -1) and `objects` (-2), carry the number
+    of their frame: `presence_1`, `visible_1`, `place_1` (event 4: x and y of the feet, pixels from the centre of the
+    top left pixel, log size and log width), `velocity_1` (event 2, pixels per frame), `presence_2`, ...; and `frames`,
+    in the plate `time` (-3) instead of `objects`. All but presence are masked where there is nobody. Guide:
     `SilhouetteTrackingGuide`.
 
     Args:
@@ -58,7 +63,9 @@ class WalkingPeople(StepwiseModel):
     ) -> None:
         super().__init__()
         if frame_shape[0] != 1:
-            raise ValueError(f"frame_shape: expected 1 channel, got {frame_shape[0]}; frames are masks of the foreground")
+            raise ValueError(
+                f"frame_shape: expected 1 channel, got {frame_shape[0]}; frames are masks of the foreground"
+            )
         if num_slots < 1:
             raise ValueError(f"num_slots: expected at least 1, got {num_slots}; give the largest number of people")
         self.frame_shape = frame_shape
@@ -68,6 +75,21 @@ class WalkingPeople(StepwiseModel):
         self.silhouette = silhouette or Silhouette(size, intercept=0.2 * size[0], slope=0.0)
         self.pixels = pixels or ForegroundPixels(size)
         self.motion = WalkingMotion(self.silhouette, size)
+
+    @torch.no_grad()
+    def start_from(self, frames: Float[Tensor, "... height width"]) -> None:
+        """Start values for the heights and widths of people, from blobs of their shape in masks of the foreground.
+
+        Args:
+            frames: masks of zeros and ones, (..., height, width).
+
+        Raises:
+            ValueError: if there are fewer than ten such blobs.
+        """
+        feet, heights, widths = blobs_like_people(frames.reshape(-1, *self.frame_shape[1:]))
+        intercept, slope = fit_heights(feet, heights)
+        self.silhouette.line.copy_(torch.tensor([intercept, 100 * slope]))
+        self.silhouette.log_half_width.fill_(math.log(_NARROWER * 0.5 * float((widths / heights).median())))
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
         """See `StepwiseModel.prepare`."""
@@ -81,7 +103,9 @@ class WalkingPeople(StepwiseModel):
         with self.slots():
             presence = pyro.sample(f"presence_{number}", dist.Bernoulli(motion.presence_probability(state, like)))
             there = presence > 0
-            visible = pyro.sample(f"visible_{number}", dist.Bernoulli(motion.visible_probability(state, like)).mask(there))
+            visible = pyro.sample(
+                f"visible_{number}", dist.Bernoulli(motion.visible_probability(state, like)).mask(there)
+            )
             place = pyro.sample(f"place_{number}", motion.place_law(state, like).mask(there))
             place = torch.where(there[..., None], place, 0.0)
             velocity = pyro.sample(f"velocity_{number}", motion.velocity_law(state, place).mask(there))
@@ -107,7 +131,7 @@ class WalkingPeople(StepwiseModel):
 
     @torch.no_grad()
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:
-        """The people for given values of the latent sites; a slot that was empty and is filled again has a new identity.
+        """The people for given values of the latent sites; a slot that is filled again has a new identity.
 
         Args:
             latents: values of all latent sites, (*particles, 1, objects, sequences, ...) or (objects, sequences, ...).
@@ -122,9 +146,7 @@ class WalkingPeople(StepwiseModel):
         entered[..., 1:, :, :] *= 1 - presence[..., :-1, :, :]
         names = entered.transpose(-3, -2).cumsum(-2).transpose(-3, -2) * self.num_slots
         names = names.long() - self.num_slots + torch.arange(self.num_slots, device=names.device)[:, None]
-        height = self.silhouette.height(place)
-        width = self.silhouette.width(place)
-        middles = torch.stack([place[..., 0], place[..., 1] - 0.5 * height], -1)
+        middles, sizes = self.silhouette.box(place)
         identities = torch.where(presence > 0, names, -1)
 
         def arranged(value: Tensor, event_dims: int) -> Tensor:
@@ -134,7 +156,7 @@ class WalkingPeople(StepwiseModel):
         return Scene(
             presence=arranged(presence, 0),
             positions=arranged(middles, 1),
-            box_sizes=arranged(torch.stack([width, height], -1), 1),
+            box_sizes=arranged(sizes, 1),
             identities=arranged(identities, 0),
         )
 

@@ -56,8 +56,8 @@ class WalkingMotion(nn.Module):
         v_t ~ N(v_{t-1}, push^2);   p_t ~ N(p_{t-1} + v_t, sway^2);   a_t ~ N(r a_{t-1}, (1 - r^2) spread^2)
 
     with push and sway in heights of a person at p_{t-1}; the log width is a chain like a, with a shorter memory. At
-    first p is drawn from a mixture of the frame and its edges, v ~ N(0, speed^2) and a ~ N(0, spread^2). `stay` falls from `stay_inside` to `stay_outside` where the middle
-    of a person leaves the frame. All parameters are learned but the places of entries.
+    first p is drawn from a mixture of the frame and its edges, v ~ N(0, speed^2) and a ~ N(0, spread^2). `stay` falls
+    from `stay_inside` to `stay_outside` where the middle of a person leaves the frame. All parameters are learned but the places of entries.
 
     Args:
         silhouette: says how tall people are.
@@ -88,12 +88,12 @@ class WalkingMotion(nn.Module):
         self.log_sway = nn.Parameter(torch.tensor(0.02).log())
         self.log_push = nn.Parameter(torch.tensor(0.02).log())
         self.log_speed = nn.Parameter(torch.tensor(0.1).log())
-        self.log_spread = nn.Parameter(torch.tensor([0.08, 0.15]).log())
-        self.memory_logit = nn.Parameter(torch.tensor([0.98, 0.7]).logit())
+        self.log_spread = nn.Parameter(torch.tensor([0.06, 0.08]).log())
+        self.memory_logit = nn.Parameter(torch.tensor([0.98, 0.9]).logit())
 
     @property
     def memory(self) -> Float[Tensor, " 2"]:
-        """r of log size and log width."""
+        """The memory r of log size and log width."""
         return self.memory_logit.sigmoid()
 
     def presence_probability(self, before: Walkers | None, like: Tensor) -> Float[Tensor, "*batch"]:

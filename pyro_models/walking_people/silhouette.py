@@ -1,5 +1,6 @@
 """Silhouettes of standing people: how tall a person is where, and how likely a pixel is covered."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -7,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 SMALLEST_HEIGHT = 1.0  # pixels; far above the horizon the line of heights would be negative
+_REACH = math.log(9)  # softnesses from one half to one tenth
 _BLUNT = 1e-3  # of the height: makes the distance from the middle line smooth there
 
 
@@ -84,17 +86,24 @@ class Silhouette(nn.Module):
         return self.line[1] / 100
 
     def mean_height(self, y: Float[Tensor, "*people"]) -> Float[Tensor, "*people"]:
-        """h(y), pixels, at least 1."""
+        """Height h(y) of mean size, pixels, at least 1."""
         return (self.line[0] + self.slope * y).clamp(min=SMALLEST_HEIGHT)
 
     def height(self, place: Float[Tensor, "*people 4"]) -> Float[Tensor, "*people"]:
-        """h(y) e^a, pixels."""
+        """Height h(y) e^a, pixels."""
         return self.mean_height(place[..., 1]) * place[..., 2].exp()
 
-    def width(self, place: Float[Tensor, "*people 4"]) -> Float[Tensor, "*people"]:
-        """Width of the box, pixels: up to where a pixel of its broadest row is covered in one of four cases."""
-        broadest = 2 * (self.log_half_width.exp() + self.log_softness.exp()).amax()
-        return broadest * self.height(place) * place[..., 3].exp()
+    def box(self, place: Float[Tensor, "*people 4"]) -> tuple[Float[Tensor, "*people 2"], Float[Tensor, "*people 2"]]:
+        """Middle and size of the box around a person: as far as a pixel is covered in one of ten cases.
+
+        Arms and legs that move make a silhouette soft; the box is the one around them, in most frames.
+        """
+        height = self.height(place)
+        ends = _REACH * self.log_edge.exp()
+        broadest = 2 * (self.log_half_width.exp() + _REACH * self.log_softness.exp()).amax()
+        middle = torch.stack([place[..., 0], place[..., 1] - 0.5 * height], -1)
+        size = torch.stack([broadest * height * place[..., 3].exp(), (1 + 2 * ends) * height], -1)
+        return middle, size
 
     def forward(
         self, place: Float[Tensor, "*people 4"], columns: Float[Tensor, " width"] | None = None
@@ -109,7 +118,9 @@ class Silhouette(nn.Module):
         up, across = self._coordinates(place, height, self.columns if columns is None else columns)
         half_width, softness, solid = self._curves(up)
         inside = solid * self._ends(up)
-        return inside[..., None] * ((half_width[..., None] - _blunt(across)[..., None, :]) / softness[..., None]).sigmoid()
+        return (
+            inside[..., None] * ((half_width[..., None] - _blunt(across)[..., None, :]) / softness[..., None]).sigmoid()
+        )
 
     def with_slopes(self, place: Float[Tensor, "*people 4"]) -> Slopes:
         """The silhouette and its derivatives, in closed form; see `forward`."""
@@ -130,7 +141,9 @@ class Silhouette(nn.Module):
         # the logarithm of cover by u and by v
         beyond = cover * (1 - side) * steep
         by_across = -beyond * (across / distance)[..., None, :]
-        by_up = cover * inside_rise[..., None] + beyond * (half_width_rise[..., None] - level * softness_rise[..., None])
+        by_up = cover * inside_rise[..., None] + beyond * (
+            half_width_rise[..., None] - level * softness_rise[..., None]
+        )
         by_log_width = -across[..., None, :] * by_across
         by_log_size = by_log_width - up[..., None] * by_up
         tall = height[..., None]
@@ -140,7 +153,7 @@ class Silhouette(nn.Module):
         return Slopes(cover, -by_across / broad, by_up / tall + grows * by_log_size, by_log_size, by_log_width)
 
     def _coordinates(self, place: Tensor, height: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """v of each row and u of each column."""
+        """The coordinates v of each row and u of each column."""
         return (place[..., 1:2] - self.rows) / height, (columns - place[..., 0:1]) / (height * place[..., 3:].exp())
 
     def _ends(self, up: Tensor) -> Tensor:

@@ -1,6 +1,12 @@
 """Contract case of SilhouetteTrackingGuide."""
 
+from functools import partial
+
 from guides import SilhouetteTrackingGuide
 from tests.contracts.cases import GuideCase
 
-GUIDES = {"SilhouetteTrackingGuide": GuideCase("WalkingPeople", SilhouetteTrackingGuide)}
+GUIDES = {
+    "SilhouetteTrackingGuide": GuideCase(
+        "WalkingPeople", partial(SilhouetteTrackingGuide, num_candidates=1, refinements=1)
+    )
+}

@@ -15,7 +15,7 @@ def people() -> WalkingPeople:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-        for logit in (model.motion.enter_logit, model.motion.stay_inside):
+        for logit in (model.motion.enter_logit, model.motion.stay_inside, model.motion.hide_logit):
             logit.zero_()
     return model
 
