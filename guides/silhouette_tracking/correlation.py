@@ -32,6 +32,7 @@ class CorrelationMap:
             0, math.ceil((1 + BELOW) * height), ROW_STEP, dtype=columns.dtype, device=columns.device
         )
         self.columns = columns
+        self.cell = float(ROW_STEP)  # area of the grid's cells, pixels
         none = columns.new_zeros(())
         self.grid = torch.stack(torch.broadcast_tensors(columns, self.rows[:, None], none, none), -1)
         self._length = 2 * width  # no wrapping around

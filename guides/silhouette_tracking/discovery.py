@@ -1,4 +1,4 @@
-"""People who were not there before, found one by one where they explain a frame best."""
+"""A person who was not there before, found where one more explains a frame best."""
 
 from typing import NamedTuple
 
@@ -11,45 +11,22 @@ from guides.silhouette_tracking.correlation import CorrelationMap
 from guides.silhouette_tracking.refinement import refine
 from pyro_models.walking_people import WalkingPeople
 
-
-class Search(NamedTuple):
-    """How hard people are looked for.
-
-    Attributes:
-        candidates: how many may enter in a frame.
-        refinements: Gauss-Newton steps for each.
-    """
-
-    candidates: int
-    refinements: int
+_LEAST_OUTSIDE = 0.01  # of the probability of entries
 
 
-class Newcomers(NamedTuple):
-    """Candidates, the best first.
+class Newcomer(NamedTuple):
+    """Where somebody enters, if anybody.
 
     Attributes:
         mean: of the place.
         covariance: of the place.
-        gain: log of p(frame | one more person) / p(frame), the person's place integrated out by Laplace's method.
+        gain: log of p(frame | one more person) / p(frame), the person's place integrated out: by Laplace's method, plus
+            the probability of entries off the map, where a person changes nothing.
     """
 
-    mean: Float[Tensor, "*batch candidates 4"]
-    covariance: Float[Tensor, "*batch candidates 4 4"]
-    gain: Float[Tensor, "*batch candidates"]
-
-    def for_slots(self, free: Tensor) -> "Newcomers":
-        """Candidate n for the n-th free slot; slots for which there is none have the last one, at a gain of -inf.
-
-        Args:
-            free: bool (*batch, slots).
-        """
-        candidates = self.gain.shape[-1]
-        rank = free.long().cumsum(-1) - 1
-        served = free & (rank < candidates)
-        rank = rank.clamp(0, candidates - 1)
-        mean = self.mean.gather(-2, rank[..., None].expand(*rank.shape, 4))
-        covariance = self.covariance.gather(-3, rank[..., None, None].expand(*rank.shape, 4, 4))
-        return Newcomers(mean, covariance, torch.where(served, self.gain.gather(-1, rank), -torch.inf))
+    mean: Float[Tensor, "*batch 4"]
+    covariance: Float[Tensor, "*batch 4 4"]
+    gain: Float[Tensor, "*batch"]
 
 
 def discover(
@@ -57,40 +34,32 @@ def discover(
     correlation: CorrelationMap,
     image: Float[Tensor, "... height width"],
     without: Float[Tensor, "*batch height width"],
-    prior_logit: Tensor,
-    search: Search,
-) -> Newcomers:
-    """Look for people in what the others leave unexplained; each candidate counts for the next with its probability.
+    refinements: int,
+) -> Newcomer:
+    """Look for a person in what the others leave unexplained.
 
-    A candidate starts at the maximum of the correlation map plus the log density of entries, and is refined with the
-    likeliest Gaussian of the mixture of entries as its prior.
+    The search starts at the maximum of the correlation map plus the log density of entries; the place is refined with
+    the likeliest Gaussian of the mixture of entries as its prior.
 
     Args:
         model: the model.
         correlation: its silhouettes, transformed.
         image: a mask of zeros and ones.
         without: product of 1 - w m over the people there are.
-        prior_logit: of a slot being filled by a person in sight.
-        search: numbers of candidates and of steps.
+        refinements: number of Gauss-Newton steps.
     """
     motion = model.motion
     image = image.expand(without.shape)
     grid = correlation.grid
-    entries = motion.place_law(None, grid[..., 0]).log_prob(grid)
-    found = []
-    for _ in range(search.candidates):
-        start = correlation.best(correlation.gain(image, without) + entries)
-        means, scales = motion.entry(start[..., 0])
-        member = (dist.Normal(means, scales).to_event(1).log_prob(start[..., None, :]) + motion.entry_logits).argmax(-1)
-        pick = member[..., None, None].expand(*member.shape, 1, 4)
-        prior = means.gather(-2, pick), scales.gather(-2, pick).square().diag_embed()
-        alone = torch.ones_like(start[..., :1])
-        one = refine(
-            model, image, alone, prior, start=start[..., None, :], others=without, num_steps=search.refinements
-        )
-        gain = one.gain + motion.entry_logits.log_softmax(-1)[member][..., None]
-        without = without * (1 - (gain + prior_logit).sigmoid()[..., None] * one.cover[..., 0, :, :])
-        found.append(Newcomers(one.mean, one.covariance, gain))
-    return Newcomers(
-        *(torch.cat(parts, dim) for parts, dim in zip(zip(*found, strict=True), (-2, -3, -1), strict=True))
-    )
+    entries = motion.entry_law(grid[..., 0]).log_prob(grid)
+    start = correlation.best(correlation.gain(image, without) + entries)
+    means, scales = motion.entry(start[..., 0])
+    member = (dist.Normal(means, scales).to_event(1).log_prob(start[..., None, :]) + motion.entry_logits).argmax(-1)
+    pick = member[..., None, None].expand(*member.shape, 1, 4)
+    prior = means.gather(-2, pick), scales.gather(-2, pick).square().diag_embed()
+    alone = torch.ones_like(start[..., :1])
+    one = refine(model, image, alone, prior, start=start[..., None, :], others=without, num_steps=refinements)
+    gain = one.gain[..., 0] + motion.entry_logits.log_softmax(-1)[member]
+    outside = 1 - entries.exp().sum() * correlation.cell
+    gain = torch.logaddexp(gain, outside.clamp(min=_LEAST_OUTSIDE).log())
+    return Newcomer(one.mean[..., 0, :], one.covariance[..., 0, :, :], gain)

@@ -1,5 +1,6 @@
 """A guide that follows people by the model's own log joint, and looks for new ones in what is left."""
 
+import math
 from typing import NamedTuple
 
 import pyro
@@ -11,15 +12,16 @@ from torch import Tensor
 
 from guides.guide_of import GuideOf
 from guides.silhouette_tracking.correlation import CorrelationMap
-from guides.silhouette_tracking.discovery import Search, discover
+from guides.silhouette_tracking.discovery import discover
 from guides.silhouette_tracking.explanation import EMPTY, HIDDEN, SEEN, Prediction, explain, given_frame
 from guides.silhouette_tracking.tracking import Beliefs, Following, smooth
 from guides.stepwise import StepwiseGuide
 from pyro_models.walking_people import WalkingPeople
 from pyro_models.walking_people.model import walkers
-from pyro_models.walking_people.motion import Walkers, place_mixture
+from pyro_models.walking_people.motion import Walkers, first_free, nobody, place_mixture
 
 DEFENCE = 0.01  # share of the prior in the guide's probabilities
+DEFENCE_OF_PLACES = 0.1  # and in the distributions of places
 TAIL = 2.0  # the last member of the guide's mixture of places is wider by this factor
 
 
@@ -45,10 +47,10 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
     People of the frame before are predicted by the model's transition, and their places refined together by
     Gauss-Newton steps, which give the means and covariances of q(place): a Laplace approximation of what is optimal in
     a particle filter (Doucet, Godsill and Andrieu 2000, section II.D). Probabilities of presence and visibility are the
-    posterior odds, with places integrated out by the same approximation. Then candidates for empty slots are found one
-    by one at the maxima of what one more silhouette would explain. The velocity has the model's distribution given
-    both places, which is the exact posterior. The prior has a share of 0.01 in every probability, and one member of the
-    mixture of places has a doubled scale, so that weights have tails to stand on.
+    posterior odds, with places integrated out by the same approximation. Who enters is looked for at the maximum of
+    what one more silhouette would explain. The velocity has the model's distribution given both places, which is the
+    exact posterior. The prior has a share of 0.01 in every probability, and of 0.1 in the distribution of a place, for
+    people who are there and out of sight; the rest has one member of doubled scale.
 
     Where a frame is missing, q is the model. Gradients of bounds reach the model by its own densities alone: proposals
     are constants, as in the wake phase of wake-sleep.
@@ -57,27 +59,20 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
 
     Args:
         model: the model served.
-        num_candidates: how many people may enter in a frame; in the first frame all slots may be filled.
         refinements: number of Gauss-Newton steps in a frame.
 
     Raises:
-        ValueError: if `num_candidates` or `refinements` is below 1, or frames, observed or controls have the wrong
-            shape.
+        ValueError: if `refinements` is below 1, or frames, observed or controls have the wrong shape.
         TypeError: if the model is of another kind.
     """
 
     serves = WalkingPeople
     completion_methods = ("smoother", "filter")
 
-    def __init__(self, model: WalkingPeople, *, num_candidates: int = 2, refinements: int = 4) -> None:
+    def __init__(self, model: WalkingPeople, *, refinements: int = 4) -> None:
         super().__init__(model)
         if refinements < 1:
             raise ValueError(f"refinements: expected at least 1 Gauss-Newton step, got {refinements}")
-        if num_candidates < 1:
-            raise ValueError(
-                f"num_candidates: expected at least 1 person who may enter in a frame, got {num_candidates}"
-            )
-        self.num_candidates = num_candidates
         self.refinements = refinements
 
     @torch.no_grad()
@@ -91,13 +86,11 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
         model, number = self.model, index + 1
         image = context.images[:, index]
         seen = None if context.observed is None else context.observed[:, index]
-        like = image[:, 0, 0].expand(model.num_slots, -1)
+        before = nobody(image[:, 0, 0].expand(model.num_slots, -1)) if state is None else state
         with torch.no_grad():
-            if state is not None:
-                like = like.expand(state.presence.shape)
-            proposal = _Proposal.of(self, state, like, image, context.correlation)
-            presence_prior = model.motion.presence_probability(state, like)
-            visible_prior = model.motion.visible_probability(state, like)
+            proposal = _Proposal.of(self, before, image, context.correlation)
+            presence_prior = model.motion.presence_probability(before)
+            visible_prior = model.motion.visible_probability(before)
             presence_chance = _defended(1 - proposal.chances[..., EMPTY], presence_prior, seen)
             share = proposal.chances[..., SEEN] / (1 - proposal.chances[..., EMPTY]).clamp(min=1e-20)
             visible_chance = _defended(share.clamp(max=1.0), visible_prior, seen)
@@ -107,11 +100,11 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
             visible = pyro.sample(f"visible_{number}", dist.Bernoulli(visible_chance).mask(there))
             with torch.no_grad():
                 found = (visible > 0) if seen is None else (visible > 0) & seen
-                place_law = proposal.place_law(model.motion.entry_logits, model.motion.place_law(state, like), found)
+                place_law = proposal.place_law(model.motion.entry_logits, model.motion.place_law(before), found)
             place = pyro.sample(f"place_{number}", place_law.mask(there))
             place = torch.where(there[..., None], place, 0.0)
             with torch.no_grad():
-                velocity_law = model.motion.velocity_law(state, place)
+                velocity_law = model.motion.velocity_law(before, place)
             velocity = pyro.sample(f"velocity_{number}", velocity_law.mask(there))
         return walkers(presence, visible, place, velocity)
 
@@ -133,8 +126,8 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
             smoothed: given all frames; False = given earlier ones and the frame.
         """
         context = self.prepare(frames, observed, controls)
-        search = Search(self.num_candidates, self.refinements)
-        path = list(Following(self.model, context.correlation, search).run(context.images, context.observed))
+        following = Following(self.model, context.correlation, self.refinements)
+        path = list(following.run(context.images, context.observed))
         return smooth(path) if smoothed else path
 
     @torch.no_grad()
@@ -194,56 +187,39 @@ class _Proposal(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        guide: SilhouetteTrackingGuide,
-        state: Walkers | None,
-        like: Tensor,
-        image: Tensor,
-        correlation: CorrelationMap,
+        cls, guide: SilhouetteTrackingGuide, before: Walkers, image: Tensor, correlation: CorrelationMap
     ) -> "_Proposal":
         """What a frame suggests, given the state before it."""
-        model = guide.model
-        motion = model.motion
-        presence, visible = motion.presence_probability(state, like), motion.visible_probability(state, like)
+        model, motion = guide.model, guide.model.motion
+        presence, visible = motion.presence_probability(before), motion.visible_probability(before)
         prior = torch.stack([1 - presence, presence * visible, presence * (1 - visible)], -1).transpose(-2, -3)
-        batch = prior.shape[:-2]
-        image = image.expand(*batch, *image.shape[-2:])
-        if state is None:
-            without = torch.ones_like(image)
-            free = torch.ones_like(prior[..., 0], dtype=torch.bool)
-            old = None
-        else:
-            members = motion.place_law(state, like).component_distribution
-            mean = members.loc[..., 0, :].transpose(-2, -3)
-            covariance = members.covariance_matrix[..., 0, :, :].transpose(-3, -4)
-            free = state.presence.transpose(-1, -2) == 0
-            chances = torch.where(free[..., None], prior.new_tensor([1.0, 0.0, 0.0]), prior)
-            old = explain(model, image, Prediction(chances, mean, covariance), guide.refinements)
-            without = old.without
-        enter = motion.first_logit if state is None else motion.enter_logit
-        search = Search(
-            model.num_slots if state is None else min(guide.num_candidates, model.num_slots), guide.refinements
-        )
-        prior_logit = enter.sigmoid().mul(motion.appear_logit.sigmoid()).logit()
-        new = discover(model, correlation, image, without, prior_logit, search).for_slots(free)
-        chances, mean, covariance = given_frame(prior, new.gain), new.mean, new.covariance
-        if old is not None:
-            chances = torch.where(free[..., None], chances, old.chances)
-            mean = torch.where(free[..., None], mean, old.refined.mean)
-            covariance = torch.where(free[..., None, None], covariance, old.refined.covariance)
+        image = image.expand(*prior.shape[:-2], *image.shape[-2:])
+        members = motion.place_law(before).component_distribution
+        mean = members.loc[..., 0, :].transpose(-2, -3)
+        covariance = members.covariance_matrix[..., 0, :, :].transpose(-3, -4)
+        free = before.presence.transpose(-1, -2) == 0
+        chances = torch.where(free[..., None], prior.new_tensor([1.0, 0.0, 0.0]), prior)
+        old = explain(model, image, Prediction(chances, mean, covariance), guide.refinements)
+        new = discover(model, correlation, image, old.without, guide.refinements)
+        gain = torch.where(first_free(free, -1), new.gain[..., None], 0.0)
+        chances = torch.where(free[..., None], given_frame(prior, gain), old.chances)
+        mean = torch.where(free[..., None], new.mean[..., None, :], old.refined.mean)
+        covariance = torch.where(free[..., None, None], new.covariance[..., None, :, :], old.refined.covariance)
         scale = torch.linalg.cholesky(covariance)
         return cls(chances.transpose(-2, -3), mean.transpose(-2, -3), scale.transpose(-3, -4))
 
     def place_law(self, entry_logits: Tensor, prior: dist.MixtureSameFamily, found: Tensor) -> dist.MixtureSameFamily:
         """Places of people who are found; of others the prior."""
         members = prior.component_distribution
-        count = members.loc.shape[-2]
-        tails = torch.ones(count, dtype=self.mean.dtype, device=self.mean.device)
+        tails = torch.ones_like(entry_logits)
         tails[-1] = TAIL
         mean = torch.where(found[..., None, None], self.mean[..., None, :], members.loc)
         own = tails[:, None, None] * self.scale_tril[..., None, :, :]
         scale = torch.where(found[..., None, None, None], own, members.scale_tril)
-        return place_mixture(entry_logits, mean, scale)
+        shares = entry_logits.log_softmax(-1)
+        logits = torch.cat([shares + math.log(1 - DEFENCE_OF_PLACES), shares + math.log(DEFENCE_OF_PLACES)])
+        means = torch.cat([mean, members.loc.expand_as(mean)], -2)
+        return place_mixture(logits, means, torch.cat([scale, members.scale_tril.expand_as(scale)], -3))
 
 
 def _defended(chance: Tensor, prior: Tensor, seen: Tensor | None) -> Tensor:

@@ -114,12 +114,7 @@ def _fit_curves(
 ) -> None:
     """The curves of the silhouette."""
     silhouette = model.silhouette
-    curves: Sequence[Tensor] = [
-        silhouette.log_half_width,
-        silhouette.log_softness,
-        silhouette.solid_logit,
-        silhouette.log_edge,
-    ]
+    curves: Sequence[Tensor] = [silhouette.log_half_width, silhouette.solid_logit]
     optimizer = torch.optim.Adam(curves, 0.02)
     for _ in range(steps):
         index = torch.randint(len(images), (batch,), generator=generator)

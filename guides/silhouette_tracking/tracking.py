@@ -8,10 +8,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from guides.silhouette_tracking.correlation import CorrelationMap
-from guides.silhouette_tracking.discovery import Search, discover
+from guides.silhouette_tracking.discovery import discover
 from guides.silhouette_tracking.explanation import EMPTY, SEEN, Prediction, explain, given_frame
 from guides.silhouette_tracking.refinement import Refined, refine
 from pyro_models.walking_people import WalkingPeople
+from pyro_models.walking_people.motion import first_free
 
 _PLACE, _STATE = 4, 6  # x, y, log size, log width; and velocity
 
@@ -53,13 +54,13 @@ class Following:
     Args:
         model: the model.
         correlation: its silhouettes, transformed.
-        search: how many people may enter in a frame, except in the first, and how often places are refined.
+        refinements: number of Gauss-Newton steps in a frame.
     """
 
-    def __init__(self, model: WalkingPeople, correlation: CorrelationMap, search: Search) -> None:
+    def __init__(self, model: WalkingPeople, correlation: CorrelationMap, refinements: int) -> None:
         self._model = model
         self._correlation = correlation
-        self._search = search
+        self._refinements = refinements
 
     def run(
         self,
@@ -95,7 +96,7 @@ class Following:
         after = predicted._replace(chances=chances, mean=mean, covariance=covariance, gain=refined.gain)
         if seen is not None:
             after = after._replace(gain=torch.where(seen[:, None], refined.gain, 0.0))
-        return self._admit(after, image, refined.cover, seen, first=before is None)
+        return self._admit(after, image, refined.cover, seen)
 
     def _refined(self, before: Beliefs | None, image: Tensor, predicted: Prediction) -> Refined:
         """Places given the frame of slots that are in use in any sequence; of others the prediction, at no gain."""
@@ -110,7 +111,7 @@ class Following:
         if before is None or not used:
             return idle
         some = Prediction(*(value[:, used] for value in predicted))
-        refined = explain(self._model, image, some, self._search.refinements).refined
+        refined = explain(self._model, image, some, self._refinements).refined
         lost = (_occupied(before) & (before.chances[..., SEEN] <= 0.5))[:, used]
         if bool(lost.any()):
             refined = self._look_again(image, some, refined, lost)
@@ -179,27 +180,23 @@ class Following:
             (predicted.mean[..., None, :], predicted.covariance[..., None, :, :]),
             start=start[..., None, :],
             others=without[..., None, :, :],
-            num_steps=self._search.refinements,
+            num_steps=self._refinements,
         )
         new = Refined(
             alone.mean[..., 0, :], alone.covariance[..., 0, :, :], alone.cover[..., 0, :, :], alone.gain[..., 0]
         )
         return Refined(*(_where(lost, value, old) for value, old in zip(new, refined, strict=True)))
 
-    def _admit(self, after: Beliefs, image: Tensor, cover: Tensor, seen: Tensor | None, first: bool) -> Beliefs:
-        """Fill free slots with people who are found."""
+    def _admit(self, after: Beliefs, image: Tensor, cover: Tensor, seen: Tensor | None) -> Beliefs:
+        """Fill the first free slot if somebody is found."""
         motion = self._model.motion
         free = ~_occupied(after)
         sight = torch.where(free, 0.0, after.chances[..., SEEN])
         without = (1 - sight[..., None, None] * cover).prod(-3)
-        enter = (motion.first_logit if first else motion.enter_logit).sigmoid()
-        prior = enter * motion.appear_logit.sigmoid()
-        slots = self._model.num_slots
-        search = self._search._replace(candidates=slots if first else min(self._search.candidates, slots))
-        candidates = discover(self._model, self._correlation, image, without, prior.logit(), search)
-        new = candidates.for_slots(free)
+        new = discover(self._model, self._correlation, image, without, self._refinements)
+        prior = motion.enter_logit.sigmoid() * motion.appear_logit.sigmoid()
         chance = (new.gain + prior.logit()).sigmoid()
-        entered = free & (chance > 0.5)
+        entered = first_free(free, -1) & (chance > 0.5)[..., None]
         if seen is not None:
             entered = entered & seen[:, None]
         speed = (motion.log_speed.exp() * self._model.silhouette.mean_height(new.mean[..., 1])).square()
@@ -208,9 +205,9 @@ class Following:
         covariance = covariance + torch.nn.functional.pad(speed[..., None].expand(*speed.shape, 2), (4, 0)).diag_embed()
         chances = torch.stack([1 - chance, chance, torch.zeros_like(chance)], -1)
         return after._replace(
-            chances=_where(entered, chances, after.chances),
-            mean=_where(entered, mean, after.mean),
-            covariance=_where(entered, covariance, after.covariance),
+            chances=_where(entered, chances[..., None, :], after.chances),
+            mean=_where(entered, mean[..., None, :], after.mean),
+            covariance=_where(entered, covariance[..., None, :, :], after.covariance),
             entered=entered,
         )
 

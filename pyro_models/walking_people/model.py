@@ -18,7 +18,7 @@ from pyro_models.components.scene import Scene
 from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.walking_people.foreground import ForegroundPixels, union
 from pyro_models.walking_people.heights import blobs_like_people, fit_heights
-from pyro_models.walking_people.motion import Walkers, WalkingMotion
+from pyro_models.walking_people.motion import Walkers, WalkingMotion, nobody
 from pyro_models.walking_people.silhouette import Silhouette
 
 _NARROWER = 0.7  # a person's mean half width over that of the box around arms and legs
@@ -99,16 +99,14 @@ class WalkingPeople(StepwiseModel):
     def step(self, index: int, state: Walkers | None, context: VideoContext) -> Walkers:
         """See `StepwiseModel.step`."""
         number, motion = index + 1, self.motion
-        like = context.frames[:, 0, 0, 0, 0].expand(self.num_slots, -1)
+        before = nobody(context.frames[:, 0, 0, 0, 0].expand(self.num_slots, -1)) if state is None else state
         with self.slots():
-            presence = pyro.sample(f"presence_{number}", dist.Bernoulli(motion.presence_probability(state, like)))
+            presence = pyro.sample(f"presence_{number}", dist.Bernoulli(motion.presence_probability(before)))
             there = presence > 0
-            visible = pyro.sample(
-                f"visible_{number}", dist.Bernoulli(motion.visible_probability(state, like)).mask(there)
-            )
-            place = pyro.sample(f"place_{number}", motion.place_law(state, like).mask(there))
+            visible = pyro.sample(f"visible_{number}", dist.Bernoulli(motion.visible_probability(before)).mask(there))
+            place = pyro.sample(f"place_{number}", motion.place_law(before).mask(there))
             place = torch.where(there[..., None], place, 0.0)
-            velocity = pyro.sample(f"velocity_{number}", motion.velocity_law(state, place).mask(there))
+            velocity = pyro.sample(f"velocity_{number}", motion.velocity_law(before, place).mask(there))
         return walkers(presence, visible, place, velocity)
 
     def slots(self) -> Any:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pyro.distributions as dist
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pyro_models.walking_people.silhouette import Silhouette
@@ -52,12 +52,14 @@ class Steps(NamedTuple):
 class WalkingMotion(nn.Module):
     """A Markov chain for each slot: empty, or a person who walks on, seen or hidden::
 
-        presence ~ Bernoulli(enter or stay(place));   visible ~ Bernoulli(1 - hide, reappear or appear)
+        presence_t ~ Bernoulli(stay(place) or enter);   visible_t ~ Bernoulli(1 - hide, reappear or appear)
         v_t ~ N(v_{t-1}, push^2);   p_t ~ N(p_{t-1} + v_t, sway^2);   a_t ~ N(r a_{t-1}, (1 - r^2) spread^2)
 
-    with push and sway in heights of a person at p_{t-1}; the log width is a chain like a, with a shorter memory. At
+    push and sway are in heights of a person at p_{t-1}; the log width is a chain like a, with a shorter memory. At
     first p is drawn from a mixture of the frame and its edges, v ~ N(0, speed^2) and a ~ N(0, spread^2). `stay` falls
-    from `stay_inside` to `stay_outside` where the middle of a person leaves the frame. All parameters are learned but the places of entries.
+    from `stay_inside` to `stay_outside` where the middle of a person leaves the frame. In a frame at most one person
+    enters, with probability `enter`, and takes the first empty slot: people are assigned to slots in one way, and
+    evidence has no factor of permutations. All parameters are learned but the places of entries.
 
     Args:
         silhouette: says how tall people are.
@@ -78,11 +80,10 @@ class WalkingMotion(nn.Module):
         self.register_buffer("entry_means", means * size)
         self.register_buffer("entry_scales", scales * size)
         self.register_buffer("entry_logits", torch.tensor(_ENTRY_WEIGHTS).log())
-        self.first_logit = nn.Parameter(torch.tensor(0.3).logit())
-        self.enter_logit = nn.Parameter(torch.tensor(0.003).logit())
-        self.stay_inside = nn.Parameter(torch.tensor(0.995).logit())
+        self.enter_logit = nn.Parameter(torch.tensor(0.03).logit())
+        self.stay_inside = nn.Parameter(torch.tensor(0.99).logit())
         self.stay_outside = nn.Parameter(torch.tensor(0.5).logit())
-        self.hide_logit = nn.Parameter(torch.tensor(0.01).logit())
+        self.hide_logit = nn.Parameter(torch.tensor(0.05).logit())
         self.reappear_logit = nn.Parameter(torch.tensor(0.1).logit())
         self.appear_logit = nn.Parameter(torch.tensor(0.95).logit())
         self.log_sway = nn.Parameter(torch.tensor(0.02).log())
@@ -96,11 +97,10 @@ class WalkingMotion(nn.Module):
         """The memory r of log size and log width."""
         return self.memory_logit.sigmoid()
 
-    def presence_probability(self, before: Walkers | None, like: Tensor) -> Float[Tensor, "*batch"]:
-        """Of a person in each slot."""
-        if before is None:
-            return self.first_logit.sigmoid().expand_as(like)
-        return torch.where(before.presence > 0, self.stay_probability(before.place), self.enter_logit.sigmoid())
+    def presence_probability(self, before: Walkers) -> Float[Tensor, "*batch objects sequences"]:
+        """Of a person in each slot: of staying, of entering in the first that is empty, and 0 in other empty ones."""
+        enter = first_free(before.presence == 0, -2) * self.enter_logit.sigmoid()
+        return torch.where(before.presence > 0, self.stay_probability(before.place), enter)
 
     def stay_probability(self, place: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
         """Of a person at a place."""
@@ -112,13 +112,10 @@ class WalkingMotion(nn.Module):
         inside = inside * (y / edge).sigmoid() * ((height - y) / edge).sigmoid()
         return self.stay_outside.sigmoid().lerp(self.stay_inside.sigmoid(), inside)
 
-    def visible_probability(self, before: Walkers | None, like: Tensor) -> Float[Tensor, "*batch"]:
+    def visible_probability(self, before: Walkers) -> Float[Tensor, "*batch"]:
         """Of being seen, for a person."""
-        appear = self.appear_logit.sigmoid().expand_as(like)
-        if before is None:
-            return appear
         stayed = torch.where(before.visible > 0, (-self.hide_logit).sigmoid(), self.reappear_logit.sigmoid())
-        return torch.where(before.presence > 0, stayed, appear)
+        return torch.where(before.presence > 0, stayed, self.appear_logit.sigmoid())
 
     def steps(self, place: Float[Tensor, "*batch 4"]) -> Steps:
         """Standard deviations of the next step of people at these places."""
@@ -132,36 +129,46 @@ class WalkingMotion(nn.Module):
         scales = torch.cat([self.entry_scales, self.log_spread.exp().expand(len(means), 2)], -1)
         return means.expand(*like.shape, *means.shape), scales.expand(*like.shape, *scales.shape)
 
-    def place_law(self, before: Walkers | None, like: Tensor) -> dist.MixtureSameFamily:
+    def place_law(self, before: Walkers) -> dist.MixtureSameFamily:
         """Distribution of the places of people; all members of the mixture are alike for those who were there."""
-        means, scales = self.entry(like)
-        if before is not None:
-            steps = self.steps(before.place)
-            feet = before.place[..., :2] + before.velocity
-            there = torch.cat([feet, self.memory * before.place[..., 2:]], -1)
-            spread = (steps.sway.square() + steps.push.square()).sqrt()
-            wide = torch.cat([spread[..., None], spread[..., None], steps.shape], -1)
-            stayed = before.presence[..., None, None] > 0
-            means = torch.where(stayed, there[..., None, :], means)
-            scales = torch.where(stayed, wide[..., None, :], scales)
+        means, scales = self.entry(before.presence)
+        steps = self.steps(before.place)
+        feet = before.place[..., :2] + before.velocity
+        there = torch.cat([feet, self.memory * before.place[..., 2:]], -1)
+        spread = (steps.sway.square() + steps.push.square()).sqrt()
+        wide = torch.cat([spread[..., None], spread[..., None], steps.shape], -1)
+        stayed = before.presence[..., None, None] > 0
+        means = torch.where(stayed, there[..., None, :], means)
+        scales = torch.where(stayed, wide[..., None, :], scales)
         return place_mixture(self.entry_logits, means, scales.diag_embed())
 
-    def velocity_law(self, before: Walkers | None, place: Float[Tensor, "*batch 4"]) -> dist.Independent:
+    def entry_law(self, like: Tensor) -> dist.MixtureSameFamily:
+        """Distribution of places where people are first seen."""
+        means, scales = self.entry(like)
+        return place_mixture(self.entry_logits, means, scales.diag_embed())
+
+    def velocity_law(self, before: Walkers, place: Float[Tensor, "*batch 4"]) -> dist.Independent:
         """Distribution of velocities given places: what the step from the place before suggests."""
-        speed = (self.log_speed.exp() * self._silhouette[0].mean_height(place[..., 1]))[..., None].expand(
-            *place.shape[:-1], 2
-        )
-        mean = torch.zeros_like(speed)
-        if before is not None:
-            steps = self.steps(before.place)
-            both = (steps.sway.square() + steps.push.square())[..., None]
-            gain = steps.push.square()[..., None] / both
-            surprise = place[..., :2] - before.place[..., :2] - before.velocity
-            narrow = (steps.push * steps.sway)[..., None] / both.sqrt()
-            stayed = before.presence[..., None] > 0
-            mean = torch.where(stayed, before.velocity + gain * surprise, mean)
-            speed = torch.where(stayed, narrow, speed)
-        return dist.Normal(mean, speed).to_event(1)
+        steps = self.steps(before.place)
+        both = (steps.sway.square() + steps.push.square())[..., None]
+        surprise = place[..., :2] - before.place[..., :2] - before.velocity
+        mean = before.velocity + steps.push.square()[..., None] / both * surprise
+        scale = (steps.push * steps.sway)[..., None] / both.sqrt()
+        stayed = before.presence[..., None] > 0
+        first = (self.log_speed.exp() * self._silhouette[0].mean_height(place[..., 1]))[..., None]
+        scale = torch.where(stayed, scale, first).expand(mean.shape)
+        return dist.Normal(torch.where(stayed, mean, 0.0), scale).to_event(1)
+
+
+def nobody(like: Float[Tensor, "*batch"]) -> Walkers:
+    """The state before the first frame: all slots are empty."""
+    none = torch.zeros_like(like)
+    return Walkers(none, none, none[..., None].expand(*none.shape, 4), none[..., None].expand(*none.shape, 2))
+
+
+def first_free(free: Bool[Tensor, "*batch"], dim: int) -> Bool[Tensor, "*batch"]:
+    """The first slot that is free, along a dim."""
+    return free & (free.long().cumsum(dim) == 1)
 
 
 def place_mixture(

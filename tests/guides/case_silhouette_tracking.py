@@ -5,8 +5,4 @@ from functools import partial
 from guides import SilhouetteTrackingGuide
 from tests.contracts.cases import GuideCase
 
-GUIDES = {
-    "SilhouetteTrackingGuide": GuideCase(
-        "WalkingPeople", partial(SilhouetteTrackingGuide, num_candidates=1, refinements=1)
-    )
-}
+GUIDES = {"SilhouetteTrackingGuide": GuideCase("WalkingPeople", partial(SilhouetteTrackingGuide, refinements=1))}
