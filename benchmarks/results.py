@@ -19,6 +19,7 @@ from statistics import mean, stdev
 from cannonball_sections import cannonballs_section, iterations_section
 from claims import claims_section
 from evidence_section import evidence_section
+from pedestrians_section import pedestrians_section
 from records import (
     EVIDENCE,
     EVIDENCE_NOTE,
@@ -294,6 +295,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("Time of an iteration of dynamics from pixels", iterations_section(records / "object_guides.json")),
         ("Moving digits (SQAIR)", tracking_section(runs)),
         ("A clip of a static camera (SQAIR)", clips_section(runs)),
+        ("Pedestrians in a clip, tracked", pedestrians_section(records / "pedestrians.json")),
         ("Trackers of digits (VTSSI)", variants_section(records / "trackers-variants.json")),
         ("Evidence of trackers, with and without a motion", variants_evidence_section(runs)),
         ("Trackers beyond their training", horizons_section(sorted(records.glob("horizons-*.json")), document)),

@@ -29,7 +29,7 @@ FLOORS = [
 MODEL_FREE = [
     *("inference/runtime", "inference/programs", "inference/estimators", "inference/annealing", "inference/evidence"),
     *("inference/metrics", "inference/predictive", "inference/queries", "inference/runs", "inference/svi"),
-    *("inference/training", "inference/trackers", "inference/pictures"),
+    *("inference/training", "inference/pictures"),
 ]
 SHARED = {"pyro_models.components.layout", "pyro_models.components.scene"}  # shapes and results that models share
 

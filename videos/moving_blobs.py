@@ -41,7 +41,7 @@ class MovingBlobs:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
-    def detect(self, clip: Clip) -> Iterator[Float64[Tensor, "boxes 4"]]:
+    def detect(self, clip: Clip) -> Iterator[Float64[Tensor, "_ 4"]]:
         """Boxes of each frame of the clip: left edge, top edge, width, height, in pixels.
 
         Args:

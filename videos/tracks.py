@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
+_FIELDS = (
+    ("frames", torch.int64, ()),
+    ("identities", torch.int64, ()),
+    ("boxes", torch.float64, (4,)),
+    ("confidences", torch.float64, ()),
+)
 _COLUMNS = ("frame", "identity", "left", "top", "width", "height", "confidence", "x", "y", "z")
 _FEWEST_COLUMNS = 6  # without confidence
 _LARGEST = 2**53  # whole numbers up to here are exact in float64
@@ -25,37 +31,37 @@ class Tracks:
     Rows may be given in any order. A box covers the pixels from its left to its right edge: pixel i extends from i to
     i + 1, so the frame's own box is (0, 0, width, height).
 
-    Attributes:
-        frames: number of the frame in the clip, from 0.
-        identities: integers from 0 up that stay with an object from frame to frame, different ones in each frame.
-        boxes: left edge, top edge, width, height; pixels.
-        confidences: of each box, in the tracker's own scale; 0 marks true objects that are not to be scored. None if
-            not given.
+    Args:
+        frames: int64 (rows,), number of the frame in the clip, from 0.
+        identities: int64 (rows,), numbers from 0 that stay with an object from frame to frame; those of a frame differ.
+        boxes: float64 (rows, 4), left edge, top edge, width, height; pixels.
+        confidences: float64 (rows,), of each box, in the tracker's own scale; 0 marks true boxes that are not to be
+            scored. None if not given.
 
     Raises:
-        ValueError: if the numbers of rows differ, a frame or an identity is negative, an identity occurs twice in a
-            frame, a number is not finite, or a box has no area.
+        ValueError: if a shape or dtype is not as above, a frame or an identity is negative, an identity occurs twice in
+            a frame, a number is not finite, or a box has no area.
     """
 
-    frames: Int64[Tensor, " rows"]
-    identities: Int64[Tensor, " rows"]
-    boxes: Float64[Tensor, "rows 4"]
-    confidences: Float64[Tensor, " rows"] | None = None
+    frames: Tensor
+    identities: Tensor
+    boxes: Tensor
+    confidences: Tensor | None = None
 
     def __post_init__(self) -> None:
-        rows = len(self.frames)
-        for field, tail in (("identities", ()), ("boxes", (4,)), ("confidences", ())):
-            value = getattr(self, field)
-            if value is not None and tuple(value.shape) != (rows, *tail):
-                raise ValueError(f"{field}: expected {(rows, *tail)}, one for each row, got {tuple(value.shape)}")
+        rows = self.frames.numel()
+        for name, dtype, tail in _FIELDS:
+            value = getattr(self, name)
+            if value is not None and (value.dtype != dtype or tuple(value.shape) != (rows, *tail)):
+                raise ValueError(f"{name}: expected {dtype} {(rows, *tail)}, got {value.dtype} {tuple(value.shape)}")
         for name in ("frames", "identities"):
             value = getattr(self, name)
             if bool((value < 0).any()):
                 raise ValueError(f"{name}: expected numbers from 0, got {int(value.min())}")
         order = self._order()
-        for field in fields(self):
-            if getattr(self, field.name) is not None:
-                object.__setattr__(self, field.name, getattr(self, field.name)[order])
+        for name, _, _ in _FIELDS:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, getattr(self, name)[order])
         twice = (self.frames[1:] == self.frames[:-1]) & (self.identities[1:] == self.identities[:-1])
         if bool(twice.any()):
             row = int(twice.nonzero()[0])
@@ -77,8 +83,8 @@ class Tracks:
 
     def select(self, rows: Bool[Tensor, " rows"]) -> Tracks:
         """The rows for which the mask is True."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Tracks(**{name: None if value is None else value[rows] for name, value in given.items()})
+        confidences = None if self.confidences is None else self.confidences[rows]
+        return Tracks(self.frames[rows], self.identities[rows], self.boxes[rows], confidences)
 
     @property
     def num_identities(self) -> int:
@@ -101,7 +107,7 @@ class Tracks:
 
 
 def read_tracks(path: str | os.PathLike[str]) -> Tracks:
-    """Read tracks, or annotations, from a text file of the MOTChallenge (Leal-Taixé et al. 2015, section 3.3).
+    """Read tracks, or annotations, from a text file of the MOTChallenge (Leal-Taixé et al. 2015).
 
     A row is frame, identity, left, top, width, height[, confidence[, x, y, z]], separated by commas; what follows the
     confidence is not read. Frames count from 1, and so do pixels in these files: the image's corner is at (1, 1). Both

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -24,8 +25,8 @@ class Scoring:
         json: print the scores as JSON.
     """
 
-    tracks: tyro.conf.Positional[Path]
-    truth: tyro.conf.Positional[Path]
+    tracks: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRACKS")]
+    truth: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRUTH")]
     min_overlap: float = MIN_OVERLAP
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 

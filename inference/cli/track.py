@@ -1,18 +1,21 @@
 """`kinema track FILE`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import docstring_parser
 import tyro
+from torch import Tensor
+from tqdm import tqdm
 
 from inference.cli.words import parse
 from inference.pictures import check_film, draw_paths, film_tracks
-from inference.trackers import TRACKERS
-from videos.clips import background_of
+from inference.trackers import TRACKERS, Detector
+from videos.clips import Clip, background_of
+from videos.moving_blobs import MovingBlobs
 from videos.tracks import write_tracks
 
 TRACKER = "kalman"
@@ -24,15 +27,17 @@ class Tracking:
     """The clip, and what is made of it.
 
     Attributes:
-        clip: a video file of a static camera.
+        clip: video file of a static camera.
         tracker: blobs = each frame joined to the previous one by overlap; kalman = predicted by Kalman filters.
+        least_area: smallest area of a moving blob, pixels; smaller ones are noise.
         output: MOTChallenge file to write; None = the clip's name with -tracks.txt, in this folder.
         film: film of the boxes to write, .mp4 or .avi, or a smaller .gif.
         picture: picture of the paths to write, such as paths.png.
     """
 
-    clip: tyro.conf.Positional[Path]
+    clip: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     tracker: Literal["blobs", "kalman"] = TRACKER
+    least_area: int = MovingBlobs().least_area
     output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     film: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     picture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -47,15 +52,14 @@ def track(words: Sequence[str]) -> int:
     given: Tracking = options.tracking
     output = given.output or Path(f"{given.clip.stem}-tracks.txt")
     _check_files(given, output)
-    chosen = tracker(**vars(options.settings))
+    chosen = tracker(_Shown(MovingBlobs(least_area=given.least_area)), **vars(options.settings))
     start = time.perf_counter()
     tracks = chosen.track(given.clip)
     seconds = time.perf_counter() - start
     if len(tracks) == 0:
         raise ValueError(f"{given.clip}: expected something that moves, found nothing; nothing was written")
     write_tracks(output, tracks)
-    frames = int(tracks.frames[-1]) + 1
-    print(f"{tracks.num_identities} tracks, {len(tracks)} boxes in {frames} frames; {seconds / frames:.3f} s per frame")
+    print(f"{tracks.num_identities} tracks, {len(tracks)} boxes; {seconds:.1f} s")
     print(output)
     if given.film is not None:
         print(film_tracks(given.film, given.clip, tracks))
@@ -64,6 +68,17 @@ def track(words: Sequence[str]) -> int:
         draw_paths(background_of(given.clip), tracks, title=given.clip.name).savefig(given.picture)
         print(given.picture)
     return 0
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A detector that counts frames on a terminal."""
+
+    detector: Detector
+
+    def detect(self, clip: Clip) -> Iterator[Tensor]:
+        """Boxes of each frame."""
+        yield from tqdm(self.detector.detect(clip), desc="tracking", unit="frame", disable=None, leave=False)
 
 
 def _tracker_in(words: Sequence[str]) -> str:
@@ -89,7 +104,7 @@ def _settings_of(tracker: Any) -> Any:
         if isinstance(entry.default, int | float)
     ]
     kind = make_dataclass("Settings", options, frozen=True)
-    kind.__doc__ = "Of the chosen tracker."
+    kind.__doc__ = "Those of the chosen tracker."
     return kind()
 
 

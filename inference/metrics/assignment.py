@@ -12,7 +12,7 @@ def assign(
     Args:
         costs: of each pair, finite where it is allowed.
         allowed: which pairs may be chosen.
-        largest: choose as many pairs as possible first; False = only the sum counts, and no pair costs 0.
+        largest: choose as many pairs as possible first; False = only the sum counts, of costs that are at most 0.
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -10,7 +10,7 @@ from inference.metrics.appearances import Appearances, ClosePairs, clip_appearan
 from inference.metrics.frame_matching import best_pairs
 from videos.tracks import Tracks
 
-#: Minimum overlaps over which scores are averaged, Luiten et al. (2021), eq. (10).
+#: Minimum overlaps over which scores are averaged (Luiten et al. 2021).
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))
 _ROUNDING = 1e-12
 
@@ -48,7 +48,7 @@ class HOTAScores:
 
 
 def score_hota(predicted: Tracks, truth: Tracks) -> HOTAScores:
-    r"""HOTA of the tracks of one clip (Luiten et al. 2021, eqs. 6 to 10).
+    r"""HOTA of the tracks of one clip (Luiten et al. 2021).
 
     .. math::
 

@@ -34,7 +34,7 @@ def check_film(path: str | Path) -> Path:
 def film_tracks(path: str | Path, clip: Clip, tracks: Tracks) -> Path:
     """Write the clip with a box and a number for each track, in a colour of its own; after ten, colours repeat.
 
-    One frame is in memory at a time, except for a GIF, which is at most 384 pixels wide and has at most every n-th frame,
+    One frame is in memory at a time, except for a GIF, which is at most 384 pixels wide and shows every n-th frame,
     about 200.
 
     Args:
@@ -54,7 +54,9 @@ def film_tracks(path: str | Path, clip: Clip, tracks: Tracks) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     rate = frame_rate(clip) or _DEFAULT_RATE
     if path.suffix == ".gif":
-        _write_gif(path, _drawn_frames(clip, tracks), rate, last=int(tracks.frames.max()) if len(tracks) else 0)
+        _write_gif(
+            path, _drawn_frames(clip, tracks, _GIF_WIDTH), rate, last=int(tracks.frames.max()) if len(tracks) else 0
+        )
         return path
     cv2 = opencv()
     writer = None
@@ -105,14 +107,19 @@ def draw_paths(background: UInt8[Tensor, "height width 3"], tracks: Tracks, *, t
     return figure
 
 
-def _drawn_frames(clip: Clip, tracks: Tracks) -> Iterator[Image.Image]:
+def _drawn_frames(clip: Clip, tracks: Tracks, largest: int | None = None) -> Iterator[Image.Image]:
+    """Frames with boxes, first reduced to the largest width."""
     rows = iter(zip(tracks.frames.tolist(), tracks.identities.tolist(), tracks.boxes.tolist(), strict=True))
     coming = next(rows, None)
     for number, frame in enumerate(read_frames(clip)):
         page = Image.fromarray(frame)
+        scale = 1.0 if largest is None else min(1.0, largest / page.width)
+        if scale < 1:
+            page = page.resize((round(page.width * scale), round(page.height * scale)), Image.Resampling.LANCZOS)
         pen, font = ImageDraw.Draw(page), ImageFont.load_default(max(10, page.width // 55))
         while coming is not None and coming[0] == number:
-            _, identity, (left, top, width, height) = coming
+            _, identity, box = coming
+            left, top, width, height = (scale * edge for edge in box)
             colour, label = _colour(identity), str(identity)
             pen.rectangle((left, top, left + width, top + height), outline=colour, width=max(1, page.width // 350))
             label_box = pen.textbbox((left, top), label, font=font, anchor="lb")
@@ -127,9 +134,7 @@ def _write_gif(path: Path, frames: Iterator[Image.Image], rate: float, *, last: 
     pages = []
     for number, page in enumerate(frames):
         if number % stride == 0:
-            scale = min(1.0, _GIF_WIDTH / page.width)
-            small = page.resize((round(page.width * scale), round(page.height * scale)), Image.Resampling.LANCZOS)
-            pages.append(small.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
+            pages.append(page.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
     pages[0].save(path, save_all=True, append_images=pages[1:], duration=max(20, round(1000 * stride / rate)), loop=0)
 
 

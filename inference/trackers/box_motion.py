@@ -1,6 +1,8 @@
 """Boxes that move and grow at nearly constant speeds: a linear-Gaussian state-space model."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float64
@@ -18,7 +20,7 @@ class BoxMotion:
         b_{t+1} = b_t + v_t + \tfrac{1}{2} e_t, \quad v_{t+1} = v_t + e_t, \quad e_t \sim N(0, E^2), \quad
         a_t \sim N(b_t, R^2)
 
-    The acceleration e_t is constant between two frames (Bar-Shalom, Li and Kirubarajan 2001, section 6.3.2). States are
+    The acceleration e_t is constant between two frames (Bar-Shalom, Li and Kirubarajan 2001, section 6.3). States are
     (x, y, width, height) and their velocities; standard deviations are in units of `unit`.
 
     Args:
@@ -53,17 +55,26 @@ class BoxMotion:
         observed: Bool[Tensor, "*tracks time"],
     ) -> LinearGaussianSSM:
         """The distribution of readings, given moments of the first state, with missing ones where not `observed`."""
-        one, none = torch.eye(4).double(), torch.zeros(4, 4).double()
-        kick = torch.cat([0.5 * one, one])
         return LinearGaussianSSM(
             initial_mean=mean,
             initial_covariance=covariance,
-            transition_matrix=torch.cat([torch.cat([one, one], -1), torch.cat([none, one], -1)])[None],
-            transition_covariance=(kick @ self._squares(self.acceleration, self.size_acceleration) @ kick.mT)[None],
-            emission_matrix=torch.cat([one, none], -1)[None],
-            emission_covariance=self._reading[None],
+            **self._steps,
             observed=observed,
+            validate_args=False,  # valid by construction, and built in every frame
         )
+
+    @cached_property
+    def _steps(self) -> dict[str, Any]:
+        """Parameters that hold for every step."""
+        one, none = torch.eye(4).double(), torch.zeros(4, 4).double()
+        kick = torch.cat([0.5 * one, one])
+        pushes = self._squares(self.acceleration, self.size_acceleration)
+        return {
+            "transition_matrix": torch.cat([torch.cat([one, one], -1), torch.cat([none, one], -1)])[None],
+            "transition_covariance": (kick @ pushes @ kick.mT)[None],
+            "emission_matrix": torch.cat([one, none], -1)[None],
+            "emission_covariance": self._reading[None],
+        }
 
     @property
     def _reading(self) -> Tensor:

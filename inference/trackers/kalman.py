@@ -30,8 +30,9 @@ class KalmanTracker:
     ends after `max_misses` frames without a box. One with fewer than `min_hits` boxes ends at its first miss, and is
     discarded. Frames after a track's last box are left out, those between two of its boxes are not.
 
-    Standard deviations are in units of the median height of all boxes of the clip. They are those of people at ten
-    frames per second, who walk less than a fifth of their height from frame to frame and stop or turn within a second.
+    The unit of standard deviations, a box height, is the median height of all boxes of the clip. The defaults suit
+    people at ten frames per second, who walk less than a fifth of their height from frame to frame and stop or turn
+    within a second; other frame rates need other values.
 
     Args:
         detector: finds the boxes.
@@ -41,12 +42,12 @@ class KalmanTracker:
         max_misses: frames without a box after which a track ends.
         gate: probability that a box of the track is within the gate.
         max_cover: largest share of the smaller one of two boxes, a new one and a prediction, that the other may cover.
-        position_noise: standard deviation of a box's centre.
-        size_noise: standard deviation of a box's width and height.
-        acceleration: standard deviation of the centre's acceleration, per frame squared.
-        size_acceleration: standard deviation of the size's, per frame squared.
-        speed: standard deviation of the centre's velocity at the start, per frame.
-        growth: standard deviation of the size's, per frame.
+        position_noise: standard deviation of a box's centre, box heights.
+        size_noise: standard deviation of a box's width and height, box heights.
+        acceleration: standard deviation of the centre's acceleration, box heights per frame squared.
+        size_acceleration: standard deviation of the size's acceleration, box heights per frame squared.
+        speed: standard deviation of the centre's velocity at the start, box heights per frame.
+        growth: standard deviation of the size's velocity at the start, box heights per frame.
 
     Raises:
         ValueError: if a setting is out of its range.
@@ -86,7 +87,7 @@ class KalmanTracker:
         """
         return self.follow(self.detector.detect(clip))
 
-    def follow(self, boxes: Iterable[Float64[Tensor, "boxes 4"]]) -> Tracks:
+    def follow(self, boxes: Iterable[Float64[Tensor, "_ 4"]]) -> Tracks:
         """The same, given the boxes of each frame: left edge, top edge, width, height, in pixels."""
         whole = list(boxes)
         heights = torch.cat([torch.zeros(0, dtype=torch.float64), *(found[:, 3] for found in whole)])
@@ -124,10 +125,12 @@ class KalmanTracker:
             return []
         seen = torch.ones(len(live.paths), 1, 1, dtype=torch.bool)
         predicted = motion.ssm(live.mean[:, None], live.covariance[:, None], seen)
-        densities = predicted.log_prob(readings[:, None].expand(len(live.paths), -1, -1, -1))
+        means = live.mean[:, None, None, :4]  # of readings
+        values = torch.cat([readings[:, None].expand(len(live.paths), -1, -1, -1), means], 1)
+        densities, highest = predicted.log_prob(values).split([len(readings), 1], 1)
         # A Gaussian's log density falls by half the squared Mahalanobis distance from that of its mean.
-        distances = 2 * (predicted.log_prob(predicted.mean) - densities)
-        return assign(-densities.numpy(), (distances <= chi2.ppf(self.gate, 4)).numpy())
+        distances = 2 * (highest - densities)
+        return assign(-densities.numpy(), (distances <= float(chi2.ppf(self.gate, 4))).numpy())
 
     def _continues(self, path: _Path) -> bool:
         return path.misses <= (self.max_misses if path.num_hits >= self.min_hits else 0)

@@ -47,7 +47,7 @@ class OverlapTracker:
         """
         return self.follow(self.detector.detect(clip))
 
-    def follow(self, boxes: Iterable[Float64[Tensor, "boxes 4"]]) -> Tracks:
+    def follow(self, boxes: Iterable[Float64[Tensor, "_ 4"]]) -> Tracks:
         """The same, given the boxes of each frame: left edge, top edge, width, height, in pixels."""
         rows: list[tuple[int, int, Tensor]] = []
         fresh = count(1)

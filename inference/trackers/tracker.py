@@ -1,7 +1,7 @@
 """What a tracker and a detector are, and tracks put together from rows."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float64
@@ -11,14 +11,16 @@ from videos.clips import Clip
 from videos.tracks import Tracks
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds boxes in each frame independently."""
 
-    def detect(self, clip: Clip) -> Iterator[Float64[Tensor, "boxes 4"]]:
+    def detect(self, clip: Clip) -> Iterator[Float64[Tensor, "_ 4"]]:
         """Boxes of each frame of the clip: left edge, top edge, width, height, in pixels."""
         ...
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Follows objects through a clip."""
 

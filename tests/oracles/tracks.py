@@ -77,6 +77,7 @@ def slow_scores(predicted, truth, max_distance=None, visible=None):
     """All counts of one sequence after another, with dictionaries, by trying all assignments."""
     totals = []
     for sequence in range(len(predicted.presence)):
+        frames, found = {}, {}
         counts = dict.fromkeys(COUNTS, 0) | {"closeness": 0.0, "distance": 0.0}
         latest, claims, interrupted, met, first_seen, shared = {}, {}, set(), {}, {}, {}
         for time in range(predicted.presence.shape[1]):
@@ -115,6 +116,7 @@ def slow_scores(predicted, truth, max_distance=None, visible=None):
             counts["predictions"] += len(names) - len(excused)
             counts["matches"] += len(matched)
             for i in asked:
+                frames[i], found[i] = frames.get(i, 0) + 1, found.get(i, 0) + (i in matched)
                 if i not in matched:
                     interrupted.add(i)
                 for name in names:
@@ -131,6 +133,8 @@ def slow_scores(predicted, truth, max_distance=None, visible=None):
                 claims = {other: claim for other, claim in claims.items() if claim != name} | {i: name}
         counts["misses"] = counts["objects"] - counts["matches"]
         counts["false_positives"] = counts["predictions"] - counts["matches"]
+        counts["mostly_tracked"] = sum(5 * found[i] >= 4 * frames[i] for i in frames)
+        counts["mostly_lost"] = sum(5 * found[i] < frames[i] for i in frames)
         counts["redetected_objects"] = sum(len(names) > 1 for names in met.values())
         counts["late_discoveries"] = sum(time > 0 for time in first_seen.values())
         options = [[None, *first_seen] for _ in range(truth.presence.shape[-1])]

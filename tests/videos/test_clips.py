@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from videos import synthetic_clip
-from videos.clips import frame_rate, frames_at, read_frames
+from videos.clips import background_of, frame_rate, frames_at, read_frames
 
 
 def generator(seed=0):
@@ -37,6 +37,18 @@ def test_a_file_is_read_in_red_green_blue(red_film):
     assert frame_rate(red_film) == 12.0
     assert frame_rate(torch.from_numpy(frames)) is None
     assert np.array_equal(frames_at(str(red_film), [7, 3]).numpy(), frames[[7, 3]])
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 25])
+def test_what_moves_is_not_in_the_background(num_frames):
+    """A square passes over each pixel in 4 of 40 frames; one frame or two show it somewhere."""
+    clip = torch.full((40, 20, 50, 3), 90, dtype=torch.uint8)
+    for time in range(40):
+        clip[time, 5:15, time : time + 4] = 250
+    differs = (background_of(clip, num_frames) != 90).any()
+    assert differs == (num_frames == 1)
+    with pytest.raises(ValueError, match="num_frames: expected at least 1, got 0"):
+        background_of(clip, 0)
 
 
 def test_frames_that_a_clip_lacks_are_named(red_film):

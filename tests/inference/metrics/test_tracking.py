@@ -176,6 +176,21 @@ def test_who_had_an_identity_last_keeps_it():
         check_counts(score_tracks(scene_of(scene), renamed), matches=[3], switches=[0], misses=[3])
 
 
+def test_an_object_keeps_its_new_identity_when_another_takes_its_old_one():
+    """Object 0 goes over from identity 0 to 1, object 1 takes identity 0; then 2 comes nearer to object 0 than 1."""
+    truth = truth_of([{0: LEFT, 1: FAR}] * 4)
+    scene = [{0: LEFT}, {1: LEFT}, {1: LEFT, 0: FAR}, {1: (5.5, 5.0), 2: LEFT, 0: FAR}]
+    check_counts(score_tracks(scene_of(scene), truth), switches=[1], distance=[0.5])
+
+
+def test_mostly_tracked_and_mostly_lost():
+    """At least four fifths of five frames, and less than one fifth."""
+    for found, tracked, lost in ((0, 0, 1), (1, 0, 0), (3, 0, 0), (4, 1, 0), (5, 1, 0)):
+        scene = scene_of([{0: LEFT} if time < found else {} for time in range(5)])
+        scores = score_tracks(scene, truth_of([{0: LEFT}] * 5))
+        check_counts(scores, mostly_tracked=[tracked], mostly_lost=[lost])
+
+
 def test_as_many_as_possible_are_matched_then_as_closely_as_possible():
     # the closest pair of all, 0 and 4, would leave the other object without a match
     scores = score_tracks(
