@@ -27,6 +27,7 @@ from guides.prior_correction import PriorCorrectionGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
 from guides.silhouette_tracking.guide import SilhouetteTrackingGuide
+from guides.silhouette_tracking.learning import fit_silhouettes
 from guides.site_table import SiteTable
 from guides.spatio_temporal_refinement import RefinementNetwork, SpatioTemporalRefinementGuide
 
@@ -59,6 +60,7 @@ __all__ = [
     "SpatioTemporalRefinementGuide",
     "check_guide",
     "describe_sites",
+    "fit_silhouettes",
     "inner_gradients",
     "log_joint",
 ]

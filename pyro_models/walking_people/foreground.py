@@ -79,6 +79,11 @@ class ForegroundPixels(nn.Module):
         information = (seen - false) / (probability * (1 - probability))
         return PixelOdds((image - probability) * information, (seen - false) * information)
 
+    def mean_rates(self) -> tuple[Tensor, Tensor]:
+        """Means over pixels of false and 1 - miss."""
+        false, seen = self._rates()
+        return false.mean(), seen.mean()
+
     def _rates(self) -> tuple[Tensor, Tensor]:
         """The rates false and 1 - miss."""
         return self.false_logit.sigmoid(), (-self.miss_logit).sigmoid()
