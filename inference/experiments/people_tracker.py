@@ -1,5 +1,6 @@
 """A tracker with a generative model behind it: people as silhouettes in the foreground of a clip."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ class PeopleTracker:
         slots: largest number of people in a frame.
         rounds: rounds of learning from the clip; 0 = the start values.
         least_height: smallest height of a box, pixels of the clip; smaller people are left out.
+        min_frames: smallest number of frames in which somebody has boxes; shorter tracks are left out.
         smoothed: boxes given all frames; False = given earlier ones, as when tracking live.
         seed: of the frames that learning looks at.
 
@@ -46,11 +48,12 @@ class PeopleTracker:
     slots: int = 16
     rounds: int = 1
     least_height: float = 45.0
+    min_frames: int = 3
     smoothed: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("width", 16), ("slots", 1), ("rounds", 0), ("least_height", 0)):
+        for name, least in (("width", 16), ("slots", 1), ("rounds", 0), ("least_height", 0), ("min_frames", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
         if not 0 < self.coverage <= 1:
@@ -88,6 +91,7 @@ class PeopleTracker:
             fit_silhouettes(guide, masks, rounds=self.rounds, seed=self.seed)
         return model, guide
 
+    @torch.no_grad()
     def follow(
         self,
         model: WalkingPeople,
@@ -98,6 +102,8 @@ class PeopleTracker:
         """The tracks of people in masks of a clip, in its pixels."""
         scale = torch.tensor([clip_size[0] / masks.shape[-1], clip_size[1] / masks.shape[-2]], dtype=torch.float64)
         rows = list(self._rows(model, guide, masks, scale, torch.tensor(clip_size)))
+        lengths = Counter(name for _, name, _, _ in rows)
+        rows = [row for row in rows if lengths[row[1]] >= self.min_frames]
         if not rows:
             none = torch.zeros(0, dtype=torch.long)
             return Tracks(none, none, torch.zeros(0, 4, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))
@@ -105,7 +111,6 @@ class PeopleTracker:
         confidences = torch.tensor(chances, dtype=torch.float64)
         return Tracks(torch.tensor(frames), torch.tensor(names), torch.stack(boxes), confidences)
 
-    @torch.no_grad()
     def _rows(
         self, model: WalkingPeople, guide: SilhouetteTrackingGuide, masks: Tensor, scale: Tensor, size: Tensor
     ) -> Iterator[tuple[int, int, Tensor, float]]:

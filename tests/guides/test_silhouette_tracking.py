@@ -87,8 +87,8 @@ def test_the_map_is_the_gain_of_one_more_person():
     image = (torch.rand(2, 3, 8, 10) > 0.5).double()
     gain = correlation.gain(image, torch.ones_like(image))
     image = image[:, :, None, None]
-    covered = model.pixels.log_prob(model.silhouette(correlation.grid), image)
-    direct = (covered - model.pixels.log_prob(torch.zeros_like(image), image)).sum((-2, -1))
+    cover = model.silhouette(correlation.grid).expand(2, 3, -1, -1, -1, -1)
+    direct = (model.pixels.log_prob(cover, image) - model.pixels.log_prob(0 * cover, image)).sum((-2, -1))
     torch.testing.assert_close(gain, direct)
     best = correlation.best(gain)[1, 2]
     row, column = (gain[1, 2] == gain[1, 2].max()).nonzero()[0]
@@ -149,7 +149,9 @@ def exact_evidence(model: WalkingPeople, images: torch.Tensor, step: float) -> f
     [
         ([[[5.0, 6.5]], [[4.6, 6.5]]], 1, 0.5),
         ([[[8.0, 5.5]], [[7.6, 5.6]]], 1, 0.5),
-        ([[[1.5, 6.5], [20.0, 20.0]], [[1.7, 6.5], [8.0, 6.0]]], 2, 0.5),
+        pytest.param(
+            [[[1.5, 6.5], [20.0, 20.0]], [[1.7, 6.5], [8.0, 6.0]]], 2, 0.5, marks=pytest.mark.slow
+        ),  # a sum over pairs of places
     ],
     ids=["one", "near the edge", "two"],
 )
@@ -276,6 +278,7 @@ def test_beliefs_are_those_of_the_exact_filter_and_smoother():
         torch.testing.assert_close(covariances, result.covariance, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_silhouettes_are_learned_without_labels():
     truth = street(miss=0.1)
     with torch.no_grad():
