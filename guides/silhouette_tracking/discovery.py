@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guides.silhouette_tracking.correlation import CorrelationMap
-from guides.silhouette_tracking.refinement import refine
+from guides.silhouette_tracking.refinement import Effort, refine
 from pyro_models.walking_people import WalkingPeople
 
 _LEAST_OUTSIDE = 0.01  # of the probability of entries
@@ -34,7 +34,7 @@ def discover(
     correlation: CorrelationMap,
     image: Float[Tensor, "... height width"],
     without: Float[Tensor, "*batch height width"],
-    refinements: int,
+    how: Effort,
 ) -> Newcomer:
     """Look for a person in what the others leave unexplained.
 
@@ -46,19 +46,19 @@ def discover(
         correlation: its silhouettes, transformed.
         image: a mask of zeros and ones.
         without: product of 1 - w m over the people there are.
-        refinements: number of Gauss-Newton steps.
+        how: number of Gauss-Newton steps, and the weight of pixels.
     """
     motion = model.motion
     image = image.expand(without.shape)
     grid = correlation.grid
     entries = motion.entry_law(grid[..., 0]).log_prob(grid)
-    start = correlation.best(correlation.gain(image, without) + entries)
+    start = correlation.best(how.weight * correlation.gain(image, without) + entries)
     means, scales = motion.entry(start[..., 0])
     member = (dist.Normal(means, scales).to_event(1).log_prob(start[..., None, :]) + motion.entry_logits).argmax(-1)
     pick = member[..., None, None].expand(*member.shape, 1, 4)
     prior = means.gather(-2, pick), scales.gather(-2, pick).square().diag_embed()
     alone = torch.ones_like(start[..., :1])
-    one = refine(model, image, alone, prior, start=start[..., None, :], others=without, num_steps=refinements)
+    one = refine(model, image, alone, prior, start=start[..., None, :], others=without, how=how)
     gain = one.gain[..., 0] + motion.entry_logits.log_softmax(-1)[member]
     outside = 1 - entries.exp().sum() * correlation.cell
     gain = torch.logaddexp(gain, outside.clamp(min=_LEAST_OUTSIDE).log())

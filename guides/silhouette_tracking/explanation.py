@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guides.silhouette_tracking.refinement import Refined, refine
+from guides.silhouette_tracking.refinement import Effort, Refined, refine
 from pyro_models.walking_people import WalkingPeople
 
 EMPTY, SEEN, HIDDEN = range(3)
@@ -44,7 +44,7 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    model: WalkingPeople, image: Float[Tensor, "... height width"], predicted: Prediction, refinements: int
+    model: WalkingPeople, image: Float[Tensor, "... height width"], predicted: Prediction, how: Effort
 ) -> Explanation:
     """Refine the places of people together, and weigh whether each is seen; see `refine`.
 
@@ -52,11 +52,9 @@ def explain(
         model: the model.
         image: a mask of zeros and ones.
         predicted: what is expected.
-        refinements: number of Gauss-Newton steps.
+        how: number of Gauss-Newton steps, and the weight of pixels.
     """
-    refined = refine(
-        model, image, predicted.chances[..., SEEN], (predicted.mean, predicted.covariance), num_steps=refinements
-    )
+    refined = refine(model, image, predicted.chances[..., SEEN], (predicted.mean, predicted.covariance), how=how)
     return Explanation(given_frame(predicted.chances, refined.gain), refined)
 
 

@@ -11,9 +11,11 @@ from pyro import poutine
 from torch import Tensor
 
 from guides.guide_of import GuideOf
+from guides.program import sample_sites
 from guides.silhouette_tracking.correlation import CorrelationMap
 from guides.silhouette_tracking.discovery import discover
 from guides.silhouette_tracking.explanation import EMPTY, HIDDEN, SEEN, Prediction, explain, given_frame
+from guides.silhouette_tracking.refinement import Effort
 from guides.silhouette_tracking.tracking import Beliefs, Following, smooth
 from guides.stepwise import StepwiseGuide
 from pyro_models.walking_people import WalkingPeople
@@ -60,20 +62,27 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
     Args:
         model: the model served.
         refinements: number of Gauss-Newton steps in a frame.
+        pixel_weight: power to which `complete` and `track` raise the probability of a pixel given the people, as in a
+            coarsened posterior (Miller and Dunson 2019): pixels whose errors are alike, as where a coat is wider than
+            silhouettes are, count less than the model says. Proposals do not.
 
     Raises:
-        ValueError: if `refinements` is below 1, or frames, observed or controls have the wrong shape.
+        ValueError: if `refinements` is below 1, `pixel_weight` is not a share, or frames, observed or controls have the
+            wrong shape.
         TypeError: if the model is of another kind.
     """
 
     serves = WalkingPeople
     completion_methods = ("smoother", "filter")
 
-    def __init__(self, model: WalkingPeople, *, refinements: int = 4) -> None:
+    def __init__(self, model: WalkingPeople, *, refinements: int = 4, pixel_weight: float = 1.0) -> None:
         super().__init__(model)
         if refinements < 1:
             raise ValueError(f"refinements: expected at least 1 Gauss-Newton step, got {refinements}")
+        if not 0 < pixel_weight <= 1:
+            raise ValueError(f"pixel_weight: expected a share in (0, 1], got {pixel_weight}")
         self.refinements = refinements
+        self.pixel_weight = pixel_weight
 
     @torch.no_grad()
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> MaskReadings:
@@ -126,7 +135,7 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
             smoothed: given all frames; False = given earlier ones and the frame.
         """
         context = self.prepare(frames, observed, controls)
-        following = Following(self.model, context.correlation, self.refinements)
+        following = Following(self.model, context.correlation, Effort(self.refinements, self.pixel_weight))
         path = list(following.run(context.images, context.observed))
         return smooth(path) if smoothed else path
 
@@ -160,8 +169,7 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
         if num_samples is not None:
             with pyro.plate("samples", num_samples, dim=-4):
                 trace = poutine.trace(self).get_trace(frames, observed, controls)
-            sites = ("presence", "visible", "place", "velocity")
-            return {name: node["value"] for name, node in trace.nodes.items() if name.split("_")[0] in sites}
+            return {name: node["value"] for name, node in sample_sites(trace).items()}
         path = self.track(frames, observed, controls, smoothed=method == "smoother")
         values: dict[str, Tensor] = {}
         for number, beliefs in enumerate(path, 1):
@@ -192,6 +200,7 @@ class _Proposal(NamedTuple):
         """What a frame suggests, given the state before it."""
         model, motion = guide.model, guide.model.motion
         presence, visible = motion.presence_probability(before), motion.visible_probability(before)
+        how = Effort(guide.refinements)
         prior = torch.stack([1 - presence, presence * visible, presence * (1 - visible)], -1).transpose(-2, -3)
         image = image.expand(*prior.shape[:-2], *image.shape[-2:])
         members = motion.place_law(before).component_distribution
@@ -199,8 +208,8 @@ class _Proposal(NamedTuple):
         covariance = members.covariance_matrix[..., 0, :, :].transpose(-3, -4)
         free = before.presence.transpose(-1, -2) == 0
         chances = torch.where(free[..., None], prior.new_tensor([1.0, 0.0, 0.0]), prior)
-        old = explain(model, image, Prediction(chances, mean, covariance), guide.refinements)
-        new = discover(model, correlation, image, old.without, guide.refinements)
+        old = explain(model, image, Prediction(chances, mean, covariance), how)
+        new = discover(model, correlation, image, old.without, how)
         gain = torch.where(first_free(free, -1), new.gain[..., None], 0.0)
         chances = torch.where(free[..., None], given_frame(prior, gain), old.chances)
         mean = torch.where(free[..., None], new.mean[..., None, :], old.refined.mean)

@@ -13,6 +13,18 @@ _LONGEST_STEP = (0.25, 0.25, 0.1, 0.2)  # of a Gauss-Newton step: shares of a pe
 _PLACE = 4
 
 
+class Effort(NamedTuple):
+    """How places are refined.
+
+    Attributes:
+        refinements: number of Gauss-Newton steps.
+        weight: w of the log probability of a pixel; 1 = Bayes' rule, less where neighbouring pixels err together.
+    """
+
+    refinements: int
+    weight: float = 1.0
+
+
 class Refined(NamedTuple):
     """A Gaussian approximation of the places given a frame, and what the frame says about each person.
 
@@ -38,9 +50,9 @@ def refine(
     *,
     start: Float[Tensor, "*batch people 4"] | None = None,
     others: Float[Tensor, "... height width"] | None = None,
-    num_steps: int,
+    how: Effort,
 ) -> Refined:
-    """Maximise log p(places) + log p(image | places) by Gauss-Newton steps with the Fisher information of the pixels.
+    """Maximise log p(places) + w log p(image | places) by Gauss-Newton steps with the Fisher information of the pixels.
 
     Args:
         model: the model.
@@ -49,14 +61,14 @@ def refine(
         prior: mean and covariance of each place.
         start: where to begin; None = the prior's means.
         others: product of 1 - w m over further people, who stay where they are; None = there are none.
-        num_steps: number of steps.
+        how: number of steps, and the weight w of pixels.
     """
     mean, covariance = prior
     precision = torch.linalg.inv(covariance)
     place = mean if start is None else start
-    for _ in range(num_steps):
+    for _ in range(how.refinements):
         slopes, shade = _slopes(model, place, weight, others)
-        gradient, information = _normal_equations(model, image, slopes, shade, weight)
+        gradient, information = (how.weight * one for one in _normal_equations(model, image, slopes, shade, weight))
         gradient = gradient - (precision @ (place - mean)[..., None])[..., 0]
         step = torch.linalg.solve(information + _blocks(precision), gradient.flatten(-2)).view_as(place)
         tall = model.silhouette.height(place)[..., None].expand(*place.shape[:-1], 2)
@@ -64,11 +76,11 @@ def refine(
         place = place + step.clamp(-longest, longest)
     slopes, shade = _slopes(model, place, weight, others)
     _, information = _normal_equations(model, image, slopes, shade, weight)
-    spread = _own_blocks(torch.linalg.inv(information + _blocks(precision)))
+    spread = _own_blocks(torch.linalg.inv(how.weight * information + _blocks(precision)))
     away = place - mean
     fit = -0.5 * (away[..., None, :] @ precision @ away[..., None])[..., 0, 0]
     fit = fit + 0.5 * (torch.logdet(spread) - torch.logdet(covariance))
-    return Refined(place, spread, slopes[0], fit + presence_gain(model, image, slopes[0], shade))
+    return Refined(place, spread, slopes[0], fit + how.weight * presence_gain(model, image, slopes[0], shade))
 
 
 def presence_gain(

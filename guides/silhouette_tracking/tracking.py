@@ -10,7 +10,7 @@ from torch import Tensor
 from guides.silhouette_tracking.correlation import CorrelationMap
 from guides.silhouette_tracking.discovery import discover
 from guides.silhouette_tracking.explanation import EMPTY, SEEN, Prediction, explain, given_frame
-from guides.silhouette_tracking.refinement import Refined, refine
+from guides.silhouette_tracking.refinement import Effort, Refined, refine
 from pyro_models.walking_people import WalkingPeople
 from pyro_models.walking_people.motion import first_free
 
@@ -54,13 +54,13 @@ class Following:
     Args:
         model: the model.
         correlation: its silhouettes, transformed.
-        refinements: number of Gauss-Newton steps in a frame.
+        how: number of Gauss-Newton steps in a frame, and the weight of pixels.
     """
 
-    def __init__(self, model: WalkingPeople, correlation: CorrelationMap, refinements: int) -> None:
+    def __init__(self, model: WalkingPeople, correlation: CorrelationMap, how: Effort) -> None:
         self._model = model
         self._correlation = correlation
-        self._refinements = refinements
+        self._how = how
 
     def run(
         self,
@@ -111,7 +111,7 @@ class Following:
         if before is None or not used:
             return idle
         some = Prediction(*(value[:, used] for value in predicted))
-        refined = explain(self._model, image, some, self._refinements).refined
+        refined = explain(self._model, image, some, self._how).refined
         lost = (_occupied(before) & (before.chances[..., SEEN] <= 0.5))[:, used]
         if bool(lost.any()):
             refined = self._look_again(image, some, refined, lost)
@@ -170,7 +170,9 @@ class Following:
         inverse = torch.linalg.inv(predicted.covariance[..., :2, :2])
         away = self._correlation.grid[..., :2] - predicted.mean[..., None, None, :2]
         density = -0.5 * torch.einsum("...yxi,...ij,...yxj->...yx", away, inverse, away)
-        start = self._correlation.best(self._correlation.gain(image, without)[..., None, :, :] + density)
+        start = self._correlation.best(
+            self._how.weight * self._correlation.gain(image, without)[..., None, :, :] + density
+        )
         start = torch.cat([start[..., :2], predicted.mean[..., 2:]], -1)
         slots = start.shape[-2]
         alone = refine(
@@ -180,7 +182,7 @@ class Following:
             (predicted.mean[..., None, :], predicted.covariance[..., None, :, :]),
             start=start[..., None, :],
             others=without[..., None, :, :],
-            num_steps=self._refinements,
+            how=self._how,
         )
         new = Refined(
             alone.mean[..., 0, :], alone.covariance[..., 0, :, :], alone.cover[..., 0, :, :], alone.gain[..., 0]
@@ -193,7 +195,7 @@ class Following:
         free = ~_occupied(after)
         sight = torch.where(free, 0.0, after.chances[..., SEEN])
         without = (1 - sight[..., None, None] * cover).prod(-3)
-        new = discover(self._model, self._correlation, image, without, self._refinements)
+        new = discover(self._model, self._correlation, image, without, self._how)
         prior = motion.enter_logit.sigmoid() * motion.appear_logit.sigmoid()
         chance = (new.gain + prior.logit()).sigmoid()
         entered = first_free(free, -1) & (chance > 0.5)[..., None]

@@ -35,6 +35,7 @@ class PeopleTracker:
         rounds: rounds of learning from the clip; 0 = the start values.
         least_height: smallest height of a box, pixels of the clip; smaller people are left out.
         min_frames: smallest number of frames in which somebody has boxes; shorter tracks are left out.
+        pixel_weight: power to which probabilities of pixels are raised, see the guide.
         smoothed: boxes given all frames; False = given earlier ones, as when tracking live.
         seed: of the frames that learning looks at.
 
@@ -49,6 +50,7 @@ class PeopleTracker:
     rounds: int = 1
     least_height: float = 45.0
     min_frames: int = 3
+    pixel_weight: float = 0.5
     smoothed: bool = True
     seed: int = 0
 
@@ -56,8 +58,9 @@ class PeopleTracker:
         for name, least in (("width", 16), ("slots", 1), ("rounds", 0), ("least_height", 0), ("min_frames", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
-        if not 0 < self.coverage <= 1:
-            raise ValueError(f"coverage: expected a share in (0, 1], got {self.coverage}")
+        for name in ("coverage", "pixel_weight"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share in (0, 1], got {getattr(self, name)}")
 
     def track(self, clip: Clip) -> Tracks:
         """Boxes with identities, and the probability that somebody is there as confidence.
@@ -84,9 +87,10 @@ class PeopleTracker:
 
     def fit(self, masks: Float[Tensor, "1 time 1 height width"]) -> tuple[WalkingPeople, SilhouetteTrackingGuide]:
         """A model that has learned how people look in these masks, and its guide."""
-        model = WalkingPeople((1, *masks.shape[-2:]), num_slots=self.slots)
+        height, width = masks.shape[-2:]
+        model = WalkingPeople((1, height, width), num_slots=self.slots)
         model.start_from(masks)
-        guide = SilhouetteTrackingGuide(model)
+        guide = SilhouetteTrackingGuide(model, pixel_weight=self.pixel_weight)
         if self.rounds:
             fit_silhouettes(guide, masks, rounds=self.rounds, seed=self.seed)
         return model, guide

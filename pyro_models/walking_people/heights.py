@@ -1,5 +1,7 @@
 """How tall people are where, from a foreground mask: start values before anybody is tracked."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -26,7 +28,8 @@ def blobs_like_people(
 
     found = []
     for mask in masks.cpu().numpy() > 0.5:
-        numbers, _ = label(mask, structure=np.ones((3, 3)))
+        labelled: Any = label(mask, structure=np.ones((3, 3)))
+        numbers = labelled[0]
         for number, (rows, columns) in enumerate(find_objects(numbers), 1):
             height, width = rows.stop - rows.start, columns.stop - columns.start
             inside = 0 < rows.start and rows.stop < mask.shape[0] and 0 < columns.start and columns.stop < mask.shape[1]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 SMALLEST_HEIGHT = 1.0  # pixels; far above the horizon the line of heights would be negative
-_REACH = math.log(9)  # softnesses from one half to one tenth
+_REACH = math.log(3)  # softnesses from one half to one quarter
 _BLUNT = 1e-3  # of the height: makes the distance from the middle line smooth there
 
 
@@ -94,9 +94,9 @@ class Silhouette(nn.Module):
         return self.mean_height(place[..., 1]) * place[..., 2].exp()
 
     def box(self, place: Float[Tensor, "*people 4"]) -> tuple[Float[Tensor, "*people 2"], Float[Tensor, "*people 2"]]:
-        """Middle and size of the box around a person: as far as a pixel is covered in one of ten cases.
+        """Middle and size of the box around a person: as far as a pixel is covered in one of four cases.
 
-        Arms and legs that move make a silhouette soft; the box is the one around them, in most frames.
+        Arms and legs that move make a silhouette soft, and are in the box in most frames.
         """
         height = self.height(place)
         ends = _REACH * self.log_edge.exp()

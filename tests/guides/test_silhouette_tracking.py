@@ -15,7 +15,7 @@ from guides import SilhouetteTrackingGuide
 from guides.silhouette_tracking.correlation import CorrelationMap
 from guides.silhouette_tracking.explanation import EMPTY, SEEN
 from guides.silhouette_tracking.learning import fit_silhouettes
-from guides.silhouette_tracking.refinement import refine
+from guides.silhouette_tracking.refinement import Effort, refine
 from guides.silhouette_tracking.tracking import smooth
 from inference.estimators import FIVO
 from pyro_models import WalkingPeople
@@ -68,7 +68,7 @@ def test_places_are_refined_to_the_mode_and_curvature_of_a_grid():
         torch.tensor([[5.0, 6.0, 0.0, 0.0]]).double(),
         torch.diag(torch.tensor([0.3, 0.3, 1e-8, 1e-8])).double()[None],
     )
-    found = refine(model, image, torch.ones(1).double(), prior, num_steps=20)
+    found = refine(model, image, torch.ones(1).double(), prior, how=Effort(20))
     step = 0.05
     grid = torch.stack(torch.meshgrid(torch.arange(3, 7, step), torch.arange(4, 8, step), indexing="ij"), -1).double()
     places = torch.cat([grid, torch.zeros_like(grid)], -1)
@@ -302,6 +302,8 @@ def test_wrong_settings_are_refused():
     model = street()
     with pytest.raises(ValueError, match="refinements: expected at least 1 Gauss-Newton step, got 0"):
         SilhouetteTrackingGuide(model, refinements=0)
+    with pytest.raises(ValueError, match=r"pixel_weight: expected a share in \(0, 1\], got 0"):
+        SilhouetteTrackingGuide(model, pixel_weight=0.0)
     guide = SilhouetteTrackingGuide(model)
     with pytest.raises(ValueError, match="frames: expected one sequence, the whole clip, got 2"):
         fit_silhouettes(guide, torch.zeros(2, 3, 1, 36, 64))

@@ -32,7 +32,7 @@ def test_slopes_are_the_derivatives_of_silhouettes():
     made = silhouette()
     slopes = made.with_slopes(PLACE)
     torch.testing.assert_close(slopes.cover, made(PLACE))
-    derivatives = torch.autograd.functional.jacobian(made, PLACE)
+    derivatives = torch.func.jacrev(made)(PLACE)
     for index, slope in enumerate(slopes[1:]):
         own = torch.stack([derivatives[person, :, :, person, index] for person in range(2)])
         torch.testing.assert_close(slope, own)
