@@ -134,10 +134,7 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
             controls: None.
             smoothed: given all frames; False = given earlier ones and the frame.
         """
-        context = self.prepare(frames, observed, controls)
-        following = Following(self.model, context.correlation, Effort(self.refinements, self.pixel_weight))
-        path = list(following.run(context.images, context.observed))
-        return smooth(path) if smoothed else path
+        return self._follow(frames, observed, controls, smoothed, skip=True)
 
     @torch.no_grad()
     def complete(
@@ -170,7 +167,7 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
             with pyro.plate("samples", num_samples, dim=-4):
                 trace = poutine.trace(self).get_trace(frames, observed, controls)
             return {name: node["value"] for name, node in sample_sites(trace).items()}
-        path = self.track(frames, observed, controls, smoothed=method == "smoother")
+        path = self._follow(frames, observed, controls, method == "smoother", skip=False)
         values: dict[str, Tensor] = {}
         for number, beliefs in enumerate(path, 1):
             chances, mean = beliefs.chances.transpose(0, 1), beliefs.mean.transpose(0, 1)
@@ -178,6 +175,15 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
             values[f"visible_{number}"] = (chances[..., SEEN] > chances[..., HIDDEN]).to(mean.dtype)
             values[f"place_{number}"], values[f"velocity_{number}"] = mean[..., :4], mean[..., 4:]
         return values
+
+    def _follow(
+        self, frames: Tensor, observed: Tensor | None, controls: Tensor | None, smoothed: bool, skip: bool
+    ) -> list[Beliefs]:
+        context = self.prepare(frames, observed, controls)
+        how = Effort(self.refinements, self.pixel_weight)
+        following = Following(self.model, context.correlation, how, skip=skip)
+        path = list(following.run(context.images, context.observed))
+        return smooth(path) if smoothed else path
 
 
 class _Proposal(NamedTuple):

@@ -234,6 +234,21 @@ def test_a_person_behind_a_post_is_the_same_afterwards():
     assert sum(int(one.entered.sum()) for one in path) == 1
 
 
+def test_what_is_skipped_changes_nothing():
+    model = street()
+    place = walk(14, (24.0, 26.0, 1.3, 0.0), (50.0, 20.0, 0.5, 0.0))
+    with torch.no_grad():
+        model.pixels.miss_logit[:, 28:40] = 5.0  # a post: the first person is lost, and looked for again
+    frames, guide = drawn(model, place), SilhouetteTrackingGuide(model)
+    path, values = guide.track(frames), guide.complete(frames, method="filter")
+    for number, beliefs in enumerate(path, 1):
+        there = beliefs.chances[0, :, EMPTY] < 0.5
+        assert torch.equal(values[f"presence_{number}"][:, 0] > 0, there)
+        torch.testing.assert_close(
+            values[f"place_{number}"][there, 0], beliefs.mean[0, there, :4], rtol=1e-3, atol=1e-3
+        )
+
+
 def test_empty_streets_are_empty():
     model = street()
     path = SilhouetteTrackingGuide(model).track(drawn(model, torch.zeros(10, 0, 4)))
