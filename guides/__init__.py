@@ -26,6 +26,8 @@ from guides.pose_prediction.guide import PosePredictionGuide
 from guides.prior_correction import PriorCorrectionGuide
 from guides.recurrent import RecurrentGuide
 from guides.recurrent_states import RecurrentStateGuide
+from guides.silhouette_tracking.guide import SilhouetteTrackingGuide
+from guides.silhouette_tracking.learning import fit_silhouettes
 from guides.site_table import SiteTable
 from guides.spatio_temporal_refinement import RefinementNetwork, SpatioTemporalRefinementGuide
 
@@ -53,10 +55,12 @@ __all__ = [
     "RecurrentGuide",
     "RecurrentStateGuide",
     "RefinementNetwork",
+    "SilhouetteTrackingGuide",
     "SiteTable",
     "SpatioTemporalRefinementGuide",
     "check_guide",
     "describe_sites",
+    "fit_silhouettes",
     "inner_gradients",
     "log_joint",
 ]

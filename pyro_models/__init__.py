@@ -18,6 +18,7 @@ from pyro_models.vtssi.model import DisentangledStateSpaceModel
 from pyro_models.vtssi.object_scenes import ObjectScenes
 from pyro_models.vtssi.per_frame import ContinuousAttendInferRepeat
 from pyro_models.vtssi.transition import MotionTransition
+from pyro_models.walking_people.model import WalkingPeople
 
 __all__ = [
     "DDPAE",
@@ -38,4 +39,5 @@ __all__ = [
     "SlotMemory",
     "SpatioTemporalMixture",
     "VariationalRecurrentNetwork",
+    "WalkingPeople",
 ]

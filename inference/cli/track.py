@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from inference.cli.words import parse
+from inference.experiments.people_tracker import PeopleTracker
 from inference.pictures import check_film, draw_paths, film_tracks
 from inference.trackers import TRACKERS, Detector
 from videos.clips import Clip, background_of
@@ -19,6 +20,7 @@ from videos.moving_blobs import MovingBlobs
 from videos.tracks import write_tracks
 
 TRACKER = "kalman"
+_ALL: dict[str, type[Any]] = {**TRACKERS, "people": PeopleTracker}
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -28,15 +30,16 @@ class Tracking:
 
     Attributes:
         clip: video file of a static camera.
-        tracker: blobs = each frame joined to the previous one by overlap; kalman = predicted by Kalman filters.
-        least_area: smallest area of a moving blob, pixels; smaller ones are noise.
+        tracker: blobs = each frame joined to the previous one by overlap; kalman = predicted by Kalman filters;
+            people = silhouettes of people, inferred under a generative model.
+        least_area: smallest area of a moving blob, pixels; smaller ones are noise. Not for people.
         output: MOTChallenge file to write; None = the clip's name with -tracks.txt, in this folder.
         film: film of the boxes to write, .mp4 or .avi, or a smaller .gif.
         picture: picture of the paths to write, such as paths.png.
     """
 
     clip: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    tracker: Literal["blobs", "kalman"] = TRACKER
+    tracker: Literal["blobs", "kalman", "people"] = TRACKER
     least_area: int = MovingBlobs().least_area
     output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     film: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -45,14 +48,21 @@ class Tracking:
 
 def track(words: Sequence[str]) -> int:
     """Track what moves in a static-camera clip."""
-    tracker = TRACKERS.get(_tracker_in(words), TRACKERS[TRACKER])
+    tracker = _ALL.get(_tracker_in(words), TRACKERS[TRACKER])
     options = parse(
         words, prog="kinema track", description=str(track.__doc__), tracking=Tracking, settings=_settings_of(tracker)
     )
     given: Tracking = options.tracking
     output = given.output or Path(f"{given.clip.stem}-tracks.txt")
     _check_files(given, output)
-    chosen = tracker(_Shown(MovingBlobs(least_area=given.least_area)), **vars(options.settings))
+    blobs = MovingBlobs(least_area=given.least_area)
+    if tracker is PeopleTracker and blobs != MovingBlobs():
+        raise ValueError(
+            f"--least-area: expected with --tracker blobs or kalman, got {given.least_area} with people; use "
+            "--least-height"
+        )
+    made: Any = tracker
+    chosen = made(*(() if tracker is PeopleTracker else (_Shown(blobs),)), **vars(options.settings))
     start = time.perf_counter()
     tracks = chosen.track(given.clip)
     seconds = time.perf_counter() - start

@@ -19,6 +19,7 @@ EXACT = (
     "DisentangledStateSpaceModel",
     "SequentialAttendInferRepeat",
     "SpatioTemporalMixture",
+    "WalkingPeople",
 )
 
 

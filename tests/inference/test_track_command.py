@@ -95,7 +95,7 @@ def test_mistakes_are_answered_in_one_line(words, message, capsys, tmp_path, mon
 
 def test_every_tracker_is_offered():
     hints = get_type_hints(Tracking)
-    assert set(get_args(hints["tracker"])) == set(TRACKERS)
+    assert set(get_args(hints["tracker"])) == {*TRACKERS, "people"}
 
 
 def test_an_unknown_tracker_is_refused(capsys):

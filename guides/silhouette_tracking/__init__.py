@@ -1,0 +1,1 @@
+"""People in foreground masks, followed by the model's own log joint."""
