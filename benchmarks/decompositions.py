@@ -35,8 +35,6 @@ from videos import MassiveBalls
 SLOTS, IODINE, NEM = "spatio-temporal-balls-small", "iodine-balls-small", "relational-nem-small"
 SLOTS_COLOUR, IODINE_COLOUR = "spatio-temporal-balls-colour-small", "iodine-balls-colour-small"
 SEQUENTIAL = "sequential"
-ENTROPY = 0.03
-"""The paper's weight relative to squared errors: 0.1 beside 100 / (2 0.3), as this beside 1 / (2 0.1^2)."""
 PAPERS_MEMORY: dict[str, Any] = {"memory": "guide", "start": "constant"}
 MODELS = {
     "binary: spatio-temporal": (SLOTS, None),
@@ -49,10 +47,11 @@ MODELS = {
 }
 METHODS = {name: method for name, (_, method) in MODELS.items()}
 ABLATION: dict[str, dict[str, Any]] = {
-    "full grid, only the guide remembers": {**PAPERS_MEMORY, "grid": "full", "conditioned": False},
-    "triangle, prior and decoder remember": PAPERS_MEMORY,
-    "and entropy": {**PAPERS_MEMORY, "entropy": ENTROPY},
+    "full grid, only the guide remembers": {**PAPERS_MEMORY, "grid": "full", "conditioned": False, "entropy": 0.0},
+    "triangle, prior and decoder remember": {**PAPERS_MEMORY, "entropy": 0.0},
+    "and entropy": PAPERS_MEMORY,
     "recommended": {},
+    "without entropy": {"entropy": 0.0},
     "start: constant": {"start": "constant"},
     "not scattered": {"scattered": False},
     "weights: share": {"weights": "share"},

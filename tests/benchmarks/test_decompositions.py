@@ -49,7 +49,7 @@ def test_plans_meet_in_tables(tmp_path):
     assert iodine["decodes"] == {"2": 12, "4": 24, "6": 36, "8": 48}
     plan("ablation", "--only", "grid", "triangle", "entropy", "recommended", "--seeds", 0, *SLOTS_WORDS)
     plan("predictions", "--seeds", 0, *SLOTS_WORDS)
-    assert len(list(tmp_path.glob("*-0"))) == 10  # of fifteen settings
+    assert len(list(tmp_path.glob("*-0"))) == 11  # of sixteen settings
 
     document = tmp_path / "RESULTS.md"
     written = sorted(tmp_path.glob("decompositions-*.json"))
@@ -65,7 +65,7 @@ def test_plans_meet_in_tables(tmp_path):
         path.unlink()
     refused = plan("models", "--only", "binary: IODINE", "--seeds", 0, status=1)
     assert "iodine-balls-small-0 was started with other options: " in refused
-    assert "epochs was 3, is 48" in refused
+    assert "epochs was 3, is 36" in refused
 
 
 def asked(tmp_path, plan, *words):
@@ -113,9 +113,9 @@ def test_settings_share_runs_where_they_are_the_same(tmp_path):
             recipe = RECIPES[setting.recipe].with_options(**setting.options)
             assert trained.setdefault(setting.folder, recipe) == recipe
             places.append((setting.folder, METHODS.get(key), setting.file))
-    assert len(set(map(str, trained.values()))) == len(trained) == 14  # no two folders for one recipe
-    assert len({(folder, method) for folder, method, _ in places}) == len(set(places)) == 16
-    assert len({(folder, file) for folder, _, file in places}) == 16
+    assert len(set(map(str, trained.values()))) == len(trained) == 15  # no two folders for one recipe
+    assert len({(folder, method) for folder, method, _ in places}) == len(set(places)) == 17
+    assert len({(folder, file) for folder, _, file in places}) == 17
 
 
 def test_rows_come_from_the_record_and_from_folders(tmp_path):
