@@ -13,6 +13,7 @@ SLOTS = {
     "halvings": 1,
     "reading_layers": 2,
     "refinements": 2,
+    "starts": 1,
     "scale_epochs": [0, 1],
     "entropy_epochs": [0, 1],
 }

@@ -31,6 +31,7 @@ WRONG = {
     "PriorCorrectionGuide": "RecurrentCodes()",
     "RecurrentGuide": "KalmanVAE()",
     "RecurrentStateGuide": "AttendInferRepeat()",
+    "SilhouetteTrackingGuide": "KalmanVAE()",
     "SpatioTemporalRefinementGuide": "AttendInferRepeat()",
 }
 
