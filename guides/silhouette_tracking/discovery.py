@@ -51,7 +51,7 @@ def discover(
     motion = model.motion
     image = image.expand(without.shape)
     grid = correlation.grid
-    entries = motion.entry_law(grid[..., 0]).log_prob(grid)
+    entries = motion.entry_distribution(grid[..., 0]).log_prob(grid)
     start = correlation.best(how.weight * correlation.gain(image, without) + entries)
     means, scales = motion.entry(start[..., 0])
     member = (dist.Normal(means, scales).to_event(1).log_prob(start[..., None, :]) + motion.entry_logits).argmax(-1)

@@ -109,12 +109,14 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
             visible = pyro.sample(f"visible_{number}", dist.Bernoulli(visible_chance).mask(there))
             with torch.no_grad():
                 found = (visible > 0) if seen is None else (visible > 0) & seen
-                place_law = proposal.place_law(model.motion.entry_logits, model.motion.place_law(before), found)
-            place = pyro.sample(f"place_{number}", place_law.mask(there))
+                place_distribution = proposal.place_distribution(
+                    model.motion.entry_logits, model.motion.place_distribution(before), found
+                )
+            place = pyro.sample(f"place_{number}", place_distribution.mask(there))
             place = torch.where(there[..., None], place, 0.0)
             with torch.no_grad():
-                velocity_law = model.motion.velocity_law(before, place)
-            velocity = pyro.sample(f"velocity_{number}", velocity_law.mask(there))
+                velocity_distribution = model.motion.velocity_distribution(before, place)
+            velocity = pyro.sample(f"velocity_{number}", velocity_distribution.mask(there))
         return walkers(presence, visible, place, velocity)
 
     @torch.no_grad()
@@ -209,7 +211,7 @@ class _Proposal(NamedTuple):
         how = Effort(guide.refinements)
         prior = torch.stack([1 - presence, presence * visible, presence * (1 - visible)], -1).transpose(-2, -3)
         image = image.expand(*prior.shape[:-2], *image.shape[-2:])
-        members = motion.place_law(before).component_distribution
+        members = motion.place_distribution(before).component_distribution
         mean = members.loc[..., 0, :].transpose(-2, -3)
         covariance = members.covariance_matrix[..., 0, :, :].transpose(-3, -4)
         free = before.presence.transpose(-1, -2) == 0
@@ -223,7 +225,9 @@ class _Proposal(NamedTuple):
         scale = torch.linalg.cholesky(covariance)
         return cls(chances.transpose(-2, -3), mean.transpose(-2, -3), scale.transpose(-3, -4))
 
-    def place_law(self, entry_logits: Tensor, prior: dist.MixtureSameFamily, found: Tensor) -> dist.MixtureSameFamily:
+    def place_distribution(
+        self, entry_logits: Tensor, prior: dist.MixtureSameFamily, found: Tensor
+    ) -> dist.MixtureSameFamily:
         """Places of people who are found; of others the prior."""
         members = prior.component_distribution
         tails = torch.ones_like(entry_logits)

@@ -104,9 +104,9 @@ class WalkingPeople(StepwiseModel):
             presence = pyro.sample(f"presence_{number}", dist.Bernoulli(motion.presence_probability(before)))
             there = presence > 0
             visible = pyro.sample(f"visible_{number}", dist.Bernoulli(motion.visible_probability(before)).mask(there))
-            place = pyro.sample(f"place_{number}", motion.place_law(before).mask(there))
+            place = pyro.sample(f"place_{number}", motion.place_distribution(before).mask(there))
             place = torch.where(there[..., None], place, 0.0)
-            velocity = pyro.sample(f"velocity_{number}", motion.velocity_law(before, place).mask(there))
+            velocity = pyro.sample(f"velocity_{number}", motion.velocity_distribution(before, place).mask(there))
         return walkers(presence, visible, place, velocity)
 
     def slots(self) -> Any:
@@ -120,12 +120,12 @@ class WalkingPeople(StepwiseModel):
         place = join_frames([state.place for state in states], 1)
         visible = join_frames([state.visible for state in states], 0)
         cover = union(self.silhouette(place), visible, -4).unsqueeze(-4)
-        law = self.pixels(cover)
+        masks = self.pixels(cover)
         steps = slice(first, first + len(states))
         seen, images = context.seen[:, steps].T, context.frames[:, steps].transpose(0, 1)
         with pyro.plate("time", len(states), dim=TIME_OF_OBJECTS):
-            pyro.sample("frames", law.mask(seen[:, None]), obs=images[:, None])
-        return law.mean
+            pyro.sample("frames", masks.mask(seen[:, None]), obs=images[:, None])
+        return masks.mean
 
     @torch.no_grad()
     def scene(self, latents: Mapping[str, Tensor]) -> Scene:

@@ -129,7 +129,7 @@ class WalkingMotion(nn.Module):
         scales = torch.cat([self.entry_scales, self.log_spread.exp().expand(len(means), 2)], -1)
         return means.expand(*like.shape, *means.shape), scales.expand(*like.shape, *scales.shape)
 
-    def place_law(self, before: Walkers) -> dist.MixtureSameFamily:
+    def place_distribution(self, before: Walkers) -> dist.MixtureSameFamily:
         """Distribution of the places of people; all members of the mixture are alike for those who were there."""
         means, scales = self.entry(before.presence)
         steps = self.steps(before.place)
@@ -142,12 +142,12 @@ class WalkingMotion(nn.Module):
         scales = torch.where(stayed, wide[..., None, :], scales)
         return place_mixture(self.entry_logits, means, scales.diag_embed())
 
-    def entry_law(self, like: Tensor) -> dist.MixtureSameFamily:
+    def entry_distribution(self, like: Tensor) -> dist.MixtureSameFamily:
         """Distribution of places where people are first seen."""
         means, scales = self.entry(like)
         return place_mixture(self.entry_logits, means, scales.diag_embed())
 
-    def velocity_law(self, before: Walkers, place: Float[Tensor, "*batch 4"]) -> dist.Independent:
+    def velocity_distribution(self, before: Walkers, place: Float[Tensor, "*batch 4"]) -> dist.Independent:
         """Distribution of velocities given places: what the step from the place before suggests."""
         steps = self.steps(before.place)
         both = (steps.sway.square() + steps.push.square())[..., None]

@@ -91,7 +91,7 @@ def test_the_transition_is_a_step_of_the_velocity_and_one_of_the_place():
     before = Walkers(one, one, place, velocity)
     new = torch.tensor([[[10.7, 12.3, 0.08, 0.05]]], dtype=torch.float64)
     faster = torch.tensor([[[0.8, 0.2]]], dtype=torch.float64)
-    found = motion.place_law(before).log_prob(new) + motion.velocity_law(before, new).log_prob(faster)
+    found = motion.place_distribution(before).log_prob(new) + motion.velocity_distribution(before, new).log_prob(faster)
     tall = motion.steps(place).push / motion.log_push.exp()
     push, sway = motion.log_push.exp() * tall, motion.log_sway.exp() * tall
     expected = dist.Normal(velocity, push).log_prob(faster) + dist.Normal(place[..., :2] + faster, sway).log_prob(
