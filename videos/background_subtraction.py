@@ -105,7 +105,7 @@ class BackgroundSubtraction:
     height: int = 175
     coverage: float = 0.5
     least_area: int = 30
-    # Static clips, real and synthetic, have 0.0000 to 0.0010, 0.0016 with forty objects; pans of a pixel a frame in 240
+    # Static clips, real and synthetic, have 0.0000 to 0.0010, 0.0019 with forty objects; pans of a pixel a frame in 240
     # or 300 have 0.0021 to 0.0043.
     most_camera_motion: float = 0.002
 
@@ -138,17 +138,11 @@ class BackgroundSubtraction:
         stride = self._stride_of(clip)
         lights: dict[bool, list[Tensor]] = {invert: [] for invert in (True, False) if self.invert in (invert, None)}
         components, numbers, clip_size, length = [], [], (0, 0), 0
-        motion, before, contrast = CameraMotion(), np.zeros(0), 0.0
+        contrast = 0.0
         for number, (frame, mask, mixture) in enumerate(self._subtracted(clip)):
             length = number + 1
             clip_size = (frame.shape[1], frame.shape[0])
-            kept = number >= self.warm_up and (number - self.warm_up) % stride == 0
-            if kept or (number + 1 - self.warm_up) % stride == 0:
-                small = reduced(frame)
-                if kept and before.size:
-                    motion.compare(before, small)
-                before = small
-            if not kept:
+            if number < self.warm_up or (number - self.warm_up) % stride:
                 continue
             if self.invert is None:
                 contrast += _contrast(frame, mixture.getBackgroundImage(), mask)
@@ -162,22 +156,11 @@ class BackgroundSubtraction:
                 f"warm_up: expected fewer frames than the clip has = {length}, got {self.warm_up}; "
                 "learn the background from fewer frames, or take a longer clip"
             )
-        name = os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else "frames in memory"
-        self._check_camera(name, motion.share_of_width)
         invert = contrast <= 0 if self.invert is None else self.invert
         if self.invert is None:
             kind = "darker than the background: their light is inverted" if invert else "brighter than the background"
-            _log.info("%s: moving things are %s", name, kind)
+            _log.info("%s: moving things are %s", _name(clip), kind)
         return Foreground(torch.stack(lights[invert]), torch.stack(components), torch.tensor(numbers), clip_size)
-
-    def _check_camera(self, name: str, motion: float) -> None:
-        if motion > self.most_camera_motion:
-            raise ValueError(
-                "clip: expected one of a static camera, whose background moves from frame to frame by at most "
-                f"{self.most_camera_motion:.2%} of the frame's width, got {motion:.2%} in {name}: "
-                "the background moves, and would be taken for objects; stabilise the clip, or train a recipe that "
-                "learns from whole frames"
-            )
 
     def moving(self, clip: Clip, *, passes: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Each frame of the clip in turn, and M, its moving pixels, at the clip's own size; one is in memory at a time.
@@ -194,7 +177,7 @@ class BackgroundSubtraction:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the clip cannot be read, or `passes` is below 1.
+            ValueError: if the clip cannot be read, or `passes` is below 1; after the last frame, if its camera moved.
             ImportError: without OpenCV, which the extra `video` installs.
         """
         for frame, mask, _ in self._subtracted(clip, passes):
@@ -215,10 +198,25 @@ class BackgroundSubtraction:
         for _ in range(passes - 1):
             for frame in read_frames(clip):
                 mixture.apply(frame)
+        motion, before = CameraMotion(), None
         for frame in read_frames(clip):
+            small = reduced(frame)
+            if before is not None:
+                motion.compare(before, small)
+            before = small
             mask = np.where(mixture.apply(frame) == _FOREGROUND, np.uint8(255), np.uint8(0))
             mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, opening), cv2.MORPH_CLOSE, closing)
             yield frame, mask, mixture
+        self._check_camera(clip, motion.share_of_width)
+
+    def _check_camera(self, clip: Clip, motion: float) -> None:
+        if motion > self.most_camera_motion:
+            raise ValueError(
+                "clip: expected one of a static camera, whose background moves from frame to frame by at most "
+                f"{self.most_camera_motion:.2%} of the frame's width, got {motion:.2%} in {_name(clip)}: "
+                "the background moves, and would be taken for objects; stabilise the clip, or train a recipe that "
+                "learns from whole frames"
+            )
 
     def _stride_of(self, clip: Clip) -> int:
         if self.stride is not None:
@@ -248,6 +246,10 @@ class BackgroundSubtraction:
         # One pixel beyond the components: their rims, with less than `coverage`, belong to them too.
         near = cv2.dilate((parts > 0).astype(np.uint8), np.ones((3, 3), dtype=np.uint8))
         return light * near, parts
+
+
+def _name(clip: Clip) -> str:
+    return os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else "frames in memory"
 
 
 def _contrast(frame: np.ndarray, background: np.ndarray, mask: np.ndarray) -> float:

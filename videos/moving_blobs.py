@@ -49,7 +49,7 @@ class MovingBlobs:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the clip cannot be read.
+            ValueError: if the clip cannot be read, or its camera moves.
             ImportError: without OpenCV, which the extra `video` installs.
         """
         cv2 = opencv()

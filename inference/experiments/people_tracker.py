@@ -70,7 +70,8 @@ class PeopleTracker:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the clip cannot be read, or has fewer than ten blobs of the shape of a person.
+            ValueError: if the clip cannot be read, its camera moves, or it has fewer than ten blobs of the shape of a
+                person.
             ImportError: without OpenCV, which the extra `video` installs.
         """
         masks, clip_size = self.masks(clip)

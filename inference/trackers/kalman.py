@@ -83,7 +83,7 @@ class KalmanTracker:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the clip cannot be read.
+            ValueError: if the clip cannot be read, or its camera moves.
         """
         return self.follow(self.detector.detect(clip))
 

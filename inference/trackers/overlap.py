@@ -43,7 +43,7 @@ class OverlapTracker:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the clip cannot be read.
+            ValueError: if the clip cannot be read, or its camera moves.
         """
         return self.follow(self.detector.detect(clip))
 

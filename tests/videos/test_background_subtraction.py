@@ -85,6 +85,8 @@ def test_a_clip_of_a_moving_camera_is_refused():
         )
         with pytest.raises(ValueError, match=message):
             SUBTRACTION.extract(seen(speed))
+        with pytest.raises(ValueError, match=message):  # and so by all that tracks
+            list(SUBTRACTION.moving(seen(speed), passes=2))
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.3, 0.0), (0.0, -0.4), (0.5, 0.5)])
