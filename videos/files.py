@@ -92,10 +92,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], bool]:
         # The authors' pong files have an entry `controls` that holds only a pickled None.
         if "images" in archive.files and ("state" in archive.files or "controls" in archive.files):
             return {name: archive[name] for name in ("images", "state") if name in archive.files}, True
-        if "frames" in archive.files and archive["frames"].ndim == 5:
-            arrays = {name: archive[name] for name in _FIELDS if name in archive.files}
-            if len(arrays) > 1 or arrays["frames"].shape[2] in CHANNELS:
+        frames = archive["frames"] if "frames" in archive.files else None
+        if frames is not None and frames.ndim == 5:
+            arrays = {"frames": frames} | {name: archive[name] for name in _FIELDS[1:] if name in archive.files}
+            if len(arrays) > 1 or frames.shape[2] in CHANNELS:
                 return arrays, True
+        if frames is not None and _may_be_frames(frames):
+            return {"frames": frames}, False
         others = {}
         for name in archive.files:
             try:

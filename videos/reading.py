@@ -331,8 +331,6 @@ def _from_arrays(path: Path, form: VideoFormat, layout: str | None, before: set[
 
 def _only(found: dict[str, np.ndarray], path: Path, layout: str | None) -> tuple[str, Tensor]:
     """Name and frames of the one array of a file that can be frames."""
-    if "frames" in found:
-        found = {"frames": found["frames"]}
     if len(found) != 1:
         listed = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in found.items()) or "none"
         raise ValueError(

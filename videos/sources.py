@@ -93,4 +93,4 @@ class Source:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """A sort key by which the numbers in names count: frame-2 comes before frame-10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name.lower()) if part]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name.lower()) if part]

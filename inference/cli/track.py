@@ -11,7 +11,7 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from inference.cli.words import parse
+from inference.cli.words import last_value, parse
 from inference.experiments.people_tracker import PeopleTracker
 from inference.pictures import check_film, draw_paths, film_tracks
 from inference.trackers import TRACKERS, Detector
@@ -48,7 +48,7 @@ class Tracking:
 
 def track(words: Sequence[str]) -> int:
     """Track what moves in a static-camera clip."""
-    tracker = _ALL.get(_tracker_in(words), TRACKERS[TRACKER])
+    tracker = _ALL.get(last_value(words, "tracker") or TRACKER, TRACKERS[TRACKER])
     options = parse(
         words, prog="kinema track", description=str(track.__doc__), tracking=Tracking, settings=_settings_of(tracker)
     )
@@ -89,16 +89,6 @@ class _Shown:
     def detect(self, clip: Clip) -> Iterator[Tensor]:
         """Boxes of each frame."""
         yield from tqdm(self.detector.detect(clip), desc="tracking", unit="frame", disable=None, leave=False)
-
-
-def _tracker_in(words: Sequence[str]) -> str:
-    """The tracker that the words name: its settings are options too."""
-    for word, following in zip(words, [*words[1:], TRACKER], strict=True):
-        if word == "--tracker":
-            return following
-        if word.startswith("--tracker="):
-            return word.removeprefix("--tracker=")
-    return TRACKER
 
 
 def _settings_of(tracker: Any) -> Any:

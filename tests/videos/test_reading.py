@@ -40,6 +40,7 @@ def test_numbers_in_names_count(tmp_path, clip):
     write_images(tmp_path, clip[:12], "im{}.png")  # im10 comes before im2 by the alphabet
     torch.testing.assert_close(load_frames(tmp_path).frames, VideoBatch.from_array(clip[:12]).frames)
     assert sorted(["b2", "a10", "a9b", "a9"], key=natural) == ["a9", "a9b", "a10", "b2"]
+    assert sorted(["m²2", "m²", "m10"], key=natural) == ["m10", "m²", "m²2"]  # a digit to Python, but no number
 
 
 @pytest.mark.parametrize(
