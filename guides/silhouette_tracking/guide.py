@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from pyro import poutine
 from torch import Tensor
+from tqdm import tqdm
 
 from guides.guide_of import GuideOf
 from guides.program import sample_sites
@@ -127,6 +128,7 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
         controls: Tensor | None = None,
         *,
         smoothed: bool = False,
+        progress: bool = False,
     ) -> list[Beliefs]:
         """Beliefs about every slot after each frame, without drawing; see `Following`.
 
@@ -135,8 +137,19 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
             observed: bool (sequences, time), None = all.
             controls: None.
             smoothed: given all frames; False = given earlier ones and the frame.
+            progress: show a bar on a terminal.
+
+        Raises:
+            ValueError: if frames are no masks of zeros and ones, or a shape is wrong.
         """
-        return self._follow(frames, observed, controls, smoothed, skip=True)
+        seen, _ = self.check_video(frames, observed, controls)
+        grey = (seen != 0) & (seen != 1)
+        if bool(grey.any()):
+            raise ValueError(
+                "frames: expected masks of zeros and ones, as background subtraction gives them, got "
+                f"{float(seen[grey][0]):g} among others; compare them with a threshold first"
+            )
+        return self._follow(frames, observed, controls, smoothed, skip=True, progress=progress)
 
     @torch.no_grad()
     def complete(
@@ -179,12 +192,21 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
         return values
 
     def _follow(
-        self, frames: Tensor, observed: Tensor | None, controls: Tensor | None, smoothed: bool, skip: bool
+        self,
+        frames: Tensor,
+        observed: Tensor | None,
+        controls: Tensor | None,
+        smoothed: bool,
+        skip: bool,
+        progress: bool = False,
     ) -> list[Beliefs]:
         context = self.prepare(frames, observed, controls)
         how = Effort(self.refinements, self.pixel_weight)
         following = Following(self.model, context.correlation, how, skip=skip)
-        path = list(following.run(context.images, context.observed))
+        frames_left = following.run(context.images, context.observed)
+        path = list(
+            tqdm(frames_left, "following", context.images.shape[1], leave=False, disable=None if progress else True)
+        )
         return smooth(path) if smoothed else path
 
 

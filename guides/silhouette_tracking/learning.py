@@ -26,6 +26,7 @@ def fit_silhouettes(
     steps: int = 100,
     batch: int = 8,
     seed: int = 0,
+    progress: bool = False,
 ) -> None:
     """Learn how people look in a clip, without labels, by rounds of tracking and maximisation.
 
@@ -46,6 +47,7 @@ def fit_silhouettes(
         steps: steps of Adam in a round.
         batch: frames in a step.
         seed: of the choice of frames.
+        progress: show bars on a terminal.
 
     Raises:
         ValueError: if a number is below 1, the frames are not one sequence of the model's size, or nobody was found.
@@ -57,7 +59,7 @@ def fit_silhouettes(
         raise ValueError(f"frames: expected one sequence, the whole clip, got {len(frames)}")
     images = guide.check_video(frames, None, None)[0][0, :, 0]
     for _ in range(rounds):
-        path = guide.track(frames, smoothed=True)
+        path = guide.track(frames, smoothed=True, progress=progress)
         place = torch.stack([beliefs.mean[0, :, :4] for beliefs in path])
         seen = torch.stack([_seen(beliefs)[0] for beliefs in path])
         place = _fit_heights(guide.model, place, seen)

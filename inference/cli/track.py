@@ -62,7 +62,8 @@ def track(words: Sequence[str]) -> int:
             "--least-height"
         )
     made: Any = tracker
-    chosen = made(*(() if tracker is PeopleTracker else (_Shown(blobs),)), **vars(options.settings))
+    shown = {"progress": True} if tracker is PeopleTracker else {"detector": _Shown(blobs)}
+    chosen = made(**shown, **vars(options.settings))
     start = time.perf_counter()
     tracks = chosen.track(given.clip)
     seconds = time.perf_counter() - start
@@ -101,7 +102,7 @@ def _settings_of(tracker: Any) -> Any:
             field(default=entry.default),
         )
         for entry in fields(tracker)
-        if isinstance(entry.default, int | float)
+        if isinstance(entry.default, int | float) and entry.name != "progress"
     ]
     kind = make_dataclass("Settings", options, frozen=True)
     kind.__doc__ = "Those of the chosen tracker."

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from guides import SilhouetteTrackingGuide, fit_silhouettes
 from pyro_models import WalkingPeople
@@ -38,6 +39,7 @@ class PeopleTracker:
         pixel_weight: power to which probabilities of pixels are raised, see the guide.
         smoothed: boxes given all frames; False = given earlier ones, as when tracking live.
         seed: of the frames that learning looks at.
+        progress: show bars on a terminal.
 
     Raises:
         ValueError: if a setting is out of its range.
@@ -53,6 +55,7 @@ class PeopleTracker:
     pixel_weight: float = 0.5
     smoothed: bool = True
     seed: int = 0
+    progress: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("width", 16), ("slots", 1), ("rounds", 0), ("least_height", 0), ("min_frames", 1)):
@@ -81,7 +84,8 @@ class PeopleTracker:
     def masks(self, clip: Clip) -> tuple[Float[Tensor, "1 time 1 height width"], tuple[int, int]]:
         """Masks of the foreground, and width and height of the clip."""
         small, size = [], (0, 0)
-        for frame, mask in self.subtraction.moving(clip, passes=2):
+        frames = self.subtraction.moving(clip, passes=2)
+        for frame, mask in tqdm(frames, "foreground", leave=False, disable=None if self.progress else True):
             size = (frame.shape[1], frame.shape[0])
             small.append(self._reduced(mask))
         return torch.from_numpy(np.stack(small)).float()[None, :, None], size
@@ -93,7 +97,7 @@ class PeopleTracker:
         model.start_from(masks)
         guide = SilhouetteTrackingGuide(model, pixel_weight=self.pixel_weight)
         if self.rounds:
-            fit_silhouettes(guide, masks, rounds=self.rounds, seed=self.seed)
+            fit_silhouettes(guide, masks, rounds=self.rounds, seed=self.seed, progress=self.progress)
         return model, guide
 
     @torch.no_grad()
@@ -121,7 +125,7 @@ class PeopleTracker:
     ) -> Iterator[tuple[int, int, Tensor, float]]:
         """Frame, identity, box within the frame, and probability of presence."""
         names, latest = [0] * model.num_slots, 0
-        for frame, beliefs in enumerate(guide.track(masks, smoothed=self.smoothed)):
+        for frame, beliefs in enumerate(guide.track(masks, smoothed=self.smoothed, progress=self.progress)):
             middles, sizes = model.silhouette.box(beliefs.mean[0, :, :4])
             middles, sizes = (middles.double() + 0.5) * scale, sizes.double() * scale
             inside = ((middles >= 0) & (middles <= size)).all(-1)

@@ -6,6 +6,7 @@ and behind a post; missing frames; learning.
 """
 
 import math
+from functools import partial
 
 import pyro.distributions as dist
 import pytest
@@ -340,3 +341,10 @@ def test_wrong_settings_are_refused():
         fit_silhouettes(guide, torch.zeros(1, 3, 1, 36, 64), rounds=0)
     with pytest.raises(ValueError, match="frames: expected at least 10"):
         fit_silhouettes(guide, torch.zeros(1, 3, 1, 36, 64), rounds=1)
+    hidden = torch.tensor([[True, False, True]])
+    grey = torch.zeros(1, 3, 1, 36, 64)
+    grey[:, 1] = 0.5
+    for follow in (guide.track, partial(fit_silhouettes, guide)):
+        with pytest.raises(ValueError, match="frames: expected masks of zeros and ones, .*, got 0.5 among others; "):
+            follow(grey)
+    assert len(guide.track(grey, hidden)) == 3
