@@ -11,14 +11,13 @@ from torch import Tensor
 
 from inference.metrics.assignment import assign
 from inference.trackers.box_motion import BoxMotion
-from inference.trackers.tracker import Detector, tracks_of
-from videos.clips import Clip
+from inference.trackers.tracker import BoxTracker, Detector, tracks_of
 from videos.moving_blobs import MovingBlobs
 from videos.tracks import Tracks
 
 
 @dataclass(frozen=True)
-class KalmanTracker:
+class KalmanTracker(BoxTracker):
     """Boxes are assigned to tracks whose Kalman filters predict them; tracks survive frames in which they are hidden.
 
     In each frame a box may be assigned to a track if its Mahalanobis distance from the prediction is in the gate, a
@@ -78,17 +77,8 @@ class KalmanTracker:
         if self.max_misses < 0:
             raise ValueError(f"max_misses: expected at least 0 frames, got {self.max_misses}")
 
-    def track(self, clip: Clip) -> Tracks:
-        """Boxes with identities, see `Tracker`.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if the clip cannot be read, or its camera moves.
-        """
-        return self.follow(self.detector.detect(clip))
-
     def follow(self, boxes: Iterable[Float64[Tensor, "_ 4"]]) -> Tracks:
-        """The same, given the boxes of each frame: left edge, top edge, width, height, in pixels."""
+        """See `BoxTracker.follow`."""
         whole = list(boxes)
         heights = torch.cat([torch.zeros(0, dtype=torch.float64), *(found[:, 3] for found in whole)])
         if len(heights) == 0:

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from inference.metrics.assignment import assign
 from inference.metrics.boxes import box_overlaps
-from inference.trackers.tracker import Detector, tracks_of
-from videos.clips import Clip
+from inference.trackers.tracker import BoxTracker, Detector, tracks_of
 from videos.moving_blobs import MovingBlobs
 from videos.tracks import Tracks
 
 
 @dataclass(frozen=True)
-class OverlapTracker:
+class OverlapTracker(BoxTracker):
     """Boxes keep the identity of the box of the previous frame that they overlap; all others get a new one.
 
     Pairs are chosen one to one, as many as possible, and then with the largest sum of overlaps. There is no memory: who
@@ -38,17 +37,8 @@ class OverlapTracker:
         if not 0 < self.min_overlap <= 1:
             raise ValueError(f"min_overlap: expected a share in (0, 1], got {self.min_overlap}")
 
-    def track(self, clip: Clip) -> Tracks:
-        """Boxes with identities, see `Tracker`.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if the clip cannot be read, or its camera moves.
-        """
-        return self.follow(self.detector.detect(clip))
-
     def follow(self, boxes: Iterable[Float64[Tensor, "_ 4"]]) -> Tracks:
-        """The same, given the boxes of each frame: left edge, top edge, width, height, in pixels."""
+        """See `BoxTracker.follow`."""
         rows: list[tuple[int, int, Tensor]] = []
         fresh = count(1)
         before, names = torch.zeros(0, 4, dtype=torch.float64), []

@@ -1,5 +1,6 @@
-"""What a tracker and a detector are, and tracks put together from rows."""
+"""What a tracker and a detector are, one put on the other, and tracks put together from rows."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +32,25 @@ class Tracker(Protocol):
             clip: a video file, or frames in memory, uint8 (time, height, width, 3), red-green-blue.
         """
         ...
+
+
+class BoxTracker(ABC):
+    """A tracker that joins boxes which a detector finds."""
+
+    detector: Detector
+
+    def track(self, clip: Clip) -> Tracks:
+        """Boxes with identities, see `Tracker`.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the clip cannot be read, or its camera moves.
+        """
+        return self.follow(self.detector.detect(clip))
+
+    @abstractmethod
+    def follow(self, boxes: Iterable[Float64[Tensor, "_ 4"]]) -> Tracks:
+        """The same, given the boxes of each frame: left edge, top edge, width, height, in pixels."""
 
 
 def tracks_of(rows: Iterable[tuple[int, int, Tensor]]) -> Tracks:
