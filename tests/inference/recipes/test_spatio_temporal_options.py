@@ -40,6 +40,7 @@ def test_only_the_guide_remembers():
     [
         ({"conditioned": False}, "--no-conditioned: expected --memory guide or none, got model"),
         ({"num_slots": 0}, "--num-slots: expected at least 1, got 0; give one more than objects"),
+        ({"starts": 0}, "--starts: expected at least 1, got 0; 1 is quickest"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
