@@ -81,8 +81,8 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
 
     Completion methods: "prior", missing frames by the prior's mean (or draws of it); "start", by the first draw, as
     the paper predicts (the same where slots are scattered and start from the prediction). Without memory also
-    "sequential", which refines once in each frame and goes on from there in the next; z_t is what is expected before
-    frame t is seen (SEQ-IODINE of the paper).
+    "sequential", which refines once in each frame, from one start, and goes on from there in the next; z_t is what is
+    expected before frame t is seen (SEQ-IODINE of the paper).
 
     Args:
         model: the model served.
