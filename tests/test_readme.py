@@ -36,12 +36,14 @@ def test_files_and_pictures_named_exist():
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_python_of_the_readme_runs():
     (program,) = re.findall(r"```python\n(.*?)\n```", README, re.DOTALL)
     exec(compile(program, "README.md", "exec"), {})
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_demo_of_the_readme(tmp_path):
     """The demo command as printed, shortened, in a temporary folder of this environment, without the installation."""
     script = command("demo").rsplit("&&", 1)[1].replace(".venv/bin/kinema", "kinema").split()

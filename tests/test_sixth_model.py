@@ -45,6 +45,7 @@ def run(repository, *words):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_it_trains_and_is_judged_and_drawn(repository):
     assert "flicker" in run(repository, "-m", "inference.cli", "recipes")
     run(repository, "-m", "inference.cli", "train", "flicker", "--quiet")
@@ -56,6 +57,7 @@ def test_it_trains_and_is_judged_and_drawn(repository):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_it_keeps_the_contracts(repository):
     contracts = [f"tests/contracts/test_{name}.py" for name in ("models", "guides", "recipes", "estimators", "devices")]
     words = [

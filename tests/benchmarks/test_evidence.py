@@ -19,6 +19,7 @@ def train(path, recipe, options):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_ways_to_the_evidence_meet_in_a_table(tmp_path):
     kalman = train(tmp_path / "kalman", "kvae-demo", KALMAN)
     pixels = train(tmp_path / "pixels", "ed-lstm-small", f"{PIXELS} --batch-size 10")

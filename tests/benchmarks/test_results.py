@@ -57,6 +57,7 @@ def write_results(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_runs_of_two_days_meet_in_one_document(tmp_path, write_results):
     kalman = evaluated_run(tmp_path / "kvae-box-cpu-0", "kvae-box-cpu", {"smoothing": 0.004, "filtering": 0.006})
     first = write_results(kalman)
@@ -149,6 +150,8 @@ def test_every_section_calls_the_same_numbers_evidence(tmp_path, write_results):
     assert "Log evidence is given where it is exact or its estimates have converged" in text
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_guides_that_version_0_1_0_scored_have_no_evidence(tmp_path, write_results):
     path = evaluated_run(tmp_path / "kvae-box-cpu-0", "kvae-box-cpu", {"smoothing": 0.004, "filtering": 0.006})
     score = {"guide": "joint", "missing": "none", "elbo": -80.0, "elbo_error": 1.0, "log_evidence": -60.0}
@@ -162,6 +165,8 @@ def test_guides_that_version_0_1_0_scored_have_no_evidence(tmp_path, write_resul
     assert (row["evidence minus ELBO"], row["effective draws"], row["k-hat > 0.7"]) == ("≥ 20.00", "4.5", "25%")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_that_was_not_evaluated_is_left_out(tmp_path, write_results):
     run = RunFolder.start(tmp_path / "run", plain_config(RECIPES["kvae-box-cpu"]), seed=0)
     (tmp_path / "results").mkdir()

@@ -28,6 +28,7 @@ VIDEOS = {
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_runs_meet_in_a_table(tmp_path):
     for name, recipe, own in (
         ("slots", "spatio-temporal-balls-small", SLOTS | {"num_frames": 4, "first_frames": 3, "growth_epochs": 1}),

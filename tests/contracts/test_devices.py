@@ -36,6 +36,8 @@ def step_on_meta(model, guide, loss, video, clip_norm=1.0):
     assert {one.grad.device.type for one in parameters if one.grad is not None} == {"meta"}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", GUIDES)
 def test_steps(name):
     model, guide, video = on_meta(name)
@@ -53,7 +55,10 @@ def test_completion(name):
             assert {value.device.type for value in values.values()} <= {"meta"}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in RECIPES])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in LARGE else pytest.mark.ci) for name in RECIPES]
+)
 def test_steps_of_recipes_at_full_size(name):
     recipe = RECIPES[name].with_options(num_validation=1, num_test=1)
     recipe = recipe.with_options(num_train=recipe.training.batch_size)

@@ -247,7 +247,8 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("compile", ["trace", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("compile", [pytest.param("trace", marks=pytest.mark.ci), "inductor"])
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_a_compiled_step_is_the_eager_one(loss, compile, recwarn):
     losses, parameters = walk(loss(), compile=compile)
@@ -335,6 +336,8 @@ def test_particles_are_scored_as_they_would_be_alone():
     torch.testing.assert_close(together, separately)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_training_finds_a_better_step_size_and_can_be_resumed(tmp_path):
     stages = [Stage(6, loss=IntermediateBounds(Trace_ELBO())), Stage(6)]
 

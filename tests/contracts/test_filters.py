@@ -75,6 +75,8 @@ def test_filters_with_pilots_take_them_and_their_gradients_reach_the_guide(name)
     assert any(parameter.grad is not None and bool((parameter.grad != 0).any()) for parameter in guide.parameters())
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", SCENES)
 def test_independent_frames_without_resampling_are_the_whole(name):
     """The same draws in another order: equal in distribution, so compared as bounds by their means."""

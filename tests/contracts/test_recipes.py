@@ -36,7 +36,10 @@ def parameter_names(recipe):
     ]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * full_size(name)) for name in RECIPES])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if full_size(name) else pytest.mark.ci) for name in RECIPES]
+)
 def test_model_and_guide_fit_each_other_and_the_videos(name):
     recipe = RECIPES[name].with_options(num_train=2, num_validation=1, num_test=1)
     videos = recipe.splits().train

@@ -30,6 +30,8 @@ def sized(recipe, num_test):
     return recipe.with_options(num_train=4, num_validation=3, batch_size=4, num_test=num_test)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_smaller_test_set_is_the_beginning_of_a_larger(name):
     """Runs with different numbers of test videos can thus be compared on those that they share."""

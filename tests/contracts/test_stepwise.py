@@ -34,6 +34,8 @@ def test_models_and_guides_with_steps_go_together():
     assert all(isinstance(build_guide(name)[0], StepwiseModel) for name in STEPWISE)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("missing", [False, True], ids=["all seen", "some missing"])
 @pytest.mark.parametrize("num_particles", [1, 3])
 @pytest.mark.parametrize("name", STEPWISE)

@@ -167,6 +167,8 @@ def test_estimators_that_run_the_guide_again_repeat_its_noise():
     torch.testing.assert_close(again.guide.nodes["z"]["fn"].base_dist.loc, traces.guide.nodes["z"]["fn"].base_dist.loc)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_evidence_agrees_with_the_exact_one():
     model, guide = pair(update=Ascent, steps=4)
     exact = toy.log_evidence(model, *ARGUMENTS).detach()
@@ -195,6 +197,8 @@ def walk(loss, steps=2, **options):
     return losses, [one.detach() for one in [*model.parameters(), *guide.parameters()]]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_a_traced_step_is_the_eager_one(loss, recwarn):
     pyro.set_rng_seed(0)

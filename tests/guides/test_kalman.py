@@ -116,6 +116,8 @@ def test_bounds_are_ordered():
     assert means["recurrent"] < means["joint"] - 1.0
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("posterior", ["collapsed", "joint", "marginals", "recurrent"])
 def test_trains_under_plain_svi(posterior):
     frames, observed = frames_and_gap()

@@ -227,6 +227,8 @@ class AfterAStep:
         return -density(*moved).sum()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["KalmanGuide, collapsed", "RecurrentGuide", "FrameGaussianGuide, bidirectional"])
 def test_a_traced_step_differentiates_twice(name, recwarn):
     """Fused kernels and recurrent layers among what is differentiated."""

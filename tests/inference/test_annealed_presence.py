@@ -192,6 +192,7 @@ def test_the_sandwich_closes_on_lamps():
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_scenes_of_objects_are_bracketed():
     """AIR under noise so strong that very many importance weights know the evidence, too."""
     pyro.set_rng_seed(0)

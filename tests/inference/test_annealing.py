@@ -150,7 +150,8 @@ def shifted_pair(dim, shift, scale):
     return model, guide
 
 
-@pytest.mark.parametrize(("dim", "shift", "scale"), [(1, 2.0, 0.5), pytest.param(5, 0.0, 0.3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("dim", "shift", "scale"), [pytest.param(1, 2.0, 0.5, marks=pytest.mark.ci), (5, 0.0, 0.3)])
 def test_more_temperatures_narrow_the_gap(dim, shift, scale):
     """Where all coordinates are alike, trajectories of one length come back: 10, 20 and 40 temperatures gave gaps of
     0.8, 1.5 and 0.7 nats, and of 0.8, 1.3 and 1.6. Here each fall is of 5 standard errors, 2 are asked for: a failure

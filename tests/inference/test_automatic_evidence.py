@@ -57,6 +57,7 @@ def walk_evidence(x):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_filters_are_chosen_where_they_are_better_and_are_right():
     x = torch.randn(5, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for looking in (False, True):
@@ -128,6 +129,7 @@ def test_verdicts_are_of_four_kinds():
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_populations_anneal_what_draws_have_not_settled():
     guide = ToyGuide(ToyParameters.make(c=4.0, log_e=-1.0))
     exact = exact_log_evidence(P, X)

@@ -101,6 +101,7 @@ def test_a_path_is_one_particle_with_its_ancestors():
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_the_verdict_certifies_what_converged_and_is_bracketed():
     _, videos = draw(24)
     budget = Budget(certify=True, tolerance=0.2)

@@ -123,6 +123,8 @@ def test_other_options_on_the_same_folder_are_refused(run, capsys):
     assert "learning_rate" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_evaluate_then_render(run, capsys):
     words = "--num-particles 6 --evidence-particles 32 --num-sequences 3 --num-masks 1".split()
     assert main(["evaluate", str(run), *words]) == 0

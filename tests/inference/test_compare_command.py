@@ -48,6 +48,8 @@ def compare(runs, *names, more=()):
     return main(["compare", *(str(runs / name) for name in names), *FEW, *map(str, more)])
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_runs_with_other_numbers_of_test_videos_are_compared_on_those_of_both(runs, capsys):
     assert compare(runs, "first", "second", more=["--num-sequences", 100]) == 0
     printed = capsys.readouterr().out
@@ -81,6 +83,8 @@ def test_runs_on_other_videos_have_no_difference(runs, tmp_path, capsys):
     assert not picture.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_runs_of_two_worlds_are_compared_on_the_videos_of_a_file(runs, file, capsys):
     assert compare(runs, "first", "pong", more=["--test", file]) == 0
     printed = capsys.readouterr().out
@@ -93,6 +97,8 @@ def test_runs_of_two_worlds_are_compared_on_the_videos_of_a_file(runs, file, cap
     assert "difference" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("records", "reason"),
     [

@@ -42,6 +42,8 @@ def run(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_everything_that_is_asked_for_is_printed_stored_and_read(run, capsys):
     assert main(["evaluate", str(run), "--num-particles", "3", "--evidence-particles", "32", "--addition", "900"]) == 0
     printed = capsys.readouterr().out
@@ -116,6 +118,8 @@ def test_what_may_be_called_evidence(fields, is_lower_bound):
     assert bounds.is_lower_bound is is_lower_bound
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_test_set_is_reconstructed_once(run, monkeypatch):
     """Counting, tracking and what else looks at objects share it."""
     asked = []

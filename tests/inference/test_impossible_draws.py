@@ -79,6 +79,8 @@ def test_pilots_survive_draws_of_probability_0(looks):
     assert (found.log_evidence - exact(x, width)).abs().max() < 0.2
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_automatic_estimate_climbs_where_the_first_rung_finds_nothing():
     x, width = videos(), 0.2
     first = log_evidence(Strip(width), Blind(), x, method=Budget(particles=32))

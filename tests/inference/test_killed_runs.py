@@ -45,11 +45,13 @@ def compare_killed(folder, whole, moments):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_killed_at_moments_spread_over_the_run(tmp_path, whole):
     count = whole[2]
     compare_killed(tmp_path, whole, [6, count // 3 + 1, count // 2, count * 3 // 4, count - 2])
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_killed_at_every_moment(tmp_path, whole):
     compare_killed(tmp_path, whole, range(whole[2]))

@@ -12,6 +12,8 @@ from inference.experiments.runs import load_run
 TINY = "--network mlp --num-train 8 --num-validation 2 --num-test 4 --batch-size 8 --epochs 2 --frozen-epochs 1"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_is_at_hand_and_judges_itself(tmp_path):
     path = tmp_path / "tiny"
     assert main(["train", "kvae-demo", "--run", str(path), *TINY.split(), "--quiet"]) == 0

@@ -118,6 +118,8 @@ def test_every_site_is_in_float32(name, loss):
         assert scored.nodes[name]["log_prob"].dtype == torch.float32
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_traced_step_is_reduced_as_well():
     losses = []
     for compile in ("off", "trace"):

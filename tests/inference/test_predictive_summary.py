@@ -54,11 +54,15 @@ def test_scores_are_printed_stored_and_read(run, capsys):
     assert "probabilities of binary pixels" in printed
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_without_the_option_nothing_is_predicted(run):
     assert main(["evaluate", str(run), *CHEAP]) == 0
     assert "predictive" not in read_evaluation(RunFolder.open(run)).scores
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_evidence_of_fewer_videos_is_not_put_beside(run):
     loaded = load_run(run)
     few = {"num_particles": 4, "num_masks": 1, "budget": Budget(particles=32)}

@@ -28,6 +28,7 @@ def launch(count, *arguments, program=(str(SCRIPT),), check=True):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_two_processes_step_as_one_on_the_union(tmp_path):
     """Three sequences here, two there: losses, gradient norms (clipped) and weights after three steps."""
     for count in (1, 2):
@@ -37,6 +38,7 @@ def test_two_processes_step_as_one_on_the_union(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_evidence_and_imputation_errors_are_those_of_one_process(tmp_path):
     for count in (1, 2):
         launch(count, tmp_path / f"{count}.pt", "scores")
@@ -46,6 +48,7 @@ def test_evidence_and_imputation_errors_are_those_of_one_process(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(("first", "second"), [(2, 1), (1, 2)], ids=["two, then one", "one, then two"])
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first, second):
     path = tmp_path / "run"
@@ -60,6 +63,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first, second)
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_a_process_that_dies_ends_the_run_and_the_last_checkpoint_is_whole(tmp_path):
     done = launch(2, tmp_path / "run", "die", 12, check=False)
     assert done.returncode != 0
@@ -70,6 +74,7 @@ def test_a_process_that_dies_ends_the_run_and_the_last_checkpoint_is_whole(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_the_command_line_trains_in_two_processes(tmp_path):
     """With `--` before the module: `--run` would be taken for an option of torchrun."""
     sizes = ["--channels", 2, "--num-train", 8, "--num-validation", 2, "--num-test", 2, "--batch-size", 4]

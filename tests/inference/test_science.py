@@ -17,6 +17,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_science_smoothing_beats_filtering_beats_copying(trained):
     """Figure 3 of Fraccaro et al. (2017) at a few levels; the margins are a tenth of what was measured."""
     for pattern, levels in (("random", (0.3, 0.7)), ("gap", (5, 11))):
@@ -31,6 +32,7 @@ def test_science_smoothing_beats_filtering_beats_copying(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_science_codes_are_positions(trained):
     """A quadratic map of the codes explains the position of the ball; evidence exceeds the bound."""
     evaluation = evaluate(trained, num_particles=20, num_evidence_sequences=16, num_masks=1)

@@ -117,6 +117,8 @@ def test_metrics_call_it_loss_and_log_the_weights(tmp_path):
 STAGES = (Stage(5), Stage(7, loss=mixed(), site_weights={"frames": 0.5}, fresh_optimizer=False))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("at", [4, 5, 8], ids=["at the border", "first step of the second", "middle of the second"])
 @pytest.mark.parametrize("compile", ["off", "trace"])
 def test_a_run_with_two_losses_goes_on_with_the_same_bits(tmp_path, compile, at):

@@ -87,6 +87,7 @@ def pasted():
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("build", [ObjectFilterGuide, ObjectPotentialsGuide])
 def test_a_model_that_knows_the_world_scores_as_it_should(pasted, build):
     simulator, model = pasted

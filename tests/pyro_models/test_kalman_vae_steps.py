@@ -112,6 +112,8 @@ def test_the_steps_are_the_whole(num_particles, missing, control_dim, mixture):
     assert bool(torch.isfinite(whole).all())
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("pilot", [None, Pilot(32, 2)])
 def test_filters_are_unbiased_for_the_evidence_of_the_dense_joint(pilot, missing):

@@ -90,6 +90,8 @@ def test_gradients_of_the_bound_are_unbiased(estimator, num_particles, order):
     assert_mean_within(draws(estimator(num_particles), order, 300), exact(num_particles, order))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("num_particles", [2, 3])
 def test_wake_sleep_follows_its_own_objective(num_particles, order):
@@ -103,6 +105,8 @@ def test_wake_sleep_follows_its_own_objective(num_particles, order):
     assert_mean_within(draws(WakeSleep(num_particles), order, 300), expected)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("estimator", [TraceGraph_ELBO, TraceEnum_ELBO])
 def test_pyros_estimators_of_the_elbo_serve_our_models(estimator, order):

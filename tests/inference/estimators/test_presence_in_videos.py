@@ -128,6 +128,8 @@ def filtered_bound(of: Presences) -> Tensor:
     return total
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.filterwarnings("ignore:Found non-auxiliary vars")  # those that are given
 @pytest.mark.parametrize(
     ("estimator", "order", "objective"),

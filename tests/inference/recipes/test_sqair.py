@@ -80,6 +80,8 @@ def trained(tmp_path):
     return run
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_from_training_to_pictures(tmp_path, capsys):
     run = trained(tmp_path)
     assert main(["evaluate", run, "--num-particles", "3", "--evidence-particles", "32"]) == 0
@@ -96,6 +98,8 @@ def test_from_training_to_pictures(tmp_path, capsys):
     assert {"tracks.png", "forecast.png", "generated.png", "tracks-0.gif", "forecast-3.gif"} <= drawn
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_picture_of_exchanged_identities(tmp_path, monkeypatch):
     """Videos that are said to have a switch, and no others; without any there is no picture."""
     run = load_run(trained(tmp_path))

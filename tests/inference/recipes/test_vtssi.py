@@ -95,7 +95,8 @@ def test_a_particle_filter_trains_on_its_own_or_not_at_all():
         PAPER.with_options(particles=4, count_gradient="boundary").build()
 
 
-@pytest.mark.parametrize("name", ["vtssi-small", pytest.param("vtssi-air-small", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [pytest.param("vtssi-small", marks=pytest.mark.ci), "vtssi-air-small"])
 def test_from_training_to_pictures(name, tmp_path, capsys):
     path = tmp_path / "run"
     assert main(["train", name, "--run", str(path), *TINY]) == 0
