@@ -16,7 +16,7 @@ from torch.fx.node import map_arg
 from inference.svi.grouping import LARGEST_COPY, arguments, shape_of, size_of
 
 _ATEN = torch.ops.aten
-_VIEWS = (_ATEN.t.default, _ATEN.view.default, _ATEN._unsafe_view.default)
+_VIEWS = (_ATEN.t.default, _ATEN.reshape.default, _ATEN.view.default, _ATEN._unsafe_view.default)
 
 
 class Products:
@@ -191,11 +191,11 @@ class Products:
         return rows
 
     def _transposed(self, node: fx.Node) -> fx.Node:
-        return arguments(node)[0] if node.target is _ATEN.t.default else self._call(_ATEN.t.default, node)
+        return arguments(node)[0] if _is_turned(node) else self._call(_ATEN.t.default, node)
 
     def _is_parameter(self, node: Any) -> bool:
         """Whether a matrix is an input of the graph, or one transposed."""
-        if isinstance(node, fx.Node) and node.target is _ATEN.t.default:
+        if isinstance(node, fx.Node) and _is_turned(node):
             node = arguments(node)[0]
         return isinstance(node, fx.Node) and node.op == "placeholder" and node not in self._pinned
 
@@ -225,6 +225,13 @@ class Products:
 
 def _matrices(products: Sequence[fx.Node]) -> tuple[fx.Node, ...]:
     return tuple(arguments(node)[-1] for node in products)
+
+
+def _is_turned(node: fx.Node) -> bool:
+    """Whether a matrix is another one transposed."""
+    transposed = node.target is _ATEN.transpose.int and sorted(arguments(node)[1:]) in ([0, 1], [-2, -1])
+    permuted = node.target is _ATEN.permute.default and list(arguments(node)[1]) == [1, 0]
+    return node.target is _ATEN.t.default or ((transposed or permuted) and node.meta["val"].ndim == 2)
 
 
 def _without_views(node: fx.Node) -> tuple[fx.Node, list[tuple[Any, tuple[Any, ...]]]]:

@@ -127,6 +127,35 @@ def test_memory_is_read_when_it_was_read_before():
     torch.testing.assert_close(after, before)
 
 
+@pytest.mark.parametrize("parts", [lambda x: (x[:2], x[2:]), lambda x: x.split(2)], ids=["slices", "split"])
+def test_memory_is_read_when_it_was_read_before_though_another_view_of_it_is_written(parts):
+    weight, buffer = matrix(3, 3).detach(), torch.zeros(4, 3)
+
+    def function(x):
+        buffer.copy_(x[0])
+        upper, lower = parts(buffer)
+        total = lower.clone().sum()
+        for now in x:
+            buffer.add_(now)
+            total = total + ((lower @ weight) ** 2).sum() + upper.sum()
+        return total
+
+    before, after, _ = both(function)
+    torch.testing.assert_close(after, before)
+
+
+def test_a_part_of_a_joined_layer_can_be_reshaped():
+    first, second = matrix(2, 3, seed=1), matrix(3, 3, seed=2)
+
+    def function(x):
+        one, two = x[0] @ first.T, x[0] @ second.T
+        return (one.view(-1).cumsum(0) ** 2).sum() + (two.view(2, 6).cumsum(1) ** 2).sum()
+
+    before, after, operations = both(function, first, second)
+    torch.testing.assert_close(after, before)
+    assert products(operations) == 1 + 2
+
+
 def test_what_looks_at_memory_by_its_layout_is_left_alone():
     before, after, operations = both(lambda x: sum((2 * x).as_strided((2, 2), (i + 1, 1)).sum() for i in range(3)))
     torch.testing.assert_close(after, before)
