@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import pyro
 import torch
@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from inference.runtime.generators import preserved_generators
 from inference.svi.captured import CapturedStep
 from inference.svi.graph import StepGraph, trace_step
+from inference.svi.inductor import compile_graph
 from inference.svi.plain_attributes import Place, PlainAttributes
 
 CompileMode = Literal["auto", "off", "trace", "inductor", "cudagraph"]
@@ -286,25 +287,6 @@ class CompiledStep:
 
     def _warn(self, text: str) -> None:
         warnings.warn(text, CompileWarning, stacklevel=6)
-
-
-def compile_graph(graph: StepGraph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor | None]]:
-    """The graph compiled by TorchInductor, with the random numbers of the eager step.
-
-    Args:
-        graph: a traced step.
-        inputs: tensors of the size of a batch.
-    """
-    from torch._guards import TracingContext, tracing
-    from torch._inductor import compile as inductor_compile
-    from torch._subclasses import FakeTensorMode
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
-
-    # Without an environment of shapes, though all of them are fixed, TorchInductor does not look into its disk cache.
-    fake = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv(assume_static_by_default=True))
-    with tracing(TracingContext(fake)):
-        compiled = inductor_compile(graph.module, [*graph.captured, *inputs], options={"fallback_random": True})
-    return cast(Callable[..., Sequence[Tensor | None]], compiled)
 
 
 def _signature(leaf: Any) -> Any:

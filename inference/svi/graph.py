@@ -85,7 +85,7 @@ def trace_step(
     captured = _lift_captured(module)
     with torch.no_grad():
         _fold_constants(module)
-    _simplify(module)
+    simplify(module)
     return StepGraph(module, captured, time.monotonic() - began)
 
 
@@ -115,6 +115,7 @@ def _lift_captured(module: fx.GraphModule) -> list[Tensor]:
         if id(tensor) not in lifted:
             with graph.inserting_before(first):
                 lifted[id(tensor)] = (tensor, graph.placeholder(f"captured_{len(lifted)}"))
+                lifted[id(tensor)][1].meta["val"] = tensor
         node.replace_all_uses_with(lifted[id(tensor)][1])
         graph.erase_node(node)
     module.recompile()
@@ -124,12 +125,12 @@ def _lift_captured(module: fx.GraphModule) -> list[Tensor]:
 def _fold_constants(module: fx.GraphModule) -> None:
     """Compute once what depends on no input, no parameter and no chance, such as grids, masks and literals."""
     graph, constants = module.graph, {}
-    mutated = _mutated(graph)
+    written = written_nodes(graph)
     for node in list(graph.nodes):
         if node.op == "get_attr":
             constants[node] = getattr(module, node.target)
         pure = node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload) and not node.is_impure()
-        if not pure or node in mutated or "empty" in str(node.target):
+        if not pure or node in written or "empty" in str(node.target):
             continue
         if torch.Tag.nondeterministic_seeded in node.target.tags:
             continue
@@ -142,11 +143,13 @@ def _fold_constants(module: fx.GraphModule) -> None:
         name = f"constant_{number}"
         module.register_buffer(name, value.detach().clone(), persistent=False)
         with graph.inserting_before(node):
-            node.replace_all_uses_with(graph.get_attr(name))
+            constant = graph.get_attr(name)
+        constant.meta["val"] = value
+        node.replace_all_uses_with(constant)
     graph.eliminate_dead_code()
 
 
-def _mutated(graph: fx.Graph) -> set[fx.Node]:
+def written_nodes(graph: fx.Graph) -> set[fx.Node]:
     """Nodes whose memory some operation writes to, by themselves or through views of them."""
     found: set[fx.Node] = set()
     for node in reversed(list(graph.nodes)):
@@ -160,7 +163,7 @@ def _mutated(graph: fx.Graph) -> set[fx.Node]:
     return found
 
 
-def _simplify(module: fx.GraphModule) -> None:
+def simplify(module: fx.GraphModule) -> None:
     """Take out what costs time and changes nothing: detachments, views of all there is or taken twice, undone ones."""
     graph = module.graph
     views: dict[Any, fx.Node] = {}

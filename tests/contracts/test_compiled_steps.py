@@ -10,7 +10,9 @@ from pyro.infer import Trace_ELBO, TraceGraph_ELBO
 
 from guides.stepwise import StepwiseGuide
 from inference import FIVO, SVI
+from inference.svi import compiled
 from inference.svi.compiled import CompileWarning
+from inference.svi.passes import joined
 from tests.contracts.registry import ESTIMATORS, GUIDES, MODELS, build_guide, make_video, unsettle
 
 LOSSES = {
@@ -47,6 +49,7 @@ QUICK = [
     ("RecurrentGuide", "FIVO"),
     ("RecurrentGuide of DVBF", "iwae"),
 ]
+JOINED = [next(pair for pair in PAIRS if pair[0] == guide) for guide in GUIDES]
 COMPILED = [
     ("GlimpseAttentionGuide", "vimco"),
     ("KalmanGuide, collapsed", "iwae"),
@@ -104,6 +107,19 @@ def test_a_traced_step_is_the_eager_one(guide, loss, recwarn):
 def test_so_it_is_for_every_estimator(guide, loss, recwarn):
     # Over 50 steps in float32, differences of rounding grow past any bound that would tell them from mistakes.
     assert_alike(guide, loss, "trace", 50, recwarn, dtype=torch.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@each(JOINED)
+def test_a_joined_step_is_the_eager_one(guide, loss, recwarn, monkeypatch):
+    def join(graph, inputs):
+        module = joined(graph.module, [*graph.captured, *inputs])
+        assert sum(node.op == "call_function" for node in module.graph.nodes) < graph.num_operations
+        return module
+
+    monkeypatch.setattr(compiled, "compile_graph", join)
+    assert_alike(guide, loss, "inductor", 3, recwarn, dtype=torch.float64)
 
 
 @pytest.mark.slow

@@ -1,0 +1,248 @@
+"""Products of a graph that can be taken together: those of one tensor with several parameters, and sums of products.
+
+Two layers that read the same tensor are one layer, `x [W1, W2]`. The gradient of a weight that T steps share is a sum
+of T small products, `sum_t g[t]^T x[t]`: one product of all rows put together. Putting together costs copies, so only
+what is small, or used again and again, is joined.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx
+from torch.fx.node import map_arg
+
+from inference.svi.grouping import LARGEST_COPY, arguments, shape_of, size_of
+
+_ATEN = torch.ops.aten
+_VIEWS = (_ATEN.t.default, _ATEN.reshape.default, _ATEN.view.default, _ATEN._unsafe_view.default)
+
+
+class Products:
+    """Products of a graph, joined in place.
+
+    Args:
+        graph: operations with their values in `meta["val"]`.
+        pinned: nodes to be left alone, as they read or write what is written to.
+    """
+
+    def __init__(self, graph: fx.Graph, pinned: set[fx.Node]) -> None:
+        self.graph = graph
+        self._pinned = pinned
+        self._number = {node: place for place, node in enumerate(graph.nodes)}
+        self._inputs_end = [node for node in graph.nodes if node.op == "placeholder"][-1]
+        self._parameters: dict[Any, fx.Node] = {}
+        self._rows: dict[tuple[fx.Node, ...], fx.Node] = {}
+        self._orders: dict[frozenset[fx.Node], tuple[fx.Node, ...]] = {}
+
+    def join_layers(self) -> None:
+        """Take the products of one tensor with several parameters at once."""
+        readers: dict[Any, list[fx.Node]] = defaultdict(list)
+        for node in self.graph.nodes:
+            if node in self._pinned or node.kwargs or node.target not in (_ATEN.mm.default, _ATEN.addmm.default):
+                continue
+            *bias, rows, matrix = arguments(node)
+            if self._is_parameter(matrix) and all(self._is_parameter(b) and b.meta["val"].ndim == 1 for b in bias):
+                readers[node.target, rows, matrix.op].append(node)
+        together = [nodes for nodes in readers.values() if len(set(_matrices(nodes))) == len(nodes) > 1]
+        uses = Counter(map(_matrices, together))
+        for nodes in together:
+            if self._is_worth_joining(_matrices(nodes), uses):
+                self._join_layers(nodes)
+
+    def _join_layers(self, nodes: list[fx.Node]) -> None:
+        *bias, rows, _ = zip(*map(arguments, nodes), strict=True)
+        operands = [*(self._joined(column, dim=0) for column in bias), rows[0], self._joined(_matrices(nodes), dim=1)]
+        with self.graph.inserting_before(nodes[0]):
+            whole, begin = self._call(nodes[0].target, *operands), 0
+            for node in nodes:
+                end = begin + node.meta["val"].shape[1]
+                node.replace_all_uses_with(self._call(_ATEN.slice.Tensor, whole, 1, begin, end))
+                begin = end
+        for node in nodes:
+            self.graph.erase_node(node)
+
+    def join_sums(self) -> None:
+        """Take sums of products, of sums over rows, and of parts of one tensor, at once."""
+        roots = [node for node in self.graph.nodes if self._is_sum(node) and not self._is_term(node)]
+        uses: Counter[tuple[fx.Node, ...]] = Counter()
+        for root in roots:
+            uses.update(
+                _matrices([_without_views(term)[0] for term in terms])
+                for kind, terms in self._kinds(root).items()
+                if kind and kind[0] == "layer"
+            )
+        for root in roots:
+            kinds = self._kinds(root)
+            terms = kinds.pop(None, [])
+            if all(len(alike) < 2 for alike in kinds.values()):
+                continue
+            with self.graph.inserting_before(root):
+                for (kind, *_), alike in kinds.items():
+                    terms += self._total(kind, alike, uses) if len(alike) > 1 else alike
+                whole = terms[0]
+                for term in terms[1:]:
+                    whole = self._call(_ATEN.add.Tensor, whole, term)
+            root.replace_all_uses_with(whole)
+        self.graph.eliminate_dead_code()
+
+    def _is_sum(self, node: fx.Node) -> bool:
+        return (
+            node.target is _ATEN.add.Tensor
+            and not node.kwargs
+            and node not in self._pinned
+            and all(isinstance(term, fx.Node) and shape_of(term) == shape_of(node) for term in arguments(node))
+        )
+
+    def _is_term(self, node: fx.Node) -> bool:
+        """Whether a sum is but a part of another one."""
+        users = list(node.users)
+        return len(users) == 1 and self._is_sum(users[0]) and shape_of(users[0]) == shape_of(node)
+
+    def _kinds(self, root: fx.Node) -> dict[Any, list[fx.Node]]:
+        """Whatever a tree of sums adds up, by what terms have in common; None for those that have nothing."""
+        kinds: dict[Any, list[fx.Node]] = defaultdict(list)
+        waiting = list(arguments(root))
+        while waiting:
+            node = waiting.pop()
+            if self._is_sum(node) and self._is_term(node):
+                waiting += arguments(node)
+            else:
+                kinds[self._kind(node)].append(node)
+        return kinds
+
+    def _kind(self, term: fx.Node) -> Any:
+        base, views = _without_views(term)
+        if base in self._pinned or len(base.users) > 1:
+            return None
+        if base.target is _ATEN.mm.default:
+            matrix = arguments(base)[1]
+            kind = ("layer", matrix.op) if self._is_parameter(matrix) else ("gradient",)
+            return *kind, repr(views), shape_of(base)
+        if base.target is _ATEN.sum.dim_IntList and arguments(base)[1] == [0] and not base.kwargs:
+            return "rows", repr(views), repr(arguments(base)[2:]), shape_of(base)
+        if base.target is _ATEN.select.int and arguments(base)[1] == 0:
+            return "parts", repr(views), arguments(base)[0]
+        return None
+
+    def _total(self, kind: str, terms: list[fx.Node], uses: Counter[tuple[fx.Node, ...]]) -> list[fx.Node]:
+        """Terms of one kind summed, or as they are where copies would cost more."""
+        bases = [_without_views(term)[0] for term in terms]
+        if kind == "layer":
+            total = self._sum_of_layers(bases, uses)
+        else:
+            sums = {"parts": self._sum_of_parts, "rows": self._sum_of_rows, "gradient": self._sum_of_products}
+            total = sums[kind](bases)
+        if total is None:
+            return terms
+        for target, others in reversed(_without_views(terms[0])[1]):
+            total = self._call(target, total, *others)
+        return [total]
+
+    def _sum_of_parts(self, bases: list[fx.Node]) -> fx.Node | None:
+        """select(x, 0, i) + select(x, 0, i + 1) + ..."""
+        stack, places = arguments(bases[0])[0], sorted(arguments(base)[2] for base in bases)
+        if places != list(range(places[0], places[0] + len(places))):
+            return None
+        part = self._call(_ATEN.slice.Tensor, stack, 0, places[0], places[-1] + 1)
+        return self._call(_ATEN.sum.dim_IntList, part, [0])
+
+    def _sum_of_rows(self, bases: list[fx.Node]) -> fx.Node:
+        """sum(x[1], 0) + sum(x[2], 0) + ..."""
+        (rows,) = self._in_rows([[arguments(base)[0] for base in bases]])
+        return self._call(_ATEN.sum.dim_IntList, rows, *arguments(bases[0])[1:])
+
+    def _sum_of_layers(self, bases: list[fx.Node], uses: Counter[tuple[fx.Node, ...]]) -> fx.Node | None:
+        """x[1] W[1] + x[2] W[2] + ..., with parameters W."""
+        matrices = _matrices(bases)
+        if not self._is_worth_joining(matrices, uses):
+            return None
+        left = self._call(_ATEN.cat.default, [arguments(base)[0] for base in bases], 1)
+        return self._call(_ATEN.mm.default, left, self._joined(matrices, dim=0))
+
+    def _sum_of_products(self, bases: list[fx.Node]) -> fx.Node | None:
+        """g[1]^T x[1] + g[2]^T x[2] + ..."""
+        copied = sum(size_of(operand) for base in bases for operand in arguments(base))
+        saved = sum(map(size_of, bases))
+        if 2 * copied > 3 * saved + LARGEST_COPY * len(bases):
+            return None
+        bases = sorted(bases, key=lambda base: self._number.get(arguments(base)[1], len(self._number)))
+        left = [self._transposed(arguments(base)[0]) for base in bases]
+        left, right = self._in_rows([left, [arguments(base)[1] for base in bases]])
+        return self._call(_ATEN.mm.default, self._call(_ATEN.t.default, left), right)
+
+    def _in_rows(self, columns: list[list[fx.Node]]) -> list[fx.Node]:
+        """Tensors of each column below one another, all in the same order: one that is there already, if possible."""
+        for column in columns:
+            order = self._orders.get(frozenset(column))
+            if order is not None and len(order) == len(column):  # none of them twice
+                places = [column.index(node) for node in order]
+                columns = [[other[place] for place in places] for other in columns]
+                break
+        rows = []
+        for column in columns:
+            key = tuple(column)
+            if key not in self._rows:
+                self._rows[key] = self._call(_ATEN.cat.default, column, 0)
+                if len(set(key)) == len(key):
+                    self._orders[frozenset(key)] = key
+            rows.append(self._rows[key])
+        return rows
+
+    def _transposed(self, node: fx.Node) -> fx.Node:
+        return arguments(node)[0] if _is_turned(node) else self._call(_ATEN.t.default, node)
+
+    def _is_parameter(self, node: Any) -> bool:
+        """Whether a matrix is an input of the graph, or one transposed."""
+        if isinstance(node, fx.Node) and _is_turned(node):
+            node = arguments(node)[0]
+        return isinstance(node, fx.Node) and node.op == "placeholder" and node not in self._pinned
+
+    def _is_worth_joining(self, parameters: tuple[fx.Node, ...], uses: Counter[tuple[fx.Node, ...]]) -> bool:
+        """Whether products save what the copy of their parameters costs."""
+        return sum(map(size_of, parameters)) <= LARGEST_COPY * uses[parameters]
+
+    def _joined(self, parameters: Sequence[fx.Node], dim: int) -> fx.Node:
+        """Parameters beside one another, once for each list of them, before anything is computed."""
+        key = (*parameters, dim)
+        if key not in self._parameters:
+            turned = parameters[0].op != "placeholder"
+            inputs = [arguments(node)[0] for node in parameters] if turned else list(parameters)
+            with self.graph.inserting_after(self._inputs_end):
+                joined = self._call(_ATEN.cat.default, inputs, 1 - dim if turned else dim)
+            if turned:
+                with self.graph.inserting_after(joined):
+                    joined = self._call(_ATEN.t.default, joined)
+            self._inputs_end = self._parameters[key] = joined
+        return self._parameters[key]
+
+    def _call(self, target: Any, *operands: Any) -> fx.Node:
+        node = self.graph.call_function(target, operands)
+        node.meta["val"] = target(*map_arg(operands, _without_memory))
+        return node
+
+
+def _matrices(products: Sequence[fx.Node]) -> tuple[fx.Node, ...]:
+    return tuple(arguments(node)[-1] for node in products)
+
+
+def _is_turned(node: fx.Node) -> bool:
+    """Whether a matrix is another one transposed."""
+    transposed = node.target is _ATEN.transpose.int and sorted(arguments(node)[1:]) in ([0, 1], [-2, -1])
+    permuted = node.target is _ATEN.permute.default and list(arguments(node)[1]) == [1, 0]
+    return node.target is _ATEN.t.default or ((transposed or permuted) and node.meta["val"].ndim == 2)
+
+
+def _without_views(node: fx.Node) -> tuple[fx.Node, list[tuple[Any, tuple[Any, ...]]]]:
+    """What a chain of views looks at, if nothing else does, and the views from the last to the first."""
+    views = []
+    while node.target in _VIEWS and len(node.users) == 1 and isinstance(arguments(node)[0], fx.Node):
+        views.append((node.target, arguments(node)[1:]))
+        node = arguments(node)[0]
+    return node, views
+
+
+def _without_memory(node: fx.Node) -> Any:
+    value = node.meta["val"]
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
