@@ -1,0 +1,79 @@
+"""Who is followed: with a filter that sees, windows follow people across a frame, are opened for new ones and closed."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from inference.experiments.crowd import Crowd
+from tests.inference.seeing_filter import SeeingFilter
+from videos.background_subtraction import ForegroundFrame
+
+WIDTH, HEIGHT = 150, 60
+
+
+def frame_of(number, boxes):
+    """A foreground of bright rectangles, given by left, top, width, height."""
+    light = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    for left, top, wide, tall in boxes:
+        light[max(0, top) : max(0, top + tall), max(0, left) : max(0, left + wide)] = 255
+    _, components = cv2.connectedComponents((light > 0).astype(np.uint8))
+    return ForegroundFrame(
+        torch.from_numpy(light), torch.from_numpy(components.astype(np.int16)), number, (WIDTH, HEIGHT)
+    )
+
+
+def crowd_of(**settings):
+    chosen = {"least_area": 10, "level": 0.5, "slack": 4.0, "max_misses": 2, "max_overlap": 0.3} | settings
+    return Crowd(SeeingFilter.of_pair(), **chosen)
+
+
+def test_one_person_is_followed_across_the_frame():
+    """By one window, which is a quarter as wide; the box is where the person is, with the share of particles."""
+    crowd = crowd_of()
+    for time in range(60):
+        found = crowd.after(frame_of(time, [(2 * time + 5, 20, 8, 20)]))
+        assert list(found) == [1]
+        chance, box = found[1]
+        assert chance == pytest.approx(0.75)
+        torch.testing.assert_close(box, torch.tensor([2.0 * time + 5, 20, 2 * time + 13, 40]), atol=1.0, rtol=0)
+
+
+def test_people_who_pass_keep_their_names():
+    """They meet in one window; each is followed once."""
+    crowd, rows = crowd_of(), []
+    for time in range(50):
+        boxes = [(2 * time + 5, 5, 8, 20), (110 - 2 * time, 32, 8, 20)]
+        found = crowd.after(frame_of(time, boxes))
+        rows.append({name: float(box[1]) for name, (_, box) in found.items()})
+    assert all(list(row) == list(rows[0]) for row in rows)
+    assert len(rows[0]) == 2
+    for name, top in rows[0].items():
+        assert all(abs(row[name] - top) < 2 for row in rows)
+
+
+def test_windows_are_opened_for_those_who_come_and_closed_behind_those_who_go():
+    crowd, rows = crowd_of(), []
+    for time in range(30):
+        boxes = [(20, 20, 8, 20)] if time < 10 else []
+        boxes += [(100, 20, 8, 20)] if time >= 5 else []
+        rows.append(set(crowd.after(frame_of(time, boxes))))
+    assert rows[:5] == [{1}] * 5
+    assert rows[5:10] == [{1, 2}] * 5
+    assert rows[10:] == [{2}] * 20
+    assert len(crowd) == 1
+
+
+def test_who_comes_back_has_another_name():
+    """In SQAIR an object that has left never comes back; its window is closed."""
+    crowd, rows = crowd_of(), []
+    for time in range(12):
+        rows.append(list(crowd.after(frame_of(time, [] if time == 6 else [(60, 20, 8, 20)]))))
+    assert rows == [[1]] * 6 + [[]] + [[2]] * 5
+    assert len(crowd) == 1
+
+
+def test_specks_open_no_window():
+    crowd = crowd_of(least_area=200)
+    assert crowd.after(frame_of(0, [(60, 20, 8, 20)])) == {}
+    assert len(crowd) == 0
