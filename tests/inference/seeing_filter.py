@@ -19,14 +19,14 @@ class White(nn.Module):
     """A decoder of white glimpses."""
 
     def forward(self, codes):
-        return codes.new_ones(*codes.shape[:-1], 4, 4)
+        return codes.new_ones(*codes.shape[:-1], 8, 8)
 
 
 def untrained_pair(**settings):
     """SQAIR whose objects are white, and a guide without a use."""
     torch.manual_seed(0)
     model = SequentialAttendInferRepeat(
-        (1, SIZE, SIZE), what_dim=2, glimpse_size=(4, 4), units=4, mean_image=False, patch_gain=1.0, **settings
+        (1, SIZE, SIZE), what_dim=2, glimpse_size=(8, 8), units=4, mean_image=False, patch_gain=1.0, **settings
     )
     model.decoder = White()
     return model, DiscoveryPropagationGuide(model, glance_units=4)
