@@ -178,7 +178,9 @@ class BackgroundSubtraction:
         if self.invert is None:
             kind = "darker than the background: their light is inverted" if invert else "brighter than the background"
             _log.info("%s: moving things are %s", _name(clip), kind)
-        return Foreground(torch.stack(lights[invert]), torch.stack(components), torch.tensor(numbers), clip_size, invert)
+        return Foreground(
+            torch.stack(lights[invert]), torch.stack(components), torch.tensor(numbers), clip_size, invert
+        )
 
     def follow(self, clip: Clip, *, stride: int, invert: bool) -> Iterator[ForegroundFrame]:
         """The foreground of a whole clip, frame by frame; one is in memory at a time.

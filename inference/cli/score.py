@@ -42,7 +42,9 @@ def score(words: Sequence[str]) -> int:
     given: Scoring = parse(words, prog="kinema score", description=str(score.__doc__), scoring=Scoring).scoring
     if not 0 < given.min_overlap <= 1:
         raise ValueError(f"--min-overlap: expected a share in (0, 1], got {given.min_overlap:g}")
-    check_output("curve", given.curve, PICTURES, others={"the tracks": given.tracks, "the truth": given.truth}, replaces=True)
+    check_output(
+        "curve", given.curve, PICTURES, others={"the tracks": given.tracks, "the truth": given.truth}, replaces=True
+    )
     tracks, truth = read_tracks(given.tracks), read_tracks(given.truth)
     summary = summarize_clip_tracks(tracks, truth, min_overlap=given.min_overlap)
     if given.curve is not None:

@@ -1,7 +1,7 @@
 """`kinema track FILE` and `kinema track RUN --video FILE`."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,8 +17,8 @@ from inference.experiments.people_tracker import PeopleTracker
 from inference.experiments.sqair_tracker import SQAIRTracker
 from inference.experiments.tracked_runs import tracker_of_run
 from inference.pictures import check_film, draw_paths, film_tracks
-from inference.trackers import TRACKERS, Detector
-from videos.clips import Clip, background_of
+from inference.trackers import TRACKERS, Detector, Tracker
+from videos.clips import Clip, announced_frames, background_of, frame_rate
 from videos.moving_blobs import MovingBlobs
 from videos.tracks import write_tracks
 
@@ -31,7 +31,7 @@ class Tracking:
     """The clip, and what is made of it.
 
     Attributes:
-        clip: video file of a static camera; or, with --video, the folder of a trained run of SQAIR that tracks.
+        source: video file of a static camera; or, with --video, the folder of a trained run of SQAIR that tracks.
         video: video file of a static camera, for a run to track.
         tracker: blobs = each frame joined to the previous one by overlap; kalman = predicted by Kalman filters;
             people = silhouettes of people, inferred under a generative model. Not with a run.
@@ -42,7 +42,7 @@ class Tracking:
         overwrite: replace files that are there.
     """
 
-    clip: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE|RUN")]
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE|RUN")]
     video: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     tracker: Literal["blobs", "kalman", "people"] = TRACKER
     least_area: int = MovingBlobs().least_area
@@ -54,41 +54,24 @@ class Tracking:
 
 def track(words: Sequence[str]) -> int:
     """Track what moves in a static-camera clip, by a tracker without training or by a trained run of SQAIR."""
-    named = last_value(words, "tracker")
-    of_run = last_value(words, "video") is not None
+    named, of_run = last_value(words, "tracker"), last_value(words, "video") is not None
     kind: Any = SQAIRTracker if of_run else _ALL.get(named or TRACKER, TRACKERS[TRACKER])
     options = parse(
         words, prog="kinema track", description=str(track.__doc__), tracking=Tracking, settings=_settings_of(kind)
     )
     given: Tracking = options.tracking
-    if of_run and named is not None:
-        raise ValueError(f"--tracker: expected none with --video, where run {given.clip} tracks, got {named}")
-    if not of_run and given.clip.is_dir():
-        raise ValueError(f"--video: expected the clip that run {given.clip} is to track, got none")
-    clip = given.video or given.clip
+    _check_options(given, kind, named)
+    clip = given.video or given.source
     output = given.output or Path(f"{clip.stem}-tracks.txt")
     _check_files(given, clip, output)
-    blobs = MovingBlobs(least_area=given.least_area)
-    if kind not in TRACKERS.values() and blobs != MovingBlobs():
-        hint = "" if of_run else "; use --least-height"
-        raise ValueError(
-            f"--least-area: expected with --tracker blobs or kalman, got {given.least_area} with "
-            f"{'a run' if of_run else named}{hint}"
-        )
-    settings = vars(options.settings)
-    if of_run:
-        chosen: Any = tracker_of_run(given.clip, clip, progress=True, **settings)
-    elif kind is PeopleTracker:
-        chosen = kind(progress=True, **settings)
-    else:
-        chosen = kind(detector=_Shown(blobs), **settings)
+    tracker = _made(kind, given, vars(options.settings))
     start = time.perf_counter()
-    tracks = chosen.track(clip)
+    tracks = tracker.track(clip)
     seconds = time.perf_counter() - start
     if len(tracks) == 0:
         raise ValueError(f"{clip}: expected something that moves, found nothing; nothing was written")
     write_tracks(output, tracks)
-    print(f"{tracks.num_identities} tracks, {len(tracks)} boxes; {seconds:.1f} s")
+    print(f"{tracks.num_identities} tracks, {len(tracks)} boxes; {seconds:.1f} s{_speed(clip, seconds)}")
     print(output)
     if given.film is not None:
         print(film_tracks(given.film, clip, tracks))
@@ -97,6 +80,34 @@ def track(words: Sequence[str]) -> int:
         draw_paths(background_of(clip), tracks, title=clip.name).savefig(given.picture)
         print(given.picture)
     return 0
+
+
+def _check_options(given: Tracking, kind: Any, named: str | None) -> None:
+    """Refuse options of another tracker."""
+    if named is not None and given.video is not None:
+        raise ValueError(f"--tracker: expected none with --video, where run {given.source} tracks, got {named}")
+    if given.video is None and given.source.is_dir():
+        raise ValueError(f"--video: expected the clip that run {given.source} is to track, got none")
+    if kind not in TRACKERS.values() and given.least_area != MovingBlobs().least_area:
+        other = "a run" if kind is SQAIRTracker else "people; use --least-height"
+        raise ValueError(f"--least-area: expected with --tracker blobs or kalman, got {given.least_area} with {other}")
+
+
+def _made(kind: Any, given: Tracking, settings: Mapping[str, Any]) -> Tracker:
+    """The chosen tracker, which shows on a terminal how far it is."""
+    if given.video is not None:
+        return tracker_of_run(given.source, given.video, progress=True, **settings)
+    if kind is PeopleTracker:
+        return kind(progress=True, **settings)
+    return kind(detector=_Shown(MovingBlobs(least_area=given.least_area)), **settings)
+
+
+def _speed(clip: Path, seconds: float) -> str:
+    """Frames per second, beside the clip's own, as far as the file says how many it has."""
+    frames, rate = announced_frames(clip), frame_rate(clip)
+    if not frames:
+        return ""
+    return f", {frames / seconds:.0f} frames per second" + (f" of a clip with {rate:g}" if rate else "")
 
 
 @dataclass(frozen=True)

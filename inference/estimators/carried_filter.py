@@ -14,6 +14,8 @@ from inference.estimators.particle_filter import Resampling, check_stepwise, fil
 from inference.estimators.resampling import RESAMPLING, select_particles
 from inference.programs.traces import evaluation_mode, find_particle_dim, local_parameters
 
+ADAPTIVE = Resampling()
+
 
 class Particles(NamedTuple):
     """The particles of some sequences after a frame.
@@ -50,10 +52,10 @@ class CarriedFilter:
     guide: Any
     num_particles: int
     particle_dim: int
-    resampling: Resampling = Resampling()
+    resampling: Resampling = ADAPTIVE
 
     @classmethod
-    def of(cls, model: Any, guide: Any, num_particles: int, resampling: Resampling = Resampling()) -> CarriedFilter:
+    def of(cls, model: Any, guide: Any, num_particles: int, resampling: Resampling = ADAPTIVE) -> CarriedFilter:
         """A filter of a pair.
 
         Raises:

@@ -167,7 +167,9 @@ class ParticleFilter:
         draw = RESAMPLING["multinomial" if self.conditional else resampling.scheme]
         learns = torch.is_grad_enabled() and num_particles > 1
         for index in range(num_steps):
-            traces, states = filter_step(model, guide, index, states, contexts, num_sequences, num_particles, particle_dim)
+            traces, states = filter_step(
+                model, guide, index, states, contexts, num_sequences, num_particles, particle_dim
+            )
             increments = traces.log_weights()
             weights = weights + increments
             if self.twist is not None and particle_dim is not None:

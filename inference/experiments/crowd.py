@@ -64,9 +64,8 @@ class Crowd:
     def _close(self, seen: Seen) -> Seen:
         """Close windows whose people are gone, or are seen in an older window too."""
         assert self._windows is not None
-        self._misses = [
-            0 if chance >= 0.5 else misses + 1 for chance, misses in zip(seen.chances.tolist(), self._misses, strict=True)
-        ]
+        there = (seen.chances >= 0.5).tolist()
+        self._misses = [0 if one else misses + 1 for one, misses in zip(there, self._misses, strict=True)]
         kept: list[int] = []
         for index in range(len(seen.chances)):
             twice = bool((edge_overlaps(seen.boxes[index : index + 1], seen.boxes[kept]) > 0.5).any())

@@ -103,9 +103,7 @@ class FollowedWindows:
         far = ((wanted - self.corners).abs() > slack).any(-1) & (seen.chances > 0)
         corners = torch.where(far[:, None], wanted, self.corners)
         states = _shifted(self.particles.states, corners - self.corners, self.filter.model.frame_shape[1:])
-        return FollowedWindows(
-            self.filter, corners, self.particles._replace(states=states), self.owners, self.level
-        )
+        return FollowedWindows(self.filter, corners, self.particles._replace(states=states), self.owners, self.level)
 
     def stepped(self, light: Tensor) -> FollowedWindows:
         """The same after one more frame, (height, width), from 0 to 1."""

@@ -38,9 +38,7 @@ def tracker_of_run(path: str | Path, clip: Clip, **settings: Any) -> SQAIRTracke
     _check_size(clip, trained)
     stride = _stride_of(clip, trained[0], source)
     run = load_run(path)
-    return SQAIRTracker(
-        run.model, run.guide, source.subtraction, stride, source.foregrounds[0].inverted, **settings
-    )
+    return SQAIRTracker(run.model, run.guide, source.subtraction, stride, source.foregrounds[0].inverted, **settings)
 
 
 def _source_of(recipe: Recipe) -> Surveillance:
@@ -67,8 +65,8 @@ def _check_size(clip: Clip, trained: tuple[Clip, ...]) -> None:
     if (size := _size_of(clip)) not in sizes:
         expected = " or ".join(f"{width} x {height}" for width, height in sorted(sizes))
         raise ValueError(
-            f"video: expected a clip of {expected} pixels, as the run was trained on, got {size[0]} x {size[1]}; people "
-            "would have other sizes than the run has learned: resize the clip, or train on it"
+            f"video: expected a clip of {expected} pixels, as the run was trained on, got {size[0]} x {size[1]}; "
+            "people would have other sizes than the run has learned: resize the clip, or train on it"
         )
 
 
@@ -87,7 +85,7 @@ def _stride_of(clip: Clip, trained: Clip, source: Surveillance) -> int:
     stride = max(1, round(new / seen))
     if abs(new / stride - seen) > _MOST_RATES_DIFFER * seen:
         raise ValueError(
-            f"video: expected a clip whose frame rate is near a multiple of {seen:.3g} per second, at which the run was "
-            f"trained, got {new:.3g}; people would have other speeds than the run has learned: train on this clip"
+            f"video: expected a clip whose frame rate is near a multiple of {seen:.3g} per second, at which the run "
+            f"was trained, got {new:.3g}; people would have other speeds than the run has learned: train on this clip"
         )
     return stride

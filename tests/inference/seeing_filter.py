@@ -1,4 +1,4 @@
-"""A filter that sees: in place of a trained guide, bright spots of a window are its objects, in all particles but one."""
+"""A filter that sees: in place of a trained guide, bright spots of a window are objects of all particles but one."""
 
 import cv2
 import numpy as np
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from guides import DiscoveryPropagationGuide
+from guides.discovery_propagation.guide import Followed
 from inference.estimators.carried_filter import CarriedFilter, Particles
 from inference.estimators.particle_filter import Resampling
 from pyro_models import SequentialAttendInferRepeat
@@ -46,7 +47,7 @@ class SeeingFilter(CarriedFilter):
         latest = torch.full(shape[:-1], -1)
         for window, found in enumerate(spots):
             known = [] if before is None else _known(before.states[0], window)
-            given = max([-1, *(name for name, _ in known)]) if before is None else int(before.states[0].identities.latest.amax())
+            given = -1 if before is None else int(before.states[0].identities.latest[..., window].amax())
             for slot, (middle, size) in enumerate(found):
                 close = [name for name, place in known if np.hypot(*(place - middle)) < NEAR]
                 given += not close
@@ -57,12 +58,10 @@ class SeeingFilter(CarriedFilter):
             latest[:, :, window] = given
         slots = ObjectSlots(presence, where, torch.zeros(*shape, 2))
         nothing = self.model.nothing(frames[:, 0, 0, 0])
-        objects = nothing._replace(
-            slots=slots, memory=torch.zeros(*shape, 4), identities=Identities(names, latest)
+        objects = nothing._replace(slots=slots, memory=torch.zeros(*shape, 4), identities=Identities(names, latest))
+        return Particles(
+            (objects, Followed(objects, torch.zeros(*shape, 4))), torch.zeros(self.num_particles, len(frames))
         )
-        from guides.discovery_propagation.guide import Followed
-
-        return Particles((objects, Followed(objects, torch.zeros(*shape, 4))), torch.zeros(self.num_particles, len(frames)))
 
 
 def _known(objects, window):

@@ -1,4 +1,4 @@
-"""Who is followed: with a filter that sees, windows follow people across a frame, are opened for new ones and closed."""
+"""Who is followed, with a filter that sees: windows follow people, are opened for new ones and closed."""
 
 import cv2
 import numpy as np
@@ -66,9 +66,8 @@ def test_windows_are_opened_for_those_who_come_and_closed_behind_those_who_go():
 
 def test_who_comes_back_has_another_name():
     """In SQAIR an object that has left never comes back; its window is closed."""
-    crowd, rows = crowd_of(), []
-    for time in range(12):
-        rows.append(list(crowd.after(frame_of(time, [] if time == 6 else [(60, 20, 8, 20)]))))
+    crowd = crowd_of()
+    rows = [list(crowd.after(frame_of(time, [] if time == 6 else [(60, 20, 8, 20)]))) for time in range(12)]
     assert rows == [[1]] * 6 + [[]] + [[2]] * 5
     assert len(crowd) == 1
 

@@ -16,7 +16,9 @@ def test_objects_stay_where_they_are_when_their_window_moves():
     torch.manual_seed(0)
     networks = GlimpseNetworks("mlp", 8)
     model = SequentialAttendInferRepeat((1, *SIZE), num_slots=2, what_dim=3, networks=networks, mean_image=False)
-    slots = ObjectSlots(torch.ones(4, 2), torch.tensor([-1.5, -1.5, 0.0, 0.0]) + 0.2 * torch.randn(4, 2, 4), torch.randn(4, 2, 3))
+    slots = ObjectSlots(
+        torch.ones(4, 2), torch.tensor([-1.5, -1.5, 0.0, 0.0]) + 0.2 * torch.randn(4, 2, 4), torch.randn(4, 2, 3)
+    )
     moves = torch.tensor([[0, 0], [3, 0], [0, -4], [-2, 5]])
     moved = seen_from(slots, moves, SIZE)
     before, after = model.canvas(slots), model.canvas(moved)

@@ -43,7 +43,7 @@ def test_a_clip_is_tracked_drawn_and_scored(film, tmp_path, capsys, monkeypatch,
     assert list(tmp_path.iterdir()) == []
     assert main(["track", *words.split()]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"2 tracks, \d\d boxes; \d+\.\d s", printed[0])
+    assert re.fullmatch(r"2 tracks, \d\d boxes; \d+\.\d s, \d+ frames per second of a clip with 10", printed[0])
     assert printed[1:] == ["made/tracks.txt", "made/f.gif", "made/paths.png"]
     assert all((tmp_path / path).stat().st_size > 1000 for path in printed[1:])
     tracks = read_tracks("made/tracks.txt")

@@ -119,7 +119,7 @@ def test_frames_that_are_not_seen_have_boxes_in_between(monkeypatch):
 
 @pytest.mark.slow
 def test_from_training_to_tracks(clips, tmp_path, capsys):
-    """A square that goes to the right is followed by SQAIR after a short training; a faster clip has a larger stride."""
+    """A square that goes to the right is followed after a short training; a faster clip has a larger stride."""
     frames, left = moving_square(num_frames=70)
     clip = write_clip(tmp_path / "clip.avi", frames)
     run = tmp_path / "run"

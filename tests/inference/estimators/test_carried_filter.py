@@ -35,7 +35,7 @@ def test_frame_by_frame_it_is_the_filter_of_the_video(pair, threshold):
         whole = ParticleFilter(6, resampling).run(*pair, (frames,))
     carried = CarriedFilter.of(*pair, 6, resampling)
     torch.manual_seed(2)
-    particles, evidence = None, torch.zeros(3)
+    particles, evidence, counted = None, torch.zeros(3), []
     for frame in frames.unbind(1):
         if particles is not None:
             before, (particles, ancestors) = particles, carried.resampled(particles)
@@ -44,8 +44,6 @@ def test_frame_by_frame_it_is_the_filter_of_the_video(pair, threshold):
             assert torch.equal(ancestors, whole.ancestors[len(counted) - 1])
             gathered = before.log_weights.logsumexp(0) - torch.tensor(6.0).log()
             evidence = evidence + torch.where(again, gathered, 0.0)
-        else:
-            counted = []
         particles = carried.step(frame, particles)
         counted.append(1 / particles.shares.square().sum(0))
     evidence = evidence + particles.log_weights.logsumexp(0) - torch.tensor(6.0).log()
