@@ -96,12 +96,11 @@ class FollowedWindows:
         boxes = (weights[..., None] * torch.where(own[..., None], objects.boxes, 0.0)).sum((0, 2)) / chances[:, None]
         return Seen(chances, boxes + self.corners.repeat(1, 2))
 
-    def moved(self, seen: Seen, light: Tensor, slack: float) -> FollowedWindows:
-        """The same, after windows have followed people who are more than `slack` pixels off the middle."""
+    def moved(self, seen: Seen, light: Tensor) -> FollowedWindows:
+        """The same, after each window has gone where its person is in the middle, if the frame's edges let it."""
         middles = 0.5 * (seen.boxes[:, :2] + seen.boxes[:, 2:])
         wanted = _corners(middles.nan_to_num(), self.filter.model, light)
-        far = ((wanted - self.corners).abs() > slack).any(-1) & (seen.chances > 0)
-        corners = torch.where(far[:, None], wanted, self.corners)
+        corners = torch.where(seen.chances[:, None] > 0, wanted, self.corners)
         states = _shifted(self.particles.states, corners - self.corners, self.filter.model.frame_shape[1:])
         return FollowedWindows(self.filter, corners, self.particles._replace(states=states), self.owners, self.level)
 

@@ -24,7 +24,14 @@ def frame_of(number, boxes):
 
 
 def crowd_of(**settings):
-    chosen = {"least_area": 10, "level": 0.5, "slack": 4.0, "max_misses": 2, "max_overlap": 0.3} | settings
+    chosen = {
+        "least_area": 10,
+        "level": 0.5,
+        "max_misses": 2,
+        "max_overlap": 0.3,
+        "max_jump": 0.3,
+        "max_return": 0.3,
+    } | settings
     return Crowd(SeeingFilter.of_pair(), **chosen)
 
 
@@ -64,12 +71,28 @@ def test_windows_are_opened_for_those_who_come_and_closed_behind_those_who_go():
     assert len(crowd) == 1
 
 
-def test_who_comes_back_has_another_name():
-    """In SQAIR an object that has left never comes back; its window is closed."""
-    crowd = crowd_of()
-    rows = [list(crowd.after(frame_of(time, [] if time == 6 else [(60, 20, 8, 20)]))) for time in range(12)]
-    assert rows == [[1]] * 6 + [[]] + [[2]] * 5
+@pytest.mark.parametrize(("hidden", "name"), [(2, 1), (3, 2)])
+def test_who_comes_back_in_time_has_the_same_name(hidden, name):
+    """Where the person is expected by then: a walk of two pixels per frame goes on while nobody is seen."""
+    crowd = crowd_of(max_misses=3)
+    seen = [time for time in range(24) if not 10 <= time < 10 + hidden]
+    rows = [list(crowd.after(frame_of(time, [(2 * time, 20, 8, 20)] if time in seen else []))) for time in range(24)]
+    assert rows == [[1]] * 10 + [[]] * hidden + [[name]] * (14 - hidden)
     assert len(crowd) == 1
+
+
+def test_who_comes_back_elsewhere_has_another_name():
+    crowd = crowd_of(max_misses=3)
+    rows = [list(crowd.after(frame_of(0, [(left, 20, 8, 20)] if left else []))) for left in (40, 40, 0, 60, 60)]
+    assert rows == [[1], [1], [], [2], [2]]
+
+
+def test_a_window_that_jumps_is_closed():
+    """By nine pixels of 20; the filter that sees takes it for another object if it jumps by more than eight."""
+    for jump, names in ((0.2, [1, 1, 2]), (0.5, [1, 1, 1])):
+        crowd = crowd_of(max_jump=jump, max_return=0.1)
+        rows = [list(crowd.after(frame_of(0, [(left, 20, 8, 20)]))) for left in (40, 40, 47)]
+        assert [row[0] for row in rows] == names
 
 
 def test_specks_open_no_window():

@@ -105,16 +105,16 @@ def test_a_moving_camera_is_refused_before_the_first_frame_is_seen():
 
 
 def test_frames_that_are_not_seen_have_boxes_in_between(monkeypatch):
-    """Boxes at frames 0, 2 and 6, and one of somebody who is seen twice, which is too short."""
-    rows = [(0, 5, 0.0), (2, 5, 2.0), (2, 9, 3.0), (4, 9, 3.0), (6, 5, 10.0)]
-    boxes = [(frame, name, torch.tensor([x, 0, x + 10, 20, 0.5 + 0.01 * x]).double()) for frame, name, x in rows]
+    """Boxes at frames 0, 2 and 6, and two of somebody who is seen twice, which is too short."""
+    rows = [(0, 5, 0.0), (2, 5, 2.0), (2, 9, 3.0), (4, 9, 3.0), (6, 5, 6.0)]
+    boxes = [(frame, name, torch.tensor([x, 0, 10, 20, 0.5 + 0.01 * x]).double()) for frame, name, x in rows]
     monkeypatch.setattr(SQAIRTracker, "_boxes", lambda self, clip: iter(boxes))
     tracks = SQAIRTracker(*untrained_pair(num_slots=2), SUBTRACTION, 2, True).track("none.avi")
     assert tracks.frames.tolist() == list(range(7))
     assert tracks.identities.tolist() == [1] * 7
-    assert tracks.boxes[:, 0].tolist() == pytest.approx([0, 1, 2, 4, 6, 8, 10])
-    assert tracks.boxes[:, 2:].unique(dim=0).tolist() == [[10, 20]]
-    assert tracks.confidences.tolist() == pytest.approx([0.5, 0.51, 0.52, 0.54, 0.56, 0.58, 0.6])
+    expected = torch.tensor([[frame, 0.0, 10.0, 20.0] for frame in range(7)]).double()
+    torch.testing.assert_close(tracks.boxes, expected, atol=0.2, rtol=0)  # the mean has a speed near 0 at first
+    assert tracks.confidences.tolist() == pytest.approx([0.5, 0.51, 0.52, 0.53, 0.54, 0.55, 0.56])
 
 
 @pytest.mark.slow
