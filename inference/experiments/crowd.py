@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inference.estimators.carried_filter import CarriedFilter
+from inference.estimators.carried_filter import CarriedFilter, over_states
 from inference.experiments.followed_windows import FollowedWindows, Seen, edge_overlaps
 from videos.background_subtraction import CONNECTIVITY, ForegroundFrame
 from videos.clips import opencv
@@ -85,6 +85,14 @@ class Crowd:
     def __len__(self) -> int:
         """Number of windows."""
         return len(self._people)
+
+    @property
+    def num_numbers(self) -> int:
+        """Size of all that is remembered of the windows, in numbers: it grows with them, not with time."""
+        sizes: list[int] = []
+        if self._windows is not None:
+            over_states(lambda value: sizes.append(value.numel()) or value, self._windows.particles)
+        return sum(sizes)
 
     @torch.no_grad()
     def after(self, frame: ForegroundFrame) -> dict[int, tuple[float, Float[Tensor, " 4"]]]:

@@ -37,13 +37,15 @@ def crowd_of(**settings):
 
 def test_one_person_is_followed_across_the_frame():
     """By one window, which is a quarter as wide; the box is where the person is, with the share of particles."""
-    crowd = crowd_of()
+    crowd, sizes = crowd_of(), set()
     for time in range(60):
         found = crowd.after(frame_of(time, [(2 * time + 5, 20, 8, 20)]))
         assert list(found) == [1]
         chance, box = found[1]
         assert chance == pytest.approx(0.75)
         torch.testing.assert_close(box, torch.tensor([2.0 * time + 5, 20, 2 * time + 13, 40]), atol=2.0, rtol=0)
+        sizes.add(crowd.num_numbers)
+    assert len(sizes) == 1  # memory does not grow
 
 
 def test_people_who_pass_keep_their_names():
