@@ -107,14 +107,14 @@ def on_the_whole(trackers: dict[str, Tracker], clip: Path, truth: Tracks, num_fr
     return rows
 
 
-def on_the_second_half(trackers: dict[str, Tracker], clip: Path, truth: Tracks) -> dict[str, Any]:
+def on_the_second_half(trackers: dict[str, Tracker], clip: Path, truth: Tracks, num_frames: int) -> dict[str, Any]:
     """Rows of the second half of the clip, by people who were learned in the first; not of a trained run."""
     first, second, late = halves(clip, truth)
     rows = {}
     for name, tracker in trackers.items():
         if not isinstance(tracker, SQAIRTracker):
             prepared = LearnedBefore(tracker, first) if isinstance(tracker, PeopleTracker) else tracker
-            tracks, cost = tracked(prepared, second, len(second))
+            tracks, cost = tracked(prepared, second, num_frames - num_frames // 2)
             rows[name] = cost | scores(tracks, late)
             print(f"{name}, second half\n{rows[name]['scores']}", flush=True)
     return {"second half": rows}
@@ -146,7 +146,7 @@ def main() -> None:
         trackers = {name: trackers[name] for name in chosen(trackers, options.only)}
         rows = on_the_whole(trackers, options.clip, truth, num_frames, last)
         if options.plan == "trackers":
-            rows |= on_the_second_half(trackers, options.clip, truth)
+            rows |= on_the_second_half(trackers, options.clip, truth, num_frames)
     except (ValueError, FileNotFoundError, ImportError) as error:
         raise SystemExit(str(error)) from error
     record = {

@@ -16,6 +16,11 @@ NOTE = (
     "from the first half; but defaults (size of masks, spreads, rates, `pixel_weight`, the box rule) were chosen while",
     "scores of some fifteen settings on this clip were seen. Unlike the filters, smoothed trackers look ahead.",
 )
+SQAIR_NOTE = (
+    "SQAIR: a run that was trained on an earlier part of the clip, without labels; the last part is that of its test",
+    "videos. It sees every second frame; boxes between are smoothed. Windows, particles and the rules of names were",
+    "chosen while scores of some thirty settings on this clip were seen.",
+)
 
 
 PARTS_NOTE = (
@@ -30,7 +35,9 @@ def pedestrians_section(path: Path) -> list[str]:
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
-    return [*_scores(record, "tracker"), *NOTE, "", origin(record["provenance"]), ""]
+    sqair = any("SQAIR" in name for name in record["rows"]["whole"])
+    note = [*NOTE, *(SQAIR_NOTE if sqair else ())]
+    return [*_scores(record, "tracker"), *note, "", origin(record["provenance"]), ""]
 
 
 def pedestrian_parts_section(path: Path) -> list[str]:

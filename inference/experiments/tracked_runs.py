@@ -38,7 +38,9 @@ def tracker_of_run(path: str | Path, clip: Clip, **settings: Any) -> SQAIRTracke
     _check_size(clip, trained)
     stride = _stride_of(clip, trained[0], source)
     run = load_run(path)
-    return SQAIRTracker(run.model, run.guide, source.subtraction, stride, source.foregrounds[0].inverted, **settings)
+    model: Any = run.model
+    guide: Any = run.guide
+    return SQAIRTracker(model, guide, source.subtraction, stride, source.foregrounds[0].inverted, **settings)
 
 
 def _source_of(recipe: Recipe) -> Surveillance:

@@ -114,6 +114,7 @@ def test_frames_that_are_not_seen_have_boxes_in_between(monkeypatch):
     assert tracks.identities.tolist() == [1] * 7
     expected = torch.tensor([[frame, 0.0, 10.0, 20.0] for frame in range(7)]).double()
     torch.testing.assert_close(tracks.boxes, expected, atol=0.2, rtol=0)  # the mean has a speed near 0 at first
+    assert tracks.confidences is not None
     assert tracks.confidences.tolist() == pytest.approx([0.5, 0.51, 0.52, 0.53, 0.54, 0.55, 0.56])
 
 

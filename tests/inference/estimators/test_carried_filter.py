@@ -32,8 +32,8 @@ def test_frame_by_frame_it_is_the_filter_of_the_video(pair, threshold):
     frames, resampling = videos(3), Resampling(threshold=threshold)
     torch.manual_seed(2)
     with torch.no_grad():
-        whole = ParticleFilter(6, resampling).run(*pair, (frames,))
-    carried = CarriedFilter.of(*pair, 6, resampling)
+        whole = ParticleFilter(6, resampling).run(pair[0], pair[1], (frames,))
+    carried = CarriedFilter.of(pair[0], pair[1], 6, resampling)
     torch.manual_seed(2)
     particles, evidence, counted = None, torch.zeros(3), []
     for frame in frames.unbind(1):
@@ -46,13 +46,14 @@ def test_frame_by_frame_it_is_the_filter_of_the_video(pair, threshold):
             evidence = evidence + torch.where(again, gathered, 0.0)
         particles = carried.step(frame, particles)
         counted.append(1 / particles.shares.square().sum(0))
+    assert particles is not None
     evidence = evidence + particles.log_weights.logsumexp(0) - torch.tensor(6.0).log()
     torch.testing.assert_close(evidence, whole.log_evidence, rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(torch.stack(counted), whole.effective_sample_size, rtol=1e-4, atol=1e-3)
 
 
 def test_sequences_are_picked_and_joined(pair):
-    carried = CarriedFilter.of(*pair, 4)
+    carried = CarriedFilter.of(pair[0], pair[1], 4)
     first, second = (carried.step(videos(number)[:, 0], None) for number in (3, 2))
     both = carried.joined(first, second)
     assert both.log_weights.shape == (4, 5)
@@ -66,8 +67,8 @@ def test_sequences_are_picked_and_joined(pair):
 
 def test_wrong_pairs_are_refused(pair):
     with pytest.raises(ValueError, match="num_particles: expected at least 2, got 1"):
-        CarriedFilter.of(*pair, 1)
+        CarriedFilter.of(pair[0], pair[1], 1)
     with pytest.raises(ValueError, match="guide: expected one that can be run step by step"):
         CarriedFilter.of(pair[0], torch.nn.Linear(1, 1), 4)
     with pytest.raises(ValueError, match="frames"):
-        CarriedFilter.of(*pair, 2).step(torch.zeros(1, 1, 5, 5), None)
+        CarriedFilter.of(pair[0], pair[1], 2).step(torch.zeros(1, 1, 5, 5), None)
