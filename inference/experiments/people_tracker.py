@@ -36,6 +36,8 @@ class PeopleTracker:
         rounds: rounds of learning from the clip; 0 = the start values.
         least_height: smallest height of a box, pixels of the clip; smaller people are left out.
         least_confidence: least probability of presence of a box; smaller ones are left out.
+        by_evidence: the confidence of a box is how much more probable the frame is with the person in sight than
+            without, nats, instead of the probability of presence, which is near 1 for nearly all boxes.
         min_frames: smallest number of frames in which somebody has boxes; shorter tracks are left out.
         passes: number of times that the subtraction sees the clip; with two the background is known in the first frame.
         pixel_weight: power to which probabilities of pixels are raised, see the guide.
@@ -54,6 +56,7 @@ class PeopleTracker:
     rounds: int = 1
     least_height: float = 45.0
     least_confidence: float = 0.5
+    by_evidence: bool = False
     min_frames: int = 3
     passes: int = 2
     pixel_weight: float = 0.5
@@ -77,7 +80,7 @@ class PeopleTracker:
                 raise ValueError(f"{name}: expected a share in (0, 1], got {getattr(self, name)}")
 
     def track(self, clip: Clip) -> Tracks:
-        """Boxes with identities, and the probability that somebody is there as confidence.
+        """Boxes with identities and confidences, see above.
 
         Args:
             clip: a video file, or frames in memory, uint8 (time, height, width, 3), red-green-blue.
@@ -138,13 +141,14 @@ class PeopleTracker:
     def _rows(
         self, model: WalkingPeople, guide: SilhouetteTrackingGuide, masks: Tensor, scale: Tensor, size: Tensor
     ) -> Iterator[tuple[int, int, Tensor, float]]:
-        """Frame, identity, box within the frame, and probability of presence."""
+        """Frame, identity, box within the frame, and confidence."""
         names, latest = [0] * model.num_slots, 0
         for frame, beliefs in enumerate(guide.track(masks, smoothed=self.smoothed, progress=self.progress)):
             middles, sizes = model.silhouette.box(beliefs.mean[0, :, :4])
             middles, sizes = (middles.double() + 0.5) * scale, sizes.double() * scale
             inside = ((middles >= 0) & (middles <= size)).all(-1)
             present = 1 - beliefs.chances[0, :, _EMPTY]
+            confidences = beliefs.gain[0] if self.by_evidence else present
             shown = inside & (present >= self.least_confidence) & (sizes[:, 1] >= self.least_height)
             for slot in range(model.num_slots):
                 if beliefs.entered[0, slot]:
@@ -152,7 +156,7 @@ class PeopleTracker:
                 if shown[slot]:
                     low = (middles[slot] - 0.5 * sizes[slot]).clamp(min=0)
                     high = torch.minimum(middles[slot] + 0.5 * sizes[slot], size)
-                    yield frame, names[slot], torch.cat([low, high - low]), float(present[slot])
+                    yield frame, names[slot], torch.cat([low, high - low]), float(confidences[slot])
 
     def _reduced(self, mask: np.ndarray) -> np.ndarray:
         height = round(mask.shape[0] * self.width / mask.shape[1])

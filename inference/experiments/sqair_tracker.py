@@ -66,9 +66,9 @@ class SQAIRTracker:
     subtraction: BackgroundSubtraction
     stride: int
     invert: bool
-    # On PETS09-S2L1, before names were kept through gaps: IDF1 37.7 with 40 particles, 36.1 with 10, 32.6 with 3; with 10,
+    # On PETS09-S2L1, before names were kept through gaps: IDF1 37.7 with 40 particles, 36.1 with 10, 32.6 with 3;
     # 33.9 without resampling, 34.0 if SQAIR starts anew in every fifth frame, 33.2 by the guide's means alone. Tiles at
-    # fixed places instead of windows, whose boxes are joined by overlap, have IDF1 22.5 and MOTA 31 instead of 39.
+    # fixed places instead of windows, whose boxes are joined by overlap, had IDF1 22.5 and MOTA 31 instead of 39.
     num_particles: int = 40
     level: float = 0.2
     least_confidence: float = 0.5

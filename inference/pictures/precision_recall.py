@@ -13,7 +13,7 @@ _MARKED = 0.5  # threshold with a ring
 def draw_precision_recall(curves: Mapping[str, PrecisionRecall], *, title: str = "") -> Figure:
     """A curve of steps for each tracker, with its average precision, the area below it.
 
-    A ring marks the smallest confidence of at least 0.5: what is more likely than not to be there.
+    Where confidences are probabilities, a ring marks the smallest of at least 0.5: what is more likely than not there.
 
     Args:
         curves: name -> curve, see `inference.metrics.precision_recall`.
@@ -34,7 +34,7 @@ def draw_precision_recall(curves: Mapping[str, PrecisionRecall], *, title: str =
         # the precision of a threshold holds from the recall of the one before it
         axes.step([0.0, *recall], [precision[0], *precision], where="pre", color=colours[name], label=label)
         above = int((curve.thresholds >= _MARKED).sum())
-        if above:
+        if above and curve.thresholds[0] <= 1:
             place = recall[above - 1], precision[above - 1]
             axes.plot(*place, "o", color=colours[name], markerfacecolor="white", markersize=6)
     axes.set_xlim(0, 1.02)

@@ -65,14 +65,17 @@ def test_boxes_are_those_of_people_who_are_likely_enough_there(least, frames, mo
         for time, chance in enumerate(chances):
             mean = torch.tensor([[[40.0, 40.0, 0.0, 0.0, 0.0, 0.0]]])
             shares = torch.stack([1 - chance, chance, torch.zeros(())])[None, None]
-            yield SimpleNamespace(mean=mean, chances=shares, entered=torch.tensor([[time == 0]]))
+            gain = torch.tensor([[30.0 * time]])
+            yield SimpleNamespace(mean=mean, chances=shares, entered=torch.tensor([[time == 0]]), gain=gain)
 
     monkeypatch.setattr(SilhouetteTrackingGuide, "track", believed)
-    tracker = PeopleTracker(width=80, slots=1, least_height=5.0, min_frames=1, least_confidence=least)
-    model = WalkingPeople((1, 48, 80), num_slots=1)
-    tracks = tracker.follow(model, SilhouetteTrackingGuide(model), torch.zeros(1, 4, 1, 48, 80), (WIDTH, HEIGHT))
-    assert tracks.frames.tolist() == frames
-    assert tracks.confidences.tolist() == pytest.approx(chances[frames].tolist())
+    for by_evidence, expected in ((False, chances[frames]), (True, 30 * torch.tensor(frames))):
+        settings = {"least_height": 5.0, "min_frames": 1, "least_confidence": least, "by_evidence": by_evidence}
+        tracker = PeopleTracker(width=80, slots=1, **settings)
+        model = WalkingPeople((1, 48, 80), num_slots=1)
+        tracks = tracker.follow(model, SilhouetteTrackingGuide(model), torch.zeros(1, 4, 1, 48, 80), (WIDTH, HEIGHT))
+        assert tracks.frames.tolist() == frames
+        assert tracks.confidences.tolist() == pytest.approx(expected.tolist())
 
 
 def test_wrong_settings_are_refused():

@@ -125,7 +125,20 @@ def test_from_training_to_tracks(clips, tmp_path, capsys):
     clip = write_clip(tmp_path / "clip.avi", frames)
     run = tmp_path / "run"
     words = [*TINY, "--frames-per-second", "10", "--shares", "0.6", "0.2", "0.2", "--max-objects", "1"]
-    more = ["--num-train", "2000", "--batch-size", "16", "--epochs", "4", "--units", "32", "--learning-rate", "0.002"]
+    more = [
+        "--num-train",
+        "2000",
+        "--batch-size",
+        "16",
+        "--epochs",
+        "4",
+        "--units",
+        "32",
+        "--learning-rate",
+        "0.002",
+        "--first-frames",
+        "4",
+    ]
     train = ["train", "sqair-pedestrians-small", "--videos", str(clip), "--run", str(run), "--quiet"]
     assert main([*train, *words, *more, "--compile", "trace"]) == 0
     output = tmp_path / "tracks.txt"
