@@ -140,7 +140,7 @@ def test_from_training_to_tracks(clips, tmp_path, capsys):
         "4",
     ]
     train = ["train", "sqair-pedestrians-small", "--videos", str(clip), "--run", str(run), "--quiet"]
-    assert main([*train, *words, *more, "--compile", "trace"]) == 0
+    assert main([*train, *words, *more]) == 0
     output = tmp_path / "tracks.txt"
     track = ["track", str(run), "--video", str(clip), "--output", str(output), "--film", str(tmp_path / "film.gif")]
     assert main(track) == 0
