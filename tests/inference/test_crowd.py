@@ -38,7 +38,7 @@ def crowd_of(**settings):
 def test_one_person_is_followed_across_the_frame():
     """By one window, which is a quarter as wide; the box is where the person is, with the share of particles."""
     crowd, sizes = crowd_of(), set()
-    for time in range(60):
+    for time in range(40):
         found = crowd.after(frame_of(time, [(2 * time + 5, 20, 8, 20)]))
         assert list(found) == [1]
         chance, box = found[1]
@@ -51,7 +51,7 @@ def test_one_person_is_followed_across_the_frame():
 def test_people_who_pass_keep_their_names():
     """They meet in one window; each is followed once."""
     crowd, rows = crowd_of(), []
-    for time in range(50):
+    for time in range(40):
         boxes = [(2 * time + 5, 5, 8, 20), (110 - 2 * time, 32, 8, 20)]
         found = crowd.after(frame_of(time, boxes))
         rows.append({name: float(box[1]) for name, (_, box) in found.items()})
