@@ -64,9 +64,9 @@ def _log_heights(masks: Tensor) -> Tensor:
     return blobs_like_people(masks[0, :, 0])[1].log()
 
 
-#: The whole model and trackers without a part of it, by what is missing.
+#: People by what is missing of their model.
 PARTS: dict[str, Tracker] = {
-    "whole": PeopleTracker(),
+    "nothing": PeopleTracker(),
     "sizes by row (perspective)": Without(part="perspective"),
     "velocities": Without(part="velocity"),
     "people who are hidden": Without(part="hiding"),
