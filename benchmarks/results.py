@@ -19,7 +19,7 @@ from statistics import mean, stdev
 from cannonball_sections import cannonballs_section, iterations_section
 from claims import claims_section
 from evidence_section import evidence_section
-from pedestrians_section import pedestrians_section
+from pedestrians_section import pedestrian_parts_section, pedestrians_section
 from records import (
     EVIDENCE,
     EVIDENCE_NOTE,
@@ -296,6 +296,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("Moving digits (SQAIR)", tracking_section(runs)),
         ("A clip of a static camera (SQAIR)", clips_section(runs)),
         ("Pedestrians in a clip, tracked", pedestrians_section(records / "pedestrians.json")),
+        ("What parts of the people model are worth", pedestrian_parts_section(records / "pedestrians-parts.json")),
         ("Trackers of digits (VTSSI)", variants_section(records / "trackers-variants.json")),
         ("Evidence of trackers, with and without a motion", variants_evidence_section(runs)),
         ("Trackers beyond their training", horizons_section(sorted(records.glob("horizons-*.json")), document)),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,11 +36,29 @@ class Foreground:
             identities.
         numbers: int64 (time,), number of each frame in the clip, from 0.
         clip_size: width and height of the clip's own frames, pixels.
+        inverted: whether light is inverted.
     """
 
     light: UInt8[Tensor, "time height width"]
     components: Int16[Tensor, "time height width"]
     numbers: Int64[Tensor, " time"]
+    clip_size: tuple[int, int]
+    inverted: bool
+
+
+class ForegroundFrame(NamedTuple):
+    """One frame of a foreground, see `Foreground`.
+
+    Attributes:
+        light: uint8 (height, width).
+        components: int16 (height, width).
+        number: number of the frame in the clip, from 0.
+        clip_size: width and height of the clip's own frames, pixels.
+    """
+
+    light: UInt8[Tensor, "height width"]
+    components: Int16[Tensor, "height width"]
+    number: int
     clip_size: tuple[int, int]
 
 
@@ -135,7 +153,7 @@ class BackgroundSubtraction:
                 its camera moves.
             ImportError: without OpenCV, which the extra `video` installs.
         """
-        stride = self._stride_of(clip)
+        stride = self.stride_of(clip)
         lights: dict[bool, list[Tensor]] = {invert: [] for invert in (True, False) if self.invert in (invert, None)}
         components, numbers, clip_size, length = [], [], (0, 0), 0
         contrast = 0.0
@@ -160,7 +178,33 @@ class BackgroundSubtraction:
         if self.invert is None:
             kind = "darker than the background: their light is inverted" if invert else "brighter than the background"
             _log.info("%s: moving things are %s", _name(clip), kind)
-        return Foreground(torch.stack(lights[invert]), torch.stack(components), torch.tensor(numbers), clip_size)
+        return Foreground(
+            torch.stack(lights[invert]), torch.stack(components), torch.tensor(numbers), clip_size, invert
+        )
+
+    def follow(self, clip: Clip, *, stride: int, invert: bool) -> Iterator[ForegroundFrame]:
+        """The foreground of a whole clip, frame by frame; one is in memory at a time.
+
+        As `extract`, but nothing is left out for the warm-up: the mixture sees the clip twice, and the foreground is
+        that of the second time.
+
+        Args:
+            clip: as for `extract`.
+            stride: s; frame 0, s, 2 s, ... are given.
+            invert: whether light is inverted.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the clip cannot be read, or `stride` is below 1; before the first frame, if its camera moves.
+            ImportError: without OpenCV, which the extra `video` installs.
+        """
+        if stride < 1:
+            raise ValueError(f"stride: expected at least 1 frame, got {stride}")
+        for number, (frame, mask) in enumerate(self.moving(clip, passes=2)):
+            if number % stride == 0:
+                light, parts = self._reduce(255 - frame if invert else frame, mask)
+                size = (frame.shape[1], frame.shape[0])
+                yield ForegroundFrame(torch.from_numpy(light), torch.from_numpy(parts), number, size)
 
     def moving(self, clip: Clip, *, passes: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Each frame of the clip in turn, and M, its moving pixels, at the clip's own size; one is in memory at a time.
@@ -177,7 +221,7 @@ class BackgroundSubtraction:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the clip cannot be read, or `passes` is below 1; after the last frame, if its camera moved.
+            ValueError: if the clip cannot be read, or `passes` is below 1; after the first pass, if its camera moved.
             ImportError: without OpenCV, which the extra `video` installs.
         """
         for frame, mask, _ in self._subtracted(clip, passes):
@@ -195,21 +239,26 @@ class BackgroundSubtraction:
             cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
             for diameter in (self.opening, self.closing)
         )
+        steady = self._checked_camera(clip)
         for _ in range(passes - 1):
-            for frame in read_frames(clip):
+            for frame in steady:
                 mixture.apply(frame)
-        motion, before = CameraMotion(), None
-        for frame in read_frames(clip):
-            small = reduced(frame)
-            if before is not None:
-                motion.compare(before, small)
-            before = small
+            steady = read_frames(clip)
+        for frame in steady:
             mask = np.where(mixture.apply(frame) == _FOREGROUND, np.uint8(255), np.uint8(0))
             mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, opening), cv2.MORPH_CLOSE, closing)
             yield frame, mask, mixture
-        self._check_camera(clip, motion.share_of_width)
 
-    def _check_camera(self, clip: Clip, motion: float) -> None:
+    def _checked_camera(self, clip: Clip) -> Iterator[np.ndarray]:
+        """The frames of a clip, which is refused after the last if its camera moved."""
+        compared, before = CameraMotion(), None
+        for frame in read_frames(clip):
+            small = reduced(frame)
+            if before is not None:
+                compared.compare(before, small)
+            before = small
+            yield frame
+        motion = compared.share_of_width
         if motion > self.most_camera_motion:
             raise ValueError(
                 "clip: expected one of a static camera, whose background moves from frame to frame by at most "
@@ -218,7 +267,14 @@ class BackgroundSubtraction:
                 "learns from whole frames"
             )
 
-    def _stride_of(self, clip: Clip) -> int:
+    def stride_of(self, clip: Clip) -> int:
+        """s, see above.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it cannot be read, or has no frame rate.
+            ImportError: without OpenCV, which the extra `video` installs.
+        """
         if self.stride is not None:
             return self.stride
         if not isinstance(clip, (str, os.PathLike)):
@@ -321,7 +377,7 @@ def _read(path: Path) -> Foreground:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         width, height = arrays["clip_size"].tolist()
         light, components, numbers = (torch.from_numpy(arrays[name]) for name in ("light", "components", "numbers"))
-        return Foreground(light, components, numbers, (width, height))
+        return Foreground(light, components, numbers, (width, height), bool(arrays["inverted"]))
 
 
 def _write(path: Path, foreground: Foreground) -> None:
@@ -335,5 +391,6 @@ def _write(path: Path, foreground: Foreground) -> None:
             components=foreground.components.numpy(),
             numbers=foreground.numbers.numpy(),
             clip_size=np.array(foreground.clip_size),
+            inverted=np.array(foreground.inverted),
         )
     os.replace(beside, path)

@@ -167,7 +167,9 @@ class ParticleFilter:
         draw = RESAMPLING["multinomial" if self.conditional else resampling.scheme]
         learns = torch.is_grad_enabled() and num_particles > 1
         for index in range(num_steps):
-            traces, states = _step(model, guide, index, states, contexts, num_sequences, num_particles, particle_dim)
+            traces, states = filter_step(
+                model, guide, index, states, contexts, num_sequences, num_particles, particle_dim
+            )
             increments = traces.log_weights()
             weights = weights + increments
             if self.twist is not None and particle_dim is not None:
@@ -223,7 +225,7 @@ def _credit(weights: Tensor, scores: Tensor) -> Tensor:
     return ((log_mean_exp(weights) - leave_one_out_bounds(weights)) * scores).sum(0)
 
 
-def _step(
+def filter_step(
     model: Any,
     guide: Any,
     index: int,

@@ -14,6 +14,7 @@ from inference.metrics.frames import (
 from inference.metrics.hota import HOTAScores, score_hota
 from inference.metrics.motion_baselines import constant_velocity, hold_last
 from inference.metrics.positions import PositionMap, fit_position_map
+from inference.metrics.precision_recall import PrecisionRecall, score_confidences
 from inference.metrics.prefix_matches import PrefixMatches, match_on_prefix
 from inference.metrics.proper_scores import brier_score, crps, energy_score
 from inference.metrics.segmentation import adjusted_rand_index
@@ -34,6 +35,7 @@ __all__ = [
     "MeanDistance",
     "PixelErrors",
     "PositionMap",
+    "PrecisionRecall",
     "PrefixMatches",
     "TrackingScores",
     "adjusted_rand_index",
@@ -58,6 +60,7 @@ __all__ = [
     "object_order",
     "root_mean_squared_error",
     "score_clip",
+    "score_confidences",
     "score_hota",
     "score_tracks",
     "side_accuracy",

@@ -10,6 +10,7 @@ from inference.pictures.films import write_film
 from inference.pictures.horizon_curves import draw_horizon_curves
 from inference.pictures.learning_curves import draw_learning_curves
 from inference.pictures.masks import paint_masks
+from inference.pictures.precision_recall import draw_precision_recall
 from inference.pictures.scenes import draw_scenes
 from inference.pictures.slots import animate_slots, draw_latent_walk, draw_slots
 from inference.pictures.strips import draw_shaded_videos, draw_strips
@@ -33,6 +34,7 @@ __all__ = [
     "draw_learning_curves",
     "draw_overlays",
     "draw_paths",
+    "draw_precision_recall",
     "draw_scenes",
     "draw_shaded_videos",
     "draw_slots",

@@ -6,6 +6,7 @@ from typing import Any
 
 from inference.metrics.boxes import MIN_OVERLAP
 from inference.metrics.hota import score_hota
+from inference.metrics.precision_recall import score_confidences
 from inference.metrics.tracking import score_clip
 from videos.tracks import Tracks
 
@@ -33,6 +34,7 @@ class ClipTrackingSummary:
         identities: their identities.
         left_out: true boxes that are not scored, as their confidence is 0.
         min_overlap: minimum intersection over union of a match; HOTA has its own.
+        average_precision: of the boxes over the threshold of their confidence; NaN if these do not differ.
     """
 
     mota: float
@@ -53,12 +55,15 @@ class ClipTrackingSummary:
     identities: int
     left_out: int
     min_overlap: float
+    average_precision: float
 
     def __str__(self) -> str:
         shares = ("mota", "motp", "idf1", "hota", "deta", "assa")
         lines = [f"{name.upper():16} {100 * getattr(self, name):8.2f} %" for name in shares]
         counts = ("switches", "fragmentations", "misses", "false_alarms", "mostly_tracked", "mostly_lost")
         lines += [f"{name.replace('_', ' '):16} {getattr(self, name):8}" for name in counts]
+        if not math.isnan(self.average_precision):
+            lines.append(f"average precision{100 * self.average_precision:8.2f} %")
         lines.append(
             f"{self.boxes} boxes of {self.identities} identities; true: {self.true_boxes} of {self.true_objects}"
             + (f", {self.left_out} more with confidence 0 are not scored" if self.left_out else "")
@@ -89,6 +94,9 @@ def summarize_clip_tracks(predicted: Tracks, truth: Tracks, *, min_overlap: floa
         ValueError: if no true box is to be scored, the two have no frame in common, or `min_overlap` is no share.
     """
     scores, hota = score_clip(predicted, truth, min_overlap=min_overlap), score_hota(predicted, truth)
+    confidences = predicted.confidences
+    differ = confidences is not None and len(confidences.unique()) > 1
+    average = score_confidences(predicted, truth, min_overlap=min_overlap).average_precision if differ else math.nan
     scored = truth if truth.confidences is None else truth.select(truth.confidences != 0)
     return ClipTrackingSummary(
         mota=scores.mota,
@@ -109,4 +117,5 @@ def summarize_clip_tracks(predicted: Tracks, truth: Tracks, *, min_overlap: floa
         identities=predicted.num_identities,
         left_out=len(truth) - len(scored),
         min_overlap=min_overlap,
+        average_precision=average,
     )

@@ -63,6 +63,24 @@ class BoxMotion:
             validate_args=False,  # valid by construction, and built in every frame
         )
 
+    def boxes(
+        self, readings: Float64[Tensor, "time 4"], seen: Bool[Tensor, " time"], *, smoothed: bool
+    ) -> Float64[Tensor, "time 4"]:
+        """Mean boxes of a track given its readings: left edge, top edge, width, height; at least a pixel wide and tall.
+
+        Args:
+            readings: middles and sizes, anything where not seen; the first one is seen.
+            seen: which frames have a reading.
+            smoothed: given all readings; False = given earlier ones and that of the frame.
+        """
+        mean, covariance = self.started(readings[:1])
+        later = seen.clone()
+        later[0] = False  # the first state's moments are already given its reading
+        ssm = self.ssm(mean[0], covariance[0], later)
+        states = (ssm.smooth(readings) if smoothed else ssm.filter(readings)).mean
+        sizes = states[:, 2:4].clamp(min=1.0)
+        return torch.cat([states[:, :2] - sizes / 2, sizes], -1)
+
     @cached_property
     def _steps(self) -> dict[str, Any]:
         """Parameters that hold for every step."""

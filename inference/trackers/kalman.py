@@ -83,18 +83,10 @@ class KalmanTracker(BoxTracker):
         heights = torch.cat([torch.zeros(0, dtype=torch.float64), *(found[:, 3] for found in whole)])
         if len(heights) == 0:
             return tracks_of(())
-        motion = BoxMotion(
-            float(heights.median()),
-            self.position_noise,
-            self.size_noise,
-            self.acceleration,
-            self.size_acceleration,
-            self.speed,
-            self.growth,
-        )
+        motion = self.motion(float(heights.median()))
         live, finished = _Live.none(), []
         for frame, found in enumerate(whole):
-            readings = _centred(found)
+            readings = centred(found)
             pairs = self._assigned(motion, live, readings)
             taken = torch.zeros(len(found), dtype=torch.bool)
             taken[[box for _, box in pairs]] = True
@@ -106,6 +98,11 @@ class KalmanTracker(BoxTracker):
         kept = [path for path in [*finished, *live.paths] if path.num_hits >= self.min_hits]
         kept.sort(key=lambda path: path.start)
         return tracks_of(row for identity, path in enumerate(kept, 1) for row in self._rows(motion, identity, path))
+
+    def motion(self, unit: float) -> BoxMotion:
+        """How boxes move, given a box height, pixels."""
+        positions = self.position_noise, self.size_noise
+        return BoxMotion(unit, *positions, self.acceleration, self.size_acceleration, self.speed, self.growth)
 
     def _assigned(self, motion: BoxMotion, live: _Live, readings: Tensor) -> list[tuple[int, int]]:
         """Tracks and their boxes."""
@@ -127,13 +124,7 @@ class KalmanTracker(BoxTracker):
 
     def _rows(self, motion: BoxMotion, identity: int, path: _Path) -> list[tuple[int, int, Tensor]]:
         """Frame, identity and box of a track, up to its last reading."""
-        readings, seen = path.readings()
-        mean, covariance = motion.started(readings[:1])
-        seen[0] = False  # the first state's moments are already given its reading
-        ssm = motion.ssm(mean[0], covariance[0], seen)
-        states = (ssm.smooth(readings) if self.smoothed else ssm.filter(readings)).mean
-        sizes = states[:, 2:4].clamp(min=1.0)
-        boxes = torch.cat([states[:, :2] - sizes / 2, sizes], -1)
+        boxes = motion.boxes(*path.readings(), smoothed=self.smoothed)
         return [(path.start + step, identity, box) for step, box in enumerate(boxes)]
 
 
@@ -207,7 +198,7 @@ def _next(
     return coming.initial_mean, coming.initial_covariance.expand(len(mean), 8, 8)
 
 
-def _centred(boxes: Float64[Tensor, "boxes 4"]) -> Float64[Tensor, "boxes 4"]:
+def centred(boxes: Float64[Tensor, "boxes 4"]) -> Float64[Tensor, "boxes 4"]:
     """Middle instead of corner."""
     return torch.cat([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]], -1)
 

@@ -1,11 +1,15 @@
 """`PeopleTracker`: from a clip to tracks; what it refuses; as an option of `kinema track`."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from guides import SilhouetteTrackingGuide
 from inference import cli
 from inference.experiments.people_tracker import PeopleTracker
 from inference.scores.clip_tracking import summarize_clip_tracks
+from pyro_models import WalkingPeople
 from videos import read_tracks
 from videos.tracks import Tracks
 
@@ -53,12 +57,35 @@ def test_people_too_small_are_left_out(two):
     assert len(tracker.track(two[0][:30])) == 0
 
 
+@pytest.mark.parametrize(("least", "frames"), [(0.5, [0, 1, 3]), (0.25, [0, 1, 2, 3]), (0.8, [0])])
+def test_boxes_are_those_of_people_who_are_likely_enough_there(least, frames, monkeypatch):
+    chances = torch.tensor([0.9, 0.7, 0.3, 0.6])
+
+    def believed(self, masks, **settings):
+        for time, chance in enumerate(chances):
+            mean = torch.tensor([[[40.0, 40.0, 0.0, 0.0, 0.0, 0.0]]])
+            shares = torch.stack([1 - chance, chance, torch.zeros(())])[None, None]
+            gain = torch.tensor([[30.0 * time]])
+            yield SimpleNamespace(mean=mean, chances=shares, entered=torch.tensor([[time == 0]]), gain=gain)
+
+    monkeypatch.setattr(SilhouetteTrackingGuide, "track", believed)
+    for by_evidence, expected in ((False, chances[frames]), (True, 30 * torch.tensor(frames))):
+        settings = {"least_height": 5.0, "min_frames": 1, "least_confidence": least, "by_evidence": by_evidence}
+        tracker = PeopleTracker(width=80, slots=1, **settings)
+        model = WalkingPeople((1, 48, 80), num_slots=1)
+        tracks = tracker.follow(model, SilhouetteTrackingGuide(model), torch.zeros(1, 4, 1, 48, 80), (WIDTH, HEIGHT))
+        assert tracks.frames.tolist() == frames
+        assert tracks.confidences.tolist() == pytest.approx(expected.tolist())
+
+
 def test_wrong_settings_are_refused():
     for setting, value, message in (
         ("width", 8, "width: expected at least 16, got 8"),
         ("slots", 0, "slots: expected at least 1, got 0"),
         ("rounds", -1, "rounds: expected at least 0, got -1"),
         ("coverage", 1.5, r"coverage: expected a share in \(0, 1\], got 1.5"),
+        ("least_confidence", 0.0, r"least_confidence: expected a share in \(0, 1\], got 0.0"),
+        ("passes", 0, "passes: expected at least 1, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             PeopleTracker(**{setting: value})

@@ -43,7 +43,7 @@ def test_a_clip_is_tracked_drawn_and_scored(film, tmp_path, capsys, monkeypatch,
     assert list(tmp_path.iterdir()) == []
     assert main(["track", *words.split()]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"2 tracks, \d\d boxes; \d+\.\d s", printed[0])
+    assert re.fullmatch(r"2 tracks, \d\d boxes; \d+\.\d s, \d+ frames per second of a clip with 10", printed[0])
     assert printed[1:] == ["made/tracks.txt", "made/f.gif", "made/paths.png"]
     assert all((tmp_path / path).stat().st_size > 1000 for path in printed[1:])
     tracks = read_tracks("made/tracks.txt")
@@ -81,6 +81,11 @@ def test_settings_of_a_tracker_are_options(film, tmp_path, capsys):
         ("track none.avi --least-area 0", "least_area: expected at least 1, got 0"),
         ("track none.avi --gate 2", "gate: expected a share in (0, 1), got 2.0"),
         ("score none.txt none.txt", "tracks: expected a text file of MOTChallenge rows, got none.txt"),
+        (
+            "score none.txt none.txt --curve none.jpg",
+            "--curve: expected a file ending in .png, .pdf, .svg, got none.jpg",
+        ),
+        ("score none.png none.txt --curve none.png", "--curve: expected a file other than the tracks, got none.png"),
         ("score none.txt none.txt --min-overlap 50", "--min-overlap: expected a share in (0, 1], got 50"),
     ],
 )
@@ -112,6 +117,22 @@ def test_tracks_of_another_clip_are_noticed(film, tmp_path, capsys):
     assert "MOTP                  nan" in shown
     assert main(["score", str(tmp_path / "far.txt"), str(film.with_name("truth.txt")), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["motp"] is None
+
+
+def test_precision_and_recall_are_drawn_where_confidences_differ(film, tmp_path, capsys):
+    truth = read_tracks(film.with_name("truth.txt"))
+    paths = tmp_path / "tracks.txt", film.with_name("truth.txt"), tmp_path / "made" / "curve.png"
+    words = ["score", str(paths[0]), str(paths[1]), "--curve", str(paths[2])]
+    write_tracks(paths[0], truth)
+    assert main(words) == 2
+    assert f"--curve: expected tracks with different confidences, got {paths[0]}, all alike" in capsys.readouterr().err
+    chances = torch.linspace(0.2, 1.0, len(truth)).double()
+    write_tracks(paths[0], Tracks(truth.frames, truth.identities, truth.boxes, chances))
+    assert main(words) == 0
+    assert "average precision  100.00 %" in capsys.readouterr().out
+    assert paths[2].stat().st_size > 1000
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["average_precision"] == 1.0
 
 
 @pytest.mark.slow

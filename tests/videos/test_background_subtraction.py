@@ -57,12 +57,32 @@ def test_a_moving_square_is_one_component_where_it_is():
         assert light.count_nonzero() <= (edges[1] - edges[0] + 2) * (edges[3] - edges[2] + 2)
 
 
+@pytest.mark.parametrize("invert", [True, False])
+def test_a_clip_is_followed_frame_by_frame(invert):
+    """The square is one component, as bright as it should be, where it is, once it has left where it stood at first."""
+    clip, left = moving_square()
+    frames = list(SUBTRACTION.follow(clip, stride=3, invert=invert))
+    assert [frame.number for frame in frames] == list(range(0, 60, 3))
+    for frame in frames[5:]:
+        assert frame.clip_size == (WIDTH, HEIGHT)
+        assert frame.components.unique().tolist() == [0, 1]
+        rows, columns = frame.components.nonzero().unbind(-1)
+        edges = torch.stack([columns.min(), columns.max() + 1, rows.min(), rows.max() + 1])
+        start = left[frame.number]
+        assert (edges - 0.75 * torch.tensor([start, start + SIDE, 10, 10 + SIDE])).abs().max() <= 1
+        inner = frame.light[rows.min() + 2 : rows.max() - 1, columns.min() + 2 : columns.max() - 1]
+        assert (inner == (255 - SQUARE if invert else SQUARE)).all()
+    with pytest.raises(ValueError, match="stride: expected at least 1 frame, got 0"):
+        next(SUBTRACTION.follow(clip, stride=0, invert=invert))
+
+
 @pytest.mark.parametrize(("value", "wall"), [(40, 200), (200, 40), (90, 200), (110, 70)])
 def test_contrast_decides_whether_light_is_inverted(value, wall):
     clip, _ = moving_square(value=value, wall=wall)
     light = SUBTRACTION.extract(clip).light
     dark = value < wall
     assert light.amax() == (255 - value if dark else value)
+    assert SUBTRACTION.extract(clip).inverted == dark
     for invert in (True, False):
         forced = BackgroundSubtraction(warm_up=25, width=120, height=90, invert=invert).extract(clip).light
         assert torch.equal(forced, light) == (invert == dark)
@@ -85,8 +105,8 @@ def test_a_clip_of_a_moving_camera_is_refused():
         )
         with pytest.raises(ValueError, match=message):
             SUBTRACTION.extract(seen(speed))
-        with pytest.raises(ValueError, match=message):  # and so by all that tracks
-            list(SUBTRACTION.moving(seen(speed), passes=2))
+        with pytest.raises(ValueError, match=message):  # and so by all that tracks, before the first frame
+            next(SUBTRACTION.moving(seen(speed), passes=2))
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.3, 0.0), (0.0, -0.4), (0.5, 0.5)])
