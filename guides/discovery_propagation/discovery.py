@@ -66,7 +66,7 @@ class Discovery(nn.Module):
         code: Float[Tensor, "*#batch units"],
         room: Float[Tensor, "*#batch"],
         like: ObjectSlots,
-        images: Float[Tensor, "sequences height width"],
+        images: Float[Tensor, "sequences ..."],
         draws: Draws,
         prior: "MissingDiscoveries | None" = None,
     ) -> ObjectSlots:

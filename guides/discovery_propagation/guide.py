@@ -20,12 +20,12 @@ class FrameReadings(NamedTuple):
     """A checked batch of videos and the features of its frames, computed once for all particles.
 
     Attributes:
-        images: frames, zero where missing.
+        images: frames, zero where missing; in colour, channels come before the height.
         features: features of the images.
         observed: bool, or None = all.
     """
 
-    images: Float[Tensor, "sequences time height width"]
+    images: Float[Tensor, "sequences time ..."]
     features: Float[Tensor, "sequences time feature"]
     observed: Tensor | None
 
@@ -78,9 +78,11 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         super().__init__(model)
         if order not in ORDERS:
             raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
-        _, height, width = model.frame_shape
-        self.image_encoder, glimpse_encoder = model.networks.encoders((height, width), model.glimpse_size)
-        self.reader = GlimpseReader(glimpse_encoder, model.networks.units, model.what_dim, model.glimpse_size)
+        shapes = (model.shape_of(model.frame_shape[1:]), model.shape_of(model.glimpse_size))
+        self.image_encoder, glimpse_encoder = model.networks.encoders(*shapes)
+        self.reader = GlimpseReader(
+            glimpse_encoder, model.networks.units, model.what_dim, model.glimpse_size, model.in_colour
+        )
         sizes = (model.num_slots, model.where_dim, model.what_dim, model.units)
         self.propagation = Propagation(
             self.reader,
@@ -104,7 +106,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> FrameReadings:
         """See `StepwiseGuide.prepare`."""
         frames, _ = self.check_video(frames, observed, controls)
-        images = frames[:, :, 0]
+        images = frames if self.model.in_colour else frames[:, :, 0]
         return FrameReadings(images, self.image_encoder(images), observed)
 
     def step(self, index: int, state: Followed | None, context: FrameReadings) -> Followed:
@@ -124,7 +126,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         """Objects of all frames: present if that is more likely than not, with the mean window and appearance.
 
         Args:
-            frames: (sequences, time, 1, height, width).
+            frames: (sequences, time, channels, height, width).
             observed: bool (sequences, time), None = all.
             controls: None.
             method: "modes"; or "kept", in which no object goes that was there.
@@ -151,7 +153,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         seen = None if context.observed is None else context.observed[:, index]
         first = state is None
         if first:
-            nothing = model.nothing(images[:, 0, 0])
+            nothing = model.nothing(images.flatten(1)[:, 0])
             state = Followed(nothing, propagation.first_memory.expand_as(nothing.memory))
         objects, memory = state.objects, state.memory
         laws, model_memory, tracked = None, objects.memory, objects.slots

@@ -91,7 +91,7 @@ class Propagation(nn.Module):
         step: int,
         slots: ObjectSlots,
         memory: Float[Tensor, "*batch slots units"],
-        images: Float[Tensor, "sequences height width"],
+        images: Float[Tensor, "sequences ..."],
         draws: Draws,
         prior: PropagatedLaws | None = None,
         seen: Tensor | None = None,

@@ -1,0 +1,78 @@
+"""SQAIR on Sprites-MOT: coloured shapes that enter, cross the frame and leave."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from inference.gallery.objects import TrackPictures
+from inference.gallery.picture import Picture
+from inference.recipes.growing_videos import LengtheningVideos
+from inference.recipes.recipe import Recipe, Splits
+from inference.recipes.sqair import CheckedSQAIRTraining, DigitSQAIRPair
+from inference.scores.counting import Counting
+from inference.scores.mask_tracking import MaskTracking
+from inference.scores.score import Score
+from inference.scores.tracking import Tracking
+from videos import MovingSprites
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpriteVideos(LengtheningVideos):
+    """Up to three sprites, new videos at every step; see `MovingSprites`."""
+
+    world: str = "sprites"
+    frame_size: int = 64
+    num_frames: int = 10
+    num_train: int = 9600
+    num_test: int = 1000
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """See `Videos.frame_shape`."""
+        return (3, self.frame_size, self.frame_size)
+
+    def simulator(self, split: str) -> MovingSprites:
+        """Simulator of a split; only test videos have masks."""
+        return MovingSprites(self.num_frames, self.frame_size, masks=split == "test")
+
+    def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
+        """Validation and test videos, and one batch of training videos."""
+        self.check_world("sprites")
+        num_train = min(recipe.training.batch_size, self.num_train)
+        return self.simulated(
+            self.simulator, f"sprites: {self.simulator('train')}", seed=recipe.seed, num_train=num_train
+        )
+
+    def scores(self, recipe: Recipe[Any, Any, Any]) -> tuple[Score, ...]:
+        """Counting and tracking, by boxes and by masks."""
+        return Counting(), Tracking(), MaskTracking()
+
+    def pictures(self, recipe: Recipe[Any, Any, Any]) -> tuple[Picture, ...]:
+        """Tracked objects."""
+        return (TrackPictures(),)
+
+
+SPRITES = Recipe(
+    name="sqair-sprites",
+    paper="Weis et al. 2021, Sprites-MOT (where SQAIR was not entered)",
+    videos=SpriteVideos(frame_size=32, num_train=6400),
+    pair=DigitSQAIRPair(
+        num_slots=3,
+        what_dim=16,
+        glimpse_size=10,
+        units=96,
+        where_scale_mean=-1.25,
+        mean_image=False,
+        residual=True,
+        later_offset=3.0,
+        propagation_offset=3.0,
+    ),
+    training=CheckedSQAIRTraining(
+        epochs=50,
+        learning_rate=0.0005,
+        decay="cosine",
+        optimization="adam",
+        clip_norm=1000.0,
+        check_epochs=10,
+    ),
+)
+RECIPES = (SPRITES,)
