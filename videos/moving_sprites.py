@@ -38,12 +38,12 @@ class MovingSprites:
     side: so sprites appear and vanish almost whole. Then the slot is empty for 7 frames, and for further ones with
     probability 1/2 each. Later slots are in front of earlier ones. The ground is black.
 
-    Where ours differs: the published videos are successive pieces of one endless video; ours are independent pieces,
-    which begin at a uniform frame of one (between frames 100 and 400, when slots have forgotten how they started). Edges
-    are those of exact shapes, where theirs are templates that are resized by interpolation. A pixel is the mean of 2 x 2
-    points, for 64 pixels those of the original picture; how the published frames were reduced is not documented.
-    Smaller frames show the same videos: from the same state of the generator frames of all sizes have the same sprites,
-    and a long video begins with the short one.
+    Where ours differs: the published videos are successive pieces of one endless video. Ours are independent pieces,
+    each of which begins at a uniform frame between 100 and 400 of an endless video, when slots have forgotten how they
+    started. Edges are those of exact shapes, where theirs are templates that are resized by interpolation. A pixel is
+    the mean of 2 x 2 points, for 64 pixels those of the original picture; how the published frames were reduced is not
+    documented. From the same state of the generator frames of all sizes show the same sprites, and a long video begins
+    with the short one.
 
     A slot is an object, as in the published annotations. Where one sprite leaves and another appears in the same slot
     within a video (in 4 % of slots, if there are ten frames), both are one object.
@@ -60,7 +60,7 @@ class MovingSprites:
         masks: whether to keep the masks of sprites, a byte per pixel and slot. Does not change the videos.
 
     Raises:
-        ValueError: if a number is not positive, or frames have fewer than 16 pixels a side, in which sprites are specks.
+        ValueError: if a number is not positive, or a frame has fewer than 16 pixels a side, where sprites are specks.
     """
 
     num_frames: int = 10

@@ -132,11 +132,11 @@ def score_tracks(
 ) -> TrackingScores:
     """Compare tracks, that is, objects with identities, with the true ones.
 
-    In each frame predicted objects are matched to true ones one to one, and only within a gate: boxes or masks overlap,
-    or centres are near each other. As in CLEAR MOT (Bernardin and Stiefelhagen 2008) a true object keeps the identity that
-    it was last matched to while that is in the gate and has not been matched to another since; the rest are matched
-    with the largest number of matches, then the smallest total distance. For IDF1 (Ristani et al. 2016) each identity
-    is assigned to at most one true object of its sequence, to explain the most frames.
+    In each frame predicted objects are matched to true ones one to one, and only within a gate: boxes, or masks,
+    overlap, or centres are near each other. As in CLEAR MOT (Bernardin and Stiefelhagen 2008) a true object keeps the
+    identity that it was last matched to while that is in the gate and has not been matched to another since; the rest
+    are matched with the largest number of matches, then the smallest total distance. For IDF1 (Ristani et al. 2016)
+    each identity is assigned to at most one true object of its sequence, to explain the most frames.
 
     Args:
         predicted: presence, (sequences, time, slots), above 0.5 where there is an object; identities, integers of the

@@ -19,8 +19,9 @@ SPECK = 5 / 64**2  # largest share of a frame that a mask may have and yet count
 
 @dataclass(frozen=True)
 class MaskTracks:
-    """Scores of masks over all videos, in percent; `matches`, `misses`, `switches` and `false_positives` are shares of
-    true masks, and the first three add up to 100.
+    """Scores of masks over all videos, in percent.
+
+    Matches, misses, switches and false positives are shares of the true masks; the first three add up to 100.
 
     Attributes:
         mota: tracking accuracy, 100 - misses - false positives - switches.
@@ -56,10 +57,10 @@ def score_masks(
     """Scores of Weis et al. (2021, section 5 and their evaluation code), as motmetrics counts them.
 
     Masks are matched where their intersection over union is at least `min_overlap`, frame by frame and one to one; an
-    object keeps the identity that found it last while it can (see `score_tracks`). Only frames from `first_frame` on are
-    scored. A true mask of no more than 5 pixels of a frame of 64 x 64 (a share of 0.0012) is no mask: its object need
-    not be found there, whether it is hidden or outside. A predicted mask of that size is no mask either, so it is no
-    false positive; a larger one over a true mask that is too small is.
+    object keeps the identity that found it last while it can (see `score_tracks`). Only frames from `first_frame` on
+    are scored. A true mask of no more than 5 of the 64 x 64 pixels of a frame (a share of 0.0012) is none: its object
+    need not be found there, whether it is hidden or outside. A predicted mask of that size is none either, so it is no
+    false positive; a larger one that lies over a true mask of that size is.
 
     Args:
         predicted: presence, positions, identities and masks, leading dims (sequences, time).
@@ -68,8 +69,8 @@ def score_masks(
         min_overlap: minimum intersection over union of a match.
 
     Raises:
-        ValueError: if `first_frame` is not that of a frame, a field is missing or has a wrong shape, or there is nothing
-            to be found.
+        ValueError: if `first_frame` is not that of a frame, a field is missing or has a wrong shape, or there is
+            nothing to be found.
     """
     found, true = _as_scored(predicted, first_frame), _as_scored(truth, first_frame)
     scores = score_tracks(found, true, min_overlap=min_overlap, by_masks=True)

@@ -318,9 +318,10 @@ class SequentialAttendInferRepeat(StepwiseModel):
     def object_masks(
         self, latents: Mapping[str, Tensor], size: tuple[int, int] | None = None
     ) -> Bool[Tensor, "*batch time slots height width"]:
-        """See `ShowsObjects.object_masks`. A pixel shows the object that adds most light to it, if that is at least 0.5.
+        """See `ShowsObjects.object_masks`.
 
-        The light of an object is that of its brightest channel.
+        A pixel shows the object that adds most light to it, if that is at least 0.5. The light of an object is that of
+        its brightest channel.
         """
         masks = []
         for state in self._replayed(latents):
