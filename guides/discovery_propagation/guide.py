@@ -6,14 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guides.discovery_propagation.discovery import Discovery, MissingDiscoveries
+from guides.discovery_propagation.discovery import Discovery, Look, MissingDiscoveries
 from guides.discovery_propagation.glimpse_reader import GlimpseReader
 from guides.discovery_propagation.object_draws import ORDERS, CompletionDraws, Draws, PyroDraws
+from guides.discovery_propagation.place_search import PlaceMap, PlaceSearch
 from guides.discovery_propagation.propagation import Propagation
 from guides.guide_of import GuideOf
 from guides.stepwise import StepwiseGuide
 from pyro_models.sqair.model import SequentialAttendInferRepeat, TrackedObjects, join_slots
 from pyro_models.sqair.object_slots import take_slots
+
+SEARCHES = ("network", "map")
 
 
 class FrameReadings(NamedTuple):
@@ -23,11 +26,18 @@ class FrameReadings(NamedTuple):
         images: frames, zero where missing; in colour, channels come before the height.
         features: features of the images.
         observed: bool, or None = all.
+        places: maps of the images, for a search; None = there is none.
     """
 
     images: Float[Tensor, "sequences time ..."]
     features: Float[Tensor, "sequences time feature"]
     observed: Tensor | None
+    places: PlaceMap | None
+
+    def look(self, index: int) -> Look:
+        """One frame."""
+        places = None if self.places is None else PlaceMap(*(value[:, index] for value in self.places))
+        return Look(self.images[:, index], self.features[:, index], places)
 
 
 class Followed(NamedTuple):
@@ -54,9 +64,11 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         propagation_bias: initial bias of the logit that an object stays.
         discovery_bias: initial bias of the logit of a new object.
         where_offset: initial offset of the windows' raw scales; smaller = more certain positions.
+        scale_bias: initial bias of the scales of new windows, as logits; 0 = half of the frame.
+        search: what places new windows: "network", as in the paper, or "map", see `PlaceSearch`.
 
     Raises:
-        ValueError: if the order is unknown, or frames, observed or controls have the wrong shape.
+        ValueError: if the order or the search is unknown, or frames, observed or controls have the wrong shape.
         TypeError: if the model is of another kind.
     """
 
@@ -74,10 +86,14 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         propagation_bias: float = 5.0,
         discovery_bias: float = 1.0,
         where_offset: float = -3.0,
+        scale_bias: float = 0.0,
+        search: str = "network",
     ) -> None:
         super().__init__(model)
         if order not in ORDERS:
             raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
+        if search not in SEARCHES:
+            raise ValueError(f"search: expected one of {', '.join(SEARCHES)}, got {search!r}")
         shapes = (model.shape_of(model.frame_shape[1:]), model.shape_of(model.glimpse_size))
         self.image_encoder, glimpse_encoder = model.networks.encoders(*shapes)
         self.reader = GlimpseReader(
@@ -101,13 +117,17 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
             order=order,
             presence_bias=discovery_bias,
             where_offset=where_offset,
+            scale_bias=scale_bias,
+            search=PlaceSearch(model.frame_shape) if search == "map" else None,
         )
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> FrameReadings:
         """See `StepwiseGuide.prepare`."""
         frames, _ = self.check_video(frames, observed, controls)
         images = frames if self.model.in_colour else frames[:, :, 0]
-        return FrameReadings(images, self.image_encoder(images), observed)
+        search = self.discovery.search
+        places = None if search is None else search.survey(frames)
+        return FrameReadings(images, self.image_encoder(images), observed, places)
 
     def step(self, index: int, state: Followed | None, context: FrameReadings) -> Followed:
         """See `StepwiseGuide.step`."""
@@ -168,7 +188,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
             survivors = model.survivors(objects, laws)
             logits = model.discovery.presence_logits(first, survivors, room)
             prior = MissingDiscoveries(seen, model.discovery, logits, model.discovery.where_context(code, survivors))
-        found = self.discovery(step, context.features[:, index], code, room, objects.slots, images, draws, prior)
+        found = self.discovery(step, context.look(index), code, room, tracked, draws, prior)
         joined, order = model.join(objects, tracked, model_memory, found)
         fresh = propagation.first_memory.expand(model.num_slots, -1)
         return Followed(joined, take_slots(join_slots(memory, fresh, 1), order, 1))

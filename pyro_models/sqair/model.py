@@ -71,6 +71,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
         context_units: size of the context of chained windows.
         where_mean: prior means of a new window: scales, x, y.
         chained: let new windows depend on one another; see `DiscoveryPrior`.
+        where_scale: standard deviations of a new window if windows are not chained; None = 1.
         residual: propagated means are changes; see `PropagationPrior`.
         propagation_offset: offset of the prior logit of staying.
         later_offset: offset of the prior logit of no discovery after the first frame.
@@ -79,7 +80,8 @@ class SequentialAttendInferRepeat(StepwiseModel):
         frame_scale: standard deviation of a pixel.
 
     Raises:
-        ValueError: if frames have neither one nor three channels, or frames, observed or controls have the wrong shape.
+        ValueError: if frames have neither one nor three channels, `where_scale` is given for chained windows or is not
+            positive, or frames, observed or controls have the wrong shape.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
         context_units: int = 128,
         where_mean: tuple[float, float, float, float] = (-2.0, -2.0, 0.0, 0.0),
         chained: bool = True,
+        where_scale: tuple[float, float, float, float] | None = None,
         residual: bool = False,
         propagation_offset: float = 10.0,
         later_offset: float = 10.0,
@@ -121,7 +124,13 @@ class SequentialAttendInferRepeat(StepwiseModel):
         self.set_code = mlp(what_dim + self.where_dim, (units, units), activation=nn.ELU)
         self.propagation = PropagationPrior(self.where_dim, what_dim, units, propagation_offset, residual)
         self.discovery = DiscoveryPrior(
-            num_slots, where_mean, units, units=context_units, chained=chained, later_offset=later_offset
+            num_slots,
+            where_mean,
+            units,
+            units=context_units,
+            chained=chained,
+            where_scale=where_scale,
+            later_offset=later_offset,
         )
 
     @property
