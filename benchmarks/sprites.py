@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from plans import Plan, Setting, chosen, parser_of, recipe_of
 from scipy import ndimage
@@ -66,7 +67,8 @@ class LitBlobs:
                 shown = (frame > 0) if kind is None else (frame == kind)
                 if kind == 0:
                     continue
-                labels, _ = ndimage.label(shown.numpy(), EIGHT_NEIGHBOURS)
+                labels = np.zeros(shown.shape, np.int32)
+                ndimage.label(shown.numpy(), EIGHT_NEIGHBOURS, output=labels)
                 for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
                     if (labels[rows, columns] == number).sum() >= self.least_area:
                         size = (columns.stop - columns.start, rows.stop - rows.start)

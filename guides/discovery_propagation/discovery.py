@@ -1,7 +1,5 @@
 """Discovery: attend, infer, repeat for the objects in a frame that are not yet known."""
 
-from typing import NamedTuple
-
 import pyro.distributions as dist
 import torch
 from jaxtyping import Float
@@ -10,7 +8,7 @@ from torch.nn.functional import pad
 
 from guides.discovery_propagation.glimpse_reader import GlimpseReader
 from guides.discovery_propagation.object_draws import Draws, draw_object
-from guides.discovery_propagation.place_search import PlaceMap, PlaceSearch, SearchOfFrame
+from guides.discovery_propagation.place_search import Look, PlaceSearch, SearchOfFrame
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.layout import concatenate
 from pyro_models.components.recurrent_cells import step_cell
@@ -18,20 +16,6 @@ from pyro_models.components.scales import scale_of
 from pyro_models.sqair.discovery_prior import DiscoveryPrior
 from pyro_models.sqair.model import stack_slots
 from pyro_models.sqair.object_slots import ObjectSlots
-
-
-class Look(NamedTuple):
-    """One frame, as discovery sees it.
-
-    Attributes:
-        images: (sequences, height, width); in colour, channels come before the height.
-        features: (sequences, feature).
-        places: its map; None without a search.
-    """
-
-    images: Tensor
-    features: Tensor
-    places: PlaceMap | None
 
 
 class Discovery(nn.Module):
@@ -83,7 +67,7 @@ class Discovery(nn.Module):
         self.state = nn.RNNCell(feature_dim + units + what_dim + where_dim + 1, units)
         self.where = mlp(units, (units, units), 2 * where_dim, nn.ELU)
         with torch.no_grad():
-            self.where[-1].bias[: where_dim - 2] += scale_bias  # x and y are the last two
+            self.where[-1].get_parameter("bias")[: where_dim - 2] += scale_bias  # x and y are the last two
         self.where_offset = nn.Parameter(torch.tensor(where_offset))
         self.presence = mlp(units + (what_dim if order == "last" else 0), (units // 2,), 1, nn.ELU, presence_bias)
 
@@ -110,7 +94,7 @@ class Discovery(nn.Module):
         """
         state, allowed = self.first_state, torch.ones_like(room)
         before = allowed, torch.zeros_like(known.where[..., 0, :]), torch.zeros_like(known.what[..., 0, :])
-        search = None if self.search is None or look.places is None else SearchOfFrame(self.search, look.places, known)
+        search = SearchOfFrame.of(self.search, look, known)
         found = []
         for index in range(self.num_slots):
             presence, where, what = before

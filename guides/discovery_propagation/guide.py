@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guides.discovery_propagation.discovery import Discovery, Look, MissingDiscoveries
+from guides.discovery_propagation.discovery import Discovery, MissingDiscoveries
 from guides.discovery_propagation.glimpse_reader import GlimpseReader
 from guides.discovery_propagation.object_draws import ORDERS, CompletionDraws, Draws, PyroDraws
-from guides.discovery_propagation.place_search import PlaceMap, PlaceSearch
+from guides.discovery_propagation.place_search import Look, PlaceMap, PlaceSearch
 from guides.discovery_propagation.propagation import Propagation
 from guides.guide_of import GuideOf
 from guides.stepwise import StepwiseGuide
@@ -65,7 +65,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         discovery_bias: initial bias of the logit of a new object.
         where_offset: initial offset of the windows' raw scales; smaller = more certain positions.
         scale_bias: initial bias of the scales of new windows, as logits; 0 = half of the frame.
-        search: what places new windows: "network", as in the paper, or "map", see `PlaceSearch`.
+        search: what places windows: "network", as in the paper, or "map", see `PlaceSearch`.
 
     Raises:
         ValueError: if the order or the search is unknown, or frames, observed or controls have the wrong shape.
@@ -99,6 +99,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         self.reader = GlimpseReader(
             glimpse_encoder, model.networks.units, model.what_dim, model.glimpse_size, model.in_colour
         )
+        placing = PlaceSearch(model.frame_shape) if search == "map" else None
         sizes = (model.num_slots, model.where_dim, model.what_dim, model.units)
         self.propagation = Propagation(
             self.reader,
@@ -109,6 +110,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
             correlated=correlated,
             presence_bias=propagation_bias,
             where_offset=where_offset,
+            search=placing,
         )
         self.discovery = Discovery(
             self.reader,
@@ -118,7 +120,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
             presence_bias=discovery_bias,
             where_offset=where_offset,
             scale_bias=scale_bias,
-            search=PlaceSearch(model.frame_shape) if search == "map" else None,
+            search=placing,
         )
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> FrameReadings:
@@ -167,20 +169,20 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
 
     def _advance(self, index: int, state: Followed | None, context: FrameReadings, draws: Draws) -> Followed:
         """One step, with either way of drawing."""
-        model, step, images = self.model, index + 1, context.images[:, index]
+        model, step, look = self.model, index + 1, context.look(index)
         propagation = self.propagation  # once: PyroModule walks every parameter on each attribute access
         # the model's distributions are needed only where frames may be missing
         seen = None if context.observed is None else context.observed[:, index]
         first = state is None
         if first:
-            nothing = model.nothing(images.flatten(1)[:, 0])
+            nothing = model.nothing(look.images.flatten(1)[:, 0])
             state = Followed(nothing, propagation.first_memory.expand_as(nothing.memory))
         objects, memory = state.objects, state.memory
         laws, model_memory, tracked = None, objects.memory, objects.slots
         if not first:
             if seen is not None:
                 laws, model_memory = model.propagated_laws(objects)
-            tracked, memory = propagation(step, objects.slots, memory, images, draws, laws, seen)
+            tracked, memory = propagation(step, objects.slots, memory, look, draws, laws, seen)
         room = model.num_slots - tracked.presence.sum(-1)
         code = model.code_of(tracked)
         prior = None
@@ -188,7 +190,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
             survivors = model.survivors(objects, laws)
             logits = model.discovery.presence_logits(first, survivors, room)
             prior = MissingDiscoveries(seen, model.discovery, logits, model.discovery.where_context(code, survivors))
-        found = self.discovery(step, context.look(index), code, room, tracked, draws, prior)
+        found = self.discovery(step, look, code, room, tracked, draws, prior)
         joined, order = model.join(objects, tracked, model_memory, found)
         fresh = propagation.first_memory.expand(model.num_slots, -1)
         return Followed(joined, take_slots(join_slots(memory, fresh, 1), order, 1))

@@ -17,6 +17,7 @@ KERNELS = (5, 3)
 STRENGTH = 20.0  # evidence that a known object takes away at its middle, at first
 REACH = 0.2  # standard deviation of that, in halves of a frame, at first
 NEIGHBOURHOOD = 0.15  # standard deviation of the places around the best one that are averaged, in halves of a frame
+SURROUNDINGS = 0.1  # R, in halves of a frame
 OUTERMOST = 0.99  # largest coordinate of a middle: that of windows is a hyperbolic tangent
 
 
@@ -32,14 +33,29 @@ class PlaceMap(NamedTuple):
     features: Float[Tensor, "*batch channels rows columns"]
 
 
+class Look(NamedTuple):
+    """One frame, as a guide of objects sees it.
+
+    Attributes:
+        images: (sequences, height, width); in colour, channels come before the height.
+        features: (sequences, feature).
+        places: its map; None without a search.
+    """
+
+    images: Tensor
+    features: Tensor
+    places: PlaceMap | None
+
+
 class PlaceSearch(nn.Module):
     """Looks for one object after the other where a map of the frame has most evidence of one that is not yet known::
 
         F = CNN(x);   E = w . F;   E_i = E - strength sum_j present_j exp(-|u - m_j|^2 / (2 reach^2))
         u_i = argmax_u E_i(u);   a_i = softmax_u(E_i(u) - |u - u_i|^2 / (2 r^2));   m_i = sum_u a_i(u) u
 
-    where j runs over the objects that are followed and those that have been found in this frame, with middles m_j. What
-    is seen there is h_i = (sum_u a_i(u) F(u), E_i(u_i)). A picture that moves moves its places with it, and two objects
+    where j runs over the objects of this frame that are known already, with middles m_j. What is seen there is
+    h_i = (sum_u a_i(u) F(u), E_i(u_i)). An object of the previous frame is looked for near the place at which it is
+    expected, o: then E_i also has -|u - o|^2 / (2 R^2). A picture that moves moves its places with it, and two objects
     start apart: a fully connected layer has to learn both. The weights w start positive and F is not negative, so the
     search starts where there is light. Strength and reach are learned; u_i is piecewise constant and has no gradient.
     The network sees frames that are reduced to 32 pixels, or not much more.
@@ -93,15 +109,25 @@ class PlaceSearch(nn.Module):
         return self.log_strength.exp() * (objects.presence.unsqueeze(-1) * down).mT @ across
 
     def look(
-        self, places: PlaceMap, taken: Float[Tensor, "*batch rows columns"]
+        self,
+        places: PlaceMap,
+        taken: Float[Tensor, "*batch rows columns"],
+        expected: Float[Tensor, "*#batch 2"] | None = None,
     ) -> tuple[Float[Tensor, "*batch 2"], Float[Tensor, "*batch feature"]]:
         """Middle of the next object, (x, y) as the logits of a window, and what is seen there.
 
         Args:
             places: map of the frame, (sequences, ...).
             taken: evidence that known objects take away.
+            expected: o, as logits; None = anywhere.
         """
         evidence = places.evidence - taken
+        if expected is not None:
+            across, down = (
+                -0.5 * ((line - expected[..., axis, None].tanh()) / SURROUNDINGS).square()
+                for axis, line in ((0, self.columns), (1, self.rows))
+            )
+            evidence = evidence + down.unsqueeze(-1) + across.unsqueeze(-2)
         flat = evidence.flatten(-2)
         best = flat.detach().argmax(-1, keepdim=True)
         number = len(self.columns)
@@ -122,16 +148,21 @@ class SearchOfFrame:
     Args:
         search: the network.
         places: its map of the frame, (sequences, ...).
-        known: objects that were followed into the frame.
+        known: objects whose places are taken from the start.
     """
 
     def __init__(self, search: PlaceSearch, places: PlaceMap, known: ObjectSlots) -> None:
         self.search, self.places = search, places
         self.taken = search.taken(known)
 
-    def look(self) -> tuple[Tensor, Tensor]:
+    @classmethod
+    def of(cls, search: PlaceSearch | None, look: Look, known: ObjectSlots) -> "SearchOfFrame | None":
+        """The search of this frame; None without one."""
+        return None if search is None or look.places is None else cls(search, look.places, known)
+
+    def look(self, expected: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The best place that is not taken; see `PlaceSearch.look`."""
-        return self.search.look(self.places, self.taken)
+        return self.search.look(self.places, self.taken, expected)
 
     def take(self, found: ObjectSlots) -> None:
         """Remember the places of objects that were found."""
