@@ -38,7 +38,7 @@ class Propagation(nn.Module):
 
     Primes mark the previous frame; h_i remembers object i, r the objects already followed in this frame. S_i is
     diagonal or, with `correlated`, D L L' D with one learned lower triangular L for all. With a `search`, the middle of
-    the window is what the search finds near that of the first look, plus that of d.
+    the window is what the search finds near that of the first look, plus that of d, and r_i sees what is found there.
 
     Args:
         reader: reads glimpses; shared with discovery.
@@ -80,7 +80,8 @@ class Propagation(nn.Module):
         self.proposal = mlp(units, (glance_units,), where_dim, nn.ELU)
         self.mask = mlp(units, (glance_units,), pixels, nn.ELU, 1.0) if masked else None
         self.first_relation = nn.Parameter(torch.zeros(units))
-        self.relation = nn.RNNCell(3 * what_dim + 2 * where_dim + 2 + units, units)
+        seen_dim = 0 if search is None else search.feature_dim
+        self.relation = nn.RNNCell(3 * what_dim + 2 * where_dim + 2 + units + seen_dim, units)
         self.where = mlp(2 * units + where_dim, (units, units), 2 * where_dim, nn.ELU)
         self.where_offset = nn.Parameter(torch.tensor(where_offset))
         self.correlation = nn.Parameter(torch.zeros(where_dim * (where_dim + 1) // 2)) if correlated else None
@@ -163,11 +164,11 @@ class Propagation(nn.Module):
         (presence, where, what), relation = known
         others = (what, where, presence[..., None])
         own = (one.what, one.where, one.presence[..., None], one.memory)
-        relation = step_cell(self.relation, concatenate(one.glance, *others, *own), relation)
-        start = one.where
+        start, found = one.where, ()
         if search is not None:
-            middle, _ = search.look(one.aim[..., -2:])
-            start = concatenate(one.where[..., :-2], middle)
+            middle, seen = search.look(one.aim[..., -2:])
+            start, found = concatenate(one.where[..., :-2], middle), (seen,)
+        relation = step_cell(self.relation, concatenate(one.glance, *others, *own, *found), relation)
         where_law = self._where_law(concatenate(relation, one.where, one.memory), start)
         remembered = one.memory
 

@@ -58,7 +58,7 @@ class SpriteVideos(LengtheningVideos):
 SPRITES = Recipe(
     name="sqair-sprites",
     paper="Weis et al. 2021, Sprites-MOT (where SQAIR was not entered)",
-    videos=SpriteVideos(frame_size=32, num_train=3200, first_frames=1, growth_epochs=2),
+    videos=SpriteVideos(frame_size=32, num_train=3200, first_frames=1, growth_epochs=3),
     pair=DigitSQAIRPair(
         num_slots=3,
         what_dim=16,
@@ -70,14 +70,14 @@ SPRITES = Recipe(
         chained=False,
         mean_image=False,
         search="map",
-        discovery_bias=5.0,
+        discovery_bias=7.0,
         residual=True,
         later_offset=60.0,
         propagation_offset=2.0,
-        propagation_bias=6.0,
+        propagation_bias=3.0,
     ),
     training=SQAIRTraining(
-        epochs=50,
+        epochs=45,
         learning_rate=0.001,
         decay="cosine",
         optimization="adam",
