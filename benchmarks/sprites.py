@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from plans import Plan, Setting, chosen, parser_of, recipe_of
+from plans import Plan, Setting, chosen, further_options, parser_of, recipe_of
 from scipy import ndimage
 from torch import Tensor
 
@@ -185,13 +185,13 @@ def followed(tracker: BoxTracker, videos: VideoBatch) -> dict[str, Any]:
 def blobs(options: argparse.Namespace) -> None:
     """Follow, score, write."""
     names = chosen(TRACKERS, options.only)
-    further = {"seed": options.seeds[0], **json.loads(options.options)}
-    videos = test_videos(recipe_of(RECIPE, further))
+    further = {"seed": options.seeds[0], **further_options(options.options)}
+    videos, started = test_videos(recipe_of(RECIPE, further)), provenance()
     rows = {}
     for name in names:
         rows[name] = followed(TRACKERS[name], videos)
         print(f"{name}: {in_words(rows[name])}", flush=True)
-    record = {"provenance": provenance(), "rows": rows}
+    record = {"provenance": started, "rows": rows}
     options.output.mkdir(parents=True, exist_ok=True)
     write_bytes(options.output / "sprites-blobs.json", json.dumps(record, indent=1).encode())
 
