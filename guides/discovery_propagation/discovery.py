@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from guides.discovery_propagation.glimpse_reader import GlimpseReader
 from guides.discovery_propagation.object_draws import Draws, draw_object
-from guides.discovery_propagation.place_search import Look, PlaceSearch, SearchOfFrame
+from guides.discovery_propagation.place_search import Look, PlaceSearch, SearchOfFrame, start_near_search
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.layout import concatenate
 from pyro_models.components.recurrent_cells import step_cell
@@ -66,6 +66,8 @@ class Discovery(nn.Module):
             feature_dim += search.feature_dim
         self.state = nn.RNNCell(feature_dim + units + what_dim + where_dim + 1, units)
         self.where = mlp(units, (units, units), 2 * where_dim, nn.ELU)
+        if search is not None:
+            start_near_search(self.where)
         with torch.no_grad():
             self.where[-1].get_parameter("bias")[: where_dim - 2] += scale_bias  # x and y are the last two
         self.where_offset = nn.Parameter(torch.tensor(where_offset))

@@ -65,6 +65,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         discovery_bias: initial bias of the logit of a new object.
         where_offset: initial offset of the windows' raw scales; smaller = more certain positions.
         scale_bias: initial bias of the scales of new windows, as logits; 0 = half of the frame.
+        gate_bias: initial bias of the gates of propagated appearances, see `Propagation`.
         search: what places windows: "network", as in the paper, or "map", see `PlaceSearch`.
 
     Raises:
@@ -88,6 +89,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
         where_offset: float = -3.0,
         scale_bias: float = 0.0,
         search: str = "network",
+        gate_bias: float = 1.0,
     ) -> None:
         super().__init__(model)
         if order not in ORDERS:
@@ -111,6 +113,7 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
             presence_bias=propagation_bias,
             where_offset=where_offset,
             search=placing,
+            gate_bias=gate_bias,
         )
         self.discovery = Discovery(
             self.reader,

@@ -18,6 +18,7 @@ STRENGTH = 20.0  # evidence that a known object takes away at its middle, at fir
 REACH = 0.2  # standard deviation of that, in halves of a frame, at first
 NEIGHBOURHOOD = 0.15  # standard deviation of the places around the best one that are averaged, in halves of a frame
 SURROUNDINGS = 0.1  # R, in halves of a frame
+FIRST_CHANGES = 0.1  # size of the weights that change what is found, relative to the usual start
 OUTERMOST = 0.99  # largest coordinate of a middle: that of windows is a hyperbolic tangent
 
 
@@ -140,6 +141,12 @@ class PlaceSearch(nn.Module):
         middle = torch.stack([attention.sum(-2) @ self.columns, attention.sum(-1) @ self.rows], -1)
         seen = torch.einsum("sca,...sa->...sc", places.features.flatten(-2), attention.flatten(-2))
         return middle.clamp(-OUTERMOST, OUTERMOST).atanh(), torch.cat([seen, flat.gather(-1, best)], -1)
+
+
+@torch.no_grad()
+def start_near_search(network: nn.Sequential) -> None:
+    """Let a fresh network, whose output is added to what a search finds, change little of it at first."""
+    network[-1].get_parameter("weight").mul_(FIRST_CHANGES)
 
 
 class SearchOfFrame:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from guides.discovery_propagation.glimpse_reader import GlimpseReader
 from guides.discovery_propagation.object_draws import Draws, draw_object
-from guides.discovery_propagation.place_search import Look, PlaceSearch, SearchOfFrame
+from guides.discovery_propagation.place_search import Look, PlaceSearch, SearchOfFrame, start_near_search
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.layout import concatenate
@@ -53,6 +53,7 @@ class Propagation(nn.Module):
         presence_bias: initial bias of the logit of p; 5 = objects stay.
         where_offset: initial value of the learned offset of the windows' raw scales.
         search: finds the places of windows, shared with discovery; None = a network does.
+        gate_bias: initial bias of the gates; 1 as in their code, larger = objects look as they did before.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Propagation(nn.Module):
         presence_bias: float = 5.0,
         where_offset: float = -3.0,
         search: PlaceSearch | None = None,
+        gate_bias: float = 1.0,
     ) -> None:
         super().__init__()
         self.reader = reader
@@ -90,7 +92,9 @@ class Propagation(nn.Module):
         self.temporal = nn.Linear(units, 2 * what_dim).apply(glorot)
         self.gates = nn.Linear(units, 3 * what_dim).apply(glorot)
         self.presence = mlp(2 * units + what_dim, (units // 2,), 1, nn.ELU, presence_bias)
-        nn.init.ones_(self.gates.bias)
+        nn.init.constant_(self.gates.bias, gate_bias)
+        if search is not None:
+            start_near_search(self.where)
 
     def forward(
         self,

@@ -128,6 +128,7 @@ class SQAIRPair(DiscoveryPair):
         masked: whether propagation masks its glimpses.
         correlated: whether the guide's window parameters are correlated in propagation.
         propagation_bias: initial bias of the guide's logit of propagation.
+        gate_bias: initial bias of the gates of propagated appearances; larger = objects look as they did before.
         propagation_offset: offset of the prior logit of propagation.
         later_offset: offset of the prior logit of no discovery after the first frame.
     """
@@ -136,6 +137,7 @@ class SQAIRPair(DiscoveryPair):
     masked: bool = True
     correlated: bool = True
     propagation_bias: float = 5.0
+    gate_bias: float = 1.0
     propagation_offset: float = 10.0
     later_offset: float = 10.0
 
@@ -154,7 +156,12 @@ class SQAIRPair(DiscoveryPair):
 
     def guide_propagation(self) -> dict[str, Any]:
         """The guide's propagation options."""
-        return {"masked": self.masked, "correlated": self.correlated, "propagation_bias": self.propagation_bias}
+        return {
+            "masked": self.masked,
+            "correlated": self.correlated,
+            "propagation_bias": self.propagation_bias,
+            "gate_bias": self.gate_bias,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
