@@ -52,10 +52,10 @@ class SpriteVideos(LengtheningVideos):
         return (TrackPictures(),)
 
 
-# A single frame teaches discovery within a few hundred steps, when propagation has learned nothing. If that draws objects
-# worse than discovery, they are dropped and found again in every frame, and it never learns (identity F1 of 0.5 on two
-# frames). So objects look as they did before, at first (`gate_bias`), where the map has them, and a late discovery
-# costs 60 nats: F1 is 0.96 after 300 steps on single frames, before the first video of two. With a lower
+# A single frame teaches discovery within a few hundred steps, when propagation has learned nothing. If that draws
+# objects worse than discovery, they are dropped and found again in every frame, and it never learns (identity F1 of 0.5
+# on two frames). So objects look as they did before, at first (`gate_bias`), where the map has them, and a late
+# discovery costs 60 nats: F1 is 0.96 after 300 steps on single frames, before the first video of two. With a lower
 # `discovery_bias` some seeds stop looking for objects before they can draw them.
 SPRITES = Recipe(
     name="sqair-sprites",
