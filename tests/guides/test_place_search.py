@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from guides import DiscoveryPropagationGuide, check_guide
+from guides.discovery_propagation.object_draws import CompletionDraws
 from guides.discovery_propagation.place_search import NEIGHBOURHOOD, PlaceMap, PlaceSearch, SearchOfFrame
 from inference import SVI, VIMCO
 from pyro_models import SequentialAttendInferRepeat
@@ -96,6 +97,25 @@ def test_a_guide_with_a_map_is_a_guide():
     assert (guide.discovery.where[-1].bias[:2] < -0.9).all()
     with pytest.raises(ValueError, match="search: expected one of network, map, got 'heat'"):
         DiscoveryPropagationGuide(model, search="heat")
+
+
+def test_a_fresh_guide_follows_a_square_and_keeps_its_looks():
+    """Two squares, the second of which moves by four pixels; a slot without an object takes nothing."""
+    torch.manual_seed(0)
+    model = SequentialAttendInferRepeat((3, 64, 64), **SMALL)
+    guide = DiscoveryPropagationGuide(model, search="map", gate_bias=8.0)
+    context = guide.prepare(squares((10, 20), (44, 40)))
+    before = objects([[1.0, 1.0, 0.0]], [[[14.0, 24.0], [44.0, 44.0], [14.0, 24.0]]])._replace(
+        what=torch.randn(1, 3, 3)
+    )
+    memory = guide.propagation.first_memory.expand(1, 3, -1)
+    with torch.no_grad():
+        after, _ = guide.propagation(2, before, memory, context.look(0), CompletionDraws(None, 1))
+    middles = 31.5 * (after.where[0, :2, 2:].tanh() + 1)
+    expected = torch.tensor([[14.0, 24.0], [48.0, 44.0]])
+    assert (middles - expected).norm(dim=-1).max() < 6
+    torch.testing.assert_close(after.what[0, :2], before.what[0, :2], rtol=0, atol=0.01)
+    assert (guide.propagation.gates.bias == 8).all()
 
 
 def test_wrong_spreads_of_windows_are_refused():
