@@ -11,6 +11,7 @@ masks are made of it. Writes run folders and `sprites-PLAN.json`, with all that 
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -103,10 +104,11 @@ def true_scene(videos: VideoBatch) -> Scene:
 
 
 def both_scores(found: Scene, truth: Scene) -> dict[str, Any]:
-    """Scores of the frames that the benchmark scores, and of all."""
+    """Scores of the frames that the benchmark scores, and of all; None for a mean over no matches."""
+    both = {"scores": score_masks(found, truth), "scores_of_all_frames": score_masks(found, truth, first_frame=0)}
     return {
-        "scores": asdict(score_masks(found, truth)),
-        "scores_of_all_frames": asdict(score_masks(found, truth, first_frame=0)),
+        name: {key: None if math.isnan(value) else value for key, value in asdict(scores).items()}
+        for name, scores in both.items()
     }
 
 
@@ -200,7 +202,7 @@ def in_words(row: dict[str, Any]) -> str:
     """The scores of a row that are printed."""
     scores = row["scores"]
     return ", ".join(
-        f"{title} {scores[key]:.1f}"
+        f"{title} none" if scores[key] is None else f"{title} {scores[key]:.1f}"
         for title, key in (
             ("MOTA", "mota"),
             ("MOTP", "motp"),

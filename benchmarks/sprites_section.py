@@ -62,7 +62,10 @@ def sprites_section(trained: Path, blobs: Path) -> list[str]:
 def _cells(scores: Sequence[Mapping[str, Any]]) -> list[str]:
     cells = []
     for key in COLUMNS.values():
-        values = [one[key] for one in scores]
+        values = [one[key] for one in scores if one[key] is not None]
+        if not values:
+            cells.append("")
+            continue
         cells.append(_spread(mean(values), stdev(values) if len(values) > 1 else None))
     return cells
 

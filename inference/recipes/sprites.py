@@ -55,7 +55,7 @@ class SpriteVideos(LengtheningVideos):
 # A single frame teaches discovery within a few hundred steps, when propagation has learned nothing. If that draws
 # objects worse than discovery, they are dropped and found again in every frame, and it never learns (identity F1 of 0.5
 # on two frames). So objects look as they did before, at first (`gate_bias`), where the map has them, and a late
-# discovery costs 60 nats: F1 is 0.96 after 300 steps on single frames, before the first video of two. With a lower
+# discovery costs 100 nats: F1 is 0.96 after 300 steps on single frames, before the first video of two. With a lower
 # `discovery_bias` some seeds stop looking for objects before they can draw them.
 SPRITES = Recipe(
     name="sqair-sprites",
@@ -74,9 +74,9 @@ SPRITES = Recipe(
         search="map",
         discovery_bias=7.0,
         residual=True,
-        later_offset=60.0,
+        later_offset=100.0,
         propagation_offset=2.0,
-        propagation_bias=4.0,
+        propagation_bias=6.0,
         gate_bias=4.0,
     ),
     training=SQAIRTraining(
