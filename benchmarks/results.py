@@ -35,6 +35,7 @@ from records import (
 )
 from segmentation_sections import segmentation_sections
 from slots_step_section import slots_step_section
+from sprites_section import sprites_section
 from step_sections import compiled_section, particles_section, sqair_section, steps_section
 from tracking_sections import clips_section, tracking_section
 from vtssi_sections import (
@@ -297,6 +298,10 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("A clip of a static camera (SQAIR)", clips_section(runs)),
         ("Pedestrians in a clip, tracked", pedestrians_section(records / "pedestrians.json")),
         ("What parts of the people model are worth", pedestrian_parts_section(records / "pedestrians-parts.json")),
+        (
+            "Sprites-MOT",
+            sprites_section(records / "sprites-sqair.json", records / "sprites-blobs.json"),
+        ),
         ("Trackers of digits (VTSSI)", variants_section(records / "trackers-variants.json")),
         ("Evidence of trackers, with and without a motion", variants_evidence_section(runs)),
         ("Trackers beyond their training", horizons_section(sorted(records.glob("horizons-*.json")), document)),

@@ -23,6 +23,7 @@ from videos.massive_balls import MassiveBalls
 from videos.missing import MissingPattern, gap, random_drop, tail
 from videos.moving_blobs import MovingBlobs
 from videos.moving_digits import MovingDigits, StillDigits
+from videos.moving_sprites import MovingSprites
 from videos.pendulum import Pendulum
 from videos.reading import load_frames, load_video, load_videos
 from videos.surveillance import Surveillance
@@ -44,6 +45,7 @@ SIMULATORS: dict[str, type[Simulator]] = {
     "pendulum": Pendulum,
     "polygon": PolygonWorld,
     "pong": PongWorld,
+    "sprites": MovingSprites,
     "tabletop": TabletopScenes,
 }
 
@@ -66,6 +68,7 @@ __all__ = [
     "MissingPattern",
     "MovingBlobs",
     "MovingDigits",
+    "MovingSprites",
     "Pendulum",
     "PolygonWorld",
     "PongWorld",

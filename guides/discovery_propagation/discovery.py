@@ -4,9 +4,11 @@ import pyro.distributions as dist
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from guides.discovery_propagation.glimpse_reader import GlimpseReader
 from guides.discovery_propagation.object_draws import Draws, draw_object
+from guides.discovery_propagation.place_search import Look, PlaceSearch, SearchOfFrame, start_near_search
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.layout import concatenate
 from pyro_models.components.recurrent_cells import step_cell
@@ -22,7 +24,8 @@ class Discovery(nn.Module):
         d_i = RNN(d_{i-1}; features(x), l, what_{i-1}, where_{i-1}, present_{i-1})
         where_i ~ N(m(d_i), s(d_i)^2);   what_i ~ N(read(x, where_i));   present_i ~ Bernoulli(p(d_i, what_i))
 
-    l is the model's code of the known objects. present_i is 0 if present_{i-1} is, or if no slot is left.
+    l is the model's code of the known objects. present_i is 0 if present_{i-1} is, or if no slot is left. With a
+    `search`, d_i also sees what the search finds, h_i, and the middle of the window is m_i + m(d_i), in logits.
 
     Args:
         reader: reads glimpses; shared with propagation.
@@ -34,6 +37,8 @@ class Discovery(nn.Module):
         order: drawing order, see `draw_object`; with "first", presence depends on d_i alone, as in the paper.
         presence_bias: initial bias of the logit of p; positive = look for objects first.
         where_offset: initial value of the learned offset of the windows' raw scales.
+        scale_bias: initial bias of the means of a window's scales, which are logits; 0 = half of the frame.
+        search: finds the places of windows; None = a network does, from the features alone.
     """
 
     def __init__(
@@ -48,25 +53,33 @@ class Discovery(nn.Module):
         order: str = "last",
         presence_bias: float = 1.0,
         where_offset: float = -3.0,
+        scale_bias: float = 0.0,
+        search: PlaceSearch | None = None,
     ) -> None:
         super().__init__()
         self.reader = reader
         self.num_slots = num_slots
         self.order = order
+        self.search = search
         self.first_state = nn.Parameter(torch.zeros(units))
+        if search is not None:
+            feature_dim += search.feature_dim
         self.state = nn.RNNCell(feature_dim + units + what_dim + where_dim + 1, units)
         self.where = mlp(units, (units, units), 2 * where_dim, nn.ELU)
+        if search is not None:
+            start_near_search(self.where)
+        with torch.no_grad():
+            self.where[-1].get_parameter("bias")[: where_dim - 2] += scale_bias  # x and y are the last two
         self.where_offset = nn.Parameter(torch.tensor(where_offset))
         self.presence = mlp(units + (what_dim if order == "last" else 0), (units // 2,), 1, nn.ELU, presence_bias)
 
     def forward(
         self,
         step: int,
-        features: Float[Tensor, "sequences feature"],
+        look: Look,
         code: Float[Tensor, "*#batch units"],
         room: Float[Tensor, "*#batch"],
-        like: ObjectSlots,
-        images: Float[Tensor, "sequences height width"],
+        known: ObjectSlots,
         draws: Draws,
         prior: "MissingDiscoveries | None" = None,
     ) -> ObjectSlots:
@@ -74,24 +87,35 @@ class Discovery(nn.Module):
 
         Args:
             step: number of the frame, from 1.
-            features: features of the frame.
+            look: the frame.
             code: code of the known objects.
             room: number of free slots.
-            like: slots with the sizes of those to be found.
-            images: the frame.
+            known: the objects that were followed into this frame.
             draws: gives values to sites.
             prior: the model's distributions where the frame is missing; None = nowhere.
         """
         state, allowed = self.first_state, torch.ones_like(room)
-        before = allowed, torch.zeros_like(like.where[..., 0, :]), torch.zeros_like(like.what[..., 0, :])
+        before = allowed, torch.zeros_like(known.where[..., 0, :]), torch.zeros_like(known.what[..., 0, :])
+        search = SearchOfFrame.of(self.search, look, known)
         found = []
         for index in range(self.num_slots):
             presence, where, what = before
-            state = step_cell(self.state, concatenate(features, code, what, where, presence[..., None]), state)
+            seen, middle = (look.features,), None
+            if search is not None:
+                middle, there = search.look()
+                seen = (look.features, there)
+            state = step_cell(self.state, concatenate(*seen, code, what, where, presence[..., None]), state)
             allowed = allowed * (index < room)
-            before = self._find(f"{step}_{index + 1}", index, state, allowed, where, images, draws, prior)
+            mean, raw = self.where(state).chunk(2, -1)
+            mean = mean if middle is None else mean + pad(middle, (mean.shape[-1] - 2, 0))
+            window = mean, scale_of(raw + self.where_offset)
+            if prior is not None:
+                window = prior.where(*window, where if index else None)
+            before = self._find(f"{step}_{index + 1}", index, state, allowed, window, look.images, draws, prior)
             allowed = before[0]
             found.append(before)
+            if search is not None:
+                search.take(stack_slots([before]))
         return stack_slots(found)
 
     def _find(
@@ -100,7 +124,7 @@ class Discovery(nn.Module):
         index: int,
         state: Tensor,
         allowed: Tensor,
-        before: Tensor,
+        window: tuple[Tensor, Tensor],
         images: Tensor,
         draws: Draws,
         prior: "MissingDiscoveries | None",
@@ -112,15 +136,11 @@ class Discovery(nn.Module):
             index: number of objects looked for before it.
             state: state of the network.
             allowed: 1 where there can be one more.
-            before: window of the object before it.
+            window: mean and standard deviation of its window.
             images: the frame.
             draws: gives values to sites.
             prior: the model's distributions, where the frame is missing.
         """
-        mean, raw = self.where(state).chunk(2, -1)
-        scale = scale_of(raw + self.where_offset)
-        if prior is not None:
-            mean, scale = prior.where(mean, scale, before if index else None)
 
         def what_law(where: Tensor) -> dist.Independent:
             mean, scale = self.reader(images, where)
@@ -133,7 +153,7 @@ class Discovery(nn.Module):
             return logit if prior is None else prior.presence(logit, index)
 
         names = (f"disc_pres_{place}", f"disc_where_{place}", f"disc_what_{place}", f"disc_absent_{place}")
-        law = dist.Normal(mean, scale).to_event(1)
+        law = dist.Normal(*window).to_event(1)
         return draw_object(draws, names, allowed, law, what_law, presence_logit, self.order)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from guides.discovery_propagation.glimpse_reader import GlimpseReader
 from guides.discovery_propagation.object_draws import Draws, draw_object
+from guides.discovery_propagation.place_search import Look, PlaceSearch, SearchOfFrame, start_near_search
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.layout import concatenate
@@ -36,7 +37,8 @@ class Propagation(nn.Module):
         present_i ~ Bernoulli(p(r_i, h_i before, what_i))
 
     Primes mark the previous frame; h_i remembers object i, r the objects already followed in this frame. S_i is
-    diagonal or, with `correlated`, D L L' D with one learned lower triangular L for all.
+    diagonal or, with `correlated`, D L L' D with one learned lower triangular L for all. With a `search`, the middle of
+    the window is what the search finds near that of the first look, plus that of d, and r_i sees what is found there.
 
     Args:
         reader: reads glimpses; shared with discovery.
@@ -50,6 +52,8 @@ class Propagation(nn.Module):
         correlated: see above.
         presence_bias: initial bias of the logit of p; 5 = objects stay.
         where_offset: initial value of the learned offset of the windows' raw scales.
+        search: finds the places of windows, shared with discovery; None = a network does.
+        gate_bias: initial bias of the gates; 1 as in their code, larger = objects look as they did before.
     """
 
     def __init__(
@@ -66,16 +70,20 @@ class Propagation(nn.Module):
         correlated: bool = False,
         presence_bias: float = 5.0,
         where_offset: float = -3.0,
+        search: PlaceSearch | None = None,
+        gate_bias: float = 1.0,
     ) -> None:
         super().__init__()
         self.reader = reader
         self.num_slots = num_slots
         self.order = order
+        self.search = search
         pixels = reader.glimpse_size[0] * reader.glimpse_size[1]
         self.proposal = mlp(units, (glance_units,), where_dim, nn.ELU)
         self.mask = mlp(units, (glance_units,), pixels, nn.ELU, 1.0) if masked else None
         self.first_relation = nn.Parameter(torch.zeros(units))
-        self.relation = nn.RNNCell(3 * what_dim + 2 * where_dim + 2 + units, units)
+        seen_dim = 0 if search is None else search.feature_dim
+        self.relation = nn.RNNCell(3 * what_dim + 2 * where_dim + 2 + units + seen_dim, units)
         self.where = mlp(2 * units + where_dim, (units, units), 2 * where_dim, nn.ELU)
         self.where_offset = nn.Parameter(torch.tensor(where_offset))
         self.correlation = nn.Parameter(torch.zeros(where_dim * (where_dim + 1) // 2)) if correlated else None
@@ -84,14 +92,16 @@ class Propagation(nn.Module):
         self.temporal = nn.Linear(units, 2 * what_dim).apply(glorot)
         self.gates = nn.Linear(units, 3 * what_dim).apply(glorot)
         self.presence = mlp(2 * units + what_dim, (units // 2,), 1, nn.ELU, presence_bias)
-        nn.init.ones_(self.gates.bias)
+        nn.init.constant_(self.gates.bias, gate_bias)
+        if search is not None:
+            start_near_search(self.where)
 
     def forward(
         self,
         step: int,
         slots: ObjectSlots,
         memory: Float[Tensor, "*batch slots units"],
-        images: Float[Tensor, "sequences height width"],
+        look: Look,
         draws: Draws,
         prior: PropagatedLaws | None = None,
         seen: Tensor | None = None,
@@ -102,20 +112,24 @@ class Propagation(nn.Module):
             step: number of the frame, from 1.
             slots: objects of the previous frame.
             memory: hidden state of each object.
-            images: the frame.
+            look: the frame.
             draws: gives values to sites.
             prior: the model's distributions, used where the frame is missing; None = no frame is missing.
             seen: bool (sequences,), False = missing.
         """
-        objects = self._glance(slots, memory, images)
+        objects = self._glance(slots, memory, look.images)
         before = objects[0].nothing()
+        search = SearchOfFrame.of(self.search, look, stack_slots([before]))
         relation, drawn, memories = self.first_relation, [], []
         laws: list[_PriorOfOne | None] = [None] * self.num_slots
         if prior is not None and seen is not None:
             laws = [_PriorOfOne(seen, law.presence, *law.where, *law.what) for law in prior.unbind()]
         for index, (one, law) in enumerate(zip(objects, laws, strict=True), 1):
             place = f"{step}_{index}"
-            relation, remembered, before = self._follow(place, one, before, relation, images, draws, law)
+            known = (before, relation)
+            relation, remembered, before = self._follow(place, one, known, look.images, draws, law, search)
+            if search is not None:
+                search.take(stack_slots([before]))
             drawn.append(before)
             memories.append(remembered)
         return stack_slots(drawn), torch.stack(torch.broadcast_tensors(*memories), -2)
@@ -124,8 +138,9 @@ class Propagation(nn.Module):
         """The objects, and the inputs for each that do not depend on the order of following."""
         where, what, memory = (value.movedim(-2, 0) for value in (slots.where, slots.what, memory))
         mask = None if self.mask is None else self.mask(memory).sigmoid().unflatten(-1, self.reader.glimpse_size)
-        glance, _ = self.reader(images, where + PROPOSAL_STEP * self.proposal(memory), mask)
-        values = (slots.presence.unbind(-1), where, what, memory, glance)
+        aim = where + PROPOSAL_STEP * self.proposal(memory)
+        glance, _ = self.reader(images, aim, mask)
+        values = (slots.presence.unbind(-1), where, what, memory, aim, glance)
         masks = [None] * self.num_slots if mask is None else mask
         return [_Object(*one) for one in zip(*values, masks, strict=True)]
 
@@ -133,27 +148,32 @@ class Propagation(nn.Module):
         self,
         place: str,
         one: "_Object",
-        neighbour: tuple[Tensor, Tensor, Tensor],
-        relation: Tensor,
+        known: tuple[tuple[Tensor, Tensor, Tensor], Tensor],
         images: Tensor,
         draws: Draws,
         prior: "_PriorOfOne | None",
+        search: SearchOfFrame | None,
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Draw one object: relation state, memory, presence, window and appearance.
 
         Args:
             place: numbers that end the names of its sites.
             one: the object in the previous frame.
-            neighbour: presence, window and appearance of the object followed before it.
-            relation: relation state after that object.
+            known: presence, window and appearance of the object followed before it; the relation state after that.
             images: the frame.
             draws: gives values to sites.
             prior: the model's distributions, where the frame is missing.
+            search: of the frame.
         """
-        presence, where, what = neighbour
-        known = (one.glance, what, where, presence[..., None], one.what, one.where, one.presence[..., None], one.memory)
-        relation = step_cell(self.relation, concatenate(*known), relation)
-        where_law = self._where_law(concatenate(relation, one.where, one.memory), one.where)
+        (presence, where, what), relation = known
+        others = (what, where, presence[..., None])
+        own = (one.what, one.where, one.presence[..., None], one.memory)
+        start, found = one.where, ()
+        if search is not None:
+            middle, seen = search.look(one.aim[..., -2:])
+            start, found = concatenate(one.where[..., :-2], middle), (seen,)
+        relation = step_cell(self.relation, concatenate(one.glance, *others, *own, *found), relation)
+        where_law = self._where_law(concatenate(relation, one.where, one.memory), start)
         remembered = one.memory
 
         def what_law(where: Tensor) -> dist.Independent:
@@ -193,12 +213,13 @@ class Propagation(nn.Module):
 
 
 class _Object(NamedTuple):
-    """One object of the previous frame, the first look for it, and the mask of its glimpses."""
+    """One object of the previous frame, window and result of the first look for it, and the mask of its glimpses."""
 
     presence: Tensor
     where: Tensor
     what: Tensor
     memory: Tensor
+    aim: Tensor
     glance: Tensor
     mask: Tensor | None
 

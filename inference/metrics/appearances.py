@@ -16,6 +16,7 @@ from inference.metrics.boxes import box_overlaps
 from videos.tracks import Tracks
 
 _PAIRS_AT_ONCE = 200_000  # pairs of a frame compared in one go: some tens of megabytes
+_MASKED_PIXELS_AT_ONCE = 20_000_000  # the same for masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class Appearances:
         sequences: sequence of each row.
         positions: centres, pixels.
         box_sizes: widths and heights, pixels.
+        masks: pixels that show the object; None = objects are compared by their boxes.
     """
 
     frames: Int64[Tensor, " rows"]
@@ -35,6 +37,7 @@ class Appearances:
     sequences: Int64[Tensor, " rows"]
     positions: Float64[Tensor, "rows 2"]
     box_sizes: Float64[Tensor, "rows 2"]
+    masks: Bool[Tensor, "rows pixels"] | None = None
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -53,7 +56,7 @@ class ClosePairs:
     Attributes:
         truth: index of the true row.
         predicted: index of the predicted row.
-        overlaps: intersection over union of the boxes; NaN if neither has an area.
+        overlaps: intersection over union of the boxes, or of the masks; NaN if neither has an area.
         distances: of the centres, pixels.
     """
 
@@ -72,13 +75,15 @@ def appearances_in_slots(
     numbers: Int64[Tensor, "sequences time slots"],
     positions: Float64[Tensor, "sequences time slots 2"],
     box_sizes: Float64[Tensor, "sequences time slots 2"],
+    masks: Bool[Tensor, "sequences time slots height width"] | None = None,
 ) -> Appearances:
     """Rows of the slots with an object; `numbers` tell the objects of one sequence apart."""
     sequences, times, _ = presence.nonzero(as_tuple=True)
     names = torch.stack([sequences, numbers[presence]], -1)
     owners = names.unique(dim=0, return_inverse=True)[1]
     frames = sequences * presence.shape[1] + times
-    return Appearances(frames, owners, sequences, positions[presence], box_sizes[presence])
+    shown = None if masks is None else masks[presence].flatten(1)
+    return Appearances(frames, owners, sequences, positions[presence], box_sizes[presence], shown)
 
 
 def clip_appearances(predicted: Tracks, truth: Tracks) -> tuple[Appearances, Appearances]:
@@ -115,11 +120,13 @@ def close_pairs(
     Args:
         truth: true objects.
         predicted: predicted objects.
-        min_overlap: minimum intersection over union.
+        min_overlap: minimum intersection over union of boxes, or of masks where rows have them.
         max_distance: maximum distance of the centres, pixels; boxes are then not read.
     """
     kept = []
-    for rows, others in _pairs(truth.frames, predicted.frames):
+    pixels = 1 if truth.masks is None else truth.masks.shape[1]
+    at_once = _PAIRS_AT_ONCE if truth.masks is None else max(1, _MASKED_PIXELS_AT_ONCE // pixels)
+    for rows, others in _pairs(truth.frames, predicted.frames, at_once):
         pairs = _measured(truth, predicted, rows, others)
         if max_distance is not None:
             close = pairs.distances <= max_distance
@@ -133,15 +140,25 @@ def close_pairs(
 def _measured(truth: Appearances, predicted: Appearances, rows: Tensor, others: Tensor) -> ClosePairs:
     place, size = truth.positions[rows], truth.box_sizes[rows]
     other_place, other_size = predicted.positions[others], predicted.box_sizes[others]
-    overlaps = box_overlaps(place[:, None], size[:, None], other_place[:, None], other_size[:, None])[:, 0, 0]
+    if truth.masks is not None and predicted.masks is not None:
+        overlaps = mask_overlaps(truth.masks[rows], predicted.masks[others])
+    else:
+        overlaps = box_overlaps(place[:, None], size[:, None], other_place[:, None], other_size[:, None])[:, 0, 0]
     return ClosePairs(rows, others, overlaps, (place - other_place).norm(dim=-1))
 
 
-def _pairs(frames: Tensor, other_frames: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def mask_overlaps(
+    masks: Bool[Tensor, "pairs pixels"], other_masks: Bool[Tensor, "pairs pixels"]
+) -> Float64[Tensor, " pairs"]:
+    """Intersection over union of two masks each; NaN, which passes no gate, if both are empty."""
+    return (masks & other_masks).sum(-1).double() / (masks | other_masks).sum(-1)
+
+
+def _pairs(frames: Tensor, other_frames: Tensor, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Indices of all pairs of rows of the same frame, some frames at a time."""
     first = torch.searchsorted(other_frames, frames)
     partners = torch.searchsorted(other_frames, frames, right=True) - first
-    chunk = partners.cumsum(0) // _PAIRS_AT_ONCE
+    chunk = partners.cumsum(0) // at_once
     last = int(chunk[-1]) if len(chunk) else 0
     edges = torch.searchsorted(chunk, torch.arange(last + 2))
     for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):

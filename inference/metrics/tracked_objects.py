@@ -43,6 +43,30 @@ def objects_of(name: str, scene: Scene, *, boxes: bool) -> tuple[Tensor, Tensor,
     return presence > 0.5, places[0], places[1]
 
 
+def masks_of(
+    name: str, scene: Scene, presence: Bool[Tensor, "sequences time slots"]
+) -> Bool[Tensor, "sequences time slots height width"]:
+    """Masks of the objects, above 0.5, on the CPU.
+
+    Args:
+        name: of the argument, for messages.
+        scene: leading dims (sequences, time).
+        presence: which slots hold an object.
+
+    Raises:
+        ValueError: if there are none, or the shape is wrong.
+    """
+    if scene.masks is None:
+        raise ValueError(f"{name}: expected a scene with masks, got None; a score by boxes does without")
+    if scene.masks.dim() != 5 or scene.masks.shape[:3] != presence.shape:
+        raise ValueError(
+            f"{name}.masks: expected (sequences, time, slots, height, width) = ({', '.join(map(str, presence.shape))}, "
+            f"...), got {tuple(scene.masks.shape)}"
+        )
+    masks = scene.masks.detach().cpu()
+    return masks if masks.dtype == torch.bool else masks > 0.5
+
+
 def identities_of(identities: Tensor | None, presence: Bool[Tensor, "sequences time slots"]) -> Tensor:
     """Identities of the predicted objects, checked: int64 (sequences, time, slots), on the CPU.
 

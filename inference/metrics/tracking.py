@@ -26,7 +26,7 @@ from inference.metrics.appearances import (
 )
 from inference.metrics.boxes import MIN_OVERLAP
 from inference.metrics.frame_matching import explained_frames, match_frames
-from inference.metrics.tracked_objects import NOBODY, identities_of, objects_of
+from inference.metrics.tracked_objects import NOBODY, identities_of, masks_of, objects_of
 from pyro_models.components.scene import Scene
 from videos.tracks import Tracks
 
@@ -49,10 +49,13 @@ class TrackingScores:
         redetected_objects: true objects (each counted once) that were matched to more than one identity, through
             rediscovery or confusion with another object.
         mostly_tracked: true objects (each counted once) that were found in at least 80 % of their frames.
+        mostly_kept: true objects that were found in at least 80 % of their frames by the identity that they were last
+            matched to: frames with a switch do not count.
         mostly_lost: true objects that were found in less than 20 % of their frames.
         late_discoveries: identities that first occur after the first frame; ideally none if all true objects are there
             from the start.
         identity_matches: true objects found by their assigned identity, IDTP.
+        true_objects: true objects (each counted once).
         closeness: sum over matches of the gate's measure, intersection over union or distance in pixels.
         distance: sum over matches of the distance of centres, pixels.
     """
@@ -64,9 +67,11 @@ class TrackingScores:
     fragmentations: Int[Tensor, " sequences"]
     redetected_objects: Int[Tensor, " sequences"]
     mostly_tracked: Int[Tensor, " sequences"]
+    mostly_kept: Int[Tensor, " sequences"]
     mostly_lost: Int[Tensor, " sequences"]
     late_discoveries: Int[Tensor, " sequences"]
     identity_matches: Int[Tensor, " sequences"]
+    true_objects: Int[Tensor, " sequences"]
     closeness: Float[Tensor, " sequences"]
     distance: Float[Tensor, " sequences"]
 
@@ -123,14 +128,15 @@ def score_tracks(
     *,
     min_overlap: float = MIN_OVERLAP,
     max_distance: float | None = None,
+    by_masks: bool = False,
 ) -> TrackingScores:
     """Compare tracks, that is, objects with identities, with the true ones.
 
-    In each frame predicted objects are matched to true ones one to one, and only within a gate: boxes overlap, or
-    centres are near each other. As in CLEAR MOT (Bernardin and Stiefelhagen 2008) a true object keeps the identity that
-    it was last matched to while that is in the gate and has not been matched to another since; the rest are matched
-    with the largest number of matches, then the smallest total distance. For IDF1 (Ristani et al. 2016) each identity
-    is assigned to at most one true object of its sequence, to explain the most frames.
+    In each frame predicted objects are matched to true ones one to one, and only within a gate: boxes, or masks,
+    overlap, or centres are near each other. As in CLEAR MOT (Bernardin and Stiefelhagen 2008) a true object keeps the
+    identity that it was last matched to while that is in the gate and has not been matched to another since; the rest
+    are matched with the largest number of matches, then the smallest total distance. For IDF1 (Ristani et al. 2016)
+    each identity is assigned to at most one true object of its sequence, to explain the most frames.
 
     Args:
         predicted: presence, (sequences, time, slots), above 0.5 where there is an object; identities, integers of the
@@ -139,25 +145,30 @@ def score_tracks(
         truth: presence, positions and box sizes, in the same layout; an object's identity is its slot.
         visible: bool (sequences, time, objects); a true object need not be found where it is False, and an otherwise
             unmatched prediction in its gate is no false positive. None: all are visible.
-        min_overlap: the gate, minimum intersection over union of boxes.
+        min_overlap: the gate, minimum intersection over union of boxes, or of masks.
         max_distance: pixels; if given, the gate is the maximum distance of centres, and boxes are not read.
+        by_masks: whether masks are compared, which both scenes have; boxes are then not read.
 
     Raises:
         ValueError: if a field is missing or has a wrong shape or dtype, an object has no identity or two of a frame
-            have the same, or a gate is not positive.
+            have the same, a gate is not positive, or there are two.
     """
     _check_gates(min_overlap, max_distance)
     by_distance = max_distance is not None
-    presence, positions, box_sizes = objects_of("predicted", predicted, boxes=not by_distance)
-    true_presence, true_positions, true_sizes = objects_of("truth", truth, boxes=not by_distance)
+    if by_distance and by_masks:
+        raise ValueError("max_distance, by_masks: expected one gate, got both; leave out the distance to compare masks")
+    by_boxes = not (by_distance or by_masks)
+    presence, positions, box_sizes = objects_of("predicted", predicted, boxes=by_boxes)
+    true_presence, true_positions, true_sizes = objects_of("truth", truth, boxes=by_boxes)
     if true_presence.shape[:2] != presence.shape[:2]:
         raise ValueError(
             f"truth: expected the sequences and frames of predicted, {tuple(presence.shape[:2])}, "
             f"got {tuple(true_presence.shape[:2])}"
         )
     slots = torch.arange(true_presence.shape[-1]).expand(true_presence.shape)
-    found = appearances_in_slots(presence, identities_of(predicted.identities, presence), positions, box_sizes)
-    true = appearances_in_slots(true_presence, slots, true_positions, true_sizes)
+    masks, true_masks = _masks(predicted, presence, truth, true_presence) if by_masks else (None, None)
+    found = appearances_in_slots(presence, identities_of(predicted.identities, presence), positions, box_sizes, masks)
+    true = appearances_in_slots(true_presence, slots, true_positions, true_sizes, true_masks)
     pairs = close_pairs(true, found, min_overlap=min_overlap, max_distance=max_distance)
     sequences, times = presence.shape[:2]
     compared = _Compared(true, found, pairs, _visible(visible, true_presence.shape)[true_presence], max_distance)
@@ -225,6 +236,7 @@ class _Compared:
             fragmentations=per_object(breaks.torn),
             redetected_objects=per_object(breaks.renamed),
             mostly_tracked=per_object(breaks.shares >= MOSTLY_TRACKED),
+            mostly_kept=per_object(breaks.kept_shares >= MOSTLY_TRACKED),
             mostly_lost=per_object(breaks.shares < MOSTLY_LOST),
             late_discoveries=per_sequence(_sequence_of(predicted)) - per_sequence(predicted.sequences[firsts]),
             identity_matches=explained_frames(
@@ -233,6 +245,7 @@ class _Compared:
                 truth.sequences[shared.truth],
                 len(first_frames),
             ),
+            true_objects=per_object(breaks.shares >= 0),
             closeness=summed(self._closeness(matches)),
             distance=summed(matches.distances),
         )
@@ -247,12 +260,16 @@ class _Compared:
 
 
 class _Breaks(NamedTuple):
-    """Where tracks of true objects break: numbers of objects, once for each switch or tear, and shares of frames."""
+    """Where tracks of true objects break: numbers of objects, once for each switch or tear, and shares of frames.
+
+    Shares are those of frames in which an object is found, and in which it is found without a switch.
+    """
 
     switched: Int[Tensor, " switches"]
     torn: Int[Tensor, " tears"]
     renamed: Int[Tensor, " objects"]
     shares: Float[Tensor, " objects"]
+    kept_shares: Float[Tensor, " objects"]
 
     @classmethod
     def of(cls, truth: Appearances, followed: Tensor, asked: Tensor) -> "_Breaks":
@@ -270,12 +287,28 @@ class _Breaks(NamedTuple):
         same, gap = owner[1:] == owner[:-1], matched.diff() > 1
         pairs = torch.stack([owner, track], -1).unique(dim=0)[:, 0]
         frames = truth.owners[rows].bincount(minlength=truth.num_owners)
+        found = owner.bincount(minlength=truth.num_owners)
+        switched = owner[1:][same & (track[1:] != track[:-1])]
         return cls(
-            switched=owner[1:][same & (track[1:] != track[:-1])],
+            switched=switched,
             torn=owner[1:][same & gap],
             renamed=(pairs.bincount(minlength=truth.num_owners) > 1).nonzero()[:, 0],
-            shares=owner.bincount(minlength=truth.num_owners) / frames,  # NaN for objects never to be found
+            shares=found / frames,  # NaN for objects never to be found
+            kept_shares=(found - switched.bincount(minlength=truth.num_owners)) / frames,
         )
+
+
+def _masks(
+    predicted: Scene, presence: Tensor, truth: Scene, true_presence: Tensor
+) -> tuple[Bool[Tensor, "..."], Bool[Tensor, "..."]]:
+    """Masks of both, of one size."""
+    masks, true_masks = masks_of("predicted", predicted, presence), masks_of("truth", truth, true_presence)
+    if masks.shape[-2:] != true_masks.shape[-2:]:
+        raise ValueError(
+            f"predicted.masks: expected the height and width of those of truth, {tuple(true_masks.shape[-2:])}, got "
+            f"{tuple(masks.shape[-2:])}"
+        )
+    return masks, true_masks
 
 
 def _sequence_of(rows: Appearances) -> Int[Tensor, " owners"]:

@@ -23,7 +23,14 @@ from videos.loaders import simulate_in_pieces
 
 # Test videos are simulated in pieces of this size, whatever `num_test` is: two runs then share their first test videos.
 # Results were computed with these sizes.
-TEST_PIECES = {"cannonballs": 400, "massive-balls": 200, "pendulum": 500, "surveillance": 500, "tabletop": 10}
+TEST_PIECES = {
+    "cannonballs": 400,
+    "massive-balls": 200,
+    "pendulum": 500,
+    "sprites": 100,
+    "surveillance": 500,
+    "tabletop": 10,
+}
 OTHER_TEST_PIECE = 1000
 TRAINING_SEED = 1_000_000  # plus the seed of the run
 VALIDATION_SEED, TEST_SEED = 2_000_000, 3_000_000  # independent of the run's seed: runs are compared on these videos

@@ -12,6 +12,8 @@ from pyro_models.components.initial_weights import glorot
 
 KINDS = ("mlp", "conv")
 Size = tuple[int, int]
+Shape = Size | tuple[int, int, int]
+"""Height and width of images with one channel, without a dim for it; or channels, height and width."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,18 @@ class GlimpseNetworks:
         if self.kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
 
-    def encoders(self, *sizes: Size) -> list[nn.Module]:
-        """Encoders (*batch, height, width) -> (*batch, units) of one-channel images of these sizes.
+    def encoders(self, *sizes: Shape) -> list[nn.Module]:
+        """Encoders (*batch, *size) -> (*batch, units) of images of these sizes.
 
-        Convolutions are shared between the sizes.
+        Convolutions are shared between the sizes, which have the same number of channels.
         """
         if self.kind == "mlp":
             return [MLPGlimpseEncoder(size, (self.units, self.units)) for size in sizes]
-        shared = convolution_stack(self.channels, self.strides)
+        shared = convolution_stack(self.channels, self.strides, channels_of(sizes[0]))
         return [ConvGlimpseEncoder(size, shared, self.channels[-1], self.strides, self.units) for size in sizes]
 
-    def decoder(self, code_dim: int, size: Size) -> nn.Module:
-        """A decoder (*batch, code) -> (*batch, height, width), unbounded."""
+    def decoder(self, code_dim: int, size: Shape) -> nn.Module:
+        """A decoder (*batch, code) -> (*batch, *size), unbounded."""
         if self.kind == "mlp":
             return MLPGlimpseDecoder(code_dim, size, (self.units, self.units))
         return ConvGlimpseDecoder(code_dim, size, self.decoder_units, self.decoder_channels, self.decoder_strides)
@@ -63,17 +65,18 @@ class MLPGlimpseEncoder(nn.Module):
     """Fully connected layers with ELU after each.
 
     Args:
-        size: height and width of an image.
+        size: shape of an image.
         hidden: units of each layer.
     """
 
-    def __init__(self, size: Size, hidden: Sequence[int]) -> None:
+    def __init__(self, size: Shape, hidden: Sequence[int]) -> None:
         super().__init__()
+        self.size = size
         self.layers = mlp(prod(size), hidden, activation=nn.ELU)
 
-    def forward(self, images: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch feature"]:
-        """Features of images."""
-        return self.layers(images.flatten(-2))
+    def forward(self, images: Float[Tensor, "..."]) -> Float[Tensor, "*batch feature"]:
+        """Features of images, (*batch, *size)."""
+        return self.layers(images.flatten(-len(self.size)))
 
 
 class MLPGlimpseDecoder(nn.Module):
@@ -81,17 +84,17 @@ class MLPGlimpseDecoder(nn.Module):
 
     Args:
         code_dim: size of a code.
-        size: height and width of a glimpse.
+        size: shape of a glimpse.
         hidden: units of each hidden layer.
     """
 
-    def __init__(self, code_dim: int, size: Size, hidden: Sequence[int]) -> None:
+    def __init__(self, code_dim: int, size: Shape, hidden: Sequence[int]) -> None:
         super().__init__()
         self.size = size
         self.layers = mlp(code_dim, hidden, prod(size), activation=nn.ELU)
 
-    def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch height width"]:
-        """Glimpses."""
+    def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "..."]:
+        """Glimpses, (*batch, *size)."""
         return self.layers(codes).unflatten(-1, self.size)
 
 
@@ -99,25 +102,26 @@ class ConvGlimpseEncoder(nn.Module):
     """Convolutions, then one fully connected layer, ELU after each.
 
     Args:
-        size: height and width of an image.
+        size: shape of an image.
         convolutions: shared with other encoders.
         channels: channels of the last convolution.
         strides: strides of all convolutions.
         units: units of the last layer.
     """
 
-    def __init__(self, size: Size, convolutions: nn.Module, channels: int, strides: Sequence[int], units: int) -> None:
+    def __init__(self, size: Shape, convolutions: nn.Module, channels: int, strides: Sequence[int], units: int) -> None:
         super().__init__()
-        height, width = size
+        height, width = size[-2:]
         for stride in strides:
             height, width = -(-height // stride), -(-width // stride)
+        self.size = size
         self.convolutions = convolutions
         self.features = mlp(channels * height * width, (units,), activation=nn.ELU)
 
-    def forward(self, images: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch feature"]:
-        """Features of images."""
-        batch = images.shape[:-2]
-        maps = self.convolutions(images.reshape(-1, 1, *images.shape[-2:]))
+    def forward(self, images: Float[Tensor, "..."]) -> Float[Tensor, "*batch feature"]:
+        """Features of images, (*batch, *size)."""
+        batch = images.shape[: -len(self.size)]
+        maps = self.convolutions(images.reshape(-1, channels_of(self.size), *images.shape[-2:]))
         return self.features(maps.flatten(1)).reshape(*batch, -1)
 
 
@@ -126,7 +130,7 @@ class ConvGlimpseDecoder(nn.Module):
 
     Args:
         code_dim: size of a code.
-        size: height and width of a glimpse.
+        size: shape of a glimpse.
         units: units of the first layer.
         channels: channels of the small image, and of each convolution after it.
         strides: stride of each convolution, 1 or the factor by which it enlarges its image.
@@ -135,32 +139,38 @@ class ConvGlimpseDecoder(nn.Module):
         ValueError: if the strides do not divide the size, or their number is not that of the channels after the first.
     """
 
-    def __init__(self, code_dim: int, size: Size, units: int, channels: Sequence[int], strides: Sequence[int]) -> None:
+    def __init__(self, code_dim: int, size: Shape, units: int, channels: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
-        factor = prod(strides)
-        if len(channels) != len(strides) + 1 or size[0] % factor or size[1] % factor:
+        factor, (height, width) = prod(strides), size[-2:]
+        if len(channels) != len(strides) + 1 or height % factor or width % factor:
             raise ValueError(
                 f"strides: expected one for each of the {len(channels) - 1} convolutions whose product divides the "
-                f"glimpse's sides {size}, got {tuple(strides)}"
+                f"glimpse's sides {(height, width)}, got {tuple(strides)}"
             )
-        self.seed_shape = (channels[0], size[0] // factor, size[1] // factor)
+        self.size = size
+        self.seed_shape = (channels[0], height // factor, width // factor)
         self.seed = mlp(code_dim, (units, prod(self.seed_shape)), activation=nn.ELU)
         layers: list[nn.Module] = []
         for before, after, stride in zip(channels, channels[1:], strides, strict=False):
             layers += [nn.Conv2d(before, after * stride**2, 3, padding=1), nn.PixelShuffle(stride), nn.ELU()]
-        self.convolutions = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 3, padding=1)).apply(glorot)
+        last = nn.Conv2d(channels[-1], channels_of(size), 3, padding=1)
+        self.convolutions = nn.Sequential(*layers, last).apply(glorot)
 
-    def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch height width"]:
-        """Glimpses."""
+    def forward(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "..."]:
+        """Glimpses, (*batch, *size)."""
         images = self.seed(codes).reshape(-1, *self.seed_shape)
         glimpses = self.convolutions(images)
-        return glimpses.reshape(*codes.shape[:-1], *glimpses.shape[-2:])
+        return glimpses.reshape(*codes.shape[:-1], *self.size)
 
 
-def convolution_stack(channels: Sequence[int], strides: Sequence[int]) -> nn.Sequential:
-    """3 x 3 convolutions of one-channel images, ELU after each."""
+def channels_of(size: Shape) -> int:
+    """Channels of images of this shape."""
+    return size[0] if len(size) == 3 else 1
+
+
+def convolution_stack(channels: Sequence[int], strides: Sequence[int], before: int = 1) -> nn.Sequential:
+    """3 x 3 convolutions of images with `before` channels, ELU after each."""
     layers: list[nn.Module] = []
-    before = 1
     for after, stride in zip(channels, strides, strict=True):
         layers += [nn.Conv2d(before, after, 3, stride=stride, padding=1), nn.ELU()]
         before = after

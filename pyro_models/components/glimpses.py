@@ -59,7 +59,7 @@ class Windows:
 
 
 def read_glimpses(
-    images: Float[Tensor, "... height width"], windows: Windows, size: tuple[int, int]
+    images: Float[Tensor, "... height width"], windows: Windows, size: tuple[int, int], *, channels: bool = False
 ) -> Float[Tensor, "... glimpse_height glimpse_width"]:
     """The glimpses of images through windows.
 
@@ -67,9 +67,12 @@ def read_glimpses(
         images: broadcast against the windows; those that lack dims on the left, such as particles, are not copied.
         windows: one for each image.
         size: height and width of a glimpse, pixels.
+        channels: whether images, and so glimpses, have channels before their height.
     """
-    batch = torch.broadcast_shapes(images.shape[:-2], windows.scale.shape[:-1])
-    others, own = batch[: len(batch) - images.dim() + 2], batch[len(batch) - images.dim() + 2 :]
+    dims = 3 if channels else 2
+    kinds = images.shape[-dims:-2]
+    batch = torch.broadcast_shapes(images.shape[:-dims], windows.scale.shape[:-1])
+    others, own = batch[: len(batch) - images.dim() + dims], batch[len(batch) - images.dim() + dims :]
     num_looks, num_images = prod(others), prod(own)
     scale, shift = (
         value.expand(*batch, 2).reshape(num_looks, num_images, 2).transpose(0, 1).unbind(-1)
@@ -81,10 +84,11 @@ def read_glimpses(
         for axis, num in enumerate(reversed(size))
     )
     points = torch.stack(torch.broadcast_tensors(columns[..., None, :], rows[..., :, None]), -1)
-    images = images.expand(*own, *images.shape[-2:]).reshape(num_images, 1, *images.shape[-2:])
+    images = images.expand(*own, *images.shape[-dims:]).reshape(num_images, prod(kinds), *images.shape[-2:])
     # all glimpses of an image are computed as one tall one
     glimpses = grid_sample(images, points.flatten(1, 2), align_corners=True)
-    return glimpses.reshape(num_images, num_looks, *size).transpose(0, 1).reshape(*batch, *size)
+    glimpses = glimpses.reshape(num_images, prod(kinds), num_looks, *size)
+    return glimpses.permute(2, 0, 1, 3, 4).reshape(*batch, *kinds, *size)
 
 
 def paste_glimpses(
@@ -102,7 +106,11 @@ def paste_glimpses(
 
 
 def paste_and_add(
-    glimpses: Float[Tensor, "... objects glimpse_height glimpse_width"], windows: Windows, size: tuple[int, int]
+    glimpses: Float[Tensor, "... objects glimpse_height glimpse_width"],
+    windows: Windows,
+    size: tuple[int, int],
+    *,
+    channels: bool = False,
 ) -> Float[Tensor, "... height width"]:
     """The sum over objects of `paste_glimpses`, without an image for each.
 
@@ -110,10 +118,15 @@ def paste_and_add(
         glimpses: one for each window.
         windows: their positions, (..., objects).
         size: height and width of an image, pixels.
+        channels: whether glimpses, and so images, have channels before their height.
     """
     columns, rows = _inverse_interpolations(windows, (glimpses.shape[-2], glimpses.shape[-1]), size)
-    placed = (glimpses @ columns.mT).flatten(-3, -2)
-    return rows.transpose(-3, -2).flatten(-2) @ placed
+    rows = rows.transpose(-3, -2).flatten(-2)
+    if not channels:
+        return rows @ (glimpses @ columns.mT).flatten(-3, -2)
+    # channels side by side: one product for all of them
+    placed = (glimpses @ columns.mT.unsqueeze(-3)).transpose(-3, -2).flatten(-2).flatten(-3, -2)
+    return (rows @ placed).unflatten(-1, (glimpses.shape[-3], size[1])).transpose(-3, -2)
 
 
 def cover(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -42,6 +42,25 @@ class PlacesObjects(Protocol):
         Args:
             latents: by site. Answers of queries have them, together with those of `pyro.deterministic` sites, which a
                 model without latents describes its objects by, as `values`.
+        """
+        ...
+
+
+@runtime_checkable
+class ShowsObjects(Protocol):
+    """A model of objects that add light to a frame, and that can say which pixels show each of them."""
+
+    def object_masks(
+        self, latents: Mapping[str, Tensor], size: tuple[int, int] | None = None
+    ) -> Bool[Tensor, "*batch time slots height width"]:
+        """Visible pixels of each object, for given values of the latent sites; those of a frame never overlap.
+
+        Slots are those of `PlacesObjects.scene`.
+
+        Args:
+            latents: as for `PlacesObjects.scene`.
+            size: height and width of the masks, pixels; light is enlarged or reduced to it by interpolation before
+                pixels are chosen. None = those of a frame.
         """
         ...
 

@@ -20,7 +20,7 @@ class DiscoveryPrior(nn.Module):
 
     e is the expected share of objects that stay, minus a half for each slot. With `chained`, each window depends on the
     previous one through u_i = tanh(W where_{i-1} + V s), s = elu(U [w, l, e]), where l is a code of the objects that
-    stayed; otherwise they are independent, N(where_mean, 1).
+    stayed; otherwise they are independent, N(where_mean, where_scale^2).
 
     Args:
         num_slots: N.
@@ -28,11 +28,17 @@ class DiscoveryPrior(nn.Module):
         code_dim: size of l.
         units: size of s.
         chained: see above.
+        where_scale: standard deviations of a window that depends on no other; None = 1. Small ones for the scales say
+            that objects are of one size.
         later_offset: initial offset of the logit of no new object after the first frame; 10 = a late discovery costs
             ten nats.
+
+    Raises:
+        ValueError: if `where_scale` is given for chained windows, or has a number that is not positive.
     """
 
     where_mean: Tensor
+    where_scale: Tensor
 
     def __init__(
         self,
@@ -42,15 +48,25 @@ class DiscoveryPrior(nn.Module):
         *,
         units: int = 128,
         chained: bool = True,
+        where_scale: tuple[float, ...] | None = None,
         later_offset: float = 10.0,
     ) -> None:
         super().__init__()
         where_dim = len(where_mean)
+        if where_scale is not None:
+            if chained:
+                raise ValueError(
+                    f"where_scale: expected None for chained windows, whose spread is learned, got {where_scale}; set "
+                    "chained=False"
+                )
+            if len(where_scale) != where_dim or not min(where_scale) > 0:
+                raise ValueError(f"where_scale: expected {where_dim} positive numbers, got {where_scale}")
         self.num_slots = num_slots
         self.count = nn.Parameter(torch.zeros(num_slots + 1))
         self.later_count = nn.Parameter(torch.tensor([later_offset, *[0.0] * num_slots]))
         self.from_survivors = mlp(1, (10,), num_slots + 1, activation=nn.ELU)
         self.register_buffer("where_mean", torch.tensor(where_mean), persistent=not chained)
+        self.register_buffer("where_scale", torch.tensor(where_scale or [1.0] * where_dim), persistent=False)
         self.chained = chained
         if chained:
             self.context_start = nn.Parameter(torch.zeros(where_dim))
@@ -91,7 +107,7 @@ class DiscoveryPrior(nn.Module):
             context: result of `where_context`.
         """
         if context is None:
-            return self.where_mean, torch.ones_like(self.where_mean)
+            return self.where_mean, self.where_scale
         before = self.first_where if before is None else before
         mean, raw = self.where((self.from_before(before) + self.from_context(context)).tanh()).chunk(2, -1)
         return mean, scale_of(raw)

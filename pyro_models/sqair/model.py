@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import pyro
 import pyro.distributions as dist
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from pyro_models.components.arguments import check_video
 from pyro_models.components.frame_networks import mlp
-from pyro_models.components.glimpse_networks import GlimpseNetworks
-from pyro_models.components.glimpses import Windows, cover, paste_and_add
+from pyro_models.components.glimpse_networks import GlimpseNetworks, Shape
+from pyro_models.components.glimpses import Windows, cover, paste_and_add, paste_glimpses
 from pyro_models.components.isotropic_gaussian import IsotropicGaussian
 from pyro_models.components.layout import merge_particles, to_time_plate
 from pyro_models.components.markov_video import VideoContext
@@ -22,6 +23,7 @@ from pyro_models.sqair.discovery_prior import DiscoveryPrior
 from pyro_models.sqair.object_slots import EMPTY, Identities, ObjectSlots, packed_order, take_slots
 from pyro_models.sqair.propagation_prior import PropagatedLaws, PropagationPrior
 
+LIT = 0.5  # light from which on a pixel shows an object; white is 1
 Draw = Callable[[str, Any, Tensor], Tensor]
 """Turns the name of a site, its distribution and whether it counts (1 or 0) into a value."""
 
@@ -55,10 +57,12 @@ class SequentialAttendInferRepeat(StepwiseModel):
     them, counts their density, and drops them). Objects of a frame are packed to the front of the slots before the
     next; `scene` gives them persistent identities. Guide: `DiscoveryPropagationGuide`.
 
-    Windows are logits as in `Windows.from_logits`, with a scale for each axis.
+    Windows are logits as in `Windows.from_logits`, with a scale for each axis. The paper's frames are grey; those in
+    colour (an extension) have patches and a mean image in colour, and their density is the product over channels. The
+    sum over objects, which is the paper's, lets an object in front of another darken it only by a patch below zero.
 
     Args:
-        frame_shape: (1, height, width) of a frame.
+        frame_shape: (channels, height, width) of a frame; one channel, or three in colour.
         num_slots: N, the largest number of objects in a frame.
         what_dim: size of an appearance.
         glimpse_size: height and width of a patch, pixels.
@@ -67,6 +71,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
         context_units: size of the context of chained windows.
         where_mean: prior means of a new window: scales, x, y.
         chained: let new windows depend on one another; see `DiscoveryPrior`.
+        where_scale: standard deviations of a new window if windows are not chained; None = 1.
         residual: propagated means are changes; see `PropagationPrior`.
         propagation_offset: offset of the prior logit of staying.
         later_offset: offset of the prior logit of no discovery after the first frame.
@@ -75,7 +80,8 @@ class SequentialAttendInferRepeat(StepwiseModel):
         frame_scale: standard deviation of a pixel.
 
     Raises:
-        ValueError: if frames have more than one channel, or frames, observed or controls have the wrong shape.
+        ValueError: if frames have neither one nor three channels, `where_scale` is given for chained windows or is not
+            positive, or frames, observed or controls have the wrong shape.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
         context_units: int = 128,
         where_mean: tuple[float, float, float, float] = (-2.0, -2.0, 0.0, 0.0),
         chained: bool = True,
+        where_scale: tuple[float, float, float, float] | None = None,
         residual: bool = False,
         propagation_offset: float = 10.0,
         later_offset: float = 10.0,
@@ -98,8 +105,10 @@ class SequentialAttendInferRepeat(StepwiseModel):
         frame_scale: float = 0.3,
     ) -> None:
         super().__init__()
-        if frame_shape[0] != 1:
-            raise ValueError(f"frame_shape: expected 1 channel, got {frame_shape[0]}")
+        if frame_shape[0] not in (1, 3):
+            raise ValueError(
+                f"frame_shape: expected 1 channel (grey) or 3 (colour) before height and width, got {frame_shape}"
+            )
         self.frame_shape = frame_shape
         self.control_dim = 0
         self.num_slots = num_slots
@@ -109,20 +118,41 @@ class SequentialAttendInferRepeat(StepwiseModel):
         self.networks = networks or GlimpseNetworks()
         self.units = units
         self.frame_scale = frame_scale
-        self.decoder = self.networks.decoder(what_dim, glimpse_size)
+        self.decoder = self.networks.decoder(what_dim, self.shape_of(glimpse_size))
         self.patch_gain = nn.Parameter(torch.tensor(patch_gain))
-        self.mean_image = nn.Parameter(torch.zeros(frame_shape[1:])) if mean_image else None
+        self.mean_image = nn.Parameter(torch.zeros(self.shape_of(frame_shape[1:]))) if mean_image else None
         self.set_code = mlp(what_dim + self.where_dim, (units, units), activation=nn.ELU)
         self.propagation = PropagationPrior(self.where_dim, what_dim, units, propagation_offset, residual)
         self.discovery = DiscoveryPrior(
-            num_slots, where_mean, units, units=context_units, chained=chained, later_offset=later_offset
+            num_slots,
+            where_mean,
+            units,
+            units=context_units,
+            chained=chained,
+            where_scale=where_scale,
+            later_offset=later_offset,
         )
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether frames have several channels."""
+        return self.frame_shape[0] > 1
+
+    def shape_of(self, size: tuple[int, int]) -> Shape:
+        """Shape of a picture of this height and width: with channels if frames are in colour."""
+        return (self.frame_shape[0], *size) if self.in_colour else size
 
     @torch.no_grad()
     def start_from(self, frames: Tensor) -> None:
-        """Initialise the mean image as the mean of these frames, (..., 1, height, width)."""
+        """Initialise the mean image as the mean of these frames, (..., channels, height, width).
+
+        Raises:
+            ValueError: if frames are not of the model's shape.
+        """
+        if tuple(frames.shape[-3:]) != self.frame_shape:
+            raise ValueError(f"frames: expected (..., *{self.frame_shape}), got {tuple(frames.shape)}")
         if self.mean_image is not None:
-            self.mean_image.copy_(frames.flatten(0, -4).mean(0)[0])
+            self.mean_image.copy_(frames.flatten(0, -4).mean(0).reshape(self.mean_image.shape))
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
         """See `StepwiseModel.prepare`."""
@@ -134,7 +164,10 @@ class SequentialAttendInferRepeat(StepwiseModel):
         return self.advance(index, state, context.frames[:, 0, 0, 0, 0], pyro_draw)
 
     def emit(self, states: Sequence[TrackedObjects], context: VideoContext, first: int = 0) -> Tensor:
-        """Frames of consecutive steps; returns their means, (*particles, sequences, time, height, width)."""
+        """Frames of consecutive steps; returns their means, (*particles, sequences, time, height, width).
+
+        In colour, channels come before the height.
+        """
         slots = [state.slots for state in states]
         canvas = self.canvas(
             ObjectSlots(
@@ -143,22 +176,29 @@ class SequentialAttendInferRepeat(StepwiseModel):
                 merge_particles(torch.stack([one.what for one in slots], -3), 3),
             )
         )
-        law = IsotropicGaussian(dist.Normal(to_time_plate(canvas.unsqueeze(-3), 3), self.frame_scale), 3)
+        means = canvas if self.in_colour else canvas.unsqueeze(-3)
+        law = IsotropicGaussian(dist.Normal(to_time_plate(means, 3), self.frame_scale), 3)
         steps = slice(first, first + len(states))
         with pyro.plate("time", len(states), dim=-2):
             pyro.sample("frames", law.mask(context.seen[:, steps].T), obs=to_time_plate(context.frames[:, steps], 3))
         return canvas
 
     def canvas(self, slots: ObjectSlots) -> Float[Tensor, "*batch height width"]:
-        """Mean of a frame with these objects."""
+        """Mean of a frame with these objects; in colour, channels come before the height."""
         slots, size = _blank_absent(slots), self.frame_shape[1:]
         windows = Windows.from_logits(slots.where)
-        patches = slots.presence[..., None, None] * self.patch_gain * self.decoder(slots.what)
-        canvas = paste_and_add(patches, windows, size)
+        canvas = paste_and_add(self._patches(slots), windows, size, channels=self.in_colour)
         if self.mean_image is None:
             return canvas
         covered = cover(20 * slots.presence, windows, self.glimpse_size, size)
+        covered = covered.unsqueeze(-3) if self.in_colour else covered
         return canvas + (covered - 10).sigmoid() * self.mean_image
+
+    def _patches(self, slots: ObjectSlots) -> Float[Tensor, "*batch slots height width"]:
+        """What each object adds to a frame, within its window; zero where there is none."""
+        patches = self.decoder(slots.what)
+        there = slots.presence.reshape(*slots.presence.shape, *[1] * (patches.dim() - slots.presence.dim()))
+        return there * self.patch_gain * patches
 
     def nothing(self, like: Float[Tensor, " sequences"]) -> TrackedObjects:
         """The state before the first frame: no objects."""
@@ -269,13 +309,7 @@ class SequentialAttendInferRepeat(StepwiseModel):
         Args:
             latents: values of all latent sites, (*particles, 1, sequences, ...) or (sequences, ...).
         """
-        num_frames = sum(name.startswith("disc_pres_") for name in latents) // self.num_slots
-        state, states = None, []
-        for index in range(num_frames):
-            like = latents["disc_pres_1_1"]
-            like = like.reshape(-1, like.shape[-1])[0]
-            state = self.advance(index, state, like, lambda name, law, alive: latents[name])
-            states.append(state)
+        states = self._replayed(latents)
 
         def over_time(values: list[Tensor], event_dims: int) -> Tensor:
             return merge_particles(torch.stack(values, -2 - event_dims), 2 + event_dims)
@@ -288,6 +322,42 @@ class SequentialAttendInferRepeat(StepwiseModel):
             appearance=over_time([one.slots.what for one in states], 1),
             identities=over_time([one.identities.names for one in states], 0),
         )
+
+    @torch.no_grad()
+    def object_masks(
+        self, latents: Mapping[str, Tensor], size: tuple[int, int] | None = None
+    ) -> Bool[Tensor, "*batch time slots height width"]:
+        """See `ShowsObjects.object_masks`.
+
+        A pixel shows the object that adds most light to it, if that is at least 0.5. The light of an object is that of
+        its brightest channel.
+        """
+        masks = []
+        for state in self._replayed(latents):
+            slots = _blank_absent(state.slots)
+            windows = Windows.from_logits(slots.where)
+            if self.in_colour:
+                windows = Windows(windows.scale.unsqueeze(-2), windows.shift.unsqueeze(-2))
+            light = paste_glimpses(self._patches(slots), windows, self.frame_shape[1:])
+            if size is not None and size != self.frame_shape[1:]:
+                flat = light.flatten(0, -4)
+                light = interpolate(flat, size, mode="bilinear").reshape(*light.shape[:-2], *size)
+            light = light.amax(-3) if self.in_colour else light
+            most, first = light.max(-3, keepdim=True)
+            places = torch.arange(self.num_slots, device=light.device)[:, None, None]
+            masks.append((first == places) & (most >= LIT))
+        return merge_particles(torch.stack(masks, -4), 4)
+
+    def _replayed(self, latents: Mapping[str, Tensor]) -> list[TrackedObjects]:
+        """The state after each frame, for given values of the latent sites."""
+        num_frames = sum(name.startswith("disc_pres_") for name in latents) // self.num_slots
+        state, states = None, []
+        for index in range(num_frames):
+            like = latents["disc_pres_1_1"]
+            like = like.reshape(-1, like.shape[-1])[0]
+            state = self.advance(index, state, like, lambda name, law, alive: latents[name])
+            states.append(state)
+        return states
 
 
 def pyro_draw(name: str, law: Any, alive: Tensor) -> Tensor:

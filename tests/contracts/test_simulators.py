@@ -8,11 +8,12 @@ import torch
 from videos import SIMULATORS, VideoBatch
 
 SEQUENCES = 9
-# The others draw digits, or several jittered balls: tests/videos/
+IN_COLOUR = ("sprites", "tabletop")
+# The others draw digits, or several objects: tests/videos/
 BALLS = sorted(
     name
     for name, world in SIMULATORS.items()
-    if not hasattr(world, "visibility") and name not in ("cannonballs", "massive-balls", "tabletop")
+    if not hasattr(world, "visibility") and name not in ("cannonballs", "massive-balls", *IN_COLOUR)
 )
 DTYPES = {"observed": torch.bool, "hits": torch.bool, "presence": torch.bool, "labels": torch.int64}
 TENSORS = tuple(field.name for field in fields(VideoBatch))
@@ -44,7 +45,7 @@ def test_settings_are_a_frozen_dataclass(simulator):
 
 
 def test_shapes_and_dtypes(simulator, videos):
-    channels = 3 if hasattr(simulator, "supersampled") else 1
+    channels = 3 if isinstance(simulator, tuple(SIMULATORS[name] for name in IN_COLOUR)) else 1
     shape = (SEQUENCES, simulator.num_frames, channels, simulator.size, simulator.size)
     assert videos.frames.shape == shape
     counts = [

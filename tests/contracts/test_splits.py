@@ -11,7 +11,9 @@ from videos import SIMULATORS
 
 SEEDS = {"train": 1_000_000, "validation": 2_000_000, "test": 3_000_000}
 OTHER_TESTS = {"kvae-demo", "cannonballs", "cannonballs-structured", "ed-lstm"}
-IN_PIECES = {name for name, recipe in RECIPES.items() if recipe.videos.world == "tabletop"}  # from the first result on
+IN_PIECES = {
+    name for name, recipe in RECIPES.items() if recipe.videos.world in ("sprites", "tabletop")
+}  # from the first result on
 # one of each world, the last, a small one
 WORLDS = sorted({recipe.videos.world: name for name, recipe in RECIPES.items() if name not in OTHER_TESTS}.values())
 

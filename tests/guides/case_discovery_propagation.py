@@ -11,6 +11,6 @@ GUIDES = {
     ),
     "DiscoveryPropagationGuide, presence first": GuideCase(
         "SequentialAttendInferRepeat, plain",
-        partial(DiscoveryPropagationGuide, order="first", masked=False, propagation_bias=1.0),
+        partial(DiscoveryPropagationGuide, order="first", masked=False, propagation_bias=1.0, search="map"),
     ),
 }

@@ -87,3 +87,15 @@ def test_images_broadcast_against_particles():
     torch.testing.assert_close(several[:, 1, 2], alone)
     with pytest.raises(ValueError, match=r"where: expected 3 or 4 numbers a window, got shape \(4, 2\)"):
         Windows.from_logits(torch.zeros(4, 2))
+
+
+def test_channels_share_a_window():
+    images, w = torch.rand(2, 3, 9, 11), Windows.from_logits(torch.randn(4, 2, 4))
+    glimpses = read_glimpses(images, w, (5, 6), channels=True)
+    assert glimpses.shape == (4, 2, 3, 5, 6)
+    for channel in range(3):
+        torch.testing.assert_close(glimpses[:, :, channel], read_glimpses(images[:, channel], w, (5, 6)))
+    pasted = paste_and_add(glimpses, w, (9, 11), channels=True)
+    assert pasted.shape == (4, 3, 9, 11)
+    for channel in range(3):
+        torch.testing.assert_close(pasted[:, channel], paste_and_add(glimpses[:, :, channel], w, (9, 11)))
