@@ -224,7 +224,9 @@ def test_other_settings_are_refused_by_name(tmp_path):
         go(tmp_path / "run", clip_norm=5.0, optimizer=torch.optim.SGD)
 
 
-@pytest.mark.parametrize("compile", ["off", "trace", "inductor"])
+@pytest.mark.parametrize(
+    "compile", ["off", "trace", pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.ci])]
+)
 def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path, compile):
     source = Sabotage(lambda batch: signal.raise_signal(signal.SIGINT), at=4)
     before = signal.getsignal(signal.SIGINT)

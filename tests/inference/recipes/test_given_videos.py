@@ -139,7 +139,7 @@ def test_frames_of_a_model_follow_the_videos(arrays):
             {"colour": True},
             "--frame-size: .*of vrnn-small take, .*colour True: frame_shape: expected 1 channel",
         ),
-        ("sqair-small", {"colour": True}, "frame_shape: expected 1 channel, got 3"),
+        ("vtssi-small", {"colour": True}, "frame_shape: expected 1 channel, got 3"),
         ("relational-nem-small", {"frame_size": 28}, "--frame-size: expected a multiple of 8"),
     ],
 )
@@ -147,6 +147,13 @@ def test_what_does_not_fit_is_refused_before_training(arrays, name, options, mes
     recipe = on_videos(RECIPES[name], arrays / "clip", num_frames=8, **options)
     with pytest.raises(OptionError, match=message):
         check_fit(recipe, *build_for_videos(recipe), recipe.splits())
+
+
+def test_objects_are_tracked_in_colour(arrays):
+    recipe = on_videos(RECIPES["sqair-small"], arrays / "clip", num_frames=3, colour=True, units=8, what_dim=2)
+    model, guide = build_for_videos(recipe)
+    check_fit(recipe, model, guide, recipe.splits())
+    assert model.frame_shape[0] == 3
 
 
 def test_one_grey_video_among_many_is_found(arrays):
