@@ -1,9 +1,10 @@
 """One step's loss and gradients as a graph of tensor operations: no Python of the model, the guide or Pyro is left."""
 
+import operator
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -153,6 +154,8 @@ def written_nodes(graph: fx.Graph) -> set[fx.Node]:
     """Nodes whose memory some operation writes to, by themselves or through views of them."""
     found: set[fx.Node] = set()
     for node in reversed(list(graph.nodes)):
+        if node in found and (node.target is operator.getitem or shares_unsaid(node.target)):
+            found.add(cast(fx.Node, node.args[0]))
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
         for argument, schema in zip(node.args, node.target._schema.arguments, strict=False):
@@ -161,6 +164,11 @@ def written_nodes(graph: fx.Graph) -> set[fx.Node]:
             if isinstance(argument, fx.Node) and (written or viewed):
                 found.add(argument)
     return found
+
+
+def shares_unsaid(target: Any) -> bool:
+    """Whether an operation's results lie in the memory of its first argument, though its schema does not say so."""
+    return "unsafe" in str(target) or target is _ATEN.reshape.default
 
 
 def simplify(module: fx.GraphModule) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from inference.svi.batching import batch_products
-from inference.svi.graph import simplify, written_nodes
+from inference.svi.graph import shares_unsaid, simplify, written_nodes
 from inference.svi.products import Products
 
 _ATEN = torch.ops.aten
@@ -24,18 +24,18 @@ def joined(module: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphModule:
     """
     module = copy.deepcopy(module)
     pinned = _pinned(module.graph)
-    for node in module.graph.nodes:
-        if node not in pinned and node.target is _ATEN.as_strided.default:
-            return module  # reads memory by its layout, which joining changes
-        if node not in pinned and node.target is _ATEN.view.default:
-            node.target = _ATEN.reshape.default  # a part of a joined result lies in memory as no single one did
+    if any(node.target is _ATEN.as_strided.default and node not in pinned for node in module.graph.nodes):
+        return module  # reads memory by its layout, which joining changes
+    _reshape(module.graph, pinned)
     _merge_repeated(module.graph, pinned)
     products = Products(module.graph, pinned)
     products.join_layers()
     products.join_sums()
     _merge_repeated(module.graph, pinned)
     module = batch_products(module, inputs, pinned)
-    Products(module.graph, _pinned(module.graph)).join_sums()  # of what is stacked now
+    pinned = _pinned(module.graph)
+    _reshape(module.graph, pinned)
+    Products(module.graph, pinned).join_sums()  # of what is stacked now
     simplify(module)
     return module
 
@@ -55,7 +55,7 @@ def _pinned(graph: fx.Graph) -> set[fx.Node]:
 def _looks_at_memory(target: Any) -> bool:
     """Whether results of an operation lie in the memory of what it reads."""
     if isinstance(target, torch._ops.OpOverload):
-        return any(result.alias_info is not None for result in target._schema.returns)
+        return shares_unsaid(target) or any(result.alias_info is not None for result in target._schema.returns)
     return target is operator.getitem
 
 
@@ -65,6 +65,13 @@ def _is_pure(node: fx.Node) -> bool:
     if not isinstance(node.target, torch._ops.OpOverload):
         return True
     return not node.target._schema.is_mutable and torch.Tag.nondeterministic_seeded not in node.target.tags
+
+
+def _reshape(graph: fx.Graph, pinned: set[fx.Node]) -> None:
+    """Let views be copies where need be: a part of a joined result lies in memory as no single result did."""
+    for node in graph.nodes:
+        if node not in pinned and node.target in (_ATEN.view.default, _ATEN._unsafe_view.default):
+            node.target = _ATEN.reshape.default
 
 
 def _merge_repeated(graph: fx.Graph, pinned: set[fx.Node]) -> None:

@@ -16,7 +16,7 @@ from torch.fx.node import map_arg
 from inference.svi.grouping import LARGEST_COPY, arguments, shape_of, size_of
 
 _ATEN = torch.ops.aten
-_VIEWS = (_ATEN.t.default, _ATEN.reshape.default, _ATEN.view.default, _ATEN._unsafe_view.default)
+_VIEWS = (_ATEN.t.default, _ATEN.reshape.default)
 
 
 class Products:

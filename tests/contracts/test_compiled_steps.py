@@ -29,6 +29,7 @@ MADE_FOR = {  # guides with draws that are not reparameterised, or that have no 
     "GlimpseAttentionGuide": CHOICES,
     "DiscoveryPropagationGuide": ("vimco", "wake-sleep", "Trace_ELBO", "FIVO"),
     "DiscoveryPropagationGuide, presence first": ("vimco", "wake-sleep", "Trace_ELBO", "FIVO"),
+    "IterativeRefinementGuide of GlimpseAttentionGuide": CHOICES,
     "SilhouetteTrackingGuide": ("vimco", "wake-sleep", "Trace_ELBO", "FIVO"),
 }
 

@@ -100,6 +100,21 @@ def test_what_is_computed_twice_is_computed_once():
     assert operations.count("exp") == 1
 
 
+@pytest.mark.parametrize("split", [torch.chunk, torch.unsafe_chunk])
+def test_what_is_computed_twice_and_then_written_to_is_computed_twice(split):
+    weight = matrix(6, 3).detach()
+
+    def function(x):
+        total = 0.0
+        for now in (x[0], x[0], x[1], x[2]):
+            upper, lower = split(now @ weight.T, 2, -1)
+            total = total + (upper.sigmoid_() * lower.tanh_()).sum()
+        return total
+
+    before, after, _ = both(function)
+    torch.testing.assert_close(after, before)
+
+
 def test_a_result_that_another_one_reads_is_not_moved_behind_it():
     weight = matrix(3, 3)
 
