@@ -158,11 +158,14 @@ def written_nodes(graph: fx.Graph) -> set[fx.Node]:
             found.add(cast(fx.Node, node.args[0]))
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
-        for argument, schema in zip(node.args, node.target._schema.arguments, strict=False):
-            written = schema.alias_info is not None and schema.alias_info.is_write
-            viewed = node in found and schema.alias_info is not None
-            if isinstance(argument, fx.Node) and (written or viewed):
-                found.add(argument)
+        given = {
+            schema.name: argument for schema, argument in zip(node.target._schema.arguments, node.args, strict=False)
+        }
+        for schema in node.target._schema.arguments:
+            argument = given.get(schema.name, node.kwargs.get(schema.name))
+            if schema.alias_info is not None and (schema.alias_info.is_write or node in found):
+                several = argument if isinstance(argument, list | tuple) else (argument,)
+                found.update(one for one in several if isinstance(one, fx.Node))
     return found
 
 

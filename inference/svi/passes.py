@@ -18,14 +18,16 @@ _ATEN = torch.ops.aten
 def joined(module: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphModule:
     """A graph of fewer, larger operations with the same results up to rounding, and the same draws.
 
+    Where stacks would cost as many operations as they save, it is the graph that was given.
+
     Args:
         module: a graph of tensor operations with their values in `meta["val"]`.
         inputs: tensors like those that it is called with.
     """
-    module = copy.deepcopy(module)
+    given, module = module, copy.deepcopy(module)
     pinned = _pinned(module.graph)
     if any(node.target is _ATEN.as_strided.default and node not in pinned for node in module.graph.nodes):
-        return module  # reads memory by its layout, which joining changes
+        return given  # reads memory by its layout, which joining changes
     _reshape(module.graph, pinned)
     _merge_repeated(module.graph, pinned)
     products = Products(module.graph, pinned)
@@ -37,7 +39,12 @@ def joined(module: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphModule:
     _reshape(module.graph, pinned)
     Products(module.graph, pinned).join_sums()  # of what is stacked now
     simplify(module)
-    return module
+    return module if _num_computed(module.graph) < _num_computed(given.graph) else given
+
+
+def _num_computed(graph: fx.Graph) -> int:
+    """How many operations fill memory of their own."""
+    return sum(node.op == "call_function" and not _looks_at_memory(node.target) for node in graph.nodes)
 
 
 def _pinned(graph: fx.Graph) -> set[fx.Node]:

@@ -11,6 +11,9 @@ GUIDES = {
     ),
     "DiscoveryPropagationGuide, presence first": GuideCase(
         "SequentialAttendInferRepeat, plain",
-        partial(DiscoveryPropagationGuide, order="first", masked=False, propagation_bias=1.0, search="map"),
+        partial(DiscoveryPropagationGuide, order="first", masked=False, propagation_bias=1.0),
+    ),
+    "DiscoveryPropagationGuide, on a map": GuideCase(
+        "SequentialAttendInferRepeat, plain", partial(DiscoveryPropagationGuide, propagation_bias=1.0, search="map")
     ),
 }

@@ -171,6 +171,22 @@ def test_a_part_of_a_joined_layer_can_be_reshaped():
     assert products(operations) == 1 + 2
 
 
+def test_lists_of_tensors_and_named_results_are_written_to():
+    weight, scratch = matrix(3, 3).detach(), torch.zeros(4, 3)
+
+    def function(x):
+        first, second = x[0] @ weight, x[0] @ weight
+        torch._foreach_add_([first, x[1] + 0], 1.0)
+        total = 0.0
+        for now in x:
+            torch.mul(now, 2.0, out=scratch)
+            total = total + (scratch @ weight).sum()
+        return total + (first * second).sum()
+
+    before, after, _ = both(function)
+    torch.testing.assert_close(after, before)
+
+
 def test_what_looks_at_memory_by_its_layout_is_left_alone():
     before, after, operations = both(lambda x: sum((2 * x).as_strided((2, 2), (i + 1, 1)).sum() for i in range(3)))
     torch.testing.assert_close(after, before)
