@@ -18,16 +18,14 @@ _ATEN = torch.ops.aten
 def joined(module: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphModule:
     """A graph of fewer, larger operations with the same results up to rounding, and the same draws.
 
-    Where stacks would cost as many operations as they save, it is the graph that was given.
-
     Args:
         module: a graph of tensor operations with their values in `meta["val"]`.
         inputs: tensors like those that it is called with.
     """
-    given, module = module, copy.deepcopy(module)
+    module = copy.deepcopy(module)
     pinned = _pinned(module.graph)
     if any(node.target is _ATEN.as_strided.default and node not in pinned for node in module.graph.nodes):
-        return given  # reads memory by its layout, which joining changes
+        return module  # reads memory by its layout, which joining changes
     _reshape(module.graph, pinned)
     _merge_repeated(module.graph, pinned)
     products = Products(module.graph, pinned)
@@ -39,12 +37,7 @@ def joined(module: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphModule:
     _reshape(module.graph, pinned)
     Products(module.graph, pinned).join_sums()  # of what is stacked now
     simplify(module)
-    return module if _num_computed(module.graph) < _num_computed(given.graph) else given
-
-
-def _num_computed(graph: fx.Graph) -> int:
-    """How many operations fill memory of their own."""
-    return sum(node.op == "call_function" and not _looks_at_memory(node.target) for node in graph.nodes)
+    return module
 
 
 def _pinned(graph: fx.Graph) -> set[fx.Node]:
@@ -52,14 +45,14 @@ def _pinned(graph: fx.Graph) -> set[fx.Node]:
     written, pinned = written_nodes(graph), set()
     for node in graph.nodes:
         reads_written = bool(written.intersection(node.all_input_nodes))
-        if reads_written and _looks_at_memory(node.target):
+        if reads_written and looks_at_memory(node.target):
             written.add(node)
         if node in written or (node.op not in ("placeholder", "get_attr") and (reads_written or not _is_pure(node))):
             pinned.add(node)
     return pinned
 
 
-def _looks_at_memory(target: Any) -> bool:
+def looks_at_memory(target: Any) -> bool:
     """Whether results of an operation lie in the memory of what it reads."""
     if isinstance(target, torch._ops.OpOverload):
         return shares_unsaid(target) or any(result.alias_info is not None for result in target._schema.returns)
