@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro.handlers import substitute
-
 from numpyro_ports import PORTS, Case
 from numpyro_ports.layers import Port
 
@@ -35,6 +34,7 @@ def given(draws: Mapping[str, np.ndarray]) -> Callable[[Any], jax.Array | None]:
     def value(site: Any) -> jax.Array | None:
         if site["type"] != "sample" or site["name"] not in draws:
             return None
+        site["kwargs"]["rng_key"] = jax.random.key(0)  # the analysis of dependencies in TraceGraph_ELBO draws as well
         draw, law = jnp.asarray(draws[site["name"]]), site["fn"]
         return law.mean + jnp.sqrt(law.variance) * draw if law.has_rsample else draw
 

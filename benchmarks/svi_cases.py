@@ -105,8 +105,8 @@ class Draws(Messenger):
 def export(name: str, path: Path, data: Path | None, *, steps: int = 0) -> None:
     """Write what a port needs to repeat one of our steps: an .npz file.
 
-    Its entries are `batch/...`, `parameter/model/...`, `parameter/guide/...`, and, of one step on this batch, `draw/...`
-    (see `Draws`), `gradient/...` by parameter, and `loss`, the last two in nats per sequence.
+    Its entries are `batch/...`, `parameter/model/...`, `parameter/guide/...`, and, of one step on this batch,
+    `draw/...` (see `Draws`), `gradient/...` by parameter, and `loss`, the last two in nats per sequence.
 
     Args:
         name: name of the case.

@@ -13,7 +13,7 @@ from numpyro_ports.layers import Port, native
 UNROLLED: dict[str, dict[str, Any]] = {"numpyro": {}, "numpyro-unrolled": {"unrolled": True}}
 PORTS: dict[str, dict[str, dict[str, Any]]] = {
     "deep_markov": UNROLLED,
-    "air": {"numpyro": {}, "numpyro-gathered": {"dense": False}},
+    "air": {"numpyro": {}, "numpyro-gathered": {"by_gathering": True}},
     "vrnn": UNROLLED,
     "kalman_vae": {"numpyro": {}},
 }
@@ -50,11 +50,10 @@ class Case:
             return {key.removeprefix(folder): value for key, value in entries.items() if key.startswith(folder)}
 
         parameters, gradients = (
-            {part: native(under(f"{kind}/{part}/")) for part in ("model", "guide")} for kind in ("parameter", "gradient")
+            {part: native(under(f"{kind}/{part}/")) for part in ("model", "guide")}
+            for kind in ("parameter", "gradient")
         )
-        return cls(
-            str(entries["case"]), parameters, gradients, under("batch/"), under("draw/"), float(entries["loss"])
-        )
+        return cls(str(entries["case"]), parameters, gradients, under("batch/"), under("draw/"), float(entries["loss"]))
 
     def port(self, **options: Any) -> Port:
         """The port for this batch, starting from these parameters."""

@@ -1,7 +1,7 @@
 """The variational recurrent network on moving digits and its guide (Chung et al. 2015), in NumPyro.
 
-The port of `pyro_models.VariationalRecurrentNetwork` and `guides.PriorCorrectionGuide` as the recipe `vrnn-small` builds
-them, with fully connected networks. Time is the first dim of all arrays.
+The port of `pyro_models.VariationalRecurrentNetwork` and `guides.PriorCorrectionGuide` as the recipe `vrnn-small`
+builds them, with fully connected networks. Time is the first dim of all arrays.
 """
 
 from collections.abc import Mapping
