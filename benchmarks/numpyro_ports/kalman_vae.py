@@ -103,16 +103,43 @@ class CodePrior(dist.Distribution):
         return jax.nn.softmax(linear(parameters, "dynamics.mixture.head", outputs))
 
 
+def plain_convolution(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """A 3 x 3 convolution of images (batch, height, width, channels), padded by 1."""
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    padding = ((1, 1), (1, 1))
+    return jax.lax.conv_general_dilated(images, kernel, (stride, stride), padding, dimension_numbers=dimensions)
+
+
+convolution = jax.custom_vjp(plain_convolution, nondiff_argnums=(2,))
+
+
+def convolution_forward(images: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, Any]:
+    """The convolution, and what its gradient needs."""
+    return plain_convolution(images, kernel, stride), (images, kernel)
+
+
+def convolution_backward(stride: int, saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Gradients by images and kernel; the latter by nine matrix products, which XLA's own takes twice the time of."""
+    images, kernel = saved
+    by_images = jax.linear_transpose(lambda images: plain_convolution(images, kernel, stride), images)
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    _, height, width, channels = gradient.shape
+    rows, columns = stride * height, stride * width
+    products = [
+        padded[:, row : row + rows : stride, column : column + columns : stride].reshape(-1, images.shape[-1]).T
+        @ gradient.reshape(-1, channels)
+        for row in range(3)
+        for column in range(3)
+    ]
+    return by_images(gradient)[0], jnp.stack(products).reshape(kernel.shape)
+
+
+convolution.defvjp(convolution_forward, convolution_backward)
+
+
 def convolve(parameters: Parameters, name: str, images: jax.Array, stride: int = 1) -> jax.Array:
-    """A 3 x 3 convolution of images (batch, height, width, channels), padded by 1, with ReLU."""
-    outputs = jax.lax.conv_general_dilated(
-        images,
-        parameters[f"{name}.weight"],
-        (stride, stride),
-        ((1, 1), (1, 1)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return jax.nn.relu(outputs + parameters[f"{name}.bias"])
+    """A convolution with ReLU."""
+    return jax.nn.relu(convolution(images, parameters[f"{name}.weight"], stride) + parameters[f"{name}.bias"])
 
 
 def shuffle(images: jax.Array) -> jax.Array:
