@@ -99,6 +99,11 @@ class MeasuredProcess:
         self._cache.cleanup()
         return described
 
+    def kill(self) -> None:
+        """End the process at once, if it still runs."""
+        self._process.kill()
+        self._process.wait()
+
     def _answer(self) -> Any:
         """The next line of JSON; other lines are passed on."""
         assert self._process.stdout is not None

@@ -31,6 +31,7 @@ class Case:
         loss: builds the loss of Pyro's variant.
         same: whether our variants use that loss as well; otherwise they use the recipe's own.
         port: module of `numpyro_ports` with the same step; None = no port.
+        peers: variants of the port that are timed.
     """
 
     recipe: str
@@ -38,8 +39,10 @@ class Case:
     loss: Any
     same: bool = True
     port: str | None = None
+    peers: tuple[str, ...] = ("numpyro",)
 
 
+UNROLLED = ("numpyro", "numpyro-unrolled")  # in time: by a scan, and by a loop in Python
 CASES = {
     "KVAE, Trace_ELBO": Case("kvae-box-cpu", {}, Trace_ELBO, port="kalman_vae"),
     "AIR, TraceGraph_ELBO": Case("air", {"estimator": "graph"}, TraceGraph_ELBO, port="air"),
@@ -47,8 +50,8 @@ CASES = {
     "AIR, K = 5": Case(
         "air", {}, lambda: RenyiELBO(alpha=0, num_particles=5, vectorize_particles=True, max_plate_nesting=2), False
     ),
-    "DMM, Trace_ELBO": Case("dmm-pendulum", {}, Trace_ELBO, port="deep_markov"),
-    "VRNN, Trace_ELBO": Case("vrnn-small", {}, Trace_ELBO, port="vrnn"),
+    "DMM, Trace_ELBO": Case("dmm-pendulum", {}, Trace_ELBO, port="deep_markov", peers=UNROLLED),
+    "VRNN, Trace_ELBO": Case("vrnn-small", {}, Trace_ELBO, port="vrnn", peers=UNROLLED),
 }
 
 

@@ -1,88 +1,46 @@
-"""Milliseconds per step of stochastic variational inference: Pyro's, ours, and ours compiled.
+"""Milliseconds per step of stochastic variational inference: Pyro's, ours, ours compiled, and NumPyro's.
 
     python benchmarks/svi_step.py --data FOLDER --output runs/svi_step.json
+    python benchmarks/svi_step.py --data FOLDER --threads 1 --peer PYTHON --beside
 
-Each case (model, guide and estimator at their usual size) is timed with each variant in a separate process: Pyro's
-`SVI`, and `inference.SVI` with the optimizer of `train` in each compile mode. Validation is off everywhere. "Python" is
-the share of a step outside tensor operations, from the profiler. The first step includes tracing and compiling;
-compilation caches of earlier processes are not used.
+Each case (model, guide and estimator at their usual size) is timed with each variant: Pyro's `SVI`, `inference.SVI`
+with the optimizer of `train` in each compile mode, and, given the interpreter of an environment with
+`numpyro_ports/requirements.txt`, ports to NumPyro of the same step, from the same parameters on the same batch. Each
+variant has its own process. The processes of a case take their steps in turn, in several rounds, so that a machine
+that gets slower or faster favours none. Validation is off everywhere. "Python" is the share of a step outside tensor
+operations, from the profiler. The first step includes tracing and compiling; compilation caches of earlier processes
+are not used.
+
+With `--beside`, everything is measured again while another process keeps the same cores busy.
 """
 
 import argparse
 import json
-import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
-from pyro.infer import SVI as PyroSVI
-from pyro.infer import RenyiELBO, Trace_ELBO, TraceGraph_ELBO
+from measured_process import MeasuredProcess, busy_neighbour, keep_to_cores, serve, thread_environment
+from svi_cases import CASES, export, prepared
 
-from inference import SVI
-from inference.recipes import RECIPES
-from inference.recipes.recipe import Recipe
 from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
-from inference.training.options import FUSED_ADAM
 
-
-@dataclass(frozen=True)
-class Case:
-    """A step to time.
-
-    Attributes:
-        recipe: name of the recipe that gives model, guide and batch.
-        options: changed fields of the recipe.
-        loss: builds the loss of Pyro's variant.
-        same: whether our variants use that loss as well; otherwise they use the recipe's own.
-    """
-
-    recipe: str
-    options: dict[str, Any]
-    loss: Any
-    same: bool = True
-
-
-CASES = {
-    "KVAE, Trace_ELBO": Case("kvae-box-cpu", {}, Trace_ELBO),
-    "AIR, TraceGraph_ELBO": Case("air", {"estimator": "graph"}, TraceGraph_ELBO),
-    "AIR, Trace_ELBO": Case("air", {}, Trace_ELBO),
-    "AIR, K = 5": Case(
-        "air", {}, lambda: RenyiELBO(alpha=0, num_particles=5, vectorize_particles=True, max_plate_nesting=2), False
-    ),
-    "DMM, Trace_ELBO": Case("dmm-pendulum", {}, Trace_ELBO),
-}
 VARIANTS = ("pyro", "off", "trace", "inductor", "cudagraph")
+WARMING = 2  # steps at the start of a round that only bring a process back into the caches of its core
+PEER_VERSIONS = "import jax, numpyro; print(f'numpyro {numpyro.__version__}, jax {jax.__version__}')"
 
 
-def prepared(case: Case, variant: str, data: Path | None, device: str) -> Any:
-    """A step that can be called repeatedly on one batch."""
-    recipe: Recipe = RECIPES[case.recipe].with_options(**case.options, num_validation=1, num_test=1)
-    if case.recipe.startswith("air"):
-        recipe = recipe.with_options(data=data)
-    else:
-        recipe = recipe.with_options(num_train=recipe.training.batch_size)
-    model, guide = (module.to(device) for module in recipe.build())
-    batch = recipe.training_source(recipe.splits().train).batch(0).to(device).arguments
-    if variant == "pyro":
-        theirs = PyroSVI(model, guide, pyro.optim.Adam({"lr": 1e-4}), case.loss())
-        return lambda: theirs.step(*batch)
-    parameters = [*model.parameters(), *guide.parameters()]
-    loss = case.loss() if case.same else recipe.loss()
-    ours = SVI(model, guide, FUSED_ADAM(parameters, lr=1e-4), loss, compile=variant)
-    return lambda: ours.step(*batch)
-
-
-def python_share(step: Any) -> float:
+def python_share(step: Callable[[], Any]) -> float:
     """Share of a step's time outside tensor operations."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         began = time.perf_counter()
@@ -91,38 +49,78 @@ def python_share(step: Any) -> float:
     return 1 - sum(event.self_cpu_time_total for event in profile.key_averages()) / 1e6 / wall
 
 
-def measure(name: str, variant: str, options: argparse.Namespace) -> dict[str, float]:
-    """Time one variant in this process."""
+def serve_variant(name: str, variant: str, options: argparse.Namespace) -> None:
+    """Take steps of one of our variants, or Pyro's, in this process."""
     keep_freed_memory()
     pyro.enable_validation(False)
     step = prepared(CASES[name], variant, options.data, options.device)
-    began = time.perf_counter()
-    step()
-    first = time.perf_counter() - began
-    times = []
-    while len(times) < options.repetitions:
-        began = time.perf_counter()
+
+    def finished() -> None:
         step()
         if options.device == "cuda":
             torch.cuda.synchronize()
-        times.append(1000 * (time.perf_counter() - began))
-    return {
-        "median": statistics.median(times[2:]),
-        "minimum": min(times),
-        "first": first,
-        "python": python_share(step),
-        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+
+    serve(finished, lambda: {"python": python_share(finished)})
 
 
-def in_a_process(name: str, variant: str, options: argparse.Namespace) -> dict[str, float]:
-    """`measure` in a fresh process with an empty compilation cache."""
-    words = [sys.executable, __file__, "--one", name, variant, "--device", options.device]
-    words += ["--repetitions", str(options.repetitions), *(["--data", str(options.data)] if options.data else [])]
-    with tempfile.TemporaryDirectory() as cache:
-        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache}
-        printed = subprocess.run(words, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(printed.splitlines()[-1])
+def started(name: str, variant: str, exported: Path, options: argparse.Namespace) -> MeasuredProcess:
+    """A variant's process, after its first step."""
+    if variant.startswith("numpyro"):
+        words = [options.peer, Path(__file__).with_name("numpyro_step.py"), exported, variant]
+    else:
+        words = [sys.executable, __file__, "--one", name, variant, "--device", options.device]
+        words += ["--data", options.data] if options.data else []
+    return MeasuredProcess(words, thread_environment(options.threads))
+
+
+def measured(name: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Times of all variants of a case.
+
+    Returns:
+        By variant: `median` and `minimum` of a step and the medians of all `rounds`, milliseconds; `first`, seconds of
+        the first step; `megabytes`; of our variants `python`; and, if it was measured, the median `beside` another
+        process.
+    """
+    case = CASES[name]
+    variants = [*options.variants, *(case.peers if options.peer and case.port else ())]
+    with ExitStack() as stack:
+        exported = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "case.npz"
+        if options.peer and case.port:
+            export(name, exported, options.data)
+        processes = {}
+        for variant in variants:
+            processes[variant] = started(name, variant, exported, options)
+            stack.callback(processes[variant].kill)
+
+        def rounds() -> dict[str, list[list[float]]]:
+            found: dict[str, list[list[float]]] = {variant: [] for variant in variants}
+            for _ in range(options.rounds):
+                for variant, process in processes.items():
+                    found[variant].append(process.milliseconds(WARMING + options.repetitions)[WARMING:])
+            return found
+
+        alone, beside = rounds(), None
+        if options.beside:
+            with busy_neighbour():
+                beside = rounds()
+        rows: dict[str, dict[str, Any]] = {}
+        for variant, process in processes.items():
+            times = sum(alone[variant], [])
+            rows[variant] = {"median": statistics.median(times), "minimum": min(times), "first": process.first}
+            rows[variant]["rounds"] = [statistics.median(each) for each in alone[variant]]
+            if beside is not None:
+                rows[variant]["beside"] = statistics.median(sum(beside[variant], []))
+            rows[variant] |= process.end()
+    return rows
+
+
+def line(name: str, variant: str, found: dict[str, Any]) -> str:
+    """A row of the printed table."""
+    words = [f"{name:22} {variant:17} {found['median']:8.1f} ms (minimum {found['minimum']:.1f})"]
+    words += [f"{found['python']:.0%} in Python"] if "python" in found else []
+    words += [f"first step {found['first']:.1f} s", f"{found['megabytes']:.0f} MB"]
+    words += [f"beside another process {found['beside'] / found['median']:.2f} times"] if "beside" in found else []
+    return ", ".join(words)
 
 
 def main() -> None:
@@ -130,27 +128,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/svi_step.json"))
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS[:-1]), choices=list(VARIANTS))
-    parser.add_argument("--repetitions", type=int, default=30)
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS[:-1]), choices=list(VARIANTS))
+    parser.add_argument("--repetitions", type=int, default=10, help="steps of each variant in a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=None, help="threads and cores of each step; default: all")
+    parser.add_argument("--beside", action="store_true", help="measure once more beside a busy process")
+    parser.add_argument("--peer", type=Path, default=None, help="an interpreter that has NumPyro")
     parser.add_argument("--data", type=Path, default=None, help="folder with MNIST's files")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(*options.one, options)))
+        serve_variant(*options.one, options)
         return
-    rows: dict[str, dict[str, dict[str, float]]] = {}
+    record: dict[str, Any] = {"provenance": provenance(), "rounds": options.rounds, "cases": {}}
+    if options.threads:
+        keep_to_cores(options.threads)
+    record["threads"] = options.threads or torch.get_num_threads()
+    if options.peer:
+        asked = subprocess.run([options.peer, "-c", PEER_VERSIONS], check=True, stdout=subprocess.PIPE, text=True)
+        record["peer"] = asked.stdout.strip()
     for name in options.cases:
-        rows[name] = {}
-        for variant in options.variants:
-            found = rows[name][variant] = in_a_process(name, variant, options)
-            print(
-                f"{name:22} {variant:9} {found['median']:8.1f} ms, {found['python']:4.0%} in Python, "
-                f"first step {found['first']:6.1f} s, {found['megabytes']:5.0f} MB",
-                flush=True,
-            )
+        record["cases"][name] = measured(name, options)
+        for variant, found in record["cases"][name].items():
+            print(line(name, variant, found), flush=True)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    record = {"provenance": provenance(), "threads": torch.get_num_threads(), "cases": rows}
     write_bytes(options.output, json.dumps(record, indent=1).encode())
 
 
