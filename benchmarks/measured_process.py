@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,11 @@ class MeasuredProcess:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.first: float = self._answer()["first"]
+        try:
+            self.first: float = self._answer()["first"]
+        except BaseException:
+            self.kill()
+            raise
 
     def milliseconds(self, repetitions: int) -> list[float]:
         """Time of each of a number of steps."""
@@ -96,13 +100,18 @@ class MeasuredProcess:
         self._process.stdin.close()
         described = self._answer()
         self._process.wait()
-        self._cache.cleanup()
+        self.kill()
         return described
 
     def kill(self) -> None:
-        """End the process at once, if it still runs."""
+        """End the process at once, if it still runs, and free what it used."""
         self._process.kill()
         self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            with suppress(BrokenPipeError):  # what the process did not read any more
+                stream.close()
+        self._cache.cleanup()
 
     def _answer(self) -> Any:
         """The next line of JSON; other lines are passed on."""

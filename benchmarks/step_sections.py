@@ -12,6 +12,8 @@ STEPS = {
     "inductor": "compiled",
     "cudagraph": "recorded",
     "port": "PyTorch port",
+    "numpyro": "NumPyro",
+    "numpyro-unrolled": "NumPyro, unrolled",
 }
 
 
@@ -52,18 +54,37 @@ def particles_section(path: Path) -> list[str]:
 
 
 def compiled_section(path: Path) -> list[str]:
-    """Steps of Pyro's SVI and of ours, compiled or not."""
+    """Steps of Pyro's SVI, of ours, compiled or not, and of NumPyro's ports.
+
+    Records without ports, rounds or a busy neighbour have no words or column about them.
+    """
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
+    beside = any("beside" in found for variants in record["cases"].values() for found in variants.values())
     rows = []
     for case, variants in record["cases"].items():
         for variant, found in variants.items():
-            ratio = variants["pyro"]["median"] / found["median"]
-            numbers = (f"{found['median']:.1f}", f"{found['minimum']:.1f}", f"{ratio:.1f}", f"{found['python']:.0%}")
-            rows.append((case, STEPS[variant], *numbers, f"{found['first']:.1f}", f"{found['megabytes']:.0f}"))
+            ratio = f"{variants['pyro']['median'] / found['median']:.1f}" if "pyro" in variants else ""
+            python = f"{found['python']:.0%}" if "python" in found else ""
+            numbers = [f"{found['median']:.1f}", f"{found['minimum']:.1f}", ratio, python]
+            numbers += [f"{found['first']:.1f}", f"{found['megabytes']:.0f}"]
+            if beside:
+                numbers.append(f"{found['beside'] / found['median']:.2f}" if "beside" in found else "")
+            rows.append((case, STEPS[variant], *numbers))
     header = ["case", "", "ms per step", "minimum", "speed-up", "in Python", "first step, s", "MB"]
-    return [*table(header, rows), origin(record["provenance"]), ""]
+    header += ["times longer beside a busy process"] if beside else []
+    return [*table(header, rows), *_circumstances(record), origin(record["provenance"]), ""]
+
+
+def _circumstances(record: dict) -> list[str]:
+    """Threads, rounds and versions of a record that has rounds."""
+    if "rounds" not in record:
+        return []
+    counts = ((record["threads"], "thread"), (record["rounds"], "round"))
+    threads, rounds = (f"{number} {word}{'s' * (number > 1)}" for number, word in counts)
+    peer = f" NumPyro's start from our parameters, on our batch: {record['peer']}." if "peer" in record else ""
+    return [f"Steps with {threads}, all variants of a case in turn, {rounds}.{peer}", ""]
 
 
 def sqair_section(path: Path) -> list[str]:
