@@ -17,7 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-BUSY = "import numpy\nwhile True: numpy.ones((256, 256)) @ numpy.ones((256, 256))"
+# ends with its parent, even if that is killed
+BUSY = """
+import numpy, os
+parent = os.getppid()
+while os.getppid() == parent:
+    numpy.ones((256, 256)) @ numpy.ones((256, 256))
+"""
 
 
 def milliseconds(step: Callable[[], Any]) -> float:
