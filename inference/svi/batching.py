@@ -41,8 +41,6 @@ def batch_products(module: fx.GraphModule, inputs: Sequence[Tensor], pinned: set
             node = nodes[0]
             if node.op == "placeholder":
                 values[node] = next(given)
-            elif node.op == "get_attr":
-                values[node] = getattr(module, str(node.target))
             elif node.op == "output":
                 return map_arg(arguments(node)[0], values.__getitem__)
             elif node in batches.group_of:

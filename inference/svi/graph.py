@@ -9,6 +9,8 @@ from typing import Any, cast
 import pyro
 import torch
 from torch import Tensor, fx, nn
+from torch._guards import TracingContext, tracing
+from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
@@ -24,9 +26,10 @@ class StepGraph:
     """A traced step.
 
     Attributes:
-        module: (*captured, *inputs) -> (loss, *gradients); None is the gradient of what the loss does not reach.
-        captured: parameters, buffers and other tensors that the step reads: read again at every run, so an optimizer
-            or a schedule that changes them in place is seen.
+        module: (*captured, *inputs) -> (loss, *gradients); None is the gradient of what the loss does not reach. It
+            holds no tensors of its own.
+        captured: constants, and parameters, buffers and other tensors that the step reads: read again at every run, so
+            an optimizer or a schedule that changes them in place is seen.
         seconds: what tracing took.
     """
 
@@ -41,13 +44,13 @@ class StepGraph:
 
     def same_as(self, other: "StepGraph") -> bool:
         """Whether another trace of the step does the same operations with the same numbers and tensors."""
-        constants, others = (list(graph.module.buffers()) for graph in (self, other))
-        pairs = [*zip(constants, others, strict=False), *zip(self.captured, other.captured, strict=False)]
         return (
             self.module.code == other.module.code
-            and len(constants) == len(others)
             and len(self.captured) == len(other.captured)
-            and all(mine is one or (mine.shape == one.shape and torch.equal(mine, one)) for mine, one in pairs)
+            and all(
+                mine is one or (mine.shape == one.shape and torch.equal(mine, one))
+                for mine, one in zip(self.captured, other.captured, strict=True)
+            )
         )
 
 
@@ -78,16 +81,25 @@ def trace_step(
     began = time.monotonic()
     kept = [parameter.grad for parameter in parameters]
     try:
-        with preserved_generators(), pyro.validation_enabled(False), unread_values(), _DecomposedRecurrence():
+        with (
+            preserved_generators(),
+            pyro.validation_enabled(False),
+            unread_values(),
+            _DecomposedRecurrence(),
+            tracing(TracingContext(FakeTensorMode())),  # or each value would be described in a mode of its own
+        ):
             module = make_fx(step)(*inputs)
     finally:
         for parameter, gradient in zip(parameters, kept, strict=True):
             parameter.grad = gradient
-    captured = _lift_captured(module)
+    captured = _lift(module, literals=False)
     with torch.no_grad():
         _fold_constants(module)
     simplify(module)
-    return StepGraph(module, captured, time.monotonic() - began)
+    constants = _lift(module, literals=True)
+    for held in (module._parameters, module._buffers):
+        held.clear()
+    return StepGraph(module, [*constants, *captured], time.monotonic() - began)
 
 
 class _DecomposedRecurrence(TorchFunctionMode):
@@ -105,17 +117,23 @@ class _DecomposedRecurrence(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _lift_captured(module: fx.GraphModule) -> list[Tensor]:
-    """Make inputs of the tensors that the graph holds, each once; literals (`torch.tensor(0.5)`) stay constants."""
-    graph, lifted = module.graph, {}
+def _lift(module: fx.GraphModule, literals: bool) -> list[Tensor]:
+    """Make inputs of the tensors that the graph holds, each once.
+
+    Args:
+        module: holds tensors.
+        literals: whether those that are written in a program, such as `torch.tensor(0.5)`, are among them.
+    """
+    graph, lifted, kind = module.graph, {}, "constant" if literals else "captured"
     first = next(iter(graph.nodes))
     for node in list(graph.nodes):
-        if node.op != "get_attr" or all(user.target is _ATEN.lift_fresh_copy.default for user in node.users):
+        is_literal = all(user.target is _ATEN.lift_fresh_copy.default for user in node.users)
+        if node.op != "get_attr" or (is_literal and not literals):
             continue
         tensor = getattr(module, node.target)
         if id(tensor) not in lifted:
             with graph.inserting_before(first):
-                lifted[id(tensor)] = (tensor, graph.placeholder(f"captured_{len(lifted)}"))
+                lifted[id(tensor)] = (tensor, graph.placeholder(f"{kind}_{len(lifted)}"))
                 lifted[id(tensor)][1].meta["val"] = tensor
         node.replace_all_uses_with(lifted[id(tensor)][1])
         graph.erase_node(node)

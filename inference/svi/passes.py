@@ -19,7 +19,7 @@ def joined(module: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphModule:
     """A graph of fewer, larger operations with the same results up to rounding, and the same draws.
 
     Args:
-        module: a graph of tensor operations with their values in `meta["val"]`.
+        module: a graph of tensor operations with their values in `meta["val"]`; all tensors are inputs.
         inputs: tensors like those that it is called with.
     """
     module = copy.deepcopy(module)
@@ -47,7 +47,7 @@ def _pinned(graph: fx.Graph) -> set[fx.Node]:
         reads_written = bool(written.intersection(node.all_input_nodes))
         if reads_written and looks_at_memory(node.target):
             written.add(node)
-        if node in written or (node.op not in ("placeholder", "get_attr") and (reads_written or not _is_pure(node))):
+        if node in written or (node.op != "placeholder" and (reads_written or not _is_pure(node))):
             pinned.add(node)
     return pinned
 

@@ -151,7 +151,7 @@ def test_what_a_model_counts_in_buffers_is_counted_once_a_step():
 
 
 def test_each_kind_of_input_has_a_graph_and_the_last_few_are_kept(caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "inference")
     svi = svi_of(*toys(), IWAE(2), "trace")
     sizes = [5, 3, 5, 3]
     for size in sizes:
@@ -224,6 +224,7 @@ def test_the_first_step_is_validated(recwarn):
 
 
 def test_an_error_of_one_batch_is_raised_and_the_next_is_compiled(caplog):
+    caplog.set_level("INFO", "inference")
     svi = svi_of(*toys(), IWAE(2), "trace")
     with pytest.raises((RuntimeError, ValueError, IndexError)):
         svi.step(X[:, :0, None])
@@ -278,6 +279,7 @@ def test_a_cuda_graph_of_a_batch_elsewhere_is_refused():
     ],
 )
 def test_auto_says_what_it_chose_and_why(caplog, monkeypatch, steps, largest, words):
+    caplog.set_level("INFO", "inference")
     monkeypatch.setattr(compiled_step, "LARGEST_COMPILED", largest)
     monkeypatch.setattr(compiled_step, "compile_graph", lambda graph, inputs: graph.module)
     svi_of(*toys(), IWAE(2), "auto", expected_steps=steps).step(X)
@@ -287,6 +289,7 @@ def test_auto_says_what_it_chose_and_why(caplog, monkeypatch, steps, largest, wo
 @pytest.mark.gpu
 @pytest.mark.parametrize(("steps", "mode"), [(None, "cudagraph"), (WORTH_RECORDING, "cudagraph"), (3, "trace")])
 def test_on_a_gpu_auto_records(caplog, steps, mode):
+    caplog.set_level("INFO", "inference")
     model, guide = (module.cuda() for module in toys())
     svi_of(model, guide, IWAE(2), "auto", expected_steps=steps).step(X.cuda())
     assert f"mode {mode} " in caplog.text
