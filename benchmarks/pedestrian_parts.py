@@ -60,7 +60,7 @@ class Without(PeopleTracker):
 
 
 def _log_heights(masks: Tensor) -> Tensor:
-    """Of blobs like people."""
+    """Logarithms of the heights of blobs that look like people."""
     return blobs_like_people(masks[0, :, 0])[1].log()
 
 
