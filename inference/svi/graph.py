@@ -124,7 +124,7 @@ def _lift(module: fx.GraphModule, literals: bool) -> list[Tensor]:
         module: holds tensors.
         literals: whether those that are written in a program, such as `torch.tensor(0.5)`, are among them.
     """
-    graph, lifted, kind = module.graph, {}, "constant" if literals else "captured"
+    graph, lifted = module.graph, {}
     first = next(iter(graph.nodes))
     for node in list(graph.nodes):
         is_literal = all(user.target is _ATEN.lift_fresh_copy.default for user in node.users)
@@ -133,8 +133,10 @@ def _lift(module: fx.GraphModule, literals: bool) -> list[Tensor]:
         tensor = getattr(module, node.target)
         if id(tensor) not in lifted:
             with graph.inserting_before(first):
-                lifted[id(tensor)] = (tensor, graph.placeholder(f"{kind}_{len(lifted)}"))
-                lifted[id(tensor)][1].meta["val"] = tensor
+                given = graph.placeholder("constant" if literals else "captured")
+            given.target = given.name  # which is unique; a target that is another node's name would stand for that node
+            given.meta["val"] = tensor
+            lifted[id(tensor)] = (tensor, given)
         node.replace_all_uses_with(lifted[id(tensor)][1])
         graph.erase_node(node)
     module.recompile()

@@ -57,6 +57,20 @@ def test_constants_are_computed_once():
     torch.testing.assert_close(run(2 * X)[0], function(2 * X))
 
 
+def test_constants_are_told_apart():
+    """Names of what is computed once, and of what becomes an input, once clashed."""
+
+    def function(x):
+        total = torch.zeros(())
+        for size in range(1, 12):
+            once = torch.linspace(0, size, size)
+            total = total + x.sum() * once.sum() + (once.cumsum(0) * x[0, 0]).sum()
+        return total
+
+    _, run, _ = traced(function)
+    torch.testing.assert_close(run(2 * X)[0], function(2 * X))
+
+
 def test_what_is_written_to_is_no_constant():
     def function(x):
         total = torch.zeros(2, 4)
