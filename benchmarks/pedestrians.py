@@ -47,6 +47,7 @@ TRACKERS: dict[str, Tracker] = {
     "blobs, Kalman filter, smoothed": KalmanTracker(),
     "people, filter": PeopleTracker(smoothed=False),
     "people, smoothed": PeopleTracker(),
+    "people, smoothed, by evidence": PeopleTracker(by_evidence=True),
 }
 
 

@@ -70,8 +70,8 @@ def _scores(record: dict[str, Any], what: str) -> list[str]:
         + f": {scores['true_boxes']} true boxes of {scores['true_objects']} people are scored. The last column also "
         f"has the {scores['left_out']} boxes",
         f"that the benchmark leaves out ({every['true_boxes']} of {every['true_objects']} people). Shares in percent.",
-        f"A box is found where boxes overlap by {scores['min_overlap']:g}; HOTA averages over 19 overlaps. AP: average "
-        "precision over the threshold of confidence,",
-        "from the least confidence of a box on, of trackers that have one. Frames per second: by "
-        "the clock, decoding included.",
+        f"A box is found where boxes overlap by {scores['min_overlap']:g}; HOTA averages over 19 overlaps.",
+        "AP: average precision over the threshold of confidence, of trackers that have one: how probable it is that",
+        "somebody is there, or, by evidence, how much more probable the frame is with that person.",
+        "Frames per second: by the clock, decoding included.",
     ]
