@@ -1,5 +1,8 @@
 """From a model and a guide to numbers, runs and pictures."""
 
+from inference.runtime import waiting_threads as _waiting_threads  # noqa: F401 - before anything that imports torch
+
+# isort: split
 from inference import queries
 from inference.annealing.smc import SMC
 from inference.annealing.walks import Annealing
