@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch._inductor import config
 
 from inference.svi import kept_steps
 from inference.svi.graph import trace_step
@@ -132,16 +133,23 @@ def test_inputs_in_one_piece_of_memory_are_another_step():
     [
         lambda monkeypatch: monkeypatch.setattr(torch, "get_num_threads", lambda: 77),
         lambda monkeypatch: monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium"),
-        lambda monkeypatch: monkeypatch.setattr("torch._inductor.config.max_fusion_size", 3),
         lambda monkeypatch: monkeypatch.setattr(kept_steps, "_PASSES", ("graph",)),
     ],
-    ids=["threads", "precision", "settings of the compiler", "our passes"],
+    ids=["threads", "precision", "our passes"],
 )
 def test_so_do_settings(change, monkeypatch):
     step = traced()
     path = KeptStep(*step).path
     change(monkeypatch)
     assert KeptStep(*step).path != path
+
+
+def test_so_do_settings_of_the_compiler():
+    step = traced()
+    path = KeptStep(*step).path
+    with config.patch(max_fusion_size=3):  # pytest's monkeypatch would not restore it
+        assert KeptStep(*step).path != path
+    assert KeptStep(*step).path == path
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x04."], ids=["empty", "garbage", "a pickle"])
@@ -159,9 +167,9 @@ def test_a_damaged_file_is_compiled_anew_and_says_so(content, tmp_path, monkeypa
 
 def test_without_caches_nothing_is_read(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
-    kept = KeptStep(*traced())
-    kept.path.parent.mkdir()
-    kept.path.write_bytes(b"garbage")
-    assert kept.load() is None
+    with config.patch(fx_graph_cache=False):
+        kept = KeptStep(*traced())
+        kept.path.parent.mkdir()
+        kept.path.write_bytes(b"garbage")
+        assert kept.load() is None
     assert not caplog.records
