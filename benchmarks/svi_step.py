@@ -141,10 +141,11 @@ def main() -> None:
     if options.one:
         serve_variant(*options.one, options)
         return
-    record: dict[str, Any] = {"provenance": provenance(), "rounds": options.rounds, "cases": {}}
     if options.threads:
         keep_to_cores(options.threads)
-    record["threads"] = options.threads or torch.get_num_threads()
+        torch.set_num_threads(options.threads)  # of this process: for the record
+    record: dict[str, Any] = {"provenance": provenance(), "rounds": options.rounds, "cases": {}}
+    record["threads"] = torch.get_num_threads()
     if options.peer:
         asked = subprocess.run([options.peer, "-c", PEER_VERSIONS], check=True, stdout=subprocess.PIPE, text=True)
         record["peer"] = asked.stdout.strip()

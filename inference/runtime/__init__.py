@@ -1,1 +1,1 @@
-"""The runtime of a process: random streams, rank among several processes, memory; keyword settings of functions."""
+"""The runtime of a process: random streams, rank among several processes, memory, threads; settings of functions."""

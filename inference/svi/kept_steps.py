@@ -90,6 +90,7 @@ def _key(module: fx.GraphModule, given: Sequence[Tensor]) -> str:
         (
             tuple(tensor.shape),
             tensor.stride(),
+            tensor.storage_offset(),
             tensor.dtype,
             str(tensor.device),
             first_of.setdefault(tensor.untyped_storage().data_ptr(), place),  # inputs may share memory
