@@ -1,8 +1,9 @@
 """Products of a graph that can be taken together: those of one tensor with several parameters, and sums of products.
 
 Two layers that read the same tensor are one layer, `x [W1, W2]`. The gradient of a weight that T steps share is a sum
-of T small products, `sum_t g[t]^T x[t]`: one product of all rows put together. Putting together costs copies, so only
-what is small, or used again and again, is joined.
+of T small products, `sum_t g[t]^T x[t]`: one product of all rows put together. The gradient of a tensor that T steps
+read in parts is a sum of T tensors of its size, nearly all zeros: the gradients of the parts beside one another.
+Putting together costs copies, so only what is small, or used again and again, is joined.
 """
 
 from collections import Counter, defaultdict
@@ -17,6 +18,7 @@ from inference.svi.grouping import LARGEST_COPY, arguments, shape_of, size_of
 
 _ATEN = torch.ops.aten
 _VIEWS = (_ATEN.t.default, _ATEN.reshape.default)
+_OF_PARTS = (_ATEN.select_backward.default, _ATEN.slice_backward.default)
 
 
 class Products:
@@ -124,6 +126,8 @@ class Products:
             return "rows", repr(views), repr(arguments(base)[2:]), shape_of(base)
         if base.target is _ATEN.select.int and arguments(base)[1] == 0:
             return "parts", repr(views), arguments(base)[0]
+        if base.target in _OF_PARTS and (base.target is _OF_PARTS[0] or arguments(base)[-1] == 1):
+            return "gradients of parts", repr(views), arguments(base)[2], shape_of(base)
         return None
 
     def _total(self, kind: str, terms: list[fx.Node], uses: Counter[tuple[fx.Node, ...]]) -> list[fx.Node]:
@@ -132,7 +136,12 @@ class Products:
         if kind == "layer":
             total = self._sum_of_layers(bases, uses)
         else:
-            sums = {"parts": self._sum_of_parts, "rows": self._sum_of_rows, "gradient": self._sum_of_products}
+            sums = {
+                "parts": self._sum_of_parts,
+                "gradients of parts": self._beside_one_another,
+                "rows": self._sum_of_rows,
+                "gradient": self._sum_of_products,
+            }
             total = sums[kind](bases)
         if total is None:
             return terms
@@ -147,6 +156,29 @@ class Products:
             return None
         part = self._call(_ATEN.slice.Tensor, stack, 0, places[0], places[-1] + 1)
         return self._call(_ATEN.sum.dim_IntList, part, [0])
+
+    def _beside_one_another(self, bases: list[fx.Node]) -> fx.Node | None:
+        """select_backward(g[1], 1) + select_backward(g[2], 2) + ..., of at least half a tensor, no part of it twice."""
+        dim = arguments(bases[0])[2]
+        size = bases[0].meta["val"].shape[dim]
+        extents = {base: _extent(base, size) for base in bases}
+        bases = sorted(bases, key=extents.__getitem__)
+        begins, ends = zip(*(extents[base] for base in bases), strict=True)
+        gaps = list(zip((0, *ends), (*begins, size), strict=True))
+        missing = [end - begin for begin, end in gaps]
+        if min(missing) < 0 or 2 * sum(missing) > size:
+            return None
+        pieces: list[fx.Node] = []
+        for base, length in zip((*bases, None), missing, strict=True):
+            if length:
+                shape = list(bases[0].meta["val"].shape)
+                shape[dim] = length
+                pieces.append(self._call(_ATEN.new_zeros.default, arguments(bases[0])[0], shape))
+            if base is not None:
+                gradient = arguments(base)[0]
+                is_single = base.target is _ATEN.select_backward.default
+                pieces.append(self._call(_ATEN.unsqueeze.default, gradient, dim) if is_single else gradient)
+        return self._call(_ATEN.cat.default, pieces, dim)
 
     def _sum_of_rows(self, bases: list[fx.Node]) -> fx.Node:
         """sum(x[1], 0) + sum(x[2], 0) + ..."""
@@ -225,6 +257,15 @@ class Products:
 
 def _matrices(products: Sequence[fx.Node]) -> tuple[fx.Node, ...]:
     return tuple(arguments(node)[-1] for node in products)
+
+
+def _extent(gradient_of_part: fx.Node, size: int) -> tuple[int, int]:
+    """Where the part of a tensor begins and ends along its dimension."""
+    if gradient_of_part.target is _ATEN.select_backward.default:
+        place = arguments(gradient_of_part)[3] % size
+        return place, place + 1
+    begin, end, _ = slice(*arguments(gradient_of_part)[3:]).indices(size)
+    return begin, end
 
 
 def _is_turned(node: fx.Node) -> bool:

@@ -64,6 +64,35 @@ def test_steps_that_need_one_another_stay_apart_but_their_gradients_do_not():
     assert products(operations) == len(X) + (len(X) - 1) + 1  # forward, backward, and one for the weight
 
 
+@pytest.mark.parametrize(
+    ("parts", "are_joined"),
+    [
+        ([0, 1, 2, 3, 4, 5], True),
+        ([3, 1, -2, 0], True),  # some are missing
+        ([slice(0, 2), slice(2, None)], True),
+        ([slice(-1, None), 0, slice(1, 4)], True),
+        ([0, 1], False),  # most of the tensor is missing
+        ([0, slice(0, 5)], False),  # parts overlap
+        ([slice(0, None, 2), slice(1, None, 2)], False),  # every second row
+    ],
+    ids=str,
+)
+def test_gradients_of_parts_lie_beside_one_another(parts, are_joined):
+    weight, whole = matrix(3, 3), matrix(4, 6, 3)
+
+    def function(x):
+        rows, state, total = torch.tanh(whole), x[0], 0.0
+        for part in parts:
+            read = rows[:, part] if isinstance(part, slice) else rows[:, part, None]
+            state = torch.tanh(state @ weight)  # each step needs the one before
+            total = total + (torch.sin(read) * state[:4, None]).sum()
+        return total
+
+    before, after, operations = both(function, weight, whole)
+    torch.testing.assert_close(after, before)
+    assert operations.count("select_backward") + operations.count("slice_backward") == (0 if are_joined else len(parts))
+
+
 def test_densities_after_a_chain_of_draws_are_one_product():
     encoder, weight = matrix(3, 3, seed=1), matrix(3, 3, seed=2)
 
