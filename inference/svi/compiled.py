@@ -27,8 +27,8 @@ COMPILE_MODES: tuple[str, ...] = get_args(CompileMode)
 CACHED_SIGNATURES = 8
 # On one core compiling takes 8 to 22 ms an operation, and pays after 1,700 steps (AIR with VIMCO, VTSSI, DMM) to 4,600
 # (SQAIR); a KVAE, nearly all convolutions, hardly gains. Most of the time is Python's, in proportion to a graph's size:
-# 3,200 operations take 24 s, 8,600 take 130 s, 15,000 take 330 s. Compiling repeated pieces once would save little where
-# that is long: once joined, half of the DMM's operations repeat others, a quarter of VTSSI's, a sixth of SQAIR's.
+# 3,200 operations take 24 s, 8,600 take 130 s, 15,000 take 330 s. Compiling repeated pieces once would save little
+# where that is long: once joined, half of the DMM's operations repeat others, a quarter of VTSSI's, a sixth of SQAIR's.
 WORTHWHILE_STEPS = 5_000
 LARGEST_COMPILED = 20_000
 WORTH_RECORDING = 20  # steps: a recording takes a few steps' time
