@@ -1,6 +1,7 @@
 """The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | track | score`."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -31,8 +32,17 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 = success, 1 = the work failed, 2 = wrong usage, 130 = interrupted.
     """
-    words = sys.argv[1:] if words is None else words
     _show_information()
+    try:
+        status = _run(sys.argv[1:] if words is None else words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output, such as `head`, has seen enough; nor shall Python flush it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status
+
+
+def _run(words: Sequence[str]) -> int:
     try:
         command = choose(
             "command",

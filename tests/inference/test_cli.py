@@ -46,6 +46,15 @@ def test_options_of_a_recipe_are_listed(capsys):
     assert "--mixture {lstm,mlp,fifo}" in listed
 
 
+@pytest.mark.parametrize("words", ["recipes", "train sqair-small --help"])
+def test_output_that_nobody_reads_is_no_error(words):
+    command = [sys.executable, "-c", "import sys; from inference.cli import main; sys.exit(main())", *words.split()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()  # as `head` does when it has read its lines
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
