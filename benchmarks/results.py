@@ -36,7 +36,7 @@ from records import (
 from segmentation_sections import segmentation_sections
 from slots_step_section import slots_step_section
 from sprites_section import sprites_section
-from step_sections import compiled_section, particles_section, sqair_section, steps_section
+from step_sections import compiled_section, growth_section, particles_section, sqair_section, steps_section
 from tracking_sections import clips_section, tracking_section
 from vtssi_sections import (
     horizons_section,
@@ -316,6 +316,7 @@ def write(runs: Sequence[Run], records: Path, document: Path) -> str:
         ("One model, its guides", guides_section(runs)),
         ("Time of a training step", steps_section(records / "training_step.json")),
         ("Time of an SVI step, eager and compiled", compiled_section(records / "svi_step.json")),
+        ("Time of an SVI step as things double", growth_section(records / "svi_growth.json")),
         ("A step of SQAIR compared with a port", sqair_section(records / "sqair_step.json")),
         ("A step of VTSSI", vtssi_step_section(records / "vtssi_step.json")),
         ("A step of slots", slots_step_section(sorted(records.glob("slots_step-*.json")))),

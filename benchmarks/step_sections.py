@@ -14,6 +14,7 @@ STEPS = {
     "port": "PyTorch port",
     "numpyro": "NumPyro",
     "numpyro-unrolled": "NumPyro, unrolled",
+    "product": "a large matrix product",
 }
 
 
@@ -56,25 +57,37 @@ def particles_section(path: Path) -> list[str]:
 def compiled_section(path: Path) -> list[str]:
     """Steps of Pyro's SVI, of ours, compiled or not, and of NumPyro's ports.
 
-    Records without ports, rounds or a busy neighbour have no words or column about them.
+    Records without ports, rounds, a matrix product or a busy neighbour have no words or column about them.
     """
     if not path.is_file():
         return []
     record = json.loads(path.read_text())
     beside = any("beside" in found for variants in record["cases"].values() for found in variants.values())
+    counted = any("gigaflops" in found for variants in record["cases"].values() for found in variants.values())
     rows = []
     for case, variants in record["cases"].items():
         for variant, found in variants.items():
             ratio = f"{variants['pyro']['median'] / found['median']:.1f}" if "pyro" in variants else ""
+            ratio = "" if variant == "product" else ratio
             python = f"{found['python']:.0%}" if "python" in found else ""
             numbers = [f"{found['median']:.1f}", f"{found['minimum']:.1f}", ratio, python]
             numbers += [f"{found['first']:.1f}", f"{found['megabytes']:.0f}"]
+            if counted:
+                numbers.append(_gigaflops_a_second(variants, variant))
             if beside:
                 numbers.append(f"{found['beside'] / found['median']:.2f}" if "beside" in found else "")
             rows.append((case, STEPS[variant], *numbers))
     header = ["case", "", "ms per step", "minimum", "speed-up", "in Python", "first step, s", "MB"]
+    header += ["GFLOP/s"] if counted else []
     header += ["times longer beside a busy process"] if beside else []
     return [*table(header, rows), *_circumstances(record), origin(record["provenance"]), ""]
+
+
+def _gigaflops_a_second(variants: dict[str, dict[str, float]], variant: str) -> str:
+    """Products and convolutions of the eager step over the time of a variant: the variant may compute fewer."""
+    counts = [found["gigaflops"] for name, found in variants.items() if "gigaflops" in found and name != "product"]
+    count = variants[variant].get("gigaflops", counts[0] if counts else None)
+    return "" if count is None else f"{1000 * count / variants[variant]['median']:.0f}"
 
 
 def _circumstances(record: dict) -> list[str]:
@@ -85,6 +98,30 @@ def _circumstances(record: dict) -> list[str]:
     threads, rounds = (f"{number} {word}{'s' * (number > 1)}" for number, word in counts)
     peer = f" NumPyro's start from our parameters, on our batch: {record['peer']}." if "peer" in record else ""
     return [f"Steps with {threads}, all variants of a case in turn, {rounds}.{peer}", ""]
+
+
+def growth_section(path: Path) -> list[str]:
+    """What steps cost as something doubles."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text())
+    rows = []
+    for row in record["rows"]:
+        for variant in ("trace", "inductor"):
+            steps = ", ".join(f"{value:.1f}" for value in row[f"{variant} median"])
+            firsts = ", ".join(f"{value:.0f}" for value in row[f"{variant} first"])
+            sizes = ", ".join(map(str, row["sizes"]))
+            rows.append(
+                (row["case"], row["what"], sizes, STEPS[variant], steps, f"{row[f'{variant} exponent']:.2f}", firsts)
+            )
+    header = ["case", "", "how many", "", "ms per step", "exponent", "first step, s"]
+    return [
+        "Milliseconds grow as a power of what doubles; one thread, the variants of a size in turn.",
+        "",
+        *table(header, rows),
+        origin(record["provenance"]),
+        "",
+    ]
 
 
 def sqair_section(path: Path) -> list[str]:

@@ -76,9 +76,23 @@ def built(case: Case, data: Path | None, device: str) -> Built:
     return Built(recipe, model, guide, batch)
 
 
-def prepared(case: Case, variant: str, data: Path | None, device: str) -> Callable[[], Any]:
-    """A step that can be called repeatedly on one batch."""
+def prepared(
+    case: Case, variant: str, data: Path | None, device: str, *, sequences: int = 1, frames: int = 1
+) -> Callable[[], Any]:
+    """A step that can be called repeatedly on one batch.
+
+    Args:
+        case: what to time.
+        variant: "pyro", or how our step is compiled.
+        data: folder with MNIST's files.
+        device: where it runs.
+        sequences: how often the case's batch is put beside itself.
+        frames: how often each of its videos is put behind itself.
+    """
     recipe, model, guide, batch = built(case, data, device)
+    batch = tuple(
+        None if value is None else torch.cat([torch.cat([value] * frames, dim=1)] * sequences, dim=0) for value in batch
+    )
     if variant == "pyro":
         reference = PyroSVI(model, guide, pyro.optim.Adam({"lr": 1e-4}), case.loss())
         return lambda: reference.step(*batch)

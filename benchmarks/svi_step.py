@@ -9,7 +9,8 @@ with the optimizer of `train` in each compile mode, and, given the interpreter o
 variant has its own process. The processes of a case take their steps in turn, in several rounds, so that a machine
 that gets slower or faster favours none. Validation is off everywhere. "Python" is the share of a step outside tensor
 operations, from the profiler. The first step includes tracing and compiling; compilation caches of earlier processes
-are not used.
+are not used. A large matrix product takes its turns as well, as a measure of the machine; GFLOP are those of the eager
+step's products and convolutions.
 
 With `--beside`, everything is measured again while another process keeps the same cores busy.
 """
@@ -30,12 +31,15 @@ import pyro
 import torch
 from measured_process import MeasuredProcess, busy_neighbour, keep_to_cores, serve, thread_environment
 from svi_cases import CASES, export, prepared
+from torch.utils.flop_counter import FlopCounterMode
 
 from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
 
 VARIANTS = ("pyro", "off", "trace", "inductor", "cudagraph")
+PRODUCT = "product"
+SIZE = 1024  # of its square matrices
 WARMING = 2  # steps at the start of a round that only bring a process back into the caches of its core
 PEER_VERSIONS = "import jax, numpyro; print(f'numpyro {numpyro.__version__}, jax {jax.__version__}')"
 
@@ -49,6 +53,25 @@ def python_share(step: Callable[[], Any]) -> float:
     return 1 - sum(event.self_cpu_time_total for event in profile.key_averages()) / 1e6 / wall
 
 
+def gigaflops(step: Callable[[], Any]) -> float:
+    """GFLOP of an eager step's products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops() / 1e9
+
+
+def serve_product(device: str) -> None:
+    """Multiply two large matrices in this process."""
+    left, right, result = (torch.ones(SIZE, SIZE, device=device) for _ in range(3))
+
+    def product() -> None:
+        torch.mm(left, right, out=result)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    serve(product, lambda: {"gigaflops": gigaflops(product)})
+
+
 def serve_variant(name: str, variant: str, options: argparse.Namespace) -> None:
     """Take steps of one of our variants, or Pyro's, in this process."""
     keep_freed_memory()
@@ -60,7 +83,11 @@ def serve_variant(name: str, variant: str, options: argparse.Namespace) -> None:
         if options.device == "cuda":
             torch.cuda.synchronize()
 
-    serve(finished, lambda: {"python": python_share(finished)})
+    def describe() -> dict[str, float]:
+        counted = {"gigaflops": gigaflops(finished)} if variant in ("pyro", "off") else {}
+        return {"python": python_share(finished), **counted}
+
+    serve(finished, describe)
 
 
 def started(name: str, variant: str, exported: Path, options: argparse.Namespace) -> MeasuredProcess:
@@ -77,12 +104,12 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, dict[str, Any]
     """Times of all variants of a case.
 
     Returns:
-        By variant: `median` and `minimum` of a step and the medians of all `rounds`, milliseconds; `first`, seconds of
-        the first step; `megabytes`; of our variants `python`; and, if it was measured, the median `beside` another
-        process.
+        By variant, and for the product: `median` and `minimum` of a step and the medians of all `rounds`, milliseconds;
+        `first`, seconds of the first step; `megabytes`; of our variants `python`; of eager ones and the product
+        `gigaflops`; and, if it was measured, the median `beside` another process.
     """
     case = CASES[name]
-    variants = [*options.variants, *(case.peers if options.peer and case.port else ())]
+    variants = [*options.variants, *(case.peers if options.peer and case.port else ()), PRODUCT]
     with ExitStack() as stack:
         exported = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "case.npz"
         if options.peer and case.port:
@@ -139,7 +166,11 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        serve_variant(*options.one, options)
+        name, variant = options.one
+        if variant == PRODUCT:
+            serve_product(options.device)
+        else:
+            serve_variant(name, variant, options)
         return
     if options.threads:
         keep_to_cores(options.threads)

@@ -11,7 +11,7 @@ from tests.benchmarks.programs import PROGRAMS, run
 
 sys.path.insert(0, str(PROGRAMS))
 from measured_process import MeasuredProcess, busy_neighbour, keep_to_cores, thread_environment
-from step_sections import compiled_section
+from step_sections import compiled_section, growth_section
 
 SERVER = "import time; from measured_process import serve; serve(lambda: time.sleep(0.01), lambda: {'python': 0.5})"
 FOUND = {"median": 8.0, "minimum": 7.0, "first": 1.0, "megabytes": 100.0}
@@ -23,6 +23,9 @@ NEW = OLD | {
     "rounds": 3,
     "peer": "numpyro 1",
     "cases": {"DMM": {"off": FOUND | {"python": 0.5, "beside": 16.0}, "numpyro": FOUND | {"beside": 12.0}}},
+}
+COUNTED = OLD | {
+    "cases": {"DMM": {"pyro": FOUND | {"gigaflops": 0.4}, "trace": FOUND, "product": FOUND | {"gigaflops": 0.8}}},
 }
 
 
@@ -61,6 +64,7 @@ def test_a_neighbour_is_busy_until_the_end():
     ("record", "words", "absent"),
     [
         (OLD, ("| Pyro's SVI | 8.0 | 7.0 | 1.0 | 50% | 1.0 | 100 |",), ("busy", "round")),
+        (COUNTED, ("| Pyro's SVI | 8.0 | 7.0 | 1.0 |  | 1.0 | 100 | 50 |", "100 | 50 |\n| DMM | a large"), ()),
         (NEW, ("| NumPyro | 8.0 | 7.0 |  |  | 1.0 | 100 | 1.50 |", "1 thread,", "3 rounds", "numpyro 1"), ()),
     ],
 )
@@ -77,6 +81,30 @@ def test_variants_of_a_case_are_measured(tmp_path):
     printed = run("svi_step.py", *words, "--threads", 1, "--output", tmp_path / "steps.json")
     record = json.loads((tmp_path / "steps.json").read_text())
     assert record["threads"] == 1
-    assert set(record["cases"]["DMM, Trace_ELBO"]) == {"pyro", "off"}
-    assert all(len(found["rounds"]) == 2 for found in record["cases"]["DMM, Trace_ELBO"].values())
-    assert printed.count("beside another process") == 2
+    found = record["cases"]["DMM, Trace_ELBO"]
+    assert set(found) == {"pyro", "off", "product"}
+    assert all(len(each["rounds"]) == 2 for each in found.values())
+    assert printed.count("beside another process") == 3
+    assert found["off"]["gigaflops"] == pytest.approx(found["pyro"]["gigaflops"])
+    assert found["product"]["gigaflops"] == pytest.approx(2 * 1.024**3)
+
+
+def test_growth_becomes_a_section(tmp_path):
+    row = {"case": "DMM", "what": "frames", "sizes": [15, 30, 60]}
+    for variant in ("trace", "inductor"):
+        row |= {f"{variant} median": [1, 2, 4], f"{variant} first": [3, 6, 12], f"{variant} exponent": 1.0}
+    (tmp_path / "growth.json").write_text(json.dumps({"provenance": ORIGIN, "rows": [row]}))
+    section = "\n".join(growth_section(tmp_path / "growth.json"))
+    assert "| DMM | frames | 15, 30, 60 | compiled | 1.0, 2.0, 4.0 | 1.00 | 3, 6, 12 |" in section
+    assert growth_section(tmp_path / "none.json") == []
+
+
+@pytest.mark.slow
+def test_steps_of_several_sizes_are_measured(tmp_path):
+    output = tmp_path / "growth.json"
+    run("svi_growth.py", "--only", "DMM, Trace_ELBO", "--repetitions", 2, "--rounds", 1, "--output", output)
+    frames, sequences = json.loads(output.read_text())["rows"]
+    assert frames["sizes"] == [15, 30, 60]
+    assert sequences["sizes"] == [32, 64, 128]
+    assert frames["inductor median"][-1] > frames["inductor median"][0]
+    assert frames["trace first"][-1] > frames["trace first"][0]
