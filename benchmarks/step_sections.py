@@ -10,6 +10,7 @@ STEPS = {
     "off": "ours, eager",
     "trace": "traced",
     "inductor": "compiled",
+    "bfloat16": "compiled, networks in bfloat16",
     "cudagraph": "recorded",
     "port": "PyTorch port",
     "numpyro": "NumPyro",

@@ -83,7 +83,7 @@ def prepared(
 
     Args:
         case: what to time.
-        variant: "pyro", or how our step is compiled.
+        variant: "pyro", how our step is compiled, or "bfloat16": compiled, networks in that precision.
         data: folder with MNIST's files.
         device: where it runs.
         sequences: how often the case's batch is put beside itself.
@@ -98,7 +98,8 @@ def prepared(
         return lambda: reference.step(*batch)
     parameters = [*model.parameters(), *guide.parameters()]
     loss = case.loss() if case.same else recipe.loss()
-    ours = SVI(model, guide, FUSED_ADAM(parameters, lr=1e-4), loss, compile=variant)
+    mode, precision = ("inductor", variant) if variant == "bfloat16" else (variant, "float32")
+    ours = SVI(model, guide, FUSED_ADAM(parameters, lr=1e-4), loss, compile=mode, precision=precision)
     return lambda: ours.step(*batch)
 
 

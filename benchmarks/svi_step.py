@@ -3,14 +3,14 @@
     python benchmarks/svi_step.py --data FOLDER --output runs/svi_step.json
     python benchmarks/svi_step.py --data FOLDER --threads 1 --peer PYTHON --beside
 
-Each case (model, guide and estimator at their usual size) is timed with each variant: Pyro's `SVI`, `inference.SVI`
-with the optimizer of `train` in each compile mode, and, given the interpreter of an environment with
-`numpyro_ports/requirements.txt`, ports to NumPyro of the same step, from the same parameters on the same batch. Each
-variant has its own process. The processes of a case take their steps in turn, in several rounds, so that a machine
-that gets slower or faster favours none. Validation is off everywhere. "Python" is the share of a step outside tensor
-operations, from the profiler. The first step includes tracing and compiling; compilation caches of earlier processes
-are not used. A large matrix product takes its turns as well, as a measure of the machine; GFLOP are those of the eager
-step's products and convolutions.
+Each case (model, guide and estimator at their usual size) is timed with each variant: Pyro's `SVI`; `inference.SVI`
+with the optimizer of `train` in each compile mode, and compiled with networks in bfloat16; and, given the interpreter
+of an environment with `numpyro_ports/requirements.txt`, ports to NumPyro of the same step, from the same parameters on
+the same batch. Each variant has its own process. The processes of a case take their steps in turn, in several rounds,
+so that a machine that gets slower or faster favours none. Validation is off everywhere. "Python" is the share of a
+step outside tensor operations, from the profiler. The first step includes tracing and compiling; compilation caches of
+earlier processes are not used. A large matrix product takes its turns as well, as a measure of the machine; GFLOP are
+those of the eager step's products and convolutions.
 
 With `--beside`, everything is measured again while another process keeps the same cores busy.
 """
@@ -37,7 +37,7 @@ from inference.runs.checkpoints import write_bytes
 from inference.runs.provenance import provenance
 from inference.runtime.host_memory import keep_freed_memory
 
-VARIANTS = ("pyro", "off", "trace", "inductor", "cudagraph")
+VARIANTS = ("pyro", "off", "trace", "inductor", "bfloat16", "cudagraph")
 PRODUCT = "product"
 SIZE = 1024  # of its square matrices
 WARMING = 2  # steps at the start of a round that only bring a process back into the caches of its core
