@@ -187,7 +187,7 @@ class Training(Part):
         epochs: passes over the training sequences.
         learning_rate: initial learning rate.
         clip_norm: gradients are clipped to this norm, nats per sequence; None = no clipping.
-        precision: precision of networks in training: float32, or bfloat16 (see `mixed_precision`; meant for GPUs).
+        precision: precision of networks in training: float32, or bfloat16 (see `mixed_precision`).
     """
 
     batch_size: int = 32
