@@ -16,7 +16,8 @@ from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
-from inference.svi.grouping import Batches, Group, arguments, operands_of
+from inference.svi.grouping import Batches, Group
+from inference.svi.nodes import arguments, operands_of
 
 _ATEN = torch.ops.aten
 

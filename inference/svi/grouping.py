@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.node import map_arg
+
+from inference.svi.nodes import arguments, operands_of, shape_of, size_of
 
 _ATEN = torch.ops.aten
 # Products by a matrix or a kernel, and its place among the operands: rows of what they read can be put together.
@@ -55,7 +56,8 @@ class Batches:
             self._needs[after].append(before)
         self._unit = list(range(len(self._nodes)))  # of each node: the number of the first member of its group
         self._members = {number: [number] for number in self._unit}
-        self._order: list[int] | None = None
+        self._order = list(self._unit)  # units so that each comes after what it needs
+        self._place = list(self._unit)  # of each unit in that order
 
     def find(self) -> None:
         """Group products that share a matrix, the terms of sums, what leads to them, and what follows from them."""
@@ -189,80 +191,62 @@ class Batches:
 
     def _independent(self, members: list[fx.Node]) -> list[list[fx.Node]]:
         """Members by how many others of them lie on the longest way to each."""
-        chosen, levels = {self._number[node] for node in members}, [0] * len(self._nodes)
-        for unit in self._sorted():
-            level = 0
-            for number in self._members[unit]:
-                for need in self._needs[number]:
-                    other = self._unit[need]
-                    level = max(level, levels[other] + (other in chosen))
-            levels[unit] = level
+        chosen = {self._number[node] for node in members}
+        places = [self._place[number] for number in chosen]
+        levels: dict[int, int] = {}  # of units between the first and the last member; no others lie on a way
+        for unit in self._order[min(places) : max(places) + 1]:
+            others = (other for other in self._needed_by(unit) if other in levels)
+            levels[unit] = max((levels[other] + (other in chosen) for other in others), default=0)
         by_level: dict[int, list[fx.Node]] = defaultdict(list)
         for node in members:
             by_level[levels[self._number[node]]].append(node)
         return list(by_level.values())
 
     def _contract(self, numbers: list[int]) -> None:
-        """Make one unit of nodes."""
-        first = min(numbers)
+        """Make one unit of nodes that do not need one another: it comes after all that any of them needs."""
+        first, places = min(numbers), [self._place[number] for number in numbers]
+        begin, end = min(places), max(places) + 1
+        members, before, after = set(numbers), [], []
+        needed = set(numbers)
+        for unit in reversed(self._order[begin:end]):
+            if unit in needed:
+                needed.update(self._needed_by(unit))
+                before += [unit] if unit not in members else []
+            else:
+                after.append(unit)
         self._members[first] = numbers
         for number in numbers:
             self._unit[number] = first
             if number != first:
                 del self._members[number]
-        self._order = None
+        self._order[begin:end] = [*reversed(before), first, *reversed(after)]
+        for place in range(begin, len(self._order)):
+            self._place[self._order[place]] = place
+
+    def _needed_by(self, unit: int) -> set[int]:
+        return {self._unit[need] for number in self._members[unit] for need in self._needs[number]}
 
     def _sorted(self) -> list[int]:
         """Units so that each comes after what it needs, in the order that they had where that is possible."""
-        if self._order is None:
-            waits, users = {}, defaultdict(list)
-            for unit, members in self._members.items():
-                needs = {self._unit[need] for number in members for need in self._needs[number]}
-                waits[unit] = len(needs)
-                for need in needs:
-                    users[need].append(unit)
-            ready = sorted(unit for unit, count in waits.items() if count == 0)
-            self._order = []
-            while ready:
-                unit = heappop(ready)
-                self._order.append(unit)
-                for user in users[unit]:
-                    waits[user] -= 1
-                    if waits[user] == 0:
-                        heappush(ready, user)
-            assert len(self._order) == len(self._members), "contracted nodes need one another"
-        return self._order
-
-
-def arguments(node: fx.Node) -> Any:
-    """What an operation is called with, by place."""
-    return node.args
-
-
-def operands_of(node: fx.Node) -> tuple[list[fx.Node], str]:
-    """The nodes among an operation's arguments, one for each place, and all that is not a node."""
-    operands: list[fx.Node] = []
-
-    def note(operand: fx.Node) -> str:
-        operands.append(operand)
-        return "node"
-
-    structure = map_arg((arguments(node), node.kwargs), note)
-    return operands, repr(structure)
+        waits, users = {}, defaultdict(list)
+        for unit in self._members:
+            needs = self._needed_by(unit)
+            waits[unit] = len(needs)
+            for need in needs:
+                users[need].append(unit)
+        ready = sorted(unit for unit, count in waits.items() if count == 0)
+        order = []
+        while ready:
+            unit = heappop(ready)
+            order.append(unit)
+            for user in users[unit]:
+                waits[user] -= 1
+                if waits[user] == 0:
+                    heappush(ready, user)
+        assert len(order) == len(self._members), "contracted nodes need one another"
+        return order
 
 
 def _columns(members: list[fx.Node]) -> list[tuple[fx.Node, ...]]:
     """What members read, place by place."""
     return list(zip(*(operands_of(node)[0] for node in members), strict=True))
-
-
-def shape_of(node: fx.Node) -> Any:
-    """Shape and type of a node's value, if it is a tensor."""
-    value = node.meta.get("val")
-    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else None
-
-
-def size_of(node: fx.Node) -> int:
-    """How many numbers a node's value has, if it is a tensor."""
-    value = node.meta.get("val")
-    return value.numel() if isinstance(value, Tensor) else 0

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 # from its kernels it is compiled with -O1: that halves the time to the first step and costs no step any time.
 OPTIONS = {"fallback_random": True, "cpp_wrapper": True, "cpp_wrapper_build_separate": True}
 FOLDER = "kinema_steps"
-_PASSES = ("graph", "passes", "products", "grouping", "batching", "inductor", "kept_steps")
+_PASSES = (*("graph", "passes", "nodes", "shared_parts", "products", "grouping", "batching", "inductor", "kept_steps"),)
 _logger = logging.getLogger(__name__)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from inference.svi.batching import batch_products
 from inference.svi.graph import shares_unsaid, simplify, written_nodes
 from inference.svi.products import Products
+from inference.svi.shared_parts import SharedParts
 
 _ATEN = torch.ops.aten
 
@@ -28,9 +29,13 @@ def joined(module: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphModule:
         return module  # reads memory by its layout, which joining changes
     _reshape(module.graph, pinned)
     _merge_repeated(module.graph, pinned)
+    SharedParts(module.graph, pinned).take_out()
+    _merge_repeated(module.graph, pinned)
     products = Products(module.graph, pinned)
     products.join_layers()
+    products.sum_rows_first()
     products.join_sums()
+    products.sum_rows_first()  # of sums of products, which are products now
     _merge_repeated(module.graph, pinned)
     module = batch_products(module, inputs, pinned)
     pinned = _pinned(module.graph)

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.node import map_arg
 
-from inference.svi.grouping import LARGEST_COPY, arguments, shape_of, size_of
+from inference.svi.grouping import LARGEST_COPY
+from inference.svi.nodes import arguments, call, is_turned, shape_of, size_of, transposed, width_of
 
 _ATEN = torch.ops.aten
 _VIEWS = (_ATEN.t.default, _ATEN.reshape.default)
@@ -65,9 +65,36 @@ class Products:
         for node in nodes:
             self.graph.erase_node(node)
 
+    def sum_rows_first(self) -> None:
+        """Sum rows before they are multiplied by a matrix, not afterwards."""
+        for node in list(self.graph.nodes):
+            if node.target is not _ATEN.sum.dim_IntList or node in self._pinned or node.kwargs:
+                continue
+            viewed = product = arguments(node)[0]
+            dims = [dim % viewed.meta["val"].ndim for dim in arguments(node)[1] or ()]
+            while product.target is _ATEN.reshape.default and self._is_read_once(product):
+                if width_of(arguments(product)[0]) != width_of(product):
+                    break
+                product = arguments(product)[0]
+            is_product = product.target is _ATEN.mm.default and self._is_read_once(product)
+            if dims and viewed.meta["val"].ndim - 1 not in dims and is_product:
+                rows, matrix = arguments(product)
+                leading = list(viewed.meta["val"].shape[:-1])
+                with self.graph.inserting_before(node):
+                    rows = self._call(_ATEN.reshape.default, rows, [*leading, width_of(rows)])
+                    summed = self._call(_ATEN.sum.dim_IntList, rows, dims)
+                    summed = self._call(_ATEN.reshape.default, summed, [-1, width_of(rows)])
+                    fewer = self._call(_ATEN.mm.default, summed, matrix)
+                    result = self._call(_ATEN.reshape.default, fewer, list(node.meta["val"].shape))
+                node.replace_all_uses_with(result)
+        self.graph.eliminate_dead_code()
+
+    def _is_read_once(self, node: fx.Node) -> bool:
+        return len(node.users) == 1 and node not in self._pinned
+
     def join_sums(self) -> None:
         """Take sums of products, of sums over rows, and of parts of one tensor, at once."""
-        roots = [node for node in self.graph.nodes if self._is_sum(node) and not self._is_term(node)]
+        roots = [node for node in self.graph.nodes if self._is_root(node)]
         uses: Counter[tuple[fx.Node, ...]] = Counter()
         for root in roots:
             uses.update(
@@ -77,41 +104,63 @@ class Products:
             )
         for root in roots:
             kinds = self._kinds(root)
-            terms = kinds.pop(None, [])
-            if all(len(alike) < 2 for alike in kinds.values()):
+            if all(len(alike) < 2 for kind, alike in kinds.items() if kind):
                 continue
             with self.graph.inserting_before(root):
-                for (kind, *_), alike in kinds.items():
-                    terms += self._total(kind, alike, uses) if len(alike) > 1 else alike
-                whole = terms[0]
-                for term in terms[1:]:
-                    whole = self._call(_ATEN.add.Tensor, whole, term)
+                whole = self._sum(kinds, uses)
+                if root in self._pinned:  # written to later, which no other tensor shall see
+                    whole = self._call(_ATEN.clone.default, whole)
+                    self._pinned.add(whole)
             root.replace_all_uses_with(whole)
         self.graph.eliminate_dead_code()
+
+    def _sum(self, kinds: dict[Any, list[fx.Node]], uses: Counter[tuple[fx.Node, ...]]) -> fx.Node:
+        terms = list(kinds.get(None, []))
+        for kind, alike in kinds.items():
+            if kind:
+                terms += self._total(kind[0], alike, uses) if len(alike) > 1 else alike
+        return self._added(terms)
+
+    def _added(self, terms: Sequence[fx.Node]) -> fx.Node:
+        whole = terms[0]
+        for term in terms[1:]:
+            whole = self._call(_ATEN.add.Tensor, whole, term)
+        return whole
+
+    def _is_root(self, node: fx.Node) -> bool:
+        """Whether a node is a sum, and no part of another one."""
+        terms = node.all_input_nodes
+        return self._is_sum(node) and not self._is_term(node) and self._pinned.isdisjoint(terms)
 
     def _is_sum(self, node: fx.Node) -> bool:
         return (
             node.target is _ATEN.add.Tensor
             and not node.kwargs
-            and node not in self._pinned
             and all(isinstance(term, fx.Node) and shape_of(term) == shape_of(node) for term in arguments(node))
         )
 
     def _is_term(self, node: fx.Node) -> bool:
         """Whether a sum is but a part of another one."""
         users = list(node.users)
-        return len(users) == 1 and self._is_sum(users[0]) and shape_of(users[0]) == shape_of(node)
+        is_free = node not in self._pinned and len(users) == 1
+        return is_free and self._is_sum(users[0]) and shape_of(users[0]) == shape_of(node)
 
     def _kinds(self, root: fx.Node) -> dict[Any, list[fx.Node]]:
         """Whatever a tree of sums adds up, by what terms have in common; None for those that have nothing."""
-        kinds: dict[Any, list[fx.Node]] = defaultdict(list)
+        terms = []
         waiting = list(arguments(root))
         while waiting:
             node = waiting.pop()
             if self._is_sum(node) and self._is_term(node):
                 waiting += arguments(node)
             else:
-                kinds[self._kind(node)].append(node)
+                terms.append(node)
+        return self._by_kind(terms)
+
+    def _by_kind(self, terms: Sequence[fx.Node]) -> dict[Any, list[fx.Node]]:
+        kinds: dict[Any, list[fx.Node]] = defaultdict(list)
+        for term in terms:
+            kinds[self._kind(term)].append(term)
         return kinds
 
     def _kind(self, term: fx.Node) -> Any:
@@ -126,28 +175,61 @@ class Products:
             return "rows", repr(views), repr(arguments(base)[2:]), shape_of(base)
         if base.target is _ATEN.select.int and arguments(base)[1] == 0:
             return "parts", repr(views), arguments(base)[0]
+        if base.target is _ATEN.cat.default:
+            return (
+                "concatenations",
+                repr(views),
+                repr(list(map(shape_of, arguments(base)[0]))),
+                repr(arguments(base)[1:]),
+            )
         if base.target in _OF_PARTS and (base.target is _OF_PARTS[0] or arguments(base)[-1] == 1):
             return "gradients of parts", repr(views), arguments(base)[2], shape_of(base)
         return None
 
     def _total(self, kind: str, terms: list[fx.Node], uses: Counter[tuple[fx.Node, ...]]) -> list[fx.Node]:
         """Terms of one kind summed, or as they are where copies would cost more."""
-        bases = [_without_views(term)[0] for term in terms]
-        if kind == "layer":
-            total = self._sum_of_layers(bases, uses)
-        else:
-            sums = {
-                "parts": self._sum_of_parts,
-                "gradients of parts": self._beside_one_another,
-                "rows": self._sum_of_rows,
-                "gradient": self._sum_of_products,
-            }
-            total = sums[kind](bases)
-        if total is None:
+        bases, views = [_without_views(term)[0] for term in terms], _without_views(terms[0])[1]
+        if kind in ("layer", "gradient"):
+            bases = self._with_rows_added(bases)
+        total = bases[0] if len(bases) == 1 else self._total_of_bases(kind, bases, uses)
+        if total is None and len(bases) == len(terms):
             return terms
-        for target, others in reversed(_without_views(terms[0])[1]):
-            total = self._call(target, total, *others)
-        return [total]
+        totals = bases if total is None else [total]
+        for target, others in reversed(views):
+            totals = [self._call(target, one, *others) for one in totals]
+        return totals
+
+    def _total_of_bases(self, kind: str, bases: list[fx.Node], uses: Counter[tuple[fx.Node, ...]]) -> fx.Node | None:
+        if kind == "layer":
+            return self._sum_of_layers(bases, uses)
+        if kind == "concatenations":
+            columns = zip(*(arguments(base)[0] for base in bases), strict=True)
+            sums = [self._sum(self._by_kind(column), uses) for column in columns]
+            return self._call(_ATEN.cat.default, sums, *arguments(bases[0])[1:])
+        sums_of_kind = {
+            "parts": self._sum_of_parts,
+            "gradients of parts": self._beside_one_another,
+            "rows": self._sum_of_rows,
+            "gradient": self._sum_of_products,
+        }
+        return sums_of_kind[kind](bases)
+
+    def _with_rows_added(self, products: list[fx.Node]) -> list[fx.Node]:
+        """g[1] W + g[2] W as (g[1] + g[2]) W."""
+        alike: dict[fx.Node, list[fx.Node]] = defaultdict(list)
+        for product in products:
+            alike[arguments(product)[1]].append(arguments(product)[0])
+        found = []
+        for product in products:
+            rows = alike.pop(arguments(product)[1], [])
+            if len(rows) > 1:
+                if all(map(is_turned, rows)):
+                    added = self._call(_ATEN.t.default, self._added([arguments(turned)[0] for turned in rows]))
+                else:
+                    added = self._added(rows)
+                product = self._call(_ATEN.mm.default, added, arguments(product)[1])
+            found += [product] if rows else []
+        return found
 
     def _sum_of_parts(self, bases: list[fx.Node]) -> fx.Node | None:
         """select(x, 0, i) + select(x, 0, i + 1) + ..."""
@@ -200,7 +282,7 @@ class Products:
         if 2 * copied > 3 * saved + LARGEST_COPY * len(bases):
             return None
         bases = sorted(bases, key=lambda base: self._number.get(arguments(base)[1], len(self._number)))
-        left = [self._transposed(arguments(base)[0]) for base in bases]
+        left = [transposed(self.graph, arguments(base)[0]) for base in bases]
         left, right = self._in_rows([left, [arguments(base)[1] for base in bases]])
         return self._call(_ATEN.mm.default, self._call(_ATEN.t.default, left), right)
 
@@ -222,12 +304,9 @@ class Products:
             rows.append(self._rows[key])
         return rows
 
-    def _transposed(self, node: fx.Node) -> fx.Node:
-        return arguments(node)[0] if _is_turned(node) else self._call(_ATEN.t.default, node)
-
     def _is_parameter(self, node: Any) -> bool:
         """Whether a matrix is an input of the graph, or one transposed."""
-        if isinstance(node, fx.Node) and _is_turned(node):
+        if isinstance(node, fx.Node) and is_turned(node):
             node = arguments(node)[0]
         return isinstance(node, fx.Node) and node.op == "placeholder" and node not in self._pinned
 
@@ -250,9 +329,7 @@ class Products:
         return self._parameters[key]
 
     def _call(self, target: Any, *operands: Any) -> fx.Node:
-        node = self.graph.call_function(target, operands)
-        node.meta["val"] = target(*map_arg(operands, _without_memory))
-        return node
+        return call(self.graph, target, *operands)
 
 
 def _matrices(products: Sequence[fx.Node]) -> tuple[fx.Node, ...]:
@@ -268,13 +345,6 @@ def _extent(gradient_of_part: fx.Node, size: int) -> tuple[int, int]:
     return begin, end
 
 
-def _is_turned(node: fx.Node) -> bool:
-    """Whether a matrix is another one transposed."""
-    transposed = node.target is _ATEN.transpose.int and sorted(arguments(node)[1:]) in ([0, 1], [-2, -1])
-    permuted = node.target is _ATEN.permute.default and list(arguments(node)[1]) == [1, 0]
-    return node.target is _ATEN.t.default or ((transposed or permuted) and node.meta["val"].ndim == 2)
-
-
 def _without_views(node: fx.Node) -> tuple[fx.Node, list[tuple[Any, tuple[Any, ...]]]]:
     """What a chain of views looks at, if nothing else does, and the views from the last to the first."""
     views = []
@@ -282,8 +352,3 @@ def _without_views(node: fx.Node) -> tuple[fx.Node, list[tuple[Any, tuple[Any, .
         views.append((node.target, arguments(node)[1:]))
         node = arguments(node)[0]
     return node, views
-
-
-def _without_memory(node: fx.Node) -> Any:
-    value = node.meta["val"]
-    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
