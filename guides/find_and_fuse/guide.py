@@ -56,7 +56,7 @@ class FollowedObjects(NamedTuple):
         opacity: of each object.
         scale: sizes.
         what: appearances.
-        features: of each object in every frame, (..., time, feature).
+        features: of each object in the frames that follow, as many as are known, (..., time, feature).
         found: positions by the finder; where the object is drawn from the model, that draw.
         before: the same one frame earlier; None in the first.
         position: positions drawn.
@@ -234,7 +234,8 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
         model, number = self.model, index + 1
         seen = None if context.seen is None else context.seen[:, index]
         laws = model.next_laws(index, (state.position, state.motion))
-        features = state.features[..., index, :]
+        known = state.features if state.features.shape[-2] else self._look(context, state.what, index)
+        features, state = known[..., 0, :], state._replace(features=known[..., 1:, :])
         with draws.objects(state.opacity):
             if model.first_motion is not None and number > model.first_motion:
                 return self._fuse(number, state, features, context, laws, draws)
@@ -247,7 +248,7 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
             return self._move(number, state, context, laws[1], draws)
 
     def _begin(self, context: VideoReadings, draws: Draws) -> FollowedObjects:
-        """The first step: count, sizes, appearances, first positions, and features of all frames."""
+        """The first step: count, sizes, appearances and first positions."""
         model, finder, first, looks = self.model, context.finder, context.first, context.looks
         scenes = model.scenes
         seen, anything = (None, None) if context.seen is None else (context.seen[:, 0], context.valid[0])
@@ -263,15 +264,23 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
                 window = position if seen is None else torch.where(seen[:, None], position, draw_aside(self, place))
                 look = self.encoder.look(first.images, size, window)
                 what = draws.draw("z_what_1", where_seen(anything, look.distribution(), scenes.what_law()))
-                features = finder.look(context.images, what)
+                features = self._look(context, what, 0)
             else:
                 what = draws.draw("z_what_1", where_seen(anything, looks.what.distribution(), scenes.what_law()))
-                features = finder.look(context.images, what)
+                features = self._look(context, what, 0)
                 found = find(finder, features[..., 0, :], context.start)
                 position = draws.draw("z_where_1", where_seen(seen, found.distribution(), where_law))
             memory = None if context.fuser is None else context.fuser.start(position)
-            state = FollowedObjects(opacity, size, what, features, position, None, position, None, memory)
+            state = FollowedObjects(opacity, size, what, features[..., 1:, :], position, None, position, None, memory)
             return self._move(1, state, context, motion_law, draws)
+
+    def _look(self, context: VideoReadings, what: Tensor, index: int) -> Tensor:
+        """Features of objects in the frames from here on.
+
+        Without gradients those of one frame: particles that are resampled would carry all of them along.
+        """
+        ahead = context.images[index:] if torch.is_grad_enabled() else context.images[index : index + 1]
+        return context.finder.look(ahead, what)
 
     def _move(
         self,
@@ -327,8 +336,10 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
     def _find_ahead(self, number: int, state: FollowedObjects, context: VideoReadings) -> list[Tensor]:
         """Positions that the finder goes through after a frame, whatever is drawn there."""
         here, path = state.found, []
-        for index in range(number, state.features.shape[-2]):
-            found = draw_aside(self, find(context.finder, state.features[..., index, :], here))
+        images = context.images[number:]
+        known = state.features if state.features.shape[-2] == len(images) else context.finder.look(images, state.what)
+        for index, features in enumerate(known.unbind(-2), start=number):
+            found = draw_aside(self, find(context.finder, features, here))
             here = found if context.seen is None else torch.where(context.seen[:, index, None], found, here)
             path.append(here)
         return path

@@ -187,6 +187,23 @@ def test_kernels_are_made_once_and_features_of_all_frames():
 
 
 @each
+def test_without_gradients_only_the_features_of_a_frame_are_kept_and_draws_are_the_same(variant):
+    _, guide = pair(variant)
+    frames, draws = video(), []
+    for gradients in (True, False):
+        torch.manual_seed(0)
+        with torch.set_grad_enabled(gradients):
+            context, state = guide.prepare(frames), None
+            with poutine.trace() as trace, pyro.plate("sequences", len(frames), dim=-1):
+                for index in range(frames.shape[1]):
+                    state = guide.step(index, state, context)
+                    ahead = frames.shape[1] - index - 1 if gradients else 0
+                    assert state.features.shape[-2] == ahead
+        draws.append({name: trace.trace.nodes[name]["value"].detach() for name in trace.trace.stochastic_nodes})
+    torch.testing.assert_close(*draws)
+
+
+@each
 def test_a_forecast_rolls_the_dynamics_means(variant):
     """After the last frame that is seen: the transition on means, or the last position."""
     model, guide = pair(variant)
