@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from horizon_claims import claims_table
 from horizon_pictures import draw
 from records import EVIDENCE, Run, evidence_cells, origin, table
 
@@ -116,7 +117,7 @@ def parts_section(path: Path, steps: Path) -> list[str]:
 
 
 def horizons_section(paths: Sequence[Path], document: Path) -> list[str]:
-    """Figures 5 to 7: errors by frame, far beyond training."""
+    """Figures 5 to 7: errors by frame, far beyond training, and the paper's claims on them."""
     lines = []
     for path in paths:
         record = json.loads(path.read_text())
@@ -133,13 +134,13 @@ def horizons_section(paths: Sequence[Path], document: Path) -> list[str]:
         header = ["", "counted", "frames in training"]
         header += [f"{kind}, frame {frame}" for kind in ("tracked", "predicted") for frame in FRAMES]
         lines += [
-            f"{record['world']}: percent of videos counted correctly, and distances in pixels, with all frames seen",
-            f"and after {record['prefix']} frames.",
+            "Percent of videos counted correctly, and distances in pixels, with all frames seen and after",
+            f"{record['prefix']} frames, on `{record['world']}`.",
             "",
         ]
         for picture in draw(record["rows"], path):
             lines += [f"![Errors by frame]({os.path.relpath(picture, document.parent)})", ""]
-        lines += [*table(header, rows), origin(record["provenance"]), ""]
+        lines += [*table(header, rows), *claims_table(record), origin(record["provenance"]), ""]
     return lines
 
 
