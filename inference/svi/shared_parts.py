@@ -123,8 +123,8 @@ class SharedParts:
             once = self._call(target, *bias, source, self._call(_ATEN.slice.Tensor, matrix, 0, *shared))
         for rows in members:
             given = arguments(rows.product)[-2]
+            rest = self._rest_of(rows)
             with self._graph.inserting_before(rows.product):
-                rest = self._rest_of(rows)
                 remaining = self._call(_ATEN.slice.Tensor, matrix, 0, *others)
                 product = self._call(_ATEN.addmm.default, self._viewed(once, rows), rest, remaining)
             rows.product.replace_all_uses_with(product)
@@ -132,13 +132,14 @@ class SharedParts:
                 self._pinned.add(product)
             for user in list(given.users):
                 if user.target is _ATEN.mm.default and arguments(user)[1] is given and user not in self._pinned:
-                    self._split_gradient_of_matrix(user, rows, source, rest)
+                    self._split_gradient_of_matrix(user, rows, rest)
 
-    def _split_gradient_of_matrix(self, product: fx.Node, rows: Rows, source: fx.Node, rest: fx.Node) -> None:
+    def _split_gradient_of_matrix(self, product: fx.Node, rows: Rows, rest: fx.Node) -> None:
         """g^T [f, z] as [sum(g)^T f, g^T z]."""
         with self._graph.inserting_before(product):
             left = arguments(product)[0]
             summed = self._summed(transposed(self._graph, left), rows)
+            source = self._as_rows(rows.source)
             of_shared = self._call(_ATEN.mm.default, self._call(_ATEN.t.default, summed), source)
             of_rest = self._call(_ATEN.mm.default, left, rest)
             columns = [of_shared, of_rest] if rows.place == 0 else [of_rest, of_shared]
@@ -191,7 +192,9 @@ class SharedParts:
         if key not in self._rest:
             parts = list(arguments(rows.whole)[0])
             del parts[rows.place]
-            self._rest[key] = self._as_rows(self._call(_ATEN.cat.default, parts, rows.whole.meta["val"].ndim - 1))
+            with self._graph.inserting_before(rows.whole.next):  # before all that reads the whole
+                rest = self._call(_ATEN.cat.default, parts, rows.whole.meta["val"].ndim - 1)
+                self._rest[key] = self._as_rows(rest)
         return self._rest[key]
 
     def _viewed(self, once: fx.Node, rows: Rows) -> fx.Node:

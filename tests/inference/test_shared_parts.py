@@ -116,6 +116,24 @@ def test_gradients_that_are_written_to_are_sums_as_well():
     assert not any(tuple(node.meta["val"].shape) == (UNITS, WIDTH + STATE) for node in sums)
 
 
+def test_products_may_come_in_any_order():
+    """Rows are read by one matrix before the other or after it, and by what is no gradient."""
+    one, other, out = (matrix(UNITS, WIDTH + STATE, seed=seed) for seed in (1, 2, 3))
+    small = matrix(STATE, UNITS, seed=4)
+
+    def loss(x):
+        state, total = torch.zeros(SEQUENCES, STATE, dtype=torch.float64), 0
+        for slot in range(SLOTS):
+            rows = torch.cat([x, state], -1)
+            total = total + (x.t() @ rows).square().sum()
+            results = [linear(rows, weight) for weight in ((one, other) if slot % 2 else (other, one))]
+            state = torch.tanh(linear(results[0] * results[1], small))
+        return total + (linear(torch.cat([x, state], -1), out) ** 2).sum()
+
+    before, after = compared(loss, [one, other, out, small])
+    assert after < before
+
+
 def unchanged(loss, parameters):
     before, after = compared(loss, parameters)
     return before == after
