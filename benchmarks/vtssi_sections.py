@@ -184,7 +184,12 @@ def variants_evidence_section(runs: Sequence[Run]) -> list[str]:
         rows.append((f"{run.recipe.label}: {run.folder.path.name}", elbo, *evidence_cells([bounds], per=frames), width))
     if not rows:
         return []
-    return ["Nats per frame, straight paths with overlap.", "", *table(["", "ELBO", *EVIDENCE, "bracket"], rows)]
+    explained = [
+        "Nats per frame, straight paths with overlap. Standard errors are over videos, the first of the test set in all",
+        "rows; `kinema compare` gives those of differences, which are smaller.",
+        "",
+    ]
+    return [*explained, *table(["", "ELBO", *EVIDENCE, "bracket"], rows)]
 
 
 def vtssi_step_section(path: Path) -> list[str]:
