@@ -185,8 +185,8 @@ def variants_evidence_section(runs: Sequence[Run]) -> list[str]:
     if not rows:
         return []
     explained = [
-        "Nats per frame, straight paths with overlap. Standard errors are over videos, the first of the test set in all",
-        "rows; `kinema compare` gives those of differences, which are smaller.",
+        "Nats per frame, straight paths with overlap. Standard errors are over the same videos in all rows; those of",
+        "differences are given by `kinema compare`.",
         "",
     ]
     return [*explained, *table(["", "ELBO", *EVIDENCE, "bracket"], rows)]
