@@ -72,7 +72,7 @@ def compiled_section(path: Path) -> list[str]:
             ratio = "" if variant == "product" else ratio
             python = f"{found['python']:.0%}" if "python" in found else ""
             numbers = [f"{found['median']:.1f}", f"{found['minimum']:.1f}", ratio, python]
-            numbers += [f"{found['first']:.1f}", f"{found['megabytes']:.0f}"]
+            numbers += [f"{found['first']:.1f}", f"{found['megabytes']:.0f}" if "megabytes" in found else ""]
             if counted:
                 numbers.append(_gigaflops_a_second(variants, variant))
             if beside:

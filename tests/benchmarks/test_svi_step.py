@@ -37,6 +37,13 @@ def test_a_process_takes_steps_when_told():
     assert set(process.end()) == {"python", "megabytes"}
 
 
+def test_memory_is_that_of_the_process_alone():
+    held = bytearray(400 << 20)
+    held[:: 1 << 12] = b"x" * len(held[:: 1 << 12])  # resident
+    process = MeasuredProcess([sys.executable, "-c", SERVER], {"PYTHONPATH": str(PROGRAMS)})
+    assert process.end()["megabytes"] < 200
+
+
 def test_a_process_that_fails_is_reported():
     with pytest.raises(RuntimeError, match="status 3"):
         MeasuredProcess([sys.executable, "-c", "raise SystemExit(3)"], {})
