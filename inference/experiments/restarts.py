@@ -1,4 +1,4 @@
-"""Runs that fail an early health check are abandoned and restarted from another seed."""
+"""Runs that fail an early health check: named, or abandoned and restarted from another seed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,12 +29,12 @@ def train_with_restarts(
     """Train a recipe, check it after its `check_step`, and restart from another seed if the recipe complains.
 
     An abandoned run is kept beside the new one, as PATH-abandoned-1 and so on. These folders count the restarts, so
-    the same call resumes after an interruption.
+    the same call resumes after an interruption. Once no restart is left, a complaint is printed, and training goes on.
 
     Args:
         recipe: recipe to train.
         path: folder of the run.
-        restarts: maximum number of abandoned runs; the run after them is trained to the end without a check.
+        restarts: maximum number of abandoned runs; the run after them is trained to the end.
         device: device of model, guide and batches.
         processes: processes that train together; restarts need a single one.
         options: passed on to `train_recipe`.
@@ -48,7 +48,7 @@ def train_with_restarts(
     options |= {"device": device, "processes": processes}
     if restarts < 0:
         raise OptionError(f"--restarts: expected at least 0, got {restarts}")
-    if restarts == 0:
+    if restarts == 0 and (step is None or step >= recipe.num_steps or processes.size > 1):
         return train_recipe(recipe, path, **options)
     if step is None or processes.size > 1:
         why = f"{recipe.name} defines no health check" if step is None else "several processes train together"
@@ -56,17 +56,25 @@ def train_with_restarts(
     while True:
         abandoned = len(list(path.parent.glob(f"{path.name}-abandoned-*")))
         current = replace(recipe, seed=recipe.seed + SEED_STRIDE * abandoned)
-        if abandoned < restarts and _steps_taken(path) <= step:
+        if _steps_taken(path) <= step:
             train_recipe(current, path, last_step=step, **options)
             run = load_run(path, device, "last")
             with evaluation_mode(run.model, run.guide):
                 complaint = current.complaint(run.model, run.guide, current.splits().validation.to(device))
-            if complaint is not None:
+            if complaint is not None and abandoned < restarts:
                 aside = path.with_name(f"{path.name}-abandoned-{abandoned + 1}")
                 path.rename(aside)
                 print(f"step {step}: {complaint}; run abandoned ({aside})")
                 continue
+            if complaint is not None:
+                print(f"step {step}: {complaint}; {_remedy(restarts)}")
         return train_recipe(current, path, **options)
+
+
+def _remedy(restarts: int) -> str:
+    if restarts:
+        return f"training goes on, as {restarts} restart{'s are' if restarts > 1 else ' is'} used up"
+    return "training goes on; with --restarts 3 it would start again from another seed"
 
 
 def _steps_taken(path: Path) -> int:

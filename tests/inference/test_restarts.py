@@ -60,10 +60,33 @@ def test_the_same_call_goes_on(tmp_path, complaints):
     path = tmp_path / "run"
     train_recipe(TINY, path, last_step=4, progress=False)  # as if interrupted before the look
     train_with_restarts(TINY, path, restarts=1, progress=False)
-    assert complaints == [(0, 2)]  # no restart is left for the second run, so it is not checked
+    assert complaints == [(0, 2), (1000, 2)]
     assert RunFolder.open(path).config["fields"]["seed"] == 1000
     train_with_restarts(TINY, path, restarts=1, progress=False)
-    assert len(complaints) == 1
+    assert len(complaints) == 2
+
+
+def test_a_wrong_turn_is_named_where_nothing_is_restarted(tmp_path, complaints, capsys):
+    result = train_with_restarts(TINY, tmp_path / "run", progress=False)
+    assert result.steps == 8
+    said = "step 4: objects are lost; training goes on; with --restarts 3 it would start again from another seed\n"
+    assert said in capsys.readouterr().out
+    train_recipe(TINY, tmp_path / "whole", progress=False)
+    for name, weights in RunFolder.open(tmp_path / "run").last_checkpoint().weights.items():
+        assert (weights == RunFolder.open(tmp_path / "whole").last_checkpoint().weights[name]).all()
+
+
+def test_a_wrong_turn_is_named_when_restarts_are_used_up(tmp_path, complaints, monkeypatch, capsys):
+    monkeypatch.setattr("inference.experiments.restarts.SEED_STRIDE", 1)  # the second run is no good either
+    train_with_restarts(TINY, tmp_path / "run", restarts=1, progress=False)
+    said = capsys.readouterr().out
+    assert f"step 4: objects are lost; run abandoned ({tmp_path / 'run'}-abandoned-1)" in said
+    assert "step 4: objects are lost; training goes on, as 1 restart is used up" in said
+
+
+def test_a_training_that_ends_before_the_check_is_not_checked(tmp_path, complaints):
+    train_with_restarts(TINY.with_options(epochs=2), tmp_path / "run", progress=False)
+    assert complaints == []
 
 
 def test_what_cannot_be_restarted(tmp_path, capsys):
