@@ -1,9 +1,9 @@
 """What a product computes again and again for one part of its rows, computed once.
 
 A cell that reads an image's features beside the last slot, `[f, z[k]] W`, multiplies the features anew for each slot,
-and, where they were expanded, for each particle. That is `f W_f + z[k] W_z`, whose first term is the same for all. So
-are factors of two gradients: `sum_k g[k]^T f` is `(sum_k g[k])^T f`, and `sum_k g[k] W_f^T` is `(sum_k g[k]) W_f^T`.
-Those sums are taken in `products`.
+and, where they were expanded, for each particle. That is `f W_f + z[k] W_z`, whose first term is the same for all. Two
+gradients have a common factor: `sum_k g[k]^T f` is `(sum_k g[k])^T f`, and `sum_k g[k] W_f^T` is `(sum_k g[k]) W_f^T`.
+Here products are split into those of parts; `products` takes the sums.
 """
 
 from collections import defaultdict
@@ -74,15 +74,21 @@ class SharedParts:
             if is_shared and width >= NARROWEST and split.isdisjoint(rows.product for rows in members):
                 split.update(rows.product for rows in members)
                 total = width_of(members[0].whole)
-                shared, others = (
-                    ((0, width), (width, total)) if is_first else ((total - width, total), (0, total - width))
-                )
+                begin = 0 if is_first else total - width
+                shared, others = (begin, begin + width), (width, total) if is_first else (0, begin)
                 self._split(members, matrix, bias, shared, others)
-                turned = arguments(matrix)[0] if is_turned(matrix) else None
-                for user in list(turned.users) if turned else ():
-                    if user.target is _ATEN.mm.default and arguments(user)[1] is turned and user not in self._pinned:
+                if is_turned(matrix):
+                    for user in self._products_by(arguments(matrix)[0]):
                         self._split_gradient_of_rows(user, shared, others)
         self._graph.eliminate_dead_code()
+
+    def _products_by(self, matrix: fx.Node) -> list[fx.Node]:
+        """Products that have a node on the right."""
+        return [
+            user
+            for user in matrix.users
+            if user.target is _ATEN.mm.default and arguments(user)[1] is matrix and user not in self._pinned
+        ]
 
     def _rows_of(self, product: fx.Node) -> list[Rows]:
         """The first and the last part of what a product reads, if that is a concatenation."""
@@ -130,9 +136,8 @@ class SharedParts:
             rows.product.replace_all_uses_with(product)
             if rows.product in self._pinned:
                 self._pinned.add(product)
-            for user in list(given.users):
-                if user.target is _ATEN.mm.default and arguments(user)[1] is given and user not in self._pinned:
-                    self._split_gradient_of_matrix(user, rows, rest)
+            for user in self._products_by(given):
+                self._split_gradient_of_matrix(user, rows, rest)
 
     def _split_gradient_of_matrix(self, product: fx.Node, rows: Rows, rest: fx.Node) -> None:
         """g^T [f, z] as [sum(g)^T f, g^T z]."""
