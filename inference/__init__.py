@@ -18,9 +18,11 @@ from inference.evidence.calibration import Calibration, calibrate
 from inference.evidence.comparison import Comparison, compare
 from inference.evidence.sandwich import Sandwich, sandwich
 from inference.experiments.load import LoadedRun, load
+from inference.experiments.runs import train_recipe
 from inference.predictive.estimate import predictive_scores
 from inference.predictive.record import PredictiveScores
 from inference.programs.simulation import simulate
+from inference.recipes import register
 from inference.runs.folder import RunFolder
 from inference.runtime.host_memory import keep_freed_memory
 from inference.svi.compiled import CompileWarning
@@ -73,7 +75,9 @@ __all__ = [
     "mixed_precision",
     "predictive_scores",
     "queries",
+    "register",
     "sandwich",
     "simulate",
     "train",
+    "train_recipe",
 ]

@@ -93,7 +93,7 @@ def test_library_is_imported_without_numba():
 def test_every_package_is_listed_for_installation():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     listed = set(settings["tool"]["setuptools"]["packages"])
-    tops = ("videos", "pyro_models", "guides", "inference")
+    tops = ("kinema", "videos", "pyro_models", "guides", "inference")
     found = {
         ".".join(path.parent.relative_to(ROOT).parts) for top in tops for path in (ROOT / top).rglob("__init__.py")
     }

@@ -48,7 +48,7 @@ def test_demo_of_the_readme(tmp_path):
     """The demo command as printed, shortened, in a temporary folder of this environment, without the installation."""
     script = command("demo").rsplit("&&", 1)[1].replace(".venv/bin/kinema", "kinema").split()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
-    words = [sys.executable, "-m", "inference.cli", *script[1:], "--num-train", "256"]
+    words = [sys.executable, "-m", "kinema", *script[1:], "--num-train", "256"]
     result = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     assert re.search("log evidence.*\n    (converged|lower bound): ", result.stdout)

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NEW = ROOT / "tests" / "sixth_model"
-NEEDED = ("videos", "pyro_models", "guides", "inference", "tests", "pyproject.toml")
+NEEDED = ("kinema", "videos", "pyro_models", "guides", "inference", "tests", "pyproject.toml")
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def run(repository, *words):
 @pytest.mark.slow
 @pytest.mark.ci
 def test_it_trains_and_is_judged_and_drawn(repository):
-    assert "flicker" in run(repository, "-m", "inference.cli", "recipes")
-    run(repository, "-m", "inference.cli", "train", "flicker", "--quiet")
-    printed = run(repository, "-m", "inference.cli", "evaluate", "runs/flicker-0", "--evidence-particles", "32")
+    assert "flicker" in run(repository, "-m", "kinema", "recipes")
+    run(repository, "-m", "kinema", "train", "flicker", "--quiet")
+    printed = run(repository, "-m", "kinema", "evaluate", "runs/flicker-0", "--evidence-particles", "32")
     assert "\npixels of flicker " in printed
-    assert "--threshold {None}|FLOAT" in run(repository, "-m", "inference.cli", "evaluate", "--help")
-    drawn = run(repository, "-m", "inference.cli", "render", "runs/flicker-0").split()
+    assert "--threshold {None}|FLOAT" in run(repository, "-m", "kinema", "evaluate", "--help")
+    drawn = run(repository, "-m", "kinema", "render", "runs/flicker-0").split()
     assert [Path(path).name for path in drawn] == ["flicker.png"]
 
 

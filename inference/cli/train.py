@@ -80,7 +80,7 @@ def train(words: Sequence[str]) -> int:
                 processes=processes,
             )
         except KeyboardInterrupt:
-            several = f"torchrun --nproc-per-node {processes.size} -m -- inference.cli"
+            several = f"torchrun --nproc-per-node {processes.size} -m -- kinema"
             program = "kinema" if processes.size == 1 else several
             say(f"\ninterrupted; resume with: {program} train {shlex.join(words)}", file=sys.stderr)
             return INTERRUPTED

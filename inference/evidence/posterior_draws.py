@@ -1,22 +1,19 @@
-"""Posterior draws of latents as ArviZ `InferenceData`: particles of a guide, resampled by their weights."""
+"""Posterior draws of latents in the format of ArviZ: particles of a guide, resampled by their weights."""
 
-import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from inference.evidence.arviz_versions import grouped
 from inference.evidence.chunks import particle_chunks
 from inference.evidence.settings import DrawSettings
 from inference.programs.site_values import sequences_first
 from inference.programs.trace_checks import SEQUENCES
 from inference.programs.traces import ImportanceTraces, Program, sample_sites
 from inference.runtime.generators import seeded
-
-if TYPE_CHECKING:
-    import arviz
 
 
 @runtime_checkable
@@ -71,7 +68,7 @@ class WeighedParticles(Protocol):
 
 def inference_data(
     evidence: WeighedParticles, model: Program, guide: Program, args: tuple[Tensor | None, ...], num_draws: int
-) -> "arviz.InferenceData":
+) -> Any:
     """See `Evidence.to_inference_data`."""
     if num_draws < 1:
         raise ValueError(f"num_draws: expected at least 1, got {num_draws}")
@@ -140,11 +137,8 @@ class _Draws:
             self.groups[group][name] = np.zeros((*leading, self.num_sequences, *trailing), dtype)
         return self.groups[group][name]
 
-    def to_inference_data(self, evidence: WeighedParticles, log_weight: Tensor) -> "arviz.InferenceData":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ArviZ announces its next major version at import
-            import arviz
-            import xarray
+    def to_inference_data(self, evidence: WeighedParticles, log_weight: Tensor) -> Any:
+        import xarray
 
         def dataset(arrays: Mapping[str, np.ndarray], *leading: str, own_dims: bool = True) -> Any:
             chain = "chain" in leading
@@ -162,10 +156,12 @@ class _Draws:
             name: getattr(evidence, name).numpy()
             for name in ("log_evidence", "elbo", "effective_sample_size", "pareto_k", "standard_error")
         }
-        return arviz.InferenceData(
-            posterior=dataset(self.groups["posterior"], "chain", "draw"),
-            log_likelihood=dataset(self.groups["log_likelihood"], "chain", "draw", own_dims=False),
-            sample_stats=dataset({"log_weight": log_weight.numpy()}, "chain", "draw", own_dims=False),
-            observed_data=dataset(self.groups["observed_data"]),
-            evidence=dataset(record, own_dims=False),
+        return grouped(
+            {
+                "posterior": dataset(self.groups["posterior"], "chain", "draw"),
+                "log_likelihood": dataset(self.groups["log_likelihood"], "chain", "draw", own_dims=False),
+                "sample_stats": dataset({"log_weight": log_weight.numpy()}, "chain", "draw", own_dims=False),
+                "observed_data": dataset(self.groups["observed_data"]),
+                "evidence": dataset(record, own_dims=False),
+            }
         )

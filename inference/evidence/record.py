@@ -1,11 +1,9 @@
 """The record of an estimate of the log evidence: numbers for each sequence, and how far to rely on them."""
 
 import math
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,13 +11,11 @@ from torch import Tensor
 from inference.annealing.smc import SMC
 from inference.annealing.walks import Annealing
 from inference.estimators.fivo import FIVO
+from inference.evidence.arviz_versions import pareto_shapes
 from inference.evidence.pilot import Pilot
 from inference.evidence.posterior_draws import inference_data
 from inference.evidence.verdict import Verdict
 from inference.programs.traces import Program
-
-if TYPE_CHECKING:
-    import arviz
 
 SMALLEST_TAIL = 25  # particles below which ArviZ has too few in the tail (a fifth of them) to fit a Pareto distribution
 RESOLUTION = 1e-3  # nats; weights closer than this differ by rounding, to which no tail can be fitted
@@ -106,7 +102,7 @@ class Evidence:
         controls: Tensor | None = None,
         *,
         num_draws: int = 100,
-    ) -> "arviz.InferenceData":
+    ) -> Any:
         """Draws from the posterior of the latents, resampled by weight, for ArviZ.
 
         The particles are drawn again, with the seed and the chunks of this record, and `num_draws` of them are chosen
@@ -121,9 +117,10 @@ class Evidence:
             num_draws: draws for each sequence.
 
         Returns:
-            Groups `posterior` (each latent site: chain, draw, its plates with `sequences` first, its own dims),
-            `log_likelihood` (each observed site: chain, draw, sequences; in nats, summed over its other plates),
-            `sample_stats` (log_weight of each draw), `observed_data`, and `evidence` (this record, by sequence).
+            An `arviz.InferenceData`, or an `xarray.DataTree` from version 1 of ArviZ on. Groups `posterior` (each
+            latent site: chain, draw, its plates with `sequences` first, its own dims), `log_likelihood` (each observed
+            site: chain, draw, sequences; in nats, summed over its other plates), `sample_stats` (log_weight of each
+            draw), `observed_data`, and `evidence` (this record, by sequence).
 
         Raises:
             ValueError: if `num_draws` is not positive, if particles were annealed or filtered, or if model, guide and
@@ -164,10 +161,5 @@ def parts(
 def _pareto_k(weights: Float[Tensor, "particles sequences"]) -> Float[Tensor, " sequences"]:
     if weights.shape[0] < SMALLEST_TAIL:
         return torch.full_like(weights[0], torch.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ArviZ announces its next major version at import
-        import arviz
-
-        _, values = arviz.psislw(weights.T.numpy())
-    values = torch.from_numpy(np.asarray(values, dtype=np.float64))
+    values = torch.from_numpy(pareto_shapes(weights.T.numpy()))
     return torch.where(weights.amax(0) - weights.amin(0) <= RESOLUTION, -torch.inf, values)

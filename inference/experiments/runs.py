@@ -118,7 +118,10 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
     """
     name = config.get("recipe")
     if name not in RECIPES:
-        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r} in the run's config.json")
+        raise ValueError(
+            f"recipe: expected one of {', '.join(RECIPES)}, got {name!r} in the run's config.json; a recipe of your "
+            "own has to be registered first, see inference.register"
+        )
     recipe = RECIPES[name]
     values = with_tuples(config["fields"])
     if values.get("world") == GIVEN:

@@ -1,6 +1,7 @@
 """Recipes: videos, a model with its guide, and a training, each reproducing one row of one paper.
 
-A new recipe needs no registration: the tuples `RECIPES` of all modules in this package are collected here.
+A new recipe of the library needs no registration: the tuples `RECIPES` of all modules in this package are collected
+here. Others are registered by a program, or found through the entry points of installed packages; see `Recipes`.
 """
 
 import importlib
@@ -9,7 +10,9 @@ from typing import Any
 
 from inference.recipes.given_videos import on_videos
 from inference.recipes.options import OptionError
-from inference.recipes.recipe import Recipe, Splits
+from inference.recipes.recipe import Pair, Recipe, Splits, Training, Videos
+from inference.recipes.registry import Recipes
+from inference.recipes.simulated_videos import SimulatedVideos
 
 
 def _found() -> dict[str, Recipe[Any, Any, Any]]:
@@ -22,7 +25,21 @@ def _found() -> dict[str, Recipe[Any, Any, Any]]:
     return found
 
 
-RECIPES = _found()
+RECIPES = Recipes(_found())
 """Name on the command line -> recipe."""
 
-__all__ = ["RECIPES", "OptionError", "Recipe", "Splits", "on_videos"]
+register = RECIPES.register
+
+__all__ = [
+    "RECIPES",
+    "OptionError",
+    "Pair",
+    "Recipe",
+    "Recipes",
+    "SimulatedVideos",
+    "Splits",
+    "Training",
+    "Videos",
+    "on_videos",
+    "register",
+]

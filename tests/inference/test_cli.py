@@ -204,7 +204,7 @@ def test_interrupted_command_says_how_to_go_on_and_does(tmp_path):
     words = ["train", "kvae-demo", "--run", str(path), "--quiet", *TINY, "--epochs", "200"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "inference.cli", *words], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "kinema", *words], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while not (path / "metrics.jsonl").is_file() and time.monotonic() < deadline:

@@ -1,7 +1,0 @@
-"""`python -m inference.cli` is `kinema`."""
-
-import sys
-
-from inference.cli import main
-
-sys.exit(main())

@@ -1,0 +1,48 @@
+"""What we use of ArviZ, by version: 0.2x has `InferenceData`, 1.x has `xarray.DataTree`."""
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def _arviz() -> tuple[Any, bool]:
+    """ArviZ, imported here since it takes seconds, and whether it is version 1 or later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 0.2x announces its next major version at import
+        import arviz
+    return arviz, int(arviz.__version__.split(".")[0]) >= 1
+
+
+def pareto_shapes(log_weights: Float[np.ndarray, "sequences particles"]) -> Float[np.ndarray, " sequences"]:
+    """Pareto k-hat of importance weights (Vehtari et al. 2024), for each sequence.
+
+    Args:
+        log_weights: unnormalised log weights, nats.
+    """
+    arviz, later = _arviz()
+    if later:
+        from arviz_stats.base import array_stats  # its DataArrays would need names for dims
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # large k-hats are reported by the caller
+        _, shapes = array_stats.psislw(log_weights) if later else arviz.psislw(log_weights)
+    return np.asarray(shapes, dtype=np.float64)
+
+
+def grouped(groups: "Mapping[str, xarray.Dataset]") -> Any:
+    """Groups of arrays in the format of the installed ArviZ: `InferenceData`, or `xarray.DataTree`.
+
+    Args:
+        groups: data sets by the name of their group, such as "posterior".
+    """
+    arviz, later = _arviz()
+    if not later:
+        return arviz.InferenceData(**groups)
+    import xarray
+
+    return xarray.DataTree.from_dict(dict(groups))
