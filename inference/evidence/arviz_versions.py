@@ -1,5 +1,6 @@
 """What we use of ArviZ, by version: 0.2x has `InferenceData`, 1.x has `xarray.DataTree`."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,19 @@ def pareto_shapes(log_weights: Float[np.ndarray, "sequences particles"]) -> Floa
         log_weights: unnormalised log weights, nats.
     """
     arviz, later = _arviz()
-    if later:
-        from arviz_stats.base import array_stats  # its DataArrays would need names for dims
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large k-hats are reported by the caller
-        _, shapes = array_stats.psislw(log_weights) if later else arviz.psislw(log_weights)
+        shapes = [_shape_from_version_one(row) for row in log_weights] if later else arviz.psislw(log_weights)[1]
     return np.asarray(shapes, dtype=np.float64)
+
+
+def _shape_from_version_one(log_weights: Float[np.ndarray, " particles"]) -> float:
+    from arviz_stats.base import array_stats  # part of ArviZ from 1.0 on
+
+    try:
+        return float(array_stats.psislw(-log_weights)[1])  # it takes log likelihoods, of which weights are the inverse
+    except ValueError:  # all values of the tail are the same, where 0.2x says infinity
+        return math.inf
 
 
 def grouped(groups: "Mapping[str, xarray.Dataset]") -> Any:
