@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+from judged import Judged
 from records import EVIDENCE, Run, evidence_cells, origin, table
 
 from inference.recipes.ball_videos import BallVideos
@@ -19,10 +20,10 @@ BY_DYNAMICS = "smoothing"  # the query method by which claims are judged
 
 def cannonballs_section(runs: Sequence[Run]) -> list[str]:
     """Claims by setting, positions by run, then predictions of each setting's first seed."""
-    chosen = [run for run in runs if run.score("trajectories") is not None and _is_balls(run)]
+    chosen = _scored(runs)
     if not chosen:
         return []
-    settings = _settings([run for run in chosen if isinstance(run.recipe.pair, PhysicsPair)])
+    settings = _settings(chosen)
     placed = [run for run in chosen if run.score("trajectories").r_squared]
     counts = sorted({count for run in placed for count in run.score("trajectories").r_squared})
     header = ["run", "guide", "reading", "ELBO", *EVIDENCE]
@@ -56,12 +57,36 @@ def cannonballs_section(runs: Sequence[Run]) -> list[str]:
     return lines + table(header, rows)
 
 
+def trajectory_claims(runs: Sequence[Run]) -> list[tuple[str, list[Judged]]]:
+    """The paper's claims by setting with dynamics; one holds if it does for every seed."""
+    return [
+        (f"cannonballs: {name}", [_judged(claim, met) for claim, met in _met(group).items()])
+        for name, group in _settings(_scored(runs)).items()
+        if group[0].recipe.pair.dynamics != "none"
+    ]
+
+
+def _judged(claim: str, met: Sequence[bool]) -> Judged:
+    return Judged(f"{claim} {CLAIM_TEXTS[claim]}", all(met), seeds=f"{sum(met)} of {len(met)}")
+
+
+def _met(runs: Sequence[Run]) -> dict[str, list[bool]]:
+    """Whether each claim is met, by seed."""
+    scores = [run.score("trajectories") for run in runs]
+    return {claim: [holds(one) for one in scores if one is not None] for claim, holds in CLAIMS.items()}
+
+
+def _scored(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.score("trajectories") is not None and _is_balls(run)]
+
+
 def _settings(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs grouped by setting; runs of a group differ only in their seeds."""
+    """Runs of models with dynamics, grouped by setting; runs of a group differ only in their seeds."""
     groups: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.recipe.seed):
         recipe = run.recipe
-        assert isinstance(recipe.pair, PhysicsPair)
+        if not isinstance(recipe.pair, PhysicsPair):
+            continue
         words = [
             recipe.pair.guide,
             recipe.pair.reading,
@@ -82,7 +107,7 @@ def _claims(settings: dict[str, list[Run]]) -> list[str]:
     rows = []
     for name, runs in settings.items():
         scores = [run.score("trajectories") for run in runs]
-        met = {claim: [holds(one) for one in scores if one is not None] for claim, holds in CLAIMS.items()}
+        met = _met(runs)
         every = [all(values) for values in zip(*met.values(), strict=True)]
         swaps = sorted(value for one in scores if one is not None for value in one.swaps.values())
         spread = f"{swaps[0]:.3f} to {swaps[-1]:.3f}" if swaps else ""
@@ -94,10 +119,8 @@ def _claims(settings: dict[str, list[Run]]) -> list[str]:
     lines = table(["setting", "seeds", "minutes", "videos with swaps", *CLAIMS, "all"], rows)
     return [
         *lines,
-        "R2: interpolated positions are at most half as far from the truth as forecast ones, frames 6 to 25. R3: R²",
-        "of positions is at least 0.98 for one ball, 0.95 for more. R4: the acceleration is within 5 % of the truth.",
-        "R5: the learned distribution of positions is within 10 nats per ball of the exact one, and the component is",
-        "the side for 95 % of balls. Each claim must hold for every number of balls.",
+        *(f"{claim}: {text}." for claim, text in CLAIM_TEXTS.items()),
+        "Each claim must hold for every number of balls.",
         "",
     ]
 
@@ -118,6 +141,12 @@ def _bends(scores: TrajectoryScores) -> bool:
     return found is not None and math.dist(found, true) <= 0.05 * math.hypot(*true)
 
 
+CLAIM_TEXTS = {
+    "R2": "interpolated positions are at most half as far from the truth as forecast ones, frames 6 to 25",
+    "R3": "R² of positions is at least 0.98 for one ball, 0.95 for more",
+    "R4": "the acceleration is within 5 % of the truth",
+    "R5": "positions are distributed within 10 nats per ball of the exact ones, 95 % of components are the side",
+}
 CLAIMS: dict[str, Callable[[TrajectoryScores], bool]] = {
     "R2": _interpolates,
     "R3": lambda scores: all(value >= (0.98 if balls == 1 else 0.95) for balls, value in scores.r_squared.items()),

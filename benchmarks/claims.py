@@ -2,25 +2,46 @@
 
 from collections.abc import Callable, Sequence
 
-from records import Run, best_by_label, table
+from judged import Judged, claims_table
+from records import Run, best_by_label
 
 from inference.recipes.published_curves import KALMAN_VAE_IMPUTATION
 from inference.scores.imputation_curves import PATTERNS
 
 
 def claims_section(world: str, runs: Sequence[Run]) -> list[str]:
-    """The paper's findings on imputation, as claims, each with the pattern and level closest to failing."""
+    """The paper's findings on imputation, and by how much smoothing is better than filtering."""
+    kalman = best_by_label(runs, "KVAE")
+    if kalman is None:
+        return []
+    smoothing, filtering = (kalman.curve("gap", method) for method in ("smoothing", "filtering"))
+    gains = ", ".join(
+        f"{(high - low) / high:.0%} at {level:g}"
+        for level, low, high in zip(PATTERNS["gap"][2], smoothing.errors, filtering.errors, strict=True)
+    )
+    return [
+        *claims_table(
+            imputation_claims(world, runs),
+            f"Claims, for {kalman.folder.path.name}; the margin is that of the level closest to failing.",
+        ),
+        f"C3, the relative gain of smoothing over filtering by the length of the gap: {gains}.",
+        "",
+    ]
+
+
+def imputation_claims(world: str, runs: Sequence[Run]) -> list[Judged]:
+    """The paper's findings on imputation, each with the pattern and level closest to failing."""
     kalman = best_by_label(runs, "KVAE")
     if kalman is None:
         return []
     smoothing = {pattern: kalman.curve(pattern, "smoothing") for pattern in PATTERNS}
     filtering = {pattern: kalman.curve(pattern, "filtering") for pattern in PATTERNS}
-    rows = []
+    found: list[Judged] = []
 
     def judge(claim: str, margins: list[tuple[float, str]]) -> None:
         if margins:
             margin, where = min(margins)
-            rows.append((claim, "holds" if margin >= 0 else "fails", f"{margin:+.4f}", where))
+            found.append(Judged(claim, margin >= 0, f"{margin:+.4f}", "1", where))
 
     def margins(better: dict, worse: dict, keep: Callable[[str, float], bool] = lambda pattern, level: True) -> list:
         return [
@@ -45,17 +66,6 @@ def claims_section(world: str, runs: Sequence[Run]) -> list[str]:
         claim = "beyond the paper:" if label == "BiLSTM" else "C2" if world == "box" else "C10"
         rivals = {pattern: run.curve(pattern, method) for pattern in PATTERNS}
         judge(f"{claim} smoothing beats the {label}", margins(smoothing, rivals, not_generation))
-    gains = [
-        ((high - low) / high, level)
-        for pattern, level, low, high in (
-            ("gap", level, low, high)
-            for level, low, high in zip(
-                PATTERNS["gap"][2], smoothing["gap"].errors, filtering["gap"].errors, strict=True
-            )
-        )
-    ]
-    text = ", ".join(f"{gain:.0%} at {level:g}" for gain, level in gains)
-    rows.append(("C3 relative gain of smoothing over filtering by gap length", "see", "", text))
     if networks["VAE-RNN"] is not None:
         worst = {pattern: networks["VAE-RNN"].curve(pattern, "filtering") for pattern in PATTERNS}
         others = [smoothing, filtering]
@@ -74,5 +84,4 @@ def claims_section(world: str, runs: Sequence[Run]) -> list[str]:
     if world == "box":
         paper = {one.pattern: one for one in KALMAN_VAE_IMPUTATION if one.method == "KVAE smoothing"}
         judge("at or below the paper's smoothing curve", margins(smoothing, paper))
-    lines = [f"Claims, for {kalman.folder.path.name}; the margin is that of the level closest to failing.", ""]
-    return [*lines, *table(["claim", "", "margin", "where"], rows)]
+    return found

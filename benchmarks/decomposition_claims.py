@@ -11,7 +11,7 @@ from itertools import pairwise
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from records import table
+from judged import Judged
 
 Row = Mapping[str, Any]
 
@@ -104,9 +104,9 @@ def ahead(horizon: int) -> Callable[[Row], float]:
     return lambda row: row["predictions"][horizon - 1]["mean"] if horizon <= len(row["predictions"]) else math.nan
 
 
-def claims_table(claims: Iterable[Claim]) -> list[str]:
-    """Those whose rows exist, each with the case closest to failing."""
-    lines = []
+def judged(claims: Iterable[Claim]) -> list[Judged]:
+    """Those whose rows exist, each with the case closest to failing and the number of seeds that hold."""
+    found = []
     for claim in claims:
         known = all(margins and not any(map(math.isnan, margins)) for margins in claim.cases.values())
         if not claim.cases or not known:
@@ -115,15 +115,8 @@ def claims_table(claims: Iterable[Claim]) -> list[str]:
         middle = mean(margins)
         spread = f" ± {stdev(margins) / len(margins) ** 0.5:.5f}" if len(margins) > 1 else ""
         holding = f"{sum(margin >= 0 for margin in margins)} of {len(margins)}"
-        lines.append((claim.text, "holds" if middle >= 0 else "fails", f"{middle:+.5f}{spread}", holding, case))
-    if not lines:
-        return []
-    return [
-        "Claims of the paper, with the margin of the case closest to failing (mean and standard error over seeds), and",
-        "the number of seeds that hold by themselves.",
-        "",
-        *table(["claim", "", "margin", "seeds", "case"], lines),
-    ]
+        found.append(Judged(claim.text, middle >= 0, f"{middle:+.5f}{spread}", holding, case))
+    return found
 
 
 def model_claims(rows: Rows) -> Iterator[Claim]:

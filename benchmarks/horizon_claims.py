@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from records import table
+from judged import Judged, by_smallest
 
 from inference.scores.horizons import ErrorCurve, HorizonErrors, Horizons
 
@@ -71,16 +71,9 @@ def claims_of(record: dict[str, Any]) -> list[tuple[str, Sequence[float]]]:
     return claims
 
 
-def claims_table(record: dict[str, Any]) -> list[str]:
-    """Claims as rows; none without claims."""
-    rows = []
-    for claim, margins in claims_of(record):
-        worst = min(margins, key=lambda margin: -math.inf if math.isnan(margin) else margin)
-        rows.append((claim, "holds" if worst >= 0 else "fails", f"{worst:+.2f}"))
-    if not rows:
-        return []
-    explained = "Claims of the paper; the margin, in percent of the width, is that of the frame closest to failing."
-    return [explained, "", *table(["claim", "", "margin"], rows)]
+def horizon_claims(record: dict[str, Any]) -> list[Judged]:
+    """Those claims, each by the frame closest to failing."""
+    return [by_smallest(claim, margins, seeds="1") for claim, margins in claims_of(record)]
 
 
 class _Percent:

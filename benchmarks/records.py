@@ -1,5 +1,6 @@
 """Records of evaluated runs and of measurements: copied without weights, read back, and put into tables."""
 
+import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a markdown table, numbers aligned to the right."""
     lines = [f"| {' | '.join(header)} |", "|" + "---|" + "---:|" * (len(header) - 1)]
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def picture_link(text: str, path: Path, document: Path) -> list[str]:
+    """Markdown of a picture, with its path relative to the document."""
+    return [f"![{text}]({os.path.relpath(path, document.parent)})", ""]
 
 
 def origin(entry: dict) -> str:

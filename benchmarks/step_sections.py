@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import mean, stdev
 
 from records import origin, table
 
@@ -141,3 +142,25 @@ def sqair_section(path: Path) -> list[str]:
         *("ms", "minimum", "CPU ms", "minimum", "speed-up over the port", "GFLOP in matrix products"),
     ]
     return [*table(header, rows), origin(record["provenance"]), ""]
+
+
+def compiled_training_section(path: Path) -> list[str]:
+    """Bounds reached with eager and with compiled steps."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text())
+    rows = []
+    for compile in dict.fromkeys(run["compile"] for run in record["runs"]):
+        runs = [run for run in record["runs"] if run["compile"] == compile]
+        bounds = [run["best_bound"] for run in runs]
+        minutes = mean(run["seconds"] for run in runs) / 60
+        spread = stdev(bounds) if len(bounds) > 1 else float("nan")
+        each = ", ".join(f"{bound:.2f}" for bound in bounds)
+        rows.append((compile, each, f"{mean(bounds):.2f} ± {spread:.2f}", f"{runs[0]['steps']}", f"{minutes:.1f}"))
+    header = [f"{record['recipe']}, compile =", "validation bound by seed", "mean", "steps", "minutes"]
+    return [*table(header, rows), origin(record["provenance"]), ""]
+
+
+def marginal_section(path: Path) -> list[str]:
+    """The output of `benchmarks/gaussian_marginal.py`."""
+    return [path.read_text().strip(), ""] if path.is_file() else []

@@ -8,8 +8,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from horizon_claims import claims_table
+from horizon_claims import horizon_claims
 from horizon_pictures import draw
+from judged import Judged, by_smallest, claims_table
 from records import EVIDENCE, Run, evidence_cells, origin, table
 
 from inference.scores.horizons import Horizons
@@ -43,13 +44,11 @@ def variants_section(path: Path) -> list[str]:
     record = json.loads(path.read_text())
     groups = _by_setting(record["rows"])
     lines, rows = [], []
-    entries: dict[tuple[str, str], Entry] = {}
     for flavour, published in zip(FLAVOURS, PUBLISHED, strict=True):
         for variant, paper in zip(LABELS, published, strict=True):
             runs = groups.get(f"{flavour}: {variant}")
             if runs is None:
                 continue
-            entries[flavour, variant] = Entry(*(mean(_percent(runs, kind)) for kind in Entry._fields))
             moving = paper[2] is not None
             rows.append(
                 (
@@ -73,7 +72,9 @@ def variants_section(path: Path) -> list[str]:
     ]
     header = ["", "counted", "inferred", "predicted", "paper: counted", "inferred", "predicted", "seeds"]
     lines += table(header, rows)
-    lines += _claims(entries)
+    lines += claims_table(
+        variant_claims(record), "Claims of the paper; the margin is that of the case closest to failing."
+    )
     return [*lines, *_origins(record)]
 
 
@@ -140,7 +141,9 @@ def horizons_section(paths: Sequence[Path], document: Path) -> list[str]:
         ]
         for picture in draw(record["rows"], path):
             lines += [f"![Errors by frame]({os.path.relpath(picture, document.parent)})", ""]
-        lines += [*table(header, rows), *claims_table(record), origin(record["provenance"]), ""]
+        explained = "Claims of the paper; the margin, in percent of the width, is that of the frame closest to failing."
+        lines += [*table(header, rows), *claims_table(horizon_claims(record), explained)]
+        lines += [origin(record["provenance"]), ""]
     return lines
 
 
@@ -208,8 +211,20 @@ def vtssi_step_section(path: Path) -> list[str]:
     ]
 
 
-def _claims(entries: dict[tuple[str, str], Entry]) -> list[str]:
-    """Claims 1 to 5 that can be judged; positive margins hold."""
+def _entries(record: dict[str, Any]) -> dict[tuple[str, str], Entry]:
+    """Scores by flavour and variant, of those that were trained."""
+    groups = _by_setting(record["rows"])
+    return {
+        (flavour, variant): Entry(*(mean(_percent(groups[setting], kind)) for kind in Entry._fields))
+        for flavour in FLAVOURS
+        for variant in LABELS
+        if (setting := f"{flavour}: {variant}") in groups
+    }
+
+
+def variant_claims(record: dict[str, Any]) -> list[Judged]:
+    """Claims 1 to 5, if all variants were trained in all flavours; seeds are those that all of them have."""
+    entries = _entries(record)
     if len(entries) < len(FLAVOURS) * len(LABELS):
         return []
     pairs = (("linear, overlap no", "linear, overlap yes"), ("elliptic, overlap no", "elliptic, overlap yes"))
@@ -285,15 +300,8 @@ def _claims(entries: dict[tuple[str, str], Entry]) -> list[str]:
             (entries[flavour, "find-mot"].predicted - entries[flavour, "vtssi"].predicted for flavour in FLAVOURS),
         ),
     ]
-    rows = []
-    for claim, margins in claims:
-        worst = min(margins, key=lambda margin: -math.inf if math.isnan(margin) else margin)
-        rows.append((claim, "holds" if worst >= 0 else "fails", f"{worst:+.2f}"))
-    return [
-        "Claims of the paper; the margin is that of the case closest to failing.",
-        "",
-        *table(["claim", "", "margin"], rows),
-    ]
+    fewest = min(map(len, _by_setting(record["rows"]).values()))
+    return [by_smallest(claim, margins, seeds=f"{fewest}") for claim, margins in claims]
 
 
 def _by_setting(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

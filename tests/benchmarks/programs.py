@@ -25,3 +25,10 @@ def run(program, *words, status=0):
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == status, done.stderr
     return done.stdout if status == 0 else done.stderr
+
+
+def results(records, *added):
+    """RESULTS.md and the files beside the records, as one text."""
+    document = records.parent / "RESULTS.md"
+    run("results.py", *added, "--records", records, "--output", document)
+    return "\n".join(page.read_text() for page in [document, *sorted(records.glob("*.md"))])

@@ -63,10 +63,10 @@ def ablation():
 
 def judged(claims, rows):
     """Verdict and margin by the text of the claim."""
-    from decomposition_claims import Rows, claims_table
+    from decomposition_claims import Rows
+    from decomposition_claims import judged as judge
 
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in claims_table(claims(Rows.of(rows)))]
-    return {line[0]: line[1:] for line in cells if len(line) == 5 and line[1] in ("holds", "fails")}
+    return {one.claim: [one.verdict, one.margin, one.seeds, one.case] for one in judge(claims(Rows.of(rows)))}
 
 
 def test_the_papers_numbers_satisfy_its_claims(models, ablation):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inference.recipes import RECIPES
-from tests.benchmarks.programs import PROGRAMS, SLOTS, run
+from tests.benchmarks.programs import PROGRAMS, SLOTS, results, run
 
 VIDEOS = {
     "frame_size": 16,
@@ -51,10 +51,8 @@ def test_plans_meet_in_tables(tmp_path):
     plan("predictions", "--seeds", 0, *SLOTS_WORDS)
     assert len(list(tmp_path.glob("*-0"))) == 11  # of sixteen settings
 
-    document = tmp_path / "RESULTS.md"
     written = sorted(tmp_path.glob("decompositions-*.json"))
-    run("results.py", *written, "--records", tmp_path / "records", "--output", document)
-    text = document.read_text()
+    text = results(tmp_path / "records", *written)
     assert "| colour: SEQ-IODINE, more balls and colours |" in text
     assert "| 6 entropy raises ARI by more than 0.3 | fails |" in text
     assert "| 10 predictions three and five frames ahead are better than R-NEM's |" in text

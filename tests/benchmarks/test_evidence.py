@@ -6,7 +6,7 @@ import re
 import pytest
 
 from inference.cli import main
-from tests.benchmarks.programs import run
+from tests.benchmarks.programs import results, run
 
 KALMAN = "--network mlp --num-train 8 --num-validation 2 --num-test 3 --batch-size 8 --epochs 2 --frozen-epochs 1"
 PIXELS = "--state-dim 8 --code-dim 4 --hidden-dim 6 --epochs 1 --num-train 10 --num-validation 2 --num-test 3"
@@ -53,9 +53,7 @@ def test_ways_to_the_evidence_meet_in_a_table(tmp_path):
     assert re.search("^kalman .* lower bound .*\npixels .* exact ", printed, re.MULTILINE)
 
     (tmp_path / "results").mkdir()
-    document = tmp_path / "RESULTS.md"
-    run("results.py", output, "--records", tmp_path / "results", "--output", document)
-    section = document.read_text().split("## What evidence is worth")[1].split("\n## ")[0]
+    section = results(tmp_path / "results", output).split("## What evidence is worth")[1].split("\n## ")[0]
     estimates, brackets = (part.splitlines() for part in section.split("Brackets: "))
     assert "On the same videos" not in section
     (row,) = (line for line in estimates if line.startswith("| kalman |"))
@@ -76,8 +74,7 @@ def test_ways_to_the_evidence_meet_in_a_table(tmp_path):
     bounds = {"importance_weighted_each": [value + 5 for value in first["importance_weighted_each"]]}
     record["rows"].append(first | numbers | bounds | {"run": "worse"})
     output.write_text(json.dumps(record))
-    run("results.py", output, "--records", tmp_path / "results", "--output", document)
-    _, order = document.read_text().split("On the same videos: differences to kalman")
+    _, order = results(tmp_path / "results", output).split("On the same videos: differences to kalman")
     assert "| worse | -2.0 ± 1.0 | 5.0 ± 0.0 |" in order  # wrongly above it by bounds
 
 

@@ -10,7 +10,7 @@ import pytest
 from inference.cli import main
 from inference.recipes import RECIPES
 from inference.recipes.growing_videos import LengtheningVideos
-from tests.benchmarks.programs import PROGRAMS, SLOTS, run
+from tests.benchmarks.programs import PROGRAMS, SLOTS, results, run
 from videos import TabletopScenes
 
 VIDEOS = {
@@ -55,9 +55,7 @@ def test_runs_meet_in_a_table(tmp_path):
     assert [len(row["predictions"]) for row in rows] == [3, 3, 3, 3]
     assert all(0 <= row["lengths"]["6"]["squared_error"]["mean"] < 2 for row in rows)
     run("segmentation.py", runs[0], "--balls", 3, 4, "--slots", 6, *words[:-1], records / "segmentation-more.json")
-    document = tmp_path / "RESULTS.md"
-    run("results.py", "--records", records, "--output", document)
-    text = document.read_text()
+    text = results(records)
     assert "| IODINE (sequential): frames |" in text
     assert "6 slots" in text
     refused = run("segmentation.py", f"{runs[0]}:sequential", *words, status=1)

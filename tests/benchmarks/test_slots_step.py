@@ -1,14 +1,12 @@
 """Steps of slots are timed in fresh processes, beside code of the form of the authors'; records become tables."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.programs import results, run
+
 pytestmark = pytest.mark.slow
-PROGRAMS = Path(__file__).parents[2] / "benchmarks"
 MODEL = """
 import torch
 import visdom
@@ -42,11 +40,6 @@ class SBD(torch.nn.Conv2d):
 }
 
 
-def run(program, *words):
-    command = [str(word) for word in (sys.executable, PROGRAMS / program, *words)]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
-
-
 def test_cases_are_timed_beside_the_authors_code(tmp_path):
     source = tmp_path / "clone" / "src"
     (source / "networks").mkdir(parents=True)
@@ -56,17 +49,14 @@ def test_cases_are_timed_beside_the_authors_code(tmp_path):
     record = tmp_path / "slots_step-test.json"
     words = ["--rounds", 1, "--repetitions", 1, "--batch", 1, "--small-batch", 2, "--output", record]
     cases = ["--cases", "small, eager", "small, implicit"]
-    done = run("slots_step.py", *words, *cases, "--official", tmp_path / "clone")
-    assert done.returncode == 0, done.stderr
+    run("slots_step.py", *words, *cases, "--official", tmp_path / "clone")
     rows = json.loads(record.read_text())["rows"]
     assert [(row["frames"], row["decodes"]) for row in rows.values()] == [(4, 14), (4, 14), (4, 4)]
     assert sum(rows["small, eager"]["parts"].values()) > 0
     assert all(row["minimum"] <= row["median"] and row["megabytes"] > 100 for row in rows.values())
-    tables = tmp_path / "RESULTS.md"
-    (tmp_path / "results").mkdir()
-    assert run("results.py", record, "--records", tmp_path / "results", "--output", tables).returncode == 0
-    assert "## A step of slots" in tables.read_text()
-    assert "| the authors' code | 4 | 4 |" in tables.read_text()
+    text = results(tmp_path / "results", record)
+    assert "## A step\n" in text
+    assert "| the authors' code | 4 | 4 |" in text
 
 
 @pytest.mark.parametrize(
@@ -81,6 +71,4 @@ def test_cases_are_timed_beside_the_authors_code(tmp_path):
     ],
 )
 def test_wrong_options_are_named(words, message):
-    done = run("slots_step.py", *words)
-    assert done.returncode == 2
-    assert message in done.stderr
+    assert message in run("slots_step.py", *words, status=2)

@@ -1,13 +1,11 @@
 """Our step and a port's take turns and share a table; without a port ours is timed alone."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-PROGRAMS = Path(__file__).parents[2] / "benchmarks"
+from tests.benchmarks.programs import results, run
+
 CONFIG = """
 class Settings(dict):
     __getattr__, __setattr__ = dict.__getitem__, dict.__setitem__
@@ -31,11 +29,6 @@ class SQAIRVIMCO(torch.nn.Linear):
 """
 
 
-def run(program, *words):
-    command = [str(word) for word in (sys.executable, PROGRAMS / program, *words)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 @pytest.mark.slow
 def test_ours_and_a_port_take_turns(tmp_path, data_folder):
     (tmp_path / "port" / "lib").mkdir(parents=True)
@@ -49,8 +42,5 @@ def test_ours_and_a_port_take_turns(tmp_path, data_folder):
     assert found["port"]["gigaflops"] == pytest.approx(2 * 2 * 64 * 2500 * 2 / 1e9)
     assert found["off"]["gigaflops"] > 5
     assert all(one["minimum"] <= one["median"] for one in found.values())
-    tables = tmp_path / "RESULTS.md"
-    (tmp_path / "results").mkdir()
-    run("results.py", record, "--records", tmp_path / "results", "--output", tables)
-    assert "| PyTorch port |" in tables.read_text()
+    assert "| PyTorch port |" in results(tmp_path / "results", record)
     assert "the port is left out: --port expects a clone" in run("sqair_step.py", *options, "--output", record)

@@ -1,22 +1,13 @@
 """A model of four steps under each of its guides: what is written, and how it appears in RESULTS.md."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from inference.cli import main
+from tests.benchmarks.programs import results, run
 
-PROGRAMS = Path(__file__).parents[2] / "benchmarks"
 TINY = "--network mlp --num-train 16 --num-validation 2 --num-test 3 --batch-size 8 --epochs 2 --frozen-epochs 1"
-
-
-def run(program, *words):
-    subprocess.run(
-        [str(word) for word in (sys.executable, PROGRAMS / program, *words)], check=True, capture_output=True
-    )
 
 
 @pytest.mark.slow
@@ -37,9 +28,7 @@ def test_each_guide_has_its_bounds_and_a_verdict(tmp_path):
         assert (bounds["verdict"], bounds["num_particles"], bounds["num_sequences"]) == ("lower bound", 30, 2)
         assert bounds["reasons"].endswith("one rung only")
         assert bounds["elbo"] < bounds["importance_weighted"]
-    document = tmp_path / "RESULTS.md"
-    run("results.py", path, "--records", tmp_path / "results", "--output", document)
-    section = document.read_text().split("## One model, its guides")[1].split("\n## ")[0]
+    section = results(tmp_path / "results", path).split("## One model, its guides")[1].split("\n## ")[0]
     found = scores["none", "collapsed"]
     (row,) = (line for line in section.splitlines() if line.startswith("| collapsed | none |"))
     assert f"| ≥ {found['log_evidence']:.2f} ± {found['log_evidence_error']:.2f} |" in row

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from inference.cli import main
-from tests.benchmarks.programs import run
+from tests.benchmarks.programs import results, run
 
 VIDEOS = {
     "frame_size": 26,
@@ -42,7 +42,7 @@ def test_variants_and_parts_meet_in_tables(tmp_path):
     assert {row["provenance"]["seed"] for row in record["rows"]} == {0, 1}
     assert [point["step"] for point in record["rows"][0]["curve"]] == [0, 8]
     assert "--only: expected part of a name, got nobody" in run("trackers.py", "parts", "--only", "nobody", status=1)
-    records, document = tmp_path / "records", tmp_path / "RESULTS.md"
+    records = tmp_path / "records"
     records.mkdir()
     folders = [tmp_path / f"linear--overlap-yes-{variant}-0" for variant in ("vtssi", "find", "air")]
     overlapping = ["--number", 60, "--frames", 7, "--output", records / "overlaps.json"]
@@ -58,8 +58,7 @@ def test_variants_and_parts_meet_in_tables(tmp_path):
     refused = run("overlaps.py", folders[0], other, status=1)
     assert "expected a run on linear-mnist, as the first one, got elliptic-mnist" in refused
     written = sorted(tmp_path.glob("trackers-*.json"))
-    run("results.py", *written, "--records", records, "--output", document)
-    text = document.read_text()
+    text = results(records, *written)
     assert "counted from the overlap" in text
     assert "| linear, overlap yes: RECT/FIND |" in text
     assert "\n| slots matched |" in text
@@ -85,8 +84,6 @@ def test_trackers_are_drawn_beyond_their_training(tmp_path):
     rows = json.loads(record.read_text())["rows"]
     assert [row["label"] for row in rows] == ["FIND/MOT", "FIND/MOT (finder)", "MLP-SQAIR (kept)"]
     assert len(rows[2]["errors"]["predicted_curve"]["means"]) == 24
-    document = tmp_path / "RESULTS.md"
-    run("results.py", "--records", record.parent, "--output", document)
-    assert "FIND/MOT (finder): a |" in document.read_text()
+    assert "FIND/MOT (finder): a |" in results(record.parent)
     assert record.with_name("horizons-x-tracked.png").is_file()
     assert "a:x: method: expected one of 'modes', 'finder' for" in run("horizons.py", f"{runs[0]}:x", status=1)
