@@ -33,6 +33,7 @@ class Run:
         compile: how training steps are compiled; off = eager.
         restarts: restarts from new seeds if training fails the recipe's health check, as for SQAIR.
         quiet: show no progress bar.
+        force: take the run from another process that trains in its folder, which then stops.
     """
 
     run: Path | None = None
@@ -42,6 +43,7 @@ class Run:
     compile: CompileMode = "off"
     restarts: int = 0
     quiet: tyro.conf.FlagCreatePairsOff[bool] = False
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 def train(words: Sequence[str]) -> int:
@@ -78,6 +80,7 @@ def train(words: Sequence[str]) -> int:
                 progress=not run.quiet,
                 compile=run.compile,
                 processes=processes,
+                force=run.force,
             )
         except KeyboardInterrupt:
             several = f"torchrun --nproc-per-node {processes.size} -m -- inference.cli"

@@ -15,6 +15,7 @@ from inference.recipes import RECIPES, Recipe
 from inference.recipes.given_videos import GIVEN, GivenVideos
 from inference.recipes.recipe import PARTS
 from inference.runs.folder import CONFIG, RunFolder
+from inference.runs.lock import training_in
 from inference.runs.records import with_tuples
 from inference.runtime.processes import ALONE, Processes
 from inference.training.stages import first_steps
@@ -65,9 +66,22 @@ def train_recipe(
         options: further `TrainingOptions`, such as `compile` and `progress`.
 
     Raises:
-        ValueError: if the folder holds anything else, or a run with another configuration or other videos.
+        ValueError: if the folder holds anything else, or a run with another configuration or other videos, or if
+            another process trains in it.
         OptionError: if given videos do not fit the recipe.
     """
+    with training_in(path, force=options.get("force", False), processes=processes):
+        return _train_recipe(recipe, path, device, processes, last_step, options)
+
+
+def _train_recipe(
+    recipe: Recipe,
+    path: str | Path,
+    device: torch.device | str,
+    processes: Processes,
+    last_step: int | None,
+    options: Mapping[str, Any],
+) -> TrainingResult:
     sources = source_records(recipe.videos)
     config = plain_config(recipe) | ({SOURCES: sources} if sources else {})
     if (Path(path) / CONFIG).is_file():

@@ -24,6 +24,7 @@ from inference.runs.checkpoints import (
     write_checkpoint,
     write_weights,
 )
+from inference.runs.lock import LOCK, TRAINER, check_still_ours
 from inference.runs.provenance import provenance
 
 CONFIG = "config.json"
@@ -137,6 +138,7 @@ class RunFolder:
 
     def append_metrics(self, record: Mapping[str, Any], seconds: float) -> None:
         """Add a record to metrics.jsonl and its time to timing.jsonl; both are written immediately."""
+        check_still_ours(self.path)
         _append_line(self.metrics_path, record)
         _append_line(self.path / TIMING, {"step": record["step"], "seconds": round(seconds, 3)})
 
@@ -164,6 +166,7 @@ class RunFolder:
         Returns:
             The folder of the checkpoint.
         """
+        check_still_ours(self.path)
         path = self.checkpoint_path(step)
         write_checkpoint(path, weights, {**state, "sizes": self.sizes()})
         for old in list_checkpoints(path.parent)[:-keep_last]:
@@ -173,6 +176,7 @@ class RunFolder:
 
     def write_best(self, step: int, bound: float, weights: Mapping[str, Tensor]) -> None:
         """Write the weights that have the highest validation bound so far."""
+        check_still_ours(self.path)
         write_weights(self.best_path, weights, {"step": step, "validation_bound": bound})
 
     def last_checkpoint(self) -> Checkpoint | None:
@@ -325,7 +329,7 @@ def _contents(path: Path) -> str:
 
 def _may_become_run(path: Path) -> bool:
     """Whether a folder is empty, apart from leftovers of a process that died while creating a run."""
-    return all(item.name in (CHECKPOINTS, PROVENANCE) or item.name.endswith(".partial") for item in path.iterdir())
+    return all(item.name in (CHECKPOINTS, PROVENANCE, LOCK, TRAINER) or item.name.endswith(".partial") for item in path.iterdir())
 
 
 def _remove(path: Path) -> None:

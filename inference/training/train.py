@@ -9,6 +9,7 @@ from torch import nn
 
 from inference.estimators.objective import Loss, check_loss
 from inference.runs.folder import RunFolder
+from inference.runs.lock import training_in
 from inference.runtime.generators import preserved_generators
 from inference.runtime.host_memory import keep_freed_memory
 from inference.svi.step import NonFiniteError
@@ -71,6 +72,7 @@ def train(
             or guides of its own with learnable parameters or changing buffers that model and guide do not have.
         TypeError: if videos are of another type, a loss is neither an ELBO nor an `Objective`, or `validation_loss` is
             no ELBO.
+        RunInUseError: if another process trains in the run folder.
         NonFiniteError: if a loss or a gradient was not finite; names the step, the site that was the first, and the
             last good checkpoint.
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
@@ -86,7 +88,8 @@ def train(
 
     def trained(run: RunFolder) -> TrainingResult:
         loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options)
-        with preserved_generators(), Interrupts() as interrupts:
+        locked = training_in(run.path, force=options.force, processes=options.processes)
+        with locked, preserved_generators(), Interrupts() as interrupts:
             try:
                 return loop.run_stages(interrupts)
             finally:
