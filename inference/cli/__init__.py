@@ -1,11 +1,11 @@
-"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | track | score`."""
+"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | doctor | track | score`."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from inference.cli import clip, compare, demo, evaluate, recipes, render, score, track, train
+from inference.cli import clip, compare, demo, doctor, evaluate, recipes, render, score, track, train
 from inference.cli.exit_status import FAILED, INTERRUPTED, TERMINATED, USAGE_ERROR
 from inference.cli.words import choose
 from inference.svi.step import NonFiniteError
@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate.evaluate,
     "compare": compare.compare,
     "render": render.render,
+    "doctor": doctor.doctor,
     "track": track.track,
     "score": score.score,
 }

@@ -223,7 +223,7 @@ class RunFolder:
         for path in reversed(list_checkpoints(self.path / CHECKPOINTS)):
             try:
                 checkpoint = read_checkpoint(path)
-                self._check_state(checkpoint, check)
+                check_state(checkpoint, check)
             except DamagedCheckpointError as error:
                 reasons.append(str(error))
                 continue
@@ -282,17 +282,8 @@ class RunFolder:
         remove_partial(self.path / CHECKPOINTS)
         remove_partial(self.path)
 
-    def _check_state(self, checkpoint: Checkpoint, check: Callable[[Mapping[str, Any]], None] | None) -> None:
-        """Refuse a state that is no state of this step, or that `check` refuses."""
-        expected = step_of(checkpoint.path)
-        try:
-            check_fields(checkpoint.state, _State, "state")
-            if checkpoint.state["step"] != expected:
-                raise ValueError(f"step: expected {expected}, as in the folder's name, got {checkpoint.state['step']}")
-            if check is not None:
-                check(checkpoint.state)
-        except ValueError as error:
-            raise DamagedCheckpointError(f"{checkpoint.path / STATE}: not a state of this run ({error})") from error
+
+_Sizes = TypedDict("_Sizes", {METRICS: int, TIMING: int})
 
 
 class _State(TypedDict):
@@ -300,6 +291,24 @@ class _State(TypedDict):
 
     step: int
     sizes: dict[str, int]
+
+
+def check_state(checkpoint: Checkpoint, check: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+    """Refuse a state that is no state of its step, or that `check` refuses.
+
+    Raises:
+        DamagedCheckpointError: says why.
+    """
+    expected = step_of(checkpoint.path)
+    try:
+        check_fields(checkpoint.state, _State, "state")
+        check_fields(checkpoint.state["sizes"], _Sizes, "sizes")
+        if checkpoint.state["step"] != expected:
+            raise ValueError(f"step: expected {expected}, as in the folder's name, got {checkpoint.state['step']}")
+        if check is not None:
+            check(checkpoint.state)
+    except ValueError as error:
+        raise DamagedCheckpointError(f"{checkpoint.path / STATE}: not a state of this run ({error})") from error
 
 
 def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any], may_grow: Iterable[str] = ()) -> list[str]:
@@ -338,7 +347,7 @@ def _plain(config: Any) -> dict[str, Any]:
 
 
 def _flushed_size(path: Path) -> int:
-    with open(path, "ab") as file:
+    with writing(path), open(path, "ab") as file:
         os.fsync(file.fileno())
         return file.tell()
 
