@@ -1,5 +1,6 @@
 """What is whole in the folder of a run, what is not, and what can be done about it."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def findings_table(findings: Sequence[Finding]) -> str:
 def _tried(file: str, look: Callable[[], str], remedy: str) -> Finding:
     try:
         return Finding(file, True, look())
-    except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, OSError, LookupError, TypeError, AttributeError, UserWarning) as error:
         return Finding(file, False, str(error), remedy)
 
 
@@ -102,11 +103,13 @@ def _lines(path: Path, name: str, newest: Checkpoint | None) -> Finding:
     remedy = "training goes on from the last checkpoint without the lost lines; put a copy back to keep them"
 
     def look() -> str:
-        records, needed = read_lines(path / name), 0 if newest is None else newest.state["sizes"].get(name, 0)
+        needed = 0 if newest is None else newest.state["sizes"][name]
         size = (path / name).stat().st_size if (path / name).exists() else 0
         if size < needed:
             raise ValueError(f"{size} of the {needed} bytes that {newest and newest.path.name} recorded")
-        return f"{len(records)} lines"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # of a last line that is cut off
+            return f"{len(read_lines(path / name))} lines"
 
     return _tried(name, look, remedy)
 

@@ -156,8 +156,8 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
     if unknown:
         raise ValueError(f"recipe: {name!r} has no field {', '.join(unknown)}; the run was made by another version")
     for option in ("data", "test"):
-        if values.get(option) is not None:
-            values[option] = Path(str(values[option]))
+        if isinstance(values.get(option), str):
+            values[option] = Path(values[option])
     hints = {"seed": int} | {
         name: hint for part in PARTS for name, hint in hints_of(type(getattr(recipe, part))).items()
     }

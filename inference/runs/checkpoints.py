@@ -29,6 +29,7 @@ from inference.runs.writing import writing
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
+KINDS = {WEIGHTS: "file of weights", STATE: "training state", SUMS: "list of checksums"}
 RECORD = "record"  # key of our record in a safetensors file's metadata
 SEAL = "sha256"  # key of the checksum in a record
 OLD_RECORD = {"step", "validation_bound"}  # of Kinema 0.1.0, without a checksum
@@ -121,7 +122,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         DamagedCheckpointError: if the file is damaged, of another format, or has no record because another program
             wrote it; names it.
     """
-    content = _content(path, "file of weights")
+    content = _content(path, KINDS[WEIGHTS])
     weights = _deserialise(path, content)
     try:
         record = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"][RECORD])
@@ -169,12 +170,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         DamagedCheckpointError: if a file is missing, truncated, changed or of another format; names it.
     """
-    contents = {WEIGHTS: _content(path / WEIGHTS, "file of weights"), STATE: _content(path / STATE, "training state")}
+    contents = {name: _content(path / name, KINDS[name]) for name in (WEIGHTS, STATE)}
     if (path / SUMS).exists():  # Kinema 0.1.0 wrote none
-        wrong = first_mismatch(_content(path / SUMS, "list of checksums"), contents)
+        wrong = first_mismatch(_content(path / SUMS, KINDS[SUMS]), contents)
         if wrong is not None:
             raise DamagedCheckpointError(
-                f"{path / wrong}: not a whole checkpoint (its checksum is not the one recorded when it was written)"
+                f"{path / wrong}: not a whole {KINDS[wrong]} (its checksum is not the one recorded in {SUMS})"
             )
     return Checkpoint(path, _deserialise(path / WEIGHTS, contents[WEIGHTS]), _state(path / STATE, contents[STATE]))
 

@@ -15,10 +15,16 @@ from videos import VideoBatch
 OLD_RUN = Path(__file__).with_name("run_of_version_one")
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    go(path, validation=VideoBatch(VIDEOS))
+    return path
+
+
 @pytest.fixture
-def run(tmp_path):
-    go(tmp_path / "run", validation=VideoBatch(VIDEOS))
-    return tmp_path / "run"
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 def contents(path):
@@ -54,7 +60,7 @@ def test_damage_is_named_with_what_can_be_done(run, capsys):
     (run / "provenance.json").write_text("5")
     found = wrong(run)
     assert found.keys() == {"checkpoints/step-00000012", "metrics.jsonl", "provenance.json"}
-    assert "its checksum is not the one recorded" in found["checkpoints/step-00000012"]
+    assert "its checksum is not the one recorded in SHA256SUMS" in found["checkpoints/step-00000012"]
     assert found["checkpoints/step-00000012"].endswith("training falls back on step-00000009")
     assert "bytes that step-00000009 recorded; training goes on from the last checkpoint" in found["metrics.jsonl"]
     assert main(["doctor", str(run)]) == 1
