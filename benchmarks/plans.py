@@ -178,7 +178,8 @@ def check_folder(path: Path, recipe: Recipe) -> None:
         SystemExit: names the options.
     """
     if (path / CONFIG).is_file():
-        changes = changed_fields(RunFolder.open(path).config, json.loads(json.dumps(plain_config(recipe))))
+        plain, known = json.loads(json.dumps(plain_config(recipe))), RunFolder.open(path).config
+        changes = changed_fields({name: known.get(name) for name in plain}, plain)
         if changes:
             raise SystemExit(
                 f"--output: {path} was started with other options: {'; '.join(changes)}; give the old ones, or another "

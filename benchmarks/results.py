@@ -51,8 +51,8 @@ def page_of_claims(found: Sequence[Chapter], places: dict[str, str]) -> str:
             "## Claims",
             "",
             f"{sum(one.holds for one in judged)} of {len(judged)} tests of claims of the papers hold. A margin is that",
-            "of the case closest to failing, in the units of the file, and negative where the claim fails. Seeds: how many",
-            "were trained, or how many of them hold.",
+            "of the case closest to failing, in the units of the file, and negative where the claim fails. Seeds: how",
+            "many were trained, or how many of them hold.",
             "",
         ]
     for chapter in found:

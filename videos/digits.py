@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import logging
 import os
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,8 @@ _CHECKSUMS = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+_MOST_BYTES = 16 + 60_000 * TILE**2  # of the largest of them: no more is unpacked before the checksum is compared
+MNIST, STAND_IN = "MNIST", "scikit-learn's digits"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +75,24 @@ def load_digits(split: str = "train", folder: Path | None = None) -> Digits:
     """
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
+    found = _folder_of_mnist(folder)
+    return _from_scikit_learn(split) if found is None else _from_mnist(split, found)
+
+
+def name_of_digits(folder: Path | None = None) -> str:
+    """The data set that `load_digits` reads: "MNIST", or without a network "scikit-learn's digits".
+
+    Args:
+        folder: as given to `load_digits`.
+    """
+    return STAND_IN if _folder_of_mnist(folder) is None else MNIST
+
+
+def _folder_of_mnist(folder: Path | None) -> Path | None:
     if folder is not None:
-        return _from_mnist(split, Path(folder))
+        return Path(folder)
     shared = Path(os.environ["KINEMA_DATA"]) / "mnist" if "KINEMA_DATA" in os.environ else None
-    if shared is not None and shared.is_dir():
-        return _from_mnist(split, shared)
-    downloaded = _downloaded()
-    return _from_scikit_learn(split) if downloaded is None else _from_mnist(split, downloaded)
+    return shared if shared is not None and shared.is_dir() else _downloaded()
 
 
 def _from_mnist(split: str, folder: Path) -> Digits:
@@ -97,12 +111,13 @@ def _read_idx(folder: Path, name: str, header: int) -> np.ndarray:
     path = plain if plain.is_file() else packed
     if not path.is_file():
         raise FileNotFoundError(f"folder: expected {packed.name} in {folder}, which has no such file")
-    content = path.read_bytes()
-    if path == packed:
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"folder: expected MNIST's {name}, got {path}, which is damaged ({error})") from error
+    try:
+        with gzip.open(path) if path == packed else open(path, "rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"folder: expected MNIST's {name}, got {path}, which is damaged ({error}); copy it again"
+        ) from error
     if hashlib.sha256(content).hexdigest() != _CHECKSUMS[name]:
         raise ValueError(f"folder: expected MNIST's {name}, got {path} with another checksum; copy it again")
     return np.frombuffer(content, dtype=np.uint8, offset=header)
@@ -138,7 +153,7 @@ def _from_scikit_learn(split: str) -> Digits:
     tiles = torch.zeros(len(large), TILE, TILE)
     tiles[:, :SMALL_DIGITS_SIDE, :SMALL_DIGITS_SIDE] = large
     labels = torch.from_numpy(classes[chosen])
-    return cropped_to_ink((255 * tiles).round().to(torch.uint8), labels, "scikit-learn's digits, enlarged")
+    return cropped_to_ink((255 * tiles).round().to(torch.uint8), labels, f"{STAND_IN}, enlarged")
 
 
 def cropped_to_ink(images: Tensor, labels: Tensor, source: str) -> Digits:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import zipfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from videos.drawing import from_y_up
 _log = logging.getLogger(__name__)
 
 _TIME_STEP = 0.2  # time units from frame to frame in the authors' worlds
+_MOST_EXPANSION, _ANY_EXPANSION = 500, 10**9  # more times its own size, beyond so many bytes, no video expands
 _FIELDS = tuple(field.name for field in fields(VideoBatch))
 
 
-def read_arrays(path: Path) -> VideoBatch | dict[str, np.ndarray]:
+def read_arrays(path: Path, max_gigabytes: float = 4.0) -> VideoBatch | dict[str, np.ndarray]:
     """Videos of an .npz file whose fields are known, or the arrays of another .npz or .npy file that can be frames.
 
     In the KVAE authors' files (`images`, with `state` in the ball worlds, and an entry `controls` in pong) every pixel
@@ -33,15 +35,18 @@ def read_arrays(path: Path) -> VideoBatch | dict[str, np.ndarray]:
     frame of the file; [2, 30] in the boxes) are dropped: about 1 in 90 with gravity.
 
     Args:
-        path: an .npz file, or an .npy file.
+        path: an .npz file, or an .npy file. Pickled objects in it are never loaded.
+        max_gigabytes: largest size of its arrays, as it declares them before anything is unpacked, GB of 10^9 bytes.
 
     Returns:
         Of the authors' files and ours, the videos; ground truth in the conventions of `VideoBatch`, `state` and its
         units as in the file. Of others, arrays of numbers by name, all of 3 to 5 dims.
 
     Raises:
-        ValueError: if the file is truncated, holds something else, or its arrays do not fit together.
+        ValueError: if the file is truncated, holds something else, or its arrays do not fit together, or if it would
+            expand beyond `max_gigabytes` or as no videos do.
     """
+    _check_expansion(path, max_gigabytes)
     try:
         arrays, ours = _read(path)
     except Exception as error:  # numpy's parser fails in many ways on damaged bytes, SyntaxError among them
@@ -81,6 +86,24 @@ def save_videos(path: str | os.PathLike[str], videos: VideoBatch) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(beside, path)
+
+
+def _check_expansion(path: Path, max_gigabytes: float) -> None:
+    """Refuse an archive that is small on the disk and too large in memory; nothing of it is unpacked for this."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return  # damaged: the reader names it
+    packed = path.stat().st_size
+    if size > max_gigabytes * 10**9 or (size > _ANY_EXPANSION and size > _MOST_EXPANSION * packed):
+        raise ValueError(
+            f"path: expected arrays of at most {max_gigabytes:g} GB (max_gigabytes) and, beyond 1 GB, of at most "
+            f"{_MOST_EXPANSION} times the size of their file, got {path}, whose {packed} bytes expand to "
+            f"{size / 10**9:.1f} GB; if you trust it, save it again uncompressed, with np.savez"
+        )
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], bool]:

@@ -310,7 +310,7 @@ def _images(files: tuple[Path, ...]) -> Iterator[np.ndarray]:
 
 
 def _from_arrays(path: Path, form: VideoFormat, layout: str | None, before: set[tuple[int, ...]]) -> VideoBatch:
-    found = read_arrays(path)
+    found = read_arrays(path, form.max_gigabytes)
     if isinstance(found, VideoBatch):
         if layout is not None:
             raise ValueError(f"layout: expected None for {path}, whose axes are known, got {layout!r}; leave it out")

@@ -1,14 +1,15 @@
-"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | track | score`."""
+"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | doctor | track | score`."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from inference.cli import clip, compare, demo, evaluate, recipes, render, score, track, train
-from inference.cli.exit_status import FAILED, INTERRUPTED, USAGE_ERROR
+from inference.cli import clip, compare, demo, doctor, evaluate, recipes, render, score, track, train
+from inference.cli.exit_status import FAILED, INTERRUPTED, TERMINATED, USAGE_ERROR
 from inference.cli.words import choose
 from inference.svi.step import NonFiniteError
+from inference.training.interrupts import Terminated
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo.demo,
@@ -18,6 +19,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate.evaluate,
     "compare": compare.compare,
     "render": render.render,
+    "doctor": doctor.doctor,
     "track": track.track,
     "score": score.score,
 }
@@ -30,7 +32,8 @@ def main(words: Sequence[str] | None = None) -> int:
         words: words of the command line; None = `sys.argv[1:]`.
 
     Returns:
-        Exit status: 0 = success, 1 = the work failed, 2 = wrong usage, 130 = interrupted.
+        Exit status: 0 = success, 1 = the work failed, 2 = wrong usage, or a file that cannot be read or written,
+        130 = interrupted, 143 = terminated.
     """
     _show_information()
     try:
@@ -52,12 +55,17 @@ def _run(words: Sequence[str]) -> int:
             description="Generative models of objects moving in video, in Pyro.",
         )
         return COMMANDS[command](words[1:])
+    except Terminated as stop:
+        print(f"\nkinema: {stop}", file=sys.stderr)
+        return TERMINATED
     except SystemExit as stop:  # tyro has shown the help, or what is wrong
         return stop.code if isinstance(stop.code, int) else USAGE_ERROR
     except NonFiniteError as error:
         print(f"kinema: {error}", file=sys.stderr)
         return FAILED
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, ImportError) as error:
         print(f"kinema: {error}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:

@@ -3,3 +3,4 @@
 FAILED = 1  # the work failed
 USAGE_ERROR = 2
 INTERRUPTED = 130
+TERMINATED = 143

@@ -10,14 +10,16 @@ from typing import Annotated
 import tyro
 
 from inference.cli.devices import device_named
-from inference.cli.exit_status import INTERRUPTED
+from inference.cli.exit_status import INTERRUPTED, TERMINATED, USAGE_ERROR
 from inference.cli.recipes import recipe_named, with_words
 from inference.cli.words import last_value
 from inference.experiments.restarts import train_with_restarts
 from inference.recipes import OptionError, Recipe
 from inference.recipes.given_videos import fitted, on_videos
+from inference.runs.writing import RunWriteError
 from inference.runtime.processes import joined_processes
 from inference.svi.compiled import CompileMode
+from inference.training.interrupts import Terminated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,9 @@ class Run:
         device: cpu or cuda.
         compile: how training steps are compiled; off = eager.
         restarts: restarts from new seeds if training fails the recipe's health check, as for SQAIR.
+        checkpoint_every: steps between checkpoints; a process that is killed loses the steps since the last one.
         quiet: show no progress bar.
+        force: take the run from another process that trains in its folder, which then stops.
     """
 
     run: Path | None = None
@@ -41,7 +45,9 @@ class Run:
     device: str = "cpu"
     compile: CompileMode = "off"
     restarts: int = 0
+    checkpoint_every: int = 500
     quiet: tyro.conf.FlagCreatePairsOff[bool] = False
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 def train(words: Sequence[str]) -> int:
@@ -59,6 +65,8 @@ def train(words: Sequence[str]) -> int:
     run: Run = options.run
     if given is not None and recipe.videos.data != Path(given).resolve():
         raise OptionError(f"--data: expected none with --videos, got {recipe.videos.data}; leave one of them out")
+    if run.checkpoint_every < 1:
+        raise OptionError(f"--checkpoint-every: expected at least 1, got {run.checkpoint_every}")
     recipe = fitted(replace(recipe, seed=run.seed))
     device = device_named(run.device)
     path = run.run or Path("runs") / f"{name}-{recipe.seed}"
@@ -69,6 +77,8 @@ def train(words: Sequence[str]) -> int:
             f"{name}: {recipe.num_steps} steps of {recipe.training.batch_size} sequences of "
             f"{recipe.videos.data or 'the simulator'}{together}; {path}"
         )
+        several = f"torchrun --nproc-per-node {processes.size} -m -- kinema"
+        again = f"{'kinema' if processes.size == 1 else several} train {shlex.join(words)}"
         try:
             result = train_with_restarts(
                 recipe,
@@ -78,12 +88,16 @@ def train(words: Sequence[str]) -> int:
                 progress=not run.quiet,
                 compile=run.compile,
                 processes=processes,
+                force=run.force,
+                checkpoint_every=run.checkpoint_every,
             )
-        except KeyboardInterrupt:
-            several = f"torchrun --nproc-per-node {processes.size} -m -- kinema"
-            program = "kinema" if processes.size == 1 else several
-            say(f"\ninterrupted; resume with: {program} train {shlex.join(words)}", file=sys.stderr)
-            return INTERRUPTED
+        except (KeyboardInterrupt, Terminated) as stop:
+            terminated = isinstance(stop, Terminated)
+            say(f"\n{'terminated' if terminated else 'interrupted'}; resume with: {again}", file=sys.stderr)
+            return TERMINATED if terminated else INTERRUPTED
+        except RunWriteError as error:
+            say(f"kinema: {error}; make room, then resume with: {again}", file=sys.stderr)
+            return USAGE_ERROR
         bound = (
             "" if result.best_bound is None else f", best validation bound {result.best_bound:.1f} nats per sequence"
         )

@@ -1,5 +1,6 @@
 """Runs that fail an early health check: named, or abandoned and restarted from another seed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from inference.experiments.runs import load_run, train_recipe
 from inference.programs.traces import evaluation_mode
 from inference.recipes import Recipe
 from inference.recipes.recipe import OptionError
-from inference.runs.folder import RunFolder
+from inference.runs.folder import CONFIG, RunFolder
+from inference.runs.lock import training_in
 from inference.runtime.processes import ALONE, Processes
 from inference.training.train import TrainingResult
 
@@ -56,19 +58,23 @@ def train_with_restarts(
     while True:
         abandoned = len(list(path.parent.glob(f"{path.name}-abandoned-*")))
         current = replace(recipe, seed=recipe.seed + SEED_STRIDE * abandoned)
-        if _steps_taken(path) <= step:
-            train_recipe(current, path, last_step=step, **options)
-            run = load_run(path, device, "last")
-            with evaluation_mode(run.model, run.guide):
-                complaint = current.complaint(run.model, run.guide, current.splits().validation.to(device))
-            if complaint is not None and abandoned < restarts:
-                aside = path.with_name(f"{path.name}-abandoned-{abandoned + 1}")
-                path.rename(aside)
-                print(f"step {step}: {complaint}; run abandoned ({aside})")
-                continue
-            if complaint is not None:
-                print(f"step {step}: {complaint}; {_remedy(restarts)}")
-        return train_recipe(current, path, **options)
+        with training_in(path, force=options.get("force", False)):
+            complaint = _complaint(current, path, step, options) if _steps_taken(path) <= step else None
+            if complaint is None or abandoned >= restarts:
+                if complaint is not None:
+                    print(f"step {step}: {complaint}; {_remedy(restarts)}")
+                return train_recipe(current, path, **options)
+        aside = path.with_name(f"{path.name}-abandoned-{abandoned + 1}")
+        path.rename(aside)
+        print(f"step {step}: {complaint}; run abandoned ({aside})")
+
+
+def _complaint(recipe: Recipe, path: Path, step: int, options: Mapping[str, Any]) -> str | None:
+    """Train up to the health check and make it."""
+    train_recipe(recipe, path, last_step=step, **options)
+    run = load_run(path, options["device"], "last")
+    with evaluation_mode(run.model, run.guide):
+        return recipe.complaint(run.model, run.guide, recipe.splits().validation.to(options["device"]))
 
 
 def _remedy(restarts: int) -> str:
@@ -78,5 +84,5 @@ def _remedy(restarts: int) -> str:
 
 
 def _steps_taken(path: Path) -> int:
-    checkpoint = RunFolder.open(path).last_checkpoint() if path.is_dir() else None
+    checkpoint = RunFolder.open(path).last_checkpoint() if (path / CONFIG).is_file() else None
     return 0 if checkpoint is None else checkpoint.state["step"]

@@ -4,18 +4,21 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
 
 from inference.experiments.fit_checks import build_for_videos, check_fit, darkness, nothing_found
-from inference.experiments.source_records import SOURCES, check_sources, source_records
+from inference.experiments.source_records import DATA_SET, SOURCES, check_data_set, check_sources, source_records
 from inference.recipes import RECIPES, Recipe
 from inference.recipes.given_videos import GIVEN, GivenVideos
+from inference.recipes.options import hints_of
 from inference.recipes.recipe import PARTS
 from inference.runs.folder import CONFIG, RunFolder
+from inference.runs.lock import training_in
 from inference.runs.records import with_tuples
+from inference.runs.schema import check_fields, mismatches
 from inference.runtime.processes import ALONE, Processes
 from inference.training.stages import first_steps
 from inference.training.train import TrainingOptions, TrainingResult, train
@@ -65,13 +68,31 @@ def train_recipe(
         options: further `TrainingOptions`, such as `compile` and `progress`.
 
     Raises:
-        ValueError: if the folder holds anything else, or a run with another configuration or other videos.
+        ValueError: if the folder holds anything else, or a run with another configuration or other videos, or if
+            another process trains in it.
         OptionError: if given videos do not fit the recipe.
     """
+    with training_in(path, force=options.get("force", False), processes=processes):
+        return _train_recipe(recipe, path, device, processes, last_step, options)
+
+
+def _train_recipe(
+    recipe: Recipe,
+    path: str | Path,
+    device: torch.device | str,
+    processes: Processes,
+    last_step: int | None,
+    options: Mapping[str, Any],
+) -> TrainingResult:
     sources = source_records(recipe.videos)
-    config = plain_config(recipe) | ({SOURCES: sources} if sources else {})
+    data_set = recipe.videos.data_set()
+    config = plain_config(recipe) | ({SOURCES: sources} if sources else {}) | ({DATA_SET: data_set} if data_set else {})
     if (Path(path) / CONFIG).is_file():
-        check_sources(RunFolder.open(path).config, Path(path), sources)
+        known = RunFolder.open(path).config
+        check_sources(known, Path(path), sources)
+        check_data_set(known, Path(path), data_set)
+        if DATA_SET not in known:  # a run of Kinema 0.1.0
+            config.pop(DATA_SET, None)
     model, guide = build_for_videos(recipe)  # first: it refuses wrong options, and videos may take a while
     model.to(device)
     guide.to(device)
@@ -110,13 +131,19 @@ def plain_config(recipe: Recipe) -> dict[str, Any]:
     return {"recipe": recipe.name, "fields": values}
 
 
+class _Config(TypedDict):
+    recipe: str
+    fields: dict[str, Any]
+
+
 def recipe_of(config: Mapping[str, Any]) -> Recipe:
     """The recipe that a run was trained by.
 
     Raises:
-        ValueError: if this version lacks the recipe or one of its options.
+        ValueError: if this version lacks the recipe or one of its options, or if a field is missing or of another type.
     """
-    name = config.get("recipe")
+    check_fields(config, _Config, CONFIG)
+    name = config["recipe"]
     if name not in RECIPES:
         raise ValueError(
             f"recipe: expected one of {', '.join(RECIPES)}, got {name!r} in the run's config.json; a recipe of your "
@@ -132,8 +159,13 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
     if unknown:
         raise ValueError(f"recipe: {name!r} has no field {', '.join(unknown)}; the run was made by another version")
     for option in ("data", "test"):
-        if values.get(option) is not None:
+        if isinstance(values.get(option), str):
             values[option] = Path(values[option])
+    hints = {"seed": int} | {
+        name: hint for part in PARTS for name, hint in hints_of(type(getattr(recipe, part))).items()
+    }
+    if wrong := mismatches(values, hints):
+        raise ValueError(f"{CONFIG}: fields: {'; '.join(wrong)}; put the old values back")
     return recipe.with_options(**values)
 
 
@@ -146,15 +178,24 @@ def load_run(path: str | Path, device: torch.device | str = "cpu", which: str = 
         which: "best" validation bound, or "last".
 
     Raises:
-        ValueError: if the folder is no run, has no checkpoint yet, or was made by another version; or if the videos
-            that it was given have changed.
+        ValueError: if the folder is no run, has no checkpoint yet, is damaged, or was made by another version; or if
+            its videos are not those that it was trained on.
         FileNotFoundError: if the videos that it was given are not there any more.
     """
     folder = RunFolder.open(path)
     check_sources(folder.config, folder.path)
     recipe = recipe_of(folder.config)
-    model, guide = recipe.build()
+    check_data_set(folder.config, folder.path, recipe.videos.data_set())
+    model, guide = _built(recipe, folder)
     step = folder.load_weights(model, guide, which)
     model.to(device).eval()
     guide.to(device).eval()
     return TrainedRun(folder, recipe, model, guide, recipe.splits().test.to(device), step)
+
+
+def _built(recipe: Recipe, folder: RunFolder) -> tuple[nn.Module, nn.Module]:
+    """Model and guide of a configuration from a file, which may hold any numbers."""
+    try:
+        return recipe.build()
+    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{folder.path / CONFIG}: no model can be built from its fields ({error})") from error

@@ -13,6 +13,7 @@ from inference.scores.counting import Counting, VisibleCounting
 from inference.scores.score import Score
 from inference.scores.tracking import Tracking
 from videos import SIMULATORS, EndlessVideos, MovingDigits, SingleFrames, StillDigits, VideoBatch, VideoSource
+from videos.digits import name_of_digits
 from videos.moving_digits import DigitScenes
 
 
@@ -46,6 +47,10 @@ class StillDigitVideos(Videos):
     def simulator(self, split: str) -> StillDigits:
         """Simulator of scenes with the digits of a split."""
         return StillDigits(size=self.frame_size, digit_scale=self.digit_scale, split=split, folder=self.data)
+
+    def data_set(self) -> str:
+        """MNIST, or without a network what stands in for it."""
+        return name_of_digits(self.data)
 
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """See `digit_splits`."""
@@ -93,6 +98,10 @@ class MovingDigitVideos(LengtheningVideos):
             split=split,
             folder=self.data,
         )
+
+    def data_set(self) -> str:
+        """MNIST, or without a network what stands in for it."""
+        return name_of_digits(self.data)
 
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """See `digit_splits`."""

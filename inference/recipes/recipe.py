@@ -121,6 +121,10 @@ class Videos(Part, ABC):
         """Files and folders of the user that are read, by option: a run records what was in them."""
         return {}
 
+    def data_set(self) -> str | None:
+        """The public data set that is read, where another may stand in for it; a run records which. None = neither."""
+        return None
+
     def reading(self, path: Path) -> "Videos | None":
         """The same videos made from a user's, if these have a way of their own; None = see `GivenVideos`."""
         return None

@@ -14,6 +14,7 @@ from inference.scores.horizons import Horizons
 from inference.scores.score import Score
 from inference.scores.tracking import Tracking
 from videos import DDPAEDigits, EllipticDigits, LinearDigits, MovingDigits
+from videos.digits import name_of_digits
 from videos.moving_digits import DigitScenes
 
 World = Literal["linear-mnist", "elliptic-mnist", "ddpae-mnist", "moving-mnist"]
@@ -65,6 +66,10 @@ class TrackedDigitVideos(LengtheningVideos):
         if self.world == "ddpae-mnist":
             return DDPAEDigits(**common, min_digits=self.max_digits)
         return MovingDigits(**common, max_speed=self.max_speed, max_acceleration=0.0, jitter=0.0)
+
+    def data_set(self) -> str:
+        """MNIST, or without a network what stands in for it."""
+        return name_of_digits(self.data)
 
     def splits(self, recipe: Recipe[Any, Any, Any]) -> Splits:
         """See `digit_splits`."""

@@ -1,13 +1,18 @@
 """Checkpoints: the weights of a model and its guide, and the state of a training run, written atomically.
 
-A checkpoint is a folder with `weights.safetensors` and `state.pt`. It is written under a temporary name, flushed to
-disk, and renamed: a process that dies meanwhile leaves a folder whose name starts with a dot, which is ignored.
+A checkpoint is a folder with `weights.safetensors`, `state.pt` and their checksums. It is written under a temporary
+name, flushed to disk, and renamed: a process that dies meanwhile leaves a folder whose name starts with a dot, which is
+ignored.
 """
 
+import io
 import json
 import os
+import re
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +20,19 @@ from typing import Any
 import safetensors.torch
 import torch
 from pyro import poutine
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
+
+from inference.runs.checksums import SUMS, UNSEALED, checksums, first_mismatch, is_sealed_by, seal
+from inference.runs.schema import brief
+from inference.runs.writing import writing
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
+KINDS = {WEIGHTS: "file of weights", STATE: "training state", SUMS: "list of checksums"}
 RECORD = "record"  # key of our record in a safetensors file's metadata
+SEAL = "sha256"  # key of the checksum in a record
+OLD_RECORD = {"step", "validation_bound"}  # of Kinema 0.1.0, without a checksum
 
 
 class DamagedCheckpointError(ValueError):
@@ -81,80 +93,103 @@ def assign_weights(model: Any, guide: Any, weights: Mapping[str, Tensor]) -> Non
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: if the process dies, the file has either the old or the new content."""
+    """Write a file atomically: if the process dies or the disk is full, it has either the old or the new content.
+
+    Raises:
+        RunWriteError: if it cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    _write_through(beside, content)
-    os.replace(beside, path)
-    _flush_folder(path.parent)
+    with writing(path):
+        try:
+            _write_through(beside, content)
+            os.replace(beside, path)
+        except OSError:
+            with suppress(OSError):  # a full disk gets back what was taken
+                beside.unlink()
+            raise
+        _flush_folder(path.parent)
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], record: Mapping[str, Any] | None = None) -> None:
-    """Write a safetensors file atomically, with a record of plain values in its metadata."""
-    write_bytes(path, _serialise(weights, record))
+    """Write a safetensors file atomically, with a record of plain values and its own checksum in its metadata."""
+    write_bytes(path, seal(_serialise(weights, {**(record or {}), SEAL: UNSEALED})))
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights and the record that `write_weights` wrote, after a look at the checksum.
 
     Raises:
-        DamagedCheckpointError: if the file is truncated or of another format; names it.
+        DamagedCheckpointError: if the file is damaged, of another format, or has no record because another program
+            wrote it; names it.
     """
+    content = _content(path, KINDS[WEIGHTS])
+    weights = _deserialise(path, content)
     try:
-        return safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise DamagedCheckpointError(f"{path}: not a whole file of weights ({error})") from error
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The record that `write_weights` put into a file's metadata.
-
-    Raises:
-        DamagedCheckpointError: if the file has none, because another program wrote it; names it.
-    """
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    if RECORD not in metadata:
+        record = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"][RECORD])
+    except (ValueError, LookupError, TypeError):
+        record = None
+    if not isinstance(record, dict):
         raise DamagedCheckpointError(f"{path}: weights without the record of a run; another program wrote them")
-    return json.loads(metadata[RECORD])
+    checksum = record.pop(SEAL, None)
+    if record.keys() != OLD_RECORD if checksum is None else not is_sealed_by(content, str(checksum)):
+        raise DamagedCheckpointError(f"{path}: not a whole file of weights (it has another checksum than when written)")
+    return weights, record
 
 
 def write_checkpoint(path: Path, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write a checkpoint folder atomically, replacing one of the same name."""
+    """Write a checkpoint folder atomically, replacing one of the same name.
+
+    Raises:
+        RunWriteError: if it cannot be written; nothing of it is left then.
+    """
+    buffer = io.BytesIO()  # not into the file: on a full disk torch would raise an error of its own
+    torch.save(dict(state), buffer)
+    contents = {WEIGHTS: _serialise(weights), STATE: buffer.getvalue()}
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    _write_through(beside / WEIGHTS, _serialise(weights))
-    with open(beside / STATE, "wb") as file:
-        torch.save(dict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    _flush_folder(beside)
-    if path.exists():  # a rename cannot replace a folder: move the old one aside first, under an ignored name
-        aside = path.with_name(f".{path.name}.{os.getpid()}.old")
-        os.rename(path, aside)
-        shutil.rmtree(aside)
-    os.rename(beside, path)
-    _flush_folder(path.parent)
+    with writing(path):
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            beside.mkdir(parents=True)
+            for name, content in {**contents, SUMS: checksums(contents)}.items():
+                _write_through(beside / name, content)
+            _flush_folder(beside)
+            if path.exists():  # a rename cannot replace a folder: move the old one aside first, under an ignored name
+                aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+                os.rename(path, aside)
+                shutil.rmtree(aside)
+            os.rename(beside, path)
+        except OSError:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        _flush_folder(path.parent)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint folder, onto the CPU.
+    """Read a checkpoint folder, onto the CPU, after a look at the checksums if it has them.
 
     Raises:
-        DamagedCheckpointError: if a file is missing, truncated or of another format; names it.
+        DamagedCheckpointError: if a file is missing, truncated, changed or of another format; names it.
     """
-    weights = read_weights(path / WEIGHTS)
-    try:
-        state = torch.load(path / STATE, map_location="cpu", weights_only=True)
-    except Exception as error:  # a truncated archive raises any of a dozen types, with misleading advice
-        reason = type(error).__name__
-        raise DamagedCheckpointError(f"{path / STATE}: not a whole training state ({reason})") from error
-    return Checkpoint(path, weights, state)
+    contents = {name: _content(path / name, KINDS[name]) for name in (WEIGHTS, STATE)}
+    if (path / SUMS).exists():  # Kinema 0.1.0 wrote none
+        wrong = first_mismatch(_content(path / SUMS, KINDS[SUMS]), contents)
+        if wrong is not None:
+            raise DamagedCheckpointError(
+                f"{path / wrong}: not a whole {KINDS[wrong]} (its checksum is not the one recorded in {SUMS})"
+            )
+    return Checkpoint(path, _deserialise(path / WEIGHTS, contents[WEIGHTS]), _state(path / STATE, contents[STATE]))
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoint folders in a folder, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    steps = {path: step_of(path) for path in folder.glob("step-*") if path.is_dir()}
+    return sorted((path for path, step in steps.items() if step is not None), key=lambda path: steps[path] or 0)
+
+
+def step_of(path: Path) -> int | None:
+    """The step that a checkpoint's folder is named after; None if it is named otherwise."""
+    found = re.fullmatch("step-([0-9]{8,15})", path.name)
+    return int(found[1]) if found else None
 
 
 def remove_partial(folder: Path) -> None:
@@ -177,6 +212,37 @@ def _serialise(weights: Mapping[str, Tensor], record: Mapping[str, Any] | None =
     }
     # a single entry: the order of several would differ between processes
     return safetensors.torch.save(tensors, {RECORD: json.dumps(dict(record or {}))})
+
+
+def _deserialise(path: Path, content: bytes) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise DamagedCheckpointError(f"{path}: not a whole file of weights ({error})") from error
+
+
+def _state(path: Path, content: bytes) -> dict[str, Any]:
+    """A training state: plain values and tensors alone, no code (`weights_only`), and no larger than its file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("compressed")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a truncated archive raises any of a dozen types, with misleading advice
+        reason = type(error).__name__ if str(error) != "compressed" else "it is compressed, and would expand"
+        raise DamagedCheckpointError(f"{path}: not a whole training state ({reason})") from error
+    if not isinstance(state, dict):
+        raise DamagedCheckpointError(f"{path}: not a whole training state (expected a dict, got {brief(state)})")
+    return state
+
+
+def _content(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except PermissionError:
+        raise  # not damaged: whoever may read it finds it whole
+    except OSError as error:
+        raise DamagedCheckpointError(f"{path}: not a whole {what} ({error.strerror or error})") from error
 
 
 def _write_through(path: Path, content: bytes) -> None:

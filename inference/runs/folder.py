@@ -5,26 +5,31 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor
 
 from inference.runs.checkpoints import (
+    STATE,
     Checkpoint,
     DamagedCheckpointError,
     assign_weights,
     list_checkpoints,
     read_checkpoint,
-    read_record,
     read_weights,
     remove_partial,
+    step_of,
     write_bytes,
     write_checkpoint,
     write_weights,
 )
+from inference.runs.json_files import append_line, read_json, read_lines, to_json
+from inference.runs.lock import LOCK, TRAINER, check_still_ours
 from inference.runs.provenance import provenance
+from inference.runs.schema import brief, check_fields
+from inference.runs.writing import writing
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
@@ -52,7 +57,10 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.config: dict[str, Any] = _read_json(self.path / CONFIG)
+        config = read_json(self.path / CONFIG)
+        if not isinstance(config, dict):
+            raise ValueError(f"{self.path / CONFIG}: expected an object with the configuration, got {brief(config)}")
+        self.config: dict[str, Any] = config
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":
@@ -90,9 +98,10 @@ class RunFolder:
             if path.exists() and not (path.is_dir() and _may_become_run(path)):
                 what = _contents(path) if path.is_dir() else "it is a file"
                 raise ValueError(f"run: {str(path)!r} is neither empty nor a run ({what})")
-            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            write_bytes(path / PROVENANCE, _json([provenance(seed)]))
-            write_bytes(path / CONFIG, _json(plain))  # last: with it, the folder is a run
+            with writing(path):
+                (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            write_bytes(path / PROVENANCE, to_json([provenance(seed)]))
+            write_bytes(path / CONFIG, to_json(plain))  # last: with it, the folder is a run
             return cls(path)
         run = cls(path)
         changes = changed_fields(run.config, plain, may_grow)
@@ -101,8 +110,8 @@ class RunFolder:
                 f"run: {str(path)!r} was started with another configuration: {'; '.join(changes)}; "
                 "give the old values, or another folder"
             )
-        write_bytes(path / PROVENANCE, _json([*run.provenance, provenance(seed)]))
-        write_bytes(path / CONFIG, _json(plain))
+        write_bytes(path / PROVENANCE, to_json([*run.provenance, provenance(seed)]))
+        write_bytes(path / CONFIG, to_json(plain))
         return cls(path)
 
     def __repr__(self) -> str:
@@ -110,8 +119,20 @@ class RunFolder:
 
     @property
     def provenance(self) -> list[dict[str, Any]]:
-        """One record per process that worked on the run, starting with the one that created it."""
-        return _read_json(self.path / PROVENANCE)
+        """One record per process that worked on the run, starting with the one that created it.
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        if not (self.path / PROVENANCE).exists():
+            return []
+        entries = read_json(self.path / PROVENANCE)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError(
+                f"{self.path / PROVENANCE}: expected a list of records, one for each process that worked on the run, "
+                f"got {brief(entries)}; put the file back, or delete it to go on without this record"
+            )
+        return entries
 
     @property
     def metrics_path(self) -> Path:
@@ -129,28 +150,37 @@ class RunFolder:
         Raises:
             ValueError: if another line is not JSON; names it.
         """
-        return _read_lines(self.metrics_path)
+        return read_lines(self.metrics_path)
 
     def timing(self) -> list[dict[str, Any]]:
         """The records of timing.jsonl: step and seconds of training so far."""
-        return _read_lines(self.path / TIMING)
+        return read_lines(self.path / TIMING)
 
     def append_metrics(self, record: Mapping[str, Any], seconds: float) -> None:
         """Add a record to metrics.jsonl and its time to timing.jsonl; both are written immediately."""
-        _append_line(self.metrics_path, record)
-        _append_line(self.path / TIMING, {"step": record["step"], "seconds": round(seconds, 3)})
+        check_still_ours(self.path)
+        append_line(self.metrics_path, record)
+        append_line(self.path / TIMING, {"step": record["step"], "seconds": round(seconds, 3)})
 
     def sizes(self) -> dict[str, int]:
         """Sizes in bytes of the growing files, flushed to disk; a checkpoint needs them to truncate the files later."""
         return {name: _flushed_size(self.path / name) for name in (METRICS, TIMING)}
 
     def cut_back(self, sizes: Mapping[str, int]) -> None:
-        """Truncate the growing files to their sizes when `sizes` was called."""
-        for name, size in sizes.items():
-            path = self.path / name
-            path.touch()
-            with open(path, "r+b") as file:
-                file.truncate(min(size, path.stat().st_size))
+        """Truncate the growing files to their sizes when `sizes` was called; warn if lines have been lost since."""
+        for name in (METRICS, TIMING):
+            path, size = self.path / name, sizes.get(name, 0)
+            with writing(path):
+                path.touch()
+                found = path.stat().st_size
+                if found < size:
+                    size = path.read_bytes().rfind(b"\n") + 1  # a line that was cut off would spoil the next one
+                    warnings.warn(
+                        f"{path}: expected at least the {sizes[name]} bytes that the checkpoint recorded, got {found}; "
+                        "training goes on from the checkpoint, without the lines that are lost",
+                        stacklevel=3,
+                    )
+                os.truncate(path, size)
 
     def checkpoint_path(self, step: int) -> Path:
         """The folder of the checkpoint of a step, whether it exists or not."""
@@ -164,6 +194,7 @@ class RunFolder:
         Returns:
             The folder of the checkpoint.
         """
+        check_still_ours(self.path)
         path = self.checkpoint_path(step)
         write_checkpoint(path, weights, {**state, "sizes": self.sizes()})
         for old in list_checkpoints(path.parent)[:-keep_last]:
@@ -173,21 +204,26 @@ class RunFolder:
 
     def write_best(self, step: int, bound: float, weights: Mapping[str, Tensor]) -> None:
         """Write the weights that have the highest validation bound so far."""
+        check_still_ours(self.path)
         write_weights(self.best_path, weights, {"step": step, "validation_bound": bound})
 
-    def last_checkpoint(self) -> Checkpoint | None:
+    def last_checkpoint(self, check: Callable[[Mapping[str, Any]], None] | None = None) -> Checkpoint | None:
         """The newest intact checkpoint, or None if none was written.
 
-        Newer ones that are damaged, or whose metrics are lost, are skipped with a warning that names them.
+        Newer ones that are damaged are passed over with a warning that names them.
+
+        Args:
+            check: called with a checkpoint's state; raises a ValueError if it is not as it should be.
 
         Raises:
-            ValueError: if there are checkpoints but none can be used; says why for each.
+            ValueError: if there are checkpoints but none can be used (says why for each), or if all are gone though
+                there are metrics.
         """
         reasons: list[str] = []
         for path in reversed(list_checkpoints(self.path / CHECKPOINTS)):
             try:
                 checkpoint = read_checkpoint(path)
-                self._check_sizes(checkpoint)
+                check_state(checkpoint, check)
             except DamagedCheckpointError as error:
                 reasons.append(str(error))
                 continue
@@ -196,6 +232,11 @@ class RunFolder:
             return checkpoint
         if reasons:
             raise ValueError(f"run: no checkpoint of {str(self.path)!r} can be used: {'; '.join(reasons)}")
+        if self.metrics_path.exists() and self.metrics_path.stat().st_size or self.best_path.exists():
+            raise ValueError(
+                f"run: {str(self.path)!r} was trained, but {self.path / CHECKPOINTS} has no checkpoint any more; put "
+                f"it back, or train into another folder (deleting {METRICS} and {BEST} starts this one over)"
+            )
         return None
 
     def load_weights(self, model: Any, guide: Any, which: str = "best") -> int:
@@ -216,8 +257,9 @@ class RunFolder:
             raise ValueError(f"which: expected 'best' or 'last', got {which!r}")
         if which == "best" and self.best_path.is_file():
             try:
-                assign_weights(model, guide, read_weights(self.best_path))
-                return int(read_record(self.best_path)["step"])
+                weights, record = read_weights(self.best_path)
+                assign_weights(model, guide, weights)
+                return int(record["step"])
             except DamagedCheckpointError as error:
                 warnings.warn(f"{error}; falling back on the last checkpoint", stacklevel=2)
         checkpoint = self.last_checkpoint()
@@ -226,22 +268,47 @@ class RunFolder:
         assign_weights(model, guide, checkpoint.weights)
         return int(checkpoint.state["step"])
 
-    def remove_after(self, step: int) -> None:
-        """Delete checkpoints of later steps (damaged ones that were skipped) and leftovers of unfinished writes."""
+    def set_aside_after(self, step: int) -> None:
+        """Rename checkpoints of later steps, damaged ones that were passed over; delete leftovers of unfinished writes.
+
+        They become `damaged-step-...`, which nothing reads: somebody may still save what is in them.
+        """
         for path in list_checkpoints(self.path / CHECKPOINTS):
-            if path.name > f"step-{step:08d}":
-                _remove(path)
+            if (step_of(path) or 0) > step:
+                aside = path.with_name(f"damaged-{path.name}")
+                if aside.exists():
+                    _remove(aside)
+                os.rename(path, aside)
         remove_partial(self.path / CHECKPOINTS)
         remove_partial(self.path)
 
-    def _check_sizes(self, checkpoint: Checkpoint) -> None:
-        path = self.path / METRICS
-        expected = checkpoint.state["sizes"][METRICS]
-        size = path.stat().st_size if path.exists() else 0
-        if size < expected:
-            raise DamagedCheckpointError(
-                f"{path}: expected at least the {expected} bytes that {checkpoint.path.name} recorded, got {size}"
-            )
+
+_Sizes = TypedDict("_Sizes", {METRICS: int, TIMING: int})
+
+
+class _State(TypedDict):
+    """What every state has."""
+
+    step: int
+    sizes: dict[str, int]
+
+
+def check_state(checkpoint: Checkpoint, check: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+    """Refuse a state that is no state of its step, or that `check` refuses.
+
+    Raises:
+        DamagedCheckpointError: says why.
+    """
+    expected = step_of(checkpoint.path)
+    try:
+        check_fields(checkpoint.state, _State, "state")
+        check_fields(checkpoint.state["sizes"], _Sizes, "sizes")
+        if checkpoint.state["step"] != expected:
+            raise ValueError(f"step: expected {expected}, as in the folder's name, got {checkpoint.state['step']}")
+        if check is not None:
+            check(checkpoint.state)
+    except ValueError as error:
+        raise DamagedCheckpointError(f"{checkpoint.path / STATE}: not a state of this run ({error})") from error
 
 
 def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any], may_grow: Iterable[str] = ()) -> list[str]:
@@ -279,41 +346,8 @@ def _plain(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dict(config), default=describe))
 
 
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON ({error})") from error
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    records = []
-    lines = path.read_text().splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            if not line.endswith("\n"):
-                raise ValueError("no end of line")
-            records.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise ValueError(f"{path}: line {number} is not JSON ({error})") from error
-            warnings.warn(f"{path}: the last line was cut off ({error}); leaving it out", stacklevel=3)
-    return records
-
-
-def _append_line(path: Path, record: Mapping[str, Any]) -> None:
-    with open(path, "a") as file:
-        file.write(json.dumps(dict(record), allow_nan=False) + "\n")
-
-
 def _flushed_size(path: Path) -> int:
-    with open(path, "ab") as file:
+    with writing(path), open(path, "ab") as file:
         os.fsync(file.fileno())
         return file.tell()
 
@@ -325,7 +359,10 @@ def _contents(path: Path) -> str:
 
 def _may_become_run(path: Path) -> bool:
     """Whether a folder is empty, apart from leftovers of a process that died while creating a run."""
-    return all(item.name in (CHECKPOINTS, PROVENANCE) or item.name.endswith(".partial") for item in path.iterdir())
+    leftovers = (CHECKPOINTS, PROVENANCE, LOCK, TRAINER)
+    return all(item.name in leftovers or item.name.endswith(".partial") for item in path.iterdir()) and not (
+        list_checkpoints(path / CHECKPOINTS)  # a run that has lost its config.json
+    )
 
 
 def _remove(path: Path) -> None:

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -14,7 +14,7 @@ from torch import nn
 
 from inference.estimators.objective import Loss, programs_of
 from inference.programs.violations import SupportError, Violations, at_step
-from inference.runs.checkpoints import assign_weights, named_weights
+from inference.runs.checkpoints import STATE, assign_weights, named_weights
 from inference.runs.folder import RunFolder
 from inference.runtime.generators import capture_generators, restore_generators
 from inference.svi.evaluation import evaluate_loss
@@ -24,11 +24,13 @@ from inference.svi.schedules import value_at
 from inference.svi.step import SVI, NonFiniteError
 from inference.svi.weighted_sum import WeightedSum
 from inference.training.graphs import graphs_where_worthwhile
+from inference.training.interrupts import Interrupts
 from inference.training.loss_settings import flat_loss_settings, loss_settings
 from inference.training.options import TrainingOptions, TrainingResult
-from inference.training.progress import Interrupts, ProgressBar, TensorBoard
+from inference.training.progress import ProgressBar, TensorBoard
 from inference.training.reported_bound import reported_bound
 from inference.training.same_settings import check_same_settings
+from inference.training.saved_state import check_training_state, resuming_from
 from inference.training.stages import Stage, learnable_parameters, scheduled_buffers, split_frozen
 from inference.training.streams import TrainingStreams
 from inference.training.unsaved_buffers import UnsavedBuffers
@@ -88,6 +90,18 @@ class TrainingLoop:
     def run_stages(self, interrupts: Interrupts) -> TrainingResult:
         """Take all steps that are left; see `inference.train`."""
         self._resume()
+        self._take_steps(interrupts)
+        self._write_checkpoint()
+        return TrainingResult(
+            steps=self.step,
+            loss=self.last_loss,
+            best_bound=self.best_bound,
+            best_step=self.best_step,
+            ended_early=self.ended_early,
+            seconds=self.seconds,
+        )
+
+    def _take_steps(self, interrupts: Interrupts) -> None:
         ends = [sum(stage.steps for stage in self.stages[: index + 1]) for index in range(len(self.stages))]
         leads = self.processes.leads
         board = TensorBoard(self.run.path / "tensorboard", self.step) if self.options.tensorboard and leads else None
@@ -102,29 +116,20 @@ class TrainingLoop:
                         bar.advance(record)
                         if record is not None and board is not None:
                             board.write(record)
-                        stop = self._shall_stop(interrupts, logged=record is not None)
+                        stop = interrupts.stop(self.processes, waits=record is not None)
                         if self.step % self.options.checkpoint_every == 0 or stop:
                             self._write_checkpoint()
                         if stop:
-                            raise KeyboardInterrupt(f"stopped after step {self.step}; the run can go on from there")
+                            raise interrupts.error(f"stopped after step {self.step}; the run can go on from there")
         finally:
             if board is not None:
                 board.close()
-        self._write_checkpoint()
-        return TrainingResult(
-            steps=self.step,
-            loss=self.last_loss,
-            best_bound=self.best_bound,
-            best_step=self.best_step,
-            ended_early=self.ended_early,
-            seconds=self.seconds,
-        )
 
-    def _shall_stop(self, interrupts: Interrupts, logged: bool) -> bool:
-        """Whether Ctrl-C was pressed; several processes ask one another only when they wait for the device anyway."""
-        if self.processes.size == 1:
-            return interrupts.requested
-        return logged and self.processes.any(interrupts.requested)
+    def last_good(self) -> str:
+        """Where the run can go on from, in words."""
+        if self.checkpointed is None:
+            return "no checkpoint was written yet"
+        return f"the last good checkpoint is {self.run.checkpoint_path(self.checkpointed[0])}"
 
     def unfreeze(self) -> None:
         """Let all parameters learn again that did when this was built."""
@@ -135,11 +140,11 @@ class TrainingLoop:
 
     def _resume(self) -> None:
         """Continue from the last checkpoint, or write the first one: a run is resumable from its first step on."""
-        checkpoint = self.processes.of_the_leader(self.run.last_checkpoint)
+        checkpoint = self.processes.of_the_leader(lambda: self.run.last_checkpoint(check_training_state))
         if checkpoint is None:
             if self.processes.leads:
-                self.run.cut_back({name: 0 for name in self.run.sizes()})
-                self.run.remove_after(-1)
+                self.run.cut_back({})
+                self.run.set_aside_after(-1)
             self.processes.align((self.model, self.guide))
             self.streams.start_training()
             self._write_checkpoint()
@@ -147,9 +152,14 @@ class TrainingLoop:
         state = checkpoint.state
         check_same_settings(state, self.settings, flat_loss_settings(self.loss))
         assign_weights(self.model, self.guide, checkpoint.weights)
+        with resuming_from(checkpoint.path / STATE, state, [stage.steps for stage in self.stages]):
+            self._restore(state)
         if self.processes.leads:
             self.run.cut_back(state["sizes"])
-            self.run.remove_after(state["step"])
+            self.run.set_aside_after(state["step"])
+        self._take_snapshot()
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         self.streams = replace(self.streams, version=state.get("streams", 1))
         self.step, self.checkpointed = state["step"], (state["step"], state["stage"])
         if state["stage"] >= 0:
@@ -161,7 +171,6 @@ class TrainingLoop:
         self.stale, self.ended_early = state["stale"], state["ended_early"]
         self.seconds_before = state["seconds"]
         restore_generators(state["generators"])
-        self._take_snapshot()
 
     def _enter(self, index: int) -> None:
         """Begin a stage: rearrange, freeze, and make its optimizer."""
@@ -230,7 +239,7 @@ class TrainingLoop:
                 loss = self.svi.step(*args)
         except (ArithmeticError, RuntimeError, ValueError) as error:
             if isinstance(error, SupportError) and error.finite:
-                raise at_step(error, self.step, self._last_good()) from error
+                raise at_step(error, self.step, self.last_good()) from error
             self._explain(error, self.step)
         self.validated.add(kind)
         self.window = self.window + loss
@@ -351,7 +360,7 @@ class TrainingLoop:
             step = self.step - 1
             raise NonFiniteError(
                 f"step {step}: after the update {names[0]!r} is not finite, though loss and gradient were; "
-                f"{self._last_good()}",
+                f"{self.last_good()}",
                 step,
             )
         self._take_snapshot()
@@ -379,18 +388,13 @@ class TrainingLoop:
             outside = f"{violations.found[0]}; " if violations.found else ""
             if reason is not None:
                 raise NonFiniteError(
-                    f"step {self.step}: loss or gradient is not finite; {reason}; {self._last_good()}", self.step
+                    f"step {self.step}: loss or gradient is not finite; {reason}; {self.last_good()}", self.step
                 ) from error
             self.step += 1
         if not isinstance(error, NonFiniteError):
             raise error
         raise NonFiniteError(
             f"step {failing}: the loss or a gradient was not finite, but finite when that step was repeated; "
-            f"{outside}{self._last_good()}",
+            f"{outside}{self.last_good()}",
             failing,
         ) from error
-
-    def _last_good(self) -> str:
-        return (
-            f"the last good checkpoint is {self.run.checkpoint_path(self.checkpointed[0] if self.checkpointed else 0)}"
-        )

@@ -65,6 +65,8 @@ class TrainingOptions:
         tensorboard: also write event files, into `<run>/tensorboard`.
         processes: processes that train together, each on its share of each batch; see `joined_processes`. A run may be
             resumed with another number of them. All processes are given the same arguments; the first one writes.
+        force: take the run from another process that trains in its folder, which then stops; see
+            `inference.runs.lock`.
 
     Raises:
         ValueError: if one of them is not as described.
@@ -86,6 +88,7 @@ class TrainingOptions:
     progress: bool = True
     tensorboard: bool = False
     processes: Processes = ALONE
+    force: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "log_every", "validate_every", "checkpoint_every", "keep_last", "patience"):

@@ -1,12 +1,9 @@
-"""What a person sees and does while a run trains: a bar, curves, Ctrl-C."""
+"""What a person sees while a run trains: a bar and curves."""
 
 import importlib.util
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -72,30 +69,3 @@ class TensorBoard:
     def close(self) -> None:
         """Write what is left and close the file."""
         self._writer.close()
-
-
-class Interrupts:
-    """Inside, a first Ctrl-C only sets `requested`; a second one interrupts at once.
-
-    Outside the main thread, where Python delivers no signals, it does nothing.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __enter__(self) -> "Interrupts":
-        self._installed = threading.current_thread() is threading.main_thread()
-        if self._installed:
-            self._previous = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True

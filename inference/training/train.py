@@ -8,13 +8,17 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 from inference.estimators.objective import Loss, check_loss
+from inference.runs.checkpoints import named_weights
 from inference.runs.folder import RunFolder
+from inference.runs.lock import training_in
+from inference.runs.writing import RunWriteError
 from inference.runtime.generators import preserved_generators
 from inference.runtime.host_memory import keep_freed_memory
 from inference.svi.step import NonFiniteError
+from inference.training.disk_room import needed_bytes, warn_of_little_room
+from inference.training.interrupts import Interrupts, Terminated
 from inference.training.loop import TrainingLoop
 from inference.training.options import TrainingOptions, TrainingResult
-from inference.training.progress import Interrupts
 from inference.training.stages import Stage
 from videos import FixedVideos, VideoBatch, VideoSource
 
@@ -38,8 +42,9 @@ def train(
 
     If the run folder has a checkpoint, weights, optimizer and random streams continue from it: a run that was killed
     at any moment and called again ends, on a CPU, with the same bits as one that was not (with Pyro's TraceGraph_ELBO,
-    which adds up in the order of Python's sets, if both had the same PYTHONHASHSEED). Ctrl-C finishes the step,
-    writes a checkpoint and raises KeyboardInterrupt; a second Ctrl-C does not wait.
+    which adds up in the order of Python's sets, if both had the same PYTHONHASHSEED). Ctrl-C and SIGTERM finish the
+    step, write a checkpoint and raise KeyboardInterrupt or `Terminated`; a second one does not wait. Several processes
+    notice them when they next log.
 
     Nothing is read back from the device except every `log_every` steps, at validations and at checkpoints; this is
     also when non-finite values are noticed. Pyro validates the first step of each stage and of each process; the later
@@ -71,9 +76,12 @@ def train(
             or guides of its own with learnable parameters or changing buffers that model and guide do not have.
         TypeError: if videos are of another type, a loss is neither an ELBO nor an `Objective`, or `validation_loss` is
             no ELBO.
+        RunInUseError: if another process trains in the run folder.
         NonFiniteError: if a loss or a gradient was not finite; names the step, the site that was the first, and the
             last good checkpoint.
+        RunWriteError: if the disk is full or read-only; names the last good checkpoint, from which the run goes on.
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
+        Terminated: after SIGTERM, when the checkpoint is written; a SystemExit with status 143.
     """
     loss = Trace_ELBO() if loss is None else loss
     check_loss(loss, "loss")
@@ -86,9 +94,15 @@ def train(
 
     def trained(run: RunFolder) -> TrainingResult:
         loop = TrainingLoop(model, guide, loss, source, stages, run, validation, options)
-        with preserved_generators(), Interrupts() as interrupts:
+        locked = training_in(run.path, force=options.force, processes=options.processes)
+        with locked, preserved_generators(), Interrupts() as interrupts:
+            if options.processes.leads:
+                needed = needed_bytes(named_weights(model, guide), loop.parameters, options.keep_last)
+                warn_of_little_room(run.path, needed)
             try:
                 return loop.run_stages(interrupts)
+            except RunWriteError as error:
+                raise RunWriteError(f"{error}; {loop.last_good()}") from error
             finally:
                 loop.unfreeze()
 
@@ -100,8 +114,8 @@ def train(
         run = RunFolder.start(folder, {}, seed=options.seed)
         try:
             result = trained(run)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
+        except (KeyboardInterrupt, Terminated) as stop:
+            raise type(stop)(
                 "stopped; without a run folder the training cannot be resumed; model and guide have the last weights"
             ) from None
         except NonFiniteError as error:

@@ -139,7 +139,7 @@ class Moments:
             (torch, "save"),
         ):
             self.watch(owner, name)
-        write_through, append_line = checkpoints._write_through, runs._append_line
+        write_through, append_line = checkpoints._write_through, runs.append_line
 
         def half_written(path, content):
             if self.pass_by():
@@ -154,7 +154,7 @@ class Moments:
                 self.die()
             append_line(path, record)
 
-        checkpoints._write_through, runs._append_line = half_written, half_appended
+        checkpoints._write_through, runs.append_line = half_written, half_appended
 
 
 def attempt(losses: str, path: Path, last: int | None) -> int:

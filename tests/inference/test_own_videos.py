@@ -109,7 +109,7 @@ def videos(tmp_path_factory):
 def kinema(words, folder):
     """Run a command in a folder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-m", "inference.cli", *words]
+    command = [sys.executable, "-W", "ignore", "-m", "kinema", *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 

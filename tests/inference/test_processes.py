@@ -79,7 +79,7 @@ def test_the_command_line_trains_in_two_processes(tmp_path):
     """With `--` before the module: `--run` would be taken for an option of torchrun."""
     sizes = ["--channels", 2, "--num-train", 8, "--num-validation", 2, "--num-test", 2, "--batch-size", 4]
     words = ["train", "kvae-demo", *sizes, "--epochs", 2, "--frozen-epochs", 1, "--run", tmp_path / "run"]
-    printed = launch(2, *words, program=("-m", "--", "inference.cli")).stdout
+    printed = launch(2, *words, program=("-m", "--", "kinema")).stdout
     assert printed.count("2 processes") == 1
     assert RunFolder.open(tmp_path / "run").last_checkpoint().state["step"] == 4
 

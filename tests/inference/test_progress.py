@@ -1,13 +1,12 @@
-"""These tests pin: who sees a bar, what it shows, and what Ctrl-C does."""
+"""These tests pin: who sees a bar, and what it shows."""
 
 import importlib.util
 import io
-import signal
 import sys
 
 import pytest
 
-from inference.training.progress import Interrupts, ProgressBar, TensorBoard
+from inference.training.progress import ProgressBar, TensorBoard
 
 
 class Terminal(io.StringIO):
@@ -33,17 +32,6 @@ def test_a_terminal_shows_loss_bound_and_rate(monkeypatch):
 @pytest.mark.parametrize(("stream", "wanted"), [(Terminal, False), (io.StringIO, True)])
 def test_nobody_else_sees_anything(monkeypatch, stream, wanted):
     assert shown(monkeypatch, stream(), wanted) == ""
-
-
-def test_a_first_interrupt_is_noted_and_a_second_one_interrupts():
-    before = signal.getsignal(signal.SIGINT)
-    with Interrupts() as interrupts:
-        assert not interrupts.requested
-        signal.raise_signal(signal.SIGINT)
-        assert interrupts.requested
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_tensorboard_is_asked_for_by_name(monkeypatch, tmp_path):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -165,30 +167,71 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(run, name, damage):
         assert run.last_checkpoint().state["step"] == 1
 
 
-def test_a_checkpoint_whose_metrics_are_gone_is_passed_over(run):
+@pytest.mark.parametrize("left", ["one line", "half a line", "nothing", "no file"])
+def test_lost_metrics_do_not_cost_a_checkpoint(run, left):
     save(run, 1)
     size = run.metrics_path.stat().st_size
     save(run, 2)
-    with open(run.metrics_path, "r+b") as file:
-        file.truncate(size)
-    message = rf"metrics.jsonl: expected at least the {2 * size} bytes that step-00000002 recorded, got {size}"
+    kept = {"one line": size, "half a line": size + 7, "nothing": 0, "no file": 0}[left]
+    os.truncate(run.metrics_path, kept)
+    if left == "no file":
+        run.metrics_path.unlink()
+    checkpoint = run.last_checkpoint()
+    assert checkpoint.state["step"] == 2
+    message = (
+        rf"metrics.jsonl: expected at least the {2 * size} bytes that the checkpoint recorded, got {kept}; training"
+    )
     with pytest.warns(UserWarning, match=message):
-        assert run.last_checkpoint().state["step"] == 1
-    run.metrics_path.unlink()
-    with pytest.raises(ValueError, match="run: no checkpoint of '.*' can be used: .*step-00000002.*; .*step-00000001"):
+        run.cut_back(checkpoint.state["sizes"])
+    run.append_metrics({"step": 3, "loss": 1.5}, seconds=1.0)
+    assert [record["step"] for record in run.metrics()] == ([1, 3] if kept else [3])
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_started_over(run):
+    save(run, 1)
+    shutil.rmtree(run.path / "checkpoints")
+    with pytest.raises(ValueError, match="was trained, but .*checkpoints has no checkpoint any more; put it back, or"):
         run.last_checkpoint()
 
 
-def test_later_checkpoints_and_unfinished_writes_are_removed(run):
+def test_a_run_whose_configuration_is_gone_is_not_started_over(run):
+    save(run, 1)
+    run.metrics_path.unlink()
+    (run.path / "timing.jsonl").unlink()
+    (run.path / "config.json").unlink()
+    with pytest.raises(ValueError, match="is neither empty nor a run"):
+        RunFolder.start(run.path, {})
+
+
+def test_later_checkpoints_are_set_aside_and_unfinished_writes_removed(run):
     for step in (1, 2):
         save(run, step)
     partial = run.path / "checkpoints" / ".step-00000003.77.partial"
     partial.mkdir()
     (partial / "state.pt").write_text("")
     (run.path / ".config.json.77.partial").write_text("")
-    run.remove_after(1)
-    assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["step-00000001"]
+    run.set_aside_after(1)
+    assert {path.name for path in (run.path / "checkpoints").iterdir()} == {"step-00000001", "damaged-step-00000002"}
     assert not list(run.path.glob(".*"))
+    save(run, 2)
+    run.set_aside_after(1)  # takes the place of the one before
+    assert {path.name for path in (run.path / "checkpoints").iterdir()} == {"step-00000001", "damaged-step-00000002"}
+
+
+def test_only_files_of_the_run_are_cut_back(run, tmp_path):
+    """A state from a stranger names what it likes."""
+    (tmp_path / "diary").write_text("precious")
+    run.cut_back({"metrics.jsonl": 0, "../../diary": 0, str(tmp_path / "other"): 0})
+    assert (tmp_path / "diary").read_text() == "precious"
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_state_of_another_step_is_passed_over(run):
+    save(run, 1)
+    save(run, 2).rename(run.checkpoint_path(1_000_000_000))
+    message = "state.pt: not a state of this run .step: expected 1000000000, as in the folder's name, got 2.; falling"
+    with pytest.warns(UserWarning, match=message):
+        assert run.last_checkpoint().state["step"] == 1
 
 
 # weights
