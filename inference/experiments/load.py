@@ -8,6 +8,7 @@ import torch
 
 from inference.experiments.evaluate import evaluate
 from inference.experiments.evaluation import Evaluation
+from inference.experiments.packaged_runs import found_run
 from inference.experiments.runs import TrainedRun, load_run
 
 
@@ -33,12 +34,14 @@ def load(path: str | Path, device: torch.device | str = "cpu", which: str = "bes
     """Rebuild a run's model and guide with their weights, and its test videos.
 
     Args:
-        path: the run's folder, as made by `kinema train` or `kinema demo`.
+        path: the run's folder, as made by `kinema train` or `kinema demo`; or the name of weights that come with the
+            package, see `inference.experiments.packaged_runs`.
         device: where model, guide and test videos go.
         which: "best" validation bound, or "last".
 
     Raises:
-        ValueError: if the folder is no run, has no checkpoint yet, or was made by another version.
+        ValueError: if there is neither such a folder nor such weights, or the folder is no run, has no checkpoint yet, or
+            was made by another version.
     """
-    run = load_run(path, device, which)
+    run = load_run(found_run(path), device, which)
     return LoadedRun(**vars(run))
