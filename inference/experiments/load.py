@@ -40,7 +40,7 @@ def load(path: str | Path, device: torch.device | str = "cpu", which: str = "bes
         which: "best" validation bound, or "last".
 
     Raises:
-        ValueError: if there is neither such a folder nor such weights, or the folder is no run, has no checkpoint yet, or
+        ValueError: if there is neither such a folder nor such weights, or the folder is no run, has no checkpoint, or
             was made by another version.
     """
     run = load_run(found_run(path), device, which)

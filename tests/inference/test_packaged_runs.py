@@ -61,7 +61,8 @@ def test_unknown_names_are_refused_with_the_nearest():
 def test_the_bound_is_the_one_on_the_card(name, data_folder):
     """On the first test videos, with the same draws: within three standard errors of the mean over all of them."""
     run = inference.load(name)
-    stated, error = map(float, re.search(r"ELBO +(-?[\d.]+) \+- ([\d.]+)", (TRAINED / name / CARD).read_text()).groups())
+    found = re.search(r"ELBO +(-?[\d.]+) \+- ([\d.]+)", (TRAINED / name / CARD).read_text())
+    stated, error = map(float, found.groups())
     evidence = inference.log_evidence(run.model, run.guide, *run.test.select(slice(0, 50)).arguments, num_particles=4)
     spread = (error**2 + evidence.elbo.var() / 50) ** 0.5
     assert abs(evidence.elbo.mean() - stated) < 3 * spread

@@ -1,13 +1,22 @@
 """Digits from files, and scenes made of them."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from videos import MovingDigits, StillDigits, load_digits, load_videos, save_videos
-from videos.digits import _CHECKSUMS, SPLITS, _downloaded, _from_mnist, _from_scikit_learn, cropped_to_ink
+from videos.digits import (
+    _CHECKSUMS,
+    SPLITS,
+    _downloaded,
+    _from_mnist,
+    _from_scikit_learn,
+    cropped_to_ink,
+    name_of_digits,
+)
 from videos.moving_digits import _without_replacement
 
 
@@ -81,6 +90,8 @@ def test_missing_and_damaged_files_are_named(tmp_path):
 def test_without_network_the_small_digits_are_used(nothing_loaded, caplog):
     sources = {load_digits(split).source for split in SPLITS}
     assert sources == {"scikit-learn's digits, enlarged"}
+    assert name_of_digits() == "scikit-learn's digits"
+    assert name_of_digits(Path("anywhere")) == "MNIST"  # or nothing: a given folder has no stand-in
     assert caplog.text.count("MNIST cannot be downloaded (tests do not download)") == 1
 
 
