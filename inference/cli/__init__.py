@@ -1,11 +1,11 @@
-"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | track | score`."""
+"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | report | track | score`."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from inference.cli import clip, compare, demo, evaluate, recipes, render, score, track, train
+from inference.cli import clip, compare, demo, evaluate, recipes, render, report, score, track, train
 from inference.cli.exit_status import FAILED, INTERRUPTED, USAGE_ERROR
 from inference.cli.words import choose
 from inference.svi.step import NonFiniteError
@@ -18,6 +18,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate.evaluate,
     "compare": compare.compare,
     "render": render.render,
+    "report": report.report,
     "track": track.track,
     "score": score.score,
 }

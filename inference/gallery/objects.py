@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,13 @@ MOST_COLUMNS = 20  # frames of such a picture
 @dataclass(frozen=True, kw_only=True)
 class ScenePictures(Picture):
     """Still scenes with the objects found in them, and scenes from the prior."""
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "scenes.png": "Held-out scenes above what the model reconstructs, with a box around each object found, "
+        "coloured by slot. Above each scene the number found; orange with the true number where that is wrong.",
+        "generated.png": "Scenes drawn from the model's prior, given that they have objects: shown without the "
+        "condition, nearly all would be empty, since training ends with a prior that expects few.",
+    }
 
     def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
         """See `Picture.draw`."""
@@ -63,6 +71,21 @@ class TrackPictures(Picture):
         followed: frames observed before the forecast.
         switches: also show test videos with identity switches, if there are any.
     """
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "tracks.png": "Test videos, a frame in each column, above what the model reconstructs. Boxes are coloured by "
+        "the identity that the model gives an object; dashed boxes are the true ones.",
+        "tracks-*.gif": "A test video as a film, with a box around each object found, coloured by its identity; true "
+        "boxes are dashed.",
+        "reconstruction.png": "Test videos, a frame in each column, above what the model reconstructs.",
+        "reconstruction-*.gif": "A test video as a film, beside its reconstruction.",
+        "forecast.png": "The same videos, seen up to the outlined frames only: the frames after them are forecast by "
+        "the model's dynamics.",
+        "forecast-*.gif": "A test video, seen in its first frames only and forecast from there, as a film.",
+        "generated.png": "Videos drawn from the model's prior, a frame in each column.",
+        "switches.png": "Test videos in which the model swaps the identities of two objects, or gives one a new "
+        "identity.",
+    }
 
     followed: int = 3
     switches: bool = True
