@@ -1,6 +1,5 @@
 """`kinema render RUN`."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ import tyro
 
 from inference.cli.devices import device_named
 from inference.cli.words import parse
-from inference.experiments.render import caption
 from inference.experiments.render import render as render_run
 from inference.experiments.runs import load_run
 
@@ -28,10 +26,11 @@ class Rendering:
 
 
 def render(words: Sequence[str]) -> int:
-    """Draw a run: training curves, and its recipe's pictures (reconstructions, imputations, tracks, codes)."""
+    """Draw a run: training curves, and its recipe's pictures (reconstructions, imputations, tracks, codes).
+
+    What each picture shows is in captions.md beside them.
+    """
     given = parse(words, prog="kinema render", description=str(render.__doc__), rendering=Rendering).rendering
-    run = load_run(given.run, device_named(given.device))
-    for path in render_run(run):
+    for path in render_run(load_run(given.run, device_named(given.device))):
         print(path)
-        print(textwrap.indent(textwrap.fill(caption(run, path), 100), "    "))
     return 0

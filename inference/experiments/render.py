@@ -12,10 +12,12 @@ from inference.gallery.picture import caption_of, save
 from inference.pictures.theme import colours_of
 from inference.pictures.training_curves import History, draw_training_curves, training_panels
 from inference.recipes import Recipe
+from inference.runs.checkpoints import write_bytes
 from inference.runs.folder import RunFolder
 
 PICTURES = "pictures"  # in the run's folder
 TRAINING = "training.png"
+CAPTIONS = "captions.md"  # what each picture shows, beside the pictures
 TRAINING_CAPTION = (
     "The course of training. Bound: solid on validation videos, dashed on training batches under the site weights of "
     "that step; higher is better. Axes are scaled to the values after the first tenth of the steps."
@@ -30,14 +32,16 @@ def render(run: TrainedRun, folder: Path | None = None) -> list[Path]:
         folder: output folder; None = `pictures` in the run's folder.
 
     Returns:
-        The files written.
+        The pictures written; captions.md beside them says what each shows.
     """
     folder = run.folder.path / PICTURES if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = read_evaluation(run.folder)
     evaluated = replace(evaluated_run(run), found={} if evaluation is None else evaluation.scores)
     drawn = [path for picture in run.recipe.pictures() for path in picture.draw(evaluated, folder)]
-    return [*_training(run, folder), *drawn]
+    drawn = [*_training(run, folder), *drawn]
+    write_bytes(folder / CAPTIONS, "".join(f"**{path.name}**: {caption(run, path)}\n\n" for path in drawn).encode())
+    return drawn
 
 
 def caption(run: TrainedRun, path: Path) -> str:

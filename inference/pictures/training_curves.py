@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from inference.pictures.theme import NORMAL, SMALL, new_figure, tidy
 
+LEAST_RATIO = 5.0  # of the values of a logarithmic axis; below it a linear one reads better
 WARM_UP = 0.1  # share of the steps whose values, often thousands of nats lower, do not set the scale
 
 
@@ -66,7 +67,7 @@ class Panel:
     Attributes:
         title: the quantity, with its unit.
         lines: the curves, in the order of runs.
-        logarithmic: whether its axis is logarithmic.
+        logarithmic: whether its axis is logarithmic where the values differ enough.
         note: how to read it, in a sentence.
     """
 
@@ -166,8 +167,12 @@ def draw_panel(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
     axes.set_xlabel("step", fontsize=SMALL)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if panel.logarithmic:
+    values = [value for line in panel.lines for value in line.values]
+    if panel.logarithmic and min(values) > 0 and max(values) > LEAST_RATIO * min(values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     elif (limits := _limits(panel.lines)) is not None:
         axes.set_ylim(*limits)
         axes.yaxis.set_major_locator(MaxNLocator(5))
