@@ -5,6 +5,7 @@ import torch
 
 from inference.evidence.record import Evidence, summaries
 from inference.evidence.verdict import Verdict
+from inference.queries.ask import Generation
 from inference.queries.imputation import Imputation
 from pyro_models.components.scene import Scene
 from videos import VideoBatch
@@ -41,7 +42,17 @@ def scene(device="cpu"):
     return Scene(presence=torch.zeros(50, 20, 3, device=device), positions=torch.zeros(50, 20, 3, 2, device=device))
 
 
-RECORDS = {"Evidence": evidence, "Imputation": imputation, "VideoBatch": batch, "Scene": scene}
+def generation(device="cpu"):
+    return Generation(torch.zeros(50, 20, 1, 32, 32, device=device), {"a": torch.zeros(50, 20, 2, device=device)})
+
+
+RECORDS = {
+    "Generation": generation,
+    "Evidence": evidence,
+    "Imputation": imputation,
+    "VideoBatch": batch,
+    "Scene": scene,
+}
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -56,7 +67,7 @@ def test_a_few_lines(name):
     assert "tensor(" not in text
 
 
-@pytest.mark.parametrize("make", [imputation, batch, scene])
+@pytest.mark.parametrize("make", [imputation, batch, scene, generation])
 def test_no_value_is_read_from_another_device(make):
     text = repr(make("meta"))  # tensors of this device have no values: reading one raises
     assert "meta" in text
