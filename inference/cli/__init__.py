@@ -1,11 +1,11 @@
-"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | report | track | score`."""
+"""The command line: `kinema COMMAND`; `COMMANDS` lists them."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from inference.cli import clip, compare, demo, evaluate, recipes, render, report, score, track, train
+from inference.cli import clip, compare, demo, evaluate, export, recipes, render, report, score, sweep, track, train
 from inference.cli.exit_status import FAILED, INTERRUPTED, USAGE_ERROR
 from inference.cli.words import choose
 from inference.svi.step import NonFiniteError
@@ -18,7 +18,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate.evaluate,
     "compare": compare.compare,
     "render": render.render,
+    "export": export.export,
     "report": report.report,
+    "sweep": sweep.sweep,
     "track": track.track,
     "score": score.score,
 }

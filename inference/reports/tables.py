@@ -1,14 +1,14 @@
 """The tables of a page: options, scores of several runs side by side, imputation errors beside a paper's."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import docstring_parser
 
-from inference.experiments.evaluation import Bounds
+from inference.experiments.evaluation import Bounds, plain_numbers
 from inference.gallery.imputations import ErrorCurvePictures
 from inference.recipes import RECIPES
 from inference.recipes.options import dashed
@@ -123,7 +123,7 @@ def score_texts(run: RunRecord) -> list[tuple[str, str]]:
     return [
         (_words(name), tables.get(name, str)(value))
         for name, value in run.evaluation.scores.items()
-        if _plain_numbers(value) is None and not _is_curves(value)
+        if plain_numbers(value) is None and not _is_curves(value)
     ]
 
 
@@ -134,7 +134,7 @@ def _numbers(run: RunRecord) -> list[tuple[str, str, str]]:
     found = [] if run.evaluation.bounds is None else _bounds(run.evaluation.bounds)
     for name, value in run.evaluation.scores.items():
         meanings = _attributes(type(value)) if is_dataclass(value) else {}
-        for key, number in (_plain_numbers(value) or {}).items():
+        for key, number in (plain_numbers(value) or {}).items():
             label = _words(name) if not key else f"{_words(name)}: {_words(key)}"
             found.append((label, meanings.get(key, ""), f"{number:.4g}"))
     return found
@@ -150,17 +150,6 @@ def _bounds(bounds: Bounds) -> list[tuple[str, str, str]]:
             error = f" ± {errors[name]:.2f}" if name in errors else ""
             found.append((label, meaning, f"{mark}{value:.2f}{error}"))
     return found
-
-
-def _plain_numbers(value: Any) -> dict[str, float | int] | None:
-    """A score as numbers by name, the empty one for a number alone; None if it is more than that."""
-    if isinstance(value, int | float):
-        return {"": value}
-    record = {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else value
-    if not isinstance(record, Mapping):
-        return None
-    known = {str(key): number for key, number in record.items() if number is not None}
-    return known if all(isinstance(number, int | float) for number in known.values()) else None
 
 
 def _is_curves(value: Any) -> bool:
