@@ -35,9 +35,9 @@ class ScenePictures(Picture):
     captions: ClassVar[Mapping[str, str]] = {
         "scenes.png": "Held-out scenes above what the model reconstructs, with a box around each object found, "
         "coloured by slot. Above each scene the number found; orange with the true number where that is wrong.",
-        "generated.png": "Scenes drawn from the model's prior of what and where objects are, with a box around each. "
-        "For their number it is set to expect objects: training ends with a prior under which nearly every scene is "
-        "empty.",
+        "generated.png": "Scenes drawn from the model's prior of what and where objects are, with a box around each; "
+        "empty scenes are left out. AIR's training ends with a prior under which nearly all would be empty, so their "
+        "number is drawn from one that expects objects.",
     }
 
     def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:

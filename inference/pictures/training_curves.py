@@ -14,6 +14,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocat
 from inference.pictures.theme import NORMAL, SMALL, new_figure, tidy
 
 LEAST_RATIO = 5.0  # of the values of a logarithmic axis; below it a linear one reads better
+FEW = 30  # points of a line; each of fewer has a dot
 WARM_UP = 0.1  # share of the steps whose values, often thousands of nats lower, do not set the scale
 
 
@@ -158,11 +159,10 @@ def draw_panel(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
     """
     tidy(axes)
     for line in panel.lines:
-        style: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 1.1, "alpha": 0.75} if line.dashed else {}
-        marker = "o" if len(line.steps) < 30 and not line.dashed else None
-        axes.plot(
-            line.steps, line.values, color=colours[line.run], marker=marker, markersize=3, **{"linewidth": 1.6} | style
-        )
+        style: dict[str, Any] = {"linewidth": 1.6, "marker": "o" if len(line.steps) < FEW else None, "markersize": 3}
+        if line.dashed:
+            style = {"linewidth": 1.1, "linestyle": (0, (3, 2)), "alpha": 0.75}
+        axes.plot(line.steps, line.values, color=colours[line.run], **style)
     axes.set_title(panel.title, fontsize=NORMAL, loc="left")
     axes.set_xlabel("step", fontsize=SMALL)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

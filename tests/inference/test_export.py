@@ -23,7 +23,7 @@ def test_tracks_are_those_of_the_scene(tmp_path):
     scene = Scene(presence, positions, torch.full((2, 2, 2, 2), 4.0), identities=torch.tensor([[[7, -1], [7, 8]]] * 2))
     written = export._write_tracks(tmp_path, export._tracks(scene))
     assert [path.name for path in written] == ["tracks.csv", "0000.txt"]
-    rows = list(csv.DictReader((tmp_path / "tracks.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "tracks.csv").read_text().splitlines()))
     assert [(row["sequence"], row["frame"], row["identity"]) for row in rows] == [
         ("0", "0", "7"),
         ("0", "1", "7"),
