@@ -30,6 +30,7 @@ from inference.svi.mixed_precision import mixed_precision
 from inference.svi.site_weights import SiteWeights
 from inference.svi.step import SVI, NonFiniteError
 from inference.svi.weighted_sum import Term, WeightedSum
+from inference.training.loggers import Logger
 from inference.training.stages import Stage
 from inference.training.train import TrainingOptions, TrainingResult, train
 
@@ -50,6 +51,7 @@ __all__ = [
     "FirstFrames",
     "IntermediateBounds",
     "LoadedRun",
+    "Logger",
     "NonFiniteError",
     "Objective",
     "OwnLoss",

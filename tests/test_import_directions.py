@@ -24,6 +24,7 @@ FLOORS = [
     {"gallery"},
     {"recipes"},
     {"experiments"},
+    {"reports"},
     {"cli"},
 ]
 MODEL_FREE = [

@@ -78,6 +78,28 @@ class VideoBatch:
                 continue
             _check_field(name, value, layout, sizes)
 
+    def __repr__(self) -> str:
+        rows = [f"  {name:10}  {words}" for name, words in self._described()]
+        return "\n".join([self._heading(), *rows])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th>{name}</th><td>{words}</td></tr>" for name, words in self._described())
+        return f"<p>{self._heading()}</p><table>{rows}</table>"
+
+    def _heading(self) -> str:
+        size = " x ".join(str(number) for number in self.frames.shape[2:])
+        return f"VideoBatch of {self.num_sequences} videos, {self.num_frames} frames of {size}, on {self.frames.device}"
+
+    def _described(self) -> list[tuple[str, str]]:
+        """Fields that are there, in words; no value is read from another device."""
+        words = {
+            name: f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+            for name, value in self._present().items()
+        }
+        if self.observed is not None and self.observed.device.type == "cpu":
+            words["observed"] += f", {int((~self.observed).sum())} of {self.observed.numel()} frames missing"
+        return list(words.items())
+
     @classmethod
     def from_array(cls, frames: Any, layout: str | None = None) -> VideoBatch:
         """Videos from an array of frames.

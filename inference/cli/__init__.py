@@ -1,11 +1,25 @@
-"""The command line: `kinema demo | recipes | clip | train | evaluate | compare | render | doctor | track | score`."""
+"""The command line: `kinema COMMAND`; `COMMANDS` lists them."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from inference.cli import clip, compare, demo, doctor, evaluate, recipes, render, score, track, train
+from inference.cli import (
+    clip,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    recipes,
+    render,
+    report,
+    score,
+    sweep,
+    track,
+    train,
+)
 from inference.cli.exit_status import FAILED, INTERRUPTED, TERMINATED, USAGE_ERROR
 from inference.cli.words import choose
 from inference.svi.step import NonFiniteError
@@ -20,6 +34,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "compare": compare.compare,
     "render": render.render,
     "doctor": doctor.doctor,
+    "export": export.export,
+    "report": report.report,
+    "sweep": sweep.sweep,
     "track": track.track,
     "score": score.score,
 }

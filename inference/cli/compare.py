@@ -1,5 +1,6 @@
 """`kinema compare RUN RUN ...`."""
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import tyro
 from inference.cli.devices import device_named
 from inference.cli.evidence_options import EvidenceOptions
 from inference.cli.exit_status import FAILED
+from inference.cli.outputs import PICTURES, check_output
 from inference.cli.words import parse
 from inference.evidence.comparison import IncomparableError, tabulate_evidence
 from inference.evidence.comparison import compare as compare_evidence
@@ -18,6 +20,8 @@ from inference.experiments.evaluate import check_has_evidence, run_evidence
 from inference.experiments.given_videos import with_test_videos
 from inference.experiments.runs import load_run
 from inference.pictures import draw_comparison
+from inference.runs.checkpoints import write_bytes
+from inference.runs.provenance import provenance
 from inference.runtime.processes import joined_processes
 
 
@@ -30,6 +34,7 @@ class Comparison:
         num_sequences: test sequences for the evidence.
         test: .npz file of videos to score instead of the runs' own test videos.
         picture: picture of the comparison to write, such as compare.png.
+        json: file to write the comparison to, as JSON, with command, commit and machine.
         device: cpu or cuda.
     """
 
@@ -37,6 +42,7 @@ class Comparison:
     num_sequences: int = 100
     test: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     picture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
     device: str = "cpu"
 
 
@@ -51,6 +57,8 @@ def compare(words: Sequence[str]) -> int:
     )
     given: Comparison = options.comparison
     budget = options.evidence.budget
+    check_output("picture", given.picture, PICTURES, replaces=True)
+    check_output("json", given.json, (".json",), replaces=True)
     names = [path.absolute().name for path in given.runs]
     if not names:
         raise ValueError("runs: expected the folders of the runs to compare, got none; kinema compare RUN RUN")
@@ -84,4 +92,9 @@ def compare(words: Sequence[str]) -> int:
             if given.picture is not None:
                 draw_comparison(comparison).savefig(given.picture)
                 print(given.picture)
+            if given.json is not None:
+                record = {"provenance": provenance(), "runs": dict(zip(names, map(str, given.runs), strict=True))}
+                given.json.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(given.json, json.dumps(record | {"comparison": comparison.record()}, indent=1).encode())
+                print(given.json)
     return 0

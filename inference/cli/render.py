@@ -26,7 +26,10 @@ class Rendering:
 
 
 def render(words: Sequence[str]) -> int:
-    """Draw a run's reconstructions, imputations, codes and learning curve."""
+    """Draw a run: training curves, and its recipe's pictures (reconstructions, imputations, tracks, codes).
+
+    What each picture shows is in captions.md beside them.
+    """
     given = parse(words, prog="kinema render", description=str(render.__doc__), rendering=Rendering).rendering
     for path in render_run(load_run(given.run, device_named(given.device))):
         print(path)

@@ -14,6 +14,7 @@ from inference.evidence.importance import evidence_by_draws
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence
 from inference.evidence.settings import DrawSettings, EvidenceSettings, Method
+from inference.programs.pairs import check_pair
 from inference.programs.traces import Program
 from inference.runtime.keywords import settings_of
 
@@ -94,13 +95,14 @@ def log_evidence(
             one alone).
 
     Raises:
-        TypeError: for an unknown setting, or a method that is none of these.
+        TypeError: for an unknown setting, a method that is none of these, or what `check_pair` refuses.
         ValueError: if the method is unknown, `num_particles` or a setting is given that the method does not take or
             chooses itself, a number is not positive, the arguments have different numbers of sequences, or the guide
             draws point masses or sites that the model lacks; also what `importance_traces` and
             `ParticleFilter.run` raise.
     """
     chosen = settings_of(log_evidence, DrawSettings, settings, FORMER)
+    check_pair(model, guide)
     _check_method(method)
     args = (frames, observed, controls)
     if isinstance(method, str | Budget):

@@ -16,6 +16,7 @@ from inference.evidence.pilot import Pilot
 from inference.evidence.posterior_draws import inference_data
 from inference.evidence.verdict import Verdict
 from inference.programs.traces import Program
+from inference.runtime.shown import Lines, as_html, as_text
 
 SMALLEST_TAIL = 25  # particles below which ArviZ has too few in the tail (a fifth of them) to fit a Pareto distribution
 RESOLUTION = 1e-3  # nats; weights closer than this differ by rounding, to which no tail can be fitted
@@ -82,6 +83,30 @@ class Evidence:
     reference: str = ""
     bracket_width: float | None = None
     verdict: Verdict | None = None
+
+    def __repr__(self) -> str:
+        return as_text(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return as_html(*self._shown())
+
+    def _shown(self) -> tuple[str, Lines]:
+        """Means and diagnostics in a few lines."""
+        number = self.num_sequences
+        mean = self.log_evidence.mean().item()
+        error = self.log_evidence.std().item() / number**0.5 if number > 1 else math.nan
+        least, most = self.log_evidence.min().item(), self.log_evidence.max().item()
+        above = int((self.pareto_k > 0.7).sum())
+        unknown = bool(self.pareto_k.isnan().any())
+        spread = f" ± {error:.2f}, from {least:.2f} to {most:.2f}" if number > 1 else ""
+        lines = [
+            ("log evidence", f"{mean:.2f}{spread} nats per sequence"),
+            ("ELBO", f"{self.elbo.mean().item():.2f}"),
+            ("effective sample size", f"{self.effective_sample_size.mean().item():.1f} of {self.num_particles}"),
+            ("k-hat", "unknown: too few draws" if unknown else f"above 0.7 in {above} of {number}"),
+        ]
+        verdict = [] if self.verdict is None else [("verdict", str(self.verdict))]
+        return f"Evidence of {number} sequences, {self.num_particles} estimates of each", [*lines, *verdict]
 
     @property
     def num_particles(self) -> int:

@@ -3,7 +3,8 @@
 import html
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 LOWER_BOUND = "lower bound"  # the verdict on an estimate that may lie far below the log evidence
 
@@ -90,6 +91,10 @@ class Comparison:
         warnings = (f"warning: {warning}" for warning in self.warnings)
         return "\n".join([text_table(self._rows()), "", *self._notes(), *warnings])
 
+    def record(self) -> dict[str, Any]:
+        """All fields as plain values, ready for JSON: a number that is not known is None."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
     def to_markdown(self) -> str:
         """The table for a README or a report."""
         headings, *rows = self._rows()
@@ -148,6 +153,15 @@ class Comparison:
         if any(model.is_lower_bound for model in self.models):
             notes.append(f"{LOWER_BOUND}: the log evidence may lie well above the estimate")
         return notes
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, and None for nan and infinity, which JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:

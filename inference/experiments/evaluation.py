@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,17 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
             if value not in (None, [], {})
         },
     )
+
+
+def plain_numbers(value: Any) -> dict[str, float | int] | None:
+    """A score as numbers by name, the empty one for a number alone; None for a score that is more than that."""
+    if isinstance(value, int | float):
+        return {"": value}
+    record = {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else value
+    if not isinstance(record, Mapping):
+        return None
+    known = {str(key): number for key, number in record.items() if number is not None}
+    return known if all(isinstance(number, int | float) for number in known.values()) else None
 
 
 def _plain(value: Any) -> Any:

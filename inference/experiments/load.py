@@ -8,13 +8,14 @@ import torch
 
 from inference.experiments.evaluate import evaluate
 from inference.experiments.evaluation import Evaluation
+from inference.experiments.export import export_run
 from inference.experiments.packaged_runs import found_run
 from inference.experiments.runs import TrainedRun, load_run
 
 
 @dataclass(frozen=True)
 class LoadedRun(TrainedRun):
-    """A run with its weights loaded and a method to evaluate it; see `TrainedRun` for its attributes."""
+    """A run with its weights loaded with methods to evaluate and export it; see `TrainedRun` for its attributes."""
 
     def evaluate(self, **options: Any) -> Evaluation:
         """Score the run on its test videos.
@@ -28,6 +29,23 @@ class LoadedRun(TrainedRun):
             ValueError: what `evaluate` raises.
         """
         return evaluate(self, **options)
+
+    def export(self, folder: str | Path, *, num_sequences: int = 16, seed: int = 0) -> list[Path]:
+        """Write what the run infers about its first test videos: tracks, codes, samples, evidence, a film.
+
+        Args:
+            folder: an empty folder, or one that is not there; see `inference.experiments.export.export_run` for the
+                files.
+            num_sequences: number of test videos, and of samples from the prior.
+            seed: seed of all draws.
+
+        Returns:
+            The files written.
+
+        Raises:
+            ValueError: if the folder has files in it, or `num_sequences` is below 1.
+        """
+        return export_run(self, folder, num_sequences=num_sequences, seed=seed)
 
 
 def load(path: str | Path, device: torch.device | str = "cpu", which: str = "best") -> LoadedRun:

@@ -1,7 +1,9 @@
 """Cannonballs: inferred, forecast and interpolated paths, and overlays of predicted on true frames."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -31,6 +33,17 @@ class BallPictures(Picture):
     Attributes:
         simulator: simulator of the videos.
     """
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "overlay-*.png": "Predicted frames in red over true ones in blue-green, white where they agree: forecast "
+        "from the first frames, and interpolated between the first and the last.",
+        "paths-inferred.png": "Positions inferred from all frames, mapped to pixels by one affine map, over the true "
+        "paths.",
+        "paths-forecast.png": "Paths forecast from the first frames, over the true paths; rings are frames that were "
+        "not seen.",
+        "paths-interpolated.png": "Paths interpolated between the first and the last frames, over the true paths; "
+        "rings are frames that were not seen.",
+    }
 
     simulator: Cannonballs
 

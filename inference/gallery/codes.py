@@ -1,7 +1,9 @@
 """Codes in the plane, and the mixture weights of the dynamics: figures 3c and 4 of Fraccaro et al. (2017)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -20,6 +22,13 @@ class CodePictures(Picture):
     Attributes:
         site: name of the latent with codes, (sequences, time, code).
     """
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "codes.png": "Paths of the two-dimensional codes of test videos: encoded from all frames, and inferred with "
+        "frames missing (rings). As figure 4 of Fraccaro et al. (2017).",
+        "mixture.png": "Weight of each linear-Gaussian component of the dynamics, by the code it is used at. As "
+        "figure 3c of Fraccaro et al. (2017): components should divide the plane by where the ball bounces.",
+    }
 
     site: str = "a"
 

@@ -1,7 +1,9 @@
 """Curves of tracked and predicted positions by frame, beyond the length of training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from inference.gallery.picture import Picture, save
 from inference.pictures import draw_horizon_curves
@@ -17,6 +19,12 @@ class HorizonPictures(Picture):
         label: name of the model.
         training_length: number of frames of the training videos.
     """
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "horizons.png": "Mean distance between inferred or predicted and true positions in each frame of videos "
+        "longer than those of training, beside holding still and moving on in a straight line; lower is better. As "
+        "figures 5 to 7 of Akhundov et al. (2019).",
+    }
 
     label: str
     training_length: int

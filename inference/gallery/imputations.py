@@ -1,7 +1,9 @@
 """Videos with imputed missing frames, and videos from the prior."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from inference.gallery.picture import Picture, save
 from inference.pictures import draw_imputation_curves, draw_shaded_videos, draw_strips, write_film
@@ -19,6 +21,16 @@ NUM_FIRST = 4  # frames observed before the gap, and before generation
 @dataclass(frozen=True, kw_only=True)
 class ImputationPictures(Picture):
     """Test videos with a gap, filled in by each of the guide's methods, as strips and films; videos from the prior."""
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "imputation-*.png": "A test video, a row for each way to infer its missing frames (outlined in the first row): "
+        "smoothing uses the frames before and after the gap, filtering those before; "
+        "“generated” continues from the first frames alone. The frames shown are expected values, not draws.",
+        "imputation-*.gif": "A test video and each way to infer its missing frames, as a film. While frames are "
+        "missing, the truth has an orange border and the others that of their method.",
+        "generated.png": "Whole videos, all frames overlaid in one image, early ones light and late ones dark: test "
+        "videos above, draws from the model's prior below. As figures 4d and 5 of Fraccaro et al. (2017).",
+    }
 
     def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
         """See `Picture.draw`."""
@@ -44,6 +56,12 @@ class ErrorCurvePictures(Picture):
         label: name of the model; curves with the same name share a colour.
         published: curves printed in a paper.
     """
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "imputation-errors.png": "Share of wrong pixels in missing frames, by how many are missing, with one standard "
+        "error over test videos; lower is better. As figures 3a (missing at random) and 3b (missing in a row) of "
+        "Fraccaro et al. (2017), whose points are rings on dashed lines where the videos are the same.",
+    }
 
     label: str
     published: tuple[ImputationCurve, ...] = ()

@@ -1,11 +1,13 @@
 """Objects found by models: in still scenes, and tracked in videos."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from guides.incomplete_models import need_of_guide
 from inference.gallery.picture import Picture, save
@@ -18,6 +20,8 @@ from pyro_models.components.scene import PlacesObjects, Scene
 from videos.missing import tail
 
 NUM_SCENES = 16  # in a picture of still scenes
+NUM_DRAWN = 4 * NUM_SCENES  # scenes drawn from the prior, of which those with objects are shown
+EXPECTED = 0.6  # probability of one more object in them
 NUM_FILMS = 4
 NUM_TRACKED = 8  # sequences in a picture of tracked objects
 NUM_MASKED = 4  # the same where each has rows of masks
@@ -28,6 +32,14 @@ MOST_COLUMNS = 20  # frames of such a picture
 class ScenePictures(Picture):
     """Still scenes with the objects found in them, and scenes from the prior."""
 
+    captions: ClassVar[Mapping[str, str]] = {
+        "scenes.png": "Held-out scenes above what the model reconstructs, with a box around each object found, "
+        "coloured by slot. Above each scene the number found; orange with the true number where that is wrong.",
+        "generated.png": "Scenes drawn from the model's prior of what and where objects are, with a box around each; "
+        "empty scenes are left out. AIR's training ends with a prior under which nearly all would be empty, so their "
+        "number is drawn from one that expects objects.",
+    }
+
     def draw(self, evaluated: Evaluated, folder: Path) -> list[Path]:
         """See `Picture.draw`."""
         model = evaluated.model
@@ -37,19 +49,38 @@ class ScenePictures(Picture):
         last = evaluated.test.num_sequences - 1
         videos = evaluated.test.select(torch.linspace(0, last, min(NUM_SCENES, last + 1)).round().long())
         answer = reconstruct(model, evaluated.guide, *videos.arguments, seed=0)
-        drawn = generate(model, NUM_SCENES, 1, seed=0)
-        written = []
-        for name, frames, expected, values, presence, masks in (
-            ("scenes", videos.frames, answer.frames, answer.values, videos.presence, videos.masks),
-            ("generated", drawn.frames, drawn.frames, drawn.values, None, None),
-        ):
-            scene = model.scene(values)
-            fields = {key: value[:, 0] for key, value in vars(scene).items() if value is not None}
-            truth = None if presence is None else presence[:, 0].sum(-1)
-            shown = None if masks is None else masks[:, 0]
-            figure = draw_scenes(frames[:, 0], expected[:, 0], Scene(**fields), truth, shown)
-            written.append(save(figure, folder / f"{name}.png"))
+        truth = None if videos.presence is None else videos.presence[:, 0].sum(-1)
+        masks = None if videos.masks is None else videos.masks[:, 0]
+        figure = draw_scenes(
+            videos.frames[:, 0], answer.frames[:, 0], _first_frames(model.scene(answer.values)), truth, masks
+        )
+        written = [save(figure, folder / "scenes.png")]
+        with _objects_expected(model):
+            drawn = generate(model, NUM_DRAWN, 1, seed=0)
+        scene = _first_frames(model.scene(drawn.values))
+        shown = torch.arange(NUM_SCENES) if scene.presence is None else (scene.presence > 0.5).any(-1).nonzero()[:, 0]
+        if len(shown := shown[:NUM_SCENES]) > 0:
+            figure = draw_scenes(drawn.frames[shown, 0], None, _select(shown, scene) or scene)
+            written.append(save(figure, folder / "generated.png"))
         return written
+
+
+def _first_frames(scene: Scene) -> Scene:
+    return Scene(**{name: value[:, 0] for name, value in vars(scene).items() if value is not None})
+
+
+@contextmanager
+def _objects_expected(model: nn.Module) -> Iterator[None]:
+    """Inside, a prior that training has annealed towards empty scenes expects objects: the buffer `another` of AIR."""
+    another = dict(model.named_buffers()).get("another")
+    kept = None if another is None else another.clone()
+    try:
+        if another is not None:
+            another.fill_(EXPECTED)
+        yield
+    finally:
+        if another is not None and kept is not None:
+            another.copy_(kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +94,21 @@ class TrackPictures(Picture):
         followed: frames observed before the forecast.
         switches: also show test videos with identity switches, if there are any.
     """
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "tracks.png": "Test videos, a frame in each column, above what the model reconstructs. Boxes are coloured by "
+        "the identity that the model gives an object; dashed boxes are the true ones.",
+        "tracks-*.gif": "A test video as a film, with a box around each object found, coloured by its identity; true "
+        "boxes are dashed.",
+        "reconstruction.png": "Test videos, a frame in each column, above what the model reconstructs.",
+        "reconstruction-*.gif": "A test video as a film, beside its reconstruction.",
+        "forecast.png": "The same videos, seen up to the outlined frames only: the frames after them are forecast by "
+        "the model's dynamics.",
+        "forecast-*.gif": "A test video, seen in its first frames only and forecast from there, as a film.",
+        "generated.png": "Videos drawn from the model's prior, a frame in each column.",
+        "switches.png": "Test videos in which the model swaps the identities of two objects, or gives one a new "
+        "identity.",
+    }
 
     followed: int = 3
     switches: bool = True

@@ -1,7 +1,9 @@
 """Test videos taken apart into the slots of a model, and walks along the latents of a slot."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -22,6 +24,12 @@ class SlotPictures(Picture):
     Attributes:
         num_videos: number of videos.
     """
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "slots-*.png": "A test video, its reconstruction, and what each slot of the model shows through its mask. "
+        "One slot for each object, and one for the background, is what the model should find.",
+        "slots-*.gif": "A test video taken apart into slots, as a film.",
+    }
 
     num_videos: int = 4
 
@@ -64,6 +72,11 @@ class LatentWalkPicture(Picture):
         alone: add the slot alone below each row of whole frames.
         walk: where the walk starts, and how far it goes.
     """
+
+    captions: ClassVar[Mapping[str, str]] = {
+        "latent-walk.png": "One latent of one slot varied at a time, a row for each; the middle column is the latent "
+        "as inferred. As figure 11 of Zablotskaia et al. (2020).",
+    }
 
     video: int = 0
     alone: bool = False

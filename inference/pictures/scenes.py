@@ -15,7 +15,7 @@ _SLOTS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2")
 
 def draw_scenes(
     frames: Tensor,
-    reconstructions: Tensor,
+    reconstructions: Tensor | None,
     scene: Scene,
     truth: Tensor | None = None,
     true_masks: Tensor | None = None,
@@ -29,7 +29,7 @@ def draw_scenes(
 
     Args:
         frames: (scenes, height, width), or (scenes, 1 or 3, height, width), in [0, 1].
-        reconstructions: expected frames, shaped as the frames.
+        reconstructions: expected frames, shaped as the frames; None leaves their row out.
         scene: presence, positions and box sizes, or masks, or all of them; leading dims (scenes,).
         truth: (scenes,) true number of objects, or None.
         true_masks: (scenes, objects, height, width), another row; as in `VideoBatch.masks`.
@@ -39,11 +39,14 @@ def draw_scenes(
         ValueError: if the scene lacks presence, positions or box sizes and has no masks, lacks presence where a number
             of objects is given, or a shape is wrong.
     """
-    frames, reconstructions = _with_channels("frames", frames), _with_channels("reconstructions", reconstructions)
-    if reconstructions.shape != frames.shape:
-        raise ValueError(
-            f"reconstructions: expected the shape of frames, {tuple(frames.shape)}, got {tuple(reconstructions.shape)}"
-        )
+    pictures = {"frame": _with_channels("frames", frames)}
+    frames = pictures["frame"]
+    if reconstructions is not None:
+        pictures["model"] = _with_channels("reconstructions", reconstructions)
+        if (shape := pictures["model"].shape) != frames.shape:
+            raise ValueError(
+                f"reconstructions: expected the shape of frames, {tuple(frames.shape)}, got {tuple(shape)}"
+            )
     boxes = None
     if scene.masks is None or scene.positions is not None or scene.box_sizes is not None:
         if scene.presence is None or scene.positions is None or scene.box_sizes is None:
@@ -54,7 +57,6 @@ def draw_scenes(
             "truth: expected no number of objects for a scene without presence, which counts none; leave it out"
         )
     size = (frames.shape[-2], frames.shape[-1])
-    pictures = {"frame": frames, "expected": reconstructions}
     numbers = None
     if scene.masks is not None:
         numbers = numbers_of("scene.masks", scene.masks, (len(frames),), size, scene.presence)
@@ -79,9 +81,9 @@ def draw_scenes(
             axes.set_yticks([])
             axes.spines[:].set_color(QUIET)
             show_frame(axes, pages[index])
-            if deep > 2 and column == 0:
+            if deep > 1 and column == 0:
                 axes.set_ylabel(name, fontsize=SMALL)
-            if boxes is not None and name in ("frame", "expected"):
+            if boxes is not None and name in ("frame", "model"):
                 _draw_boxes(axes, *(values[index] for values in boxes))
         if scene.presence is None:
             continue

@@ -18,6 +18,7 @@ from inference.programs.simulation import unconditioned_trace
 from inference.programs.traces import Program, sample_sites
 from inference.queries.imputation import Imputation, Latents, Parts, Query, QuerySettings, check_frames, chunks, quietly
 from inference.runtime.keywords import split_settings
+from inference.runtime.shown import Lines, as_html, as_text, shape_of, shortened
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,18 @@ class Generation:
     frames: Float[Tensor, "sequences time channels height width"]
     latents: Latents
     deterministic: Latents = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return as_text(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return as_html(*self._shown())
+
+    def _shown(self) -> tuple[str, Lines]:
+        """Shapes of what is there; no value is read."""
+        latents = {**self.latents, **self.deterministic}
+        lines = [("frames", shape_of(self.frames)), *((name, shape_of(value)) for name, value in latents.items())]
+        return f"Generation of {len(self.frames)} videos from the prior", shortened(lines)
 
     @property
     def values(self) -> Latents:

@@ -19,6 +19,7 @@ from inference.programs.traces import Program, evaluation_mode, local_parameters
 from inference.queries.missing_draws import check_draws_at_missing
 from inference.runtime.generators import seeded
 from inference.runtime.keywords import suggestion
+from inference.runtime.shown import Lines, as_html, as_text, shape_of, shortened
 
 Latents = Mapping[str, Tensor]
 
@@ -53,6 +54,23 @@ class Imputation:
     latent_samples: Latents | None = None
     method: str | None = None
     deterministic: Latents = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return as_text(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return as_html(*self._shown())
+
+    def _shown(self) -> tuple[str, Lines]:
+        """Shapes of what is there; no value is read from another device."""
+        lines = [("frames", shape_of(self.frames))]
+        if self.observed.device.type == "cpu":
+            lines.append(("missing", f"{int((~self.observed).sum())} of {self.observed.numel()} frames"))
+        lines += [(f"latent {name}", shape_of(value)) for name, value in self.latents.items()]
+        lines += [(f"deterministic {name}", shape_of(value)) for name, value in self.deterministic.items()]
+        lines += [] if self.samples is None else [("samples", shape_of(self.samples))]
+        method = "averaged over draws of the guide" if self.method is None else f"by {self.method}"
+        return f"Imputation of {len(self.frames)} videos, {method}", shortened(lines)
 
     @property
     def values(self) -> Latents:

@@ -19,6 +19,7 @@ from inference.estimators.objective import (
     programs_of,
     scalar_loss,
 )
+from inference.programs.pairs import check_pair
 from inference.programs.traces import Program, local_parameters, modules_of
 from inference.runtime.processes import ALONE, Processes
 from inference.svi.compiled import CompiledStep, check_mode
@@ -28,7 +29,7 @@ from inference.svi.reach import check_own_parameters, check_reach
 from inference.svi.schedules import Number, Schedule
 from inference.svi.site_weights import SiteWeights
 from inference.svi.unread_values import unread_values
-from inference.svi.update import ParameterUpdate
+from inference.svi.update import ParameterUpdate, check_optimizer
 
 DECAYING_AVERAGE = "__baseline_avg_downstream_cost_"  # of Pyro's TraceGraph_ELBO, in its global store
 
@@ -74,8 +75,10 @@ class SVI:
 
     Raises:
         ValueError: if `clip_norm` is not positive, there is no such way to compile, or precision, or a model or guide
-            of the loss's own has learnable parameters that neither the optimizer nor model and guide have.
-        TypeError: if `loss` is neither an ELBO nor an `Objective`.
+            of the loss's own has learnable parameters that neither the optimizer nor model and guide have; or if the
+            guide is one of another model.
+        TypeError: if `loss` is neither an ELBO nor an `Objective`, `optimizer` is none of torch's, or model or guide is
+            a class, a method or no callable.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class SVI:
     ) -> None:
         check_mode(compile)
         check_precision(precision)
+        check_pair(model, guide)
+        check_optimizer(optimizer)
         check_loss(loss, "loss")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm: expected a positive number or None, got {clip_norm}")

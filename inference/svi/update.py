@@ -1,8 +1,10 @@
 """What a step does with its gradients: clip, watch for what is not finite, let the optimizer change parameters."""
 
 import warnings
+from typing import Any
 
 import torch
+from pyro.optim import PyroOptim
 from torch import Tensor
 
 from inference.svi.captured import CapturedUpdate
@@ -104,3 +106,60 @@ class ParameterUpdate:
             self._recordings.pop(next(iter(self._recordings)))
         self._recordings[addresses] = recording
         return recording
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Refuse what is no torch optimizer of given parameters.
+
+    Args:
+        optimizer: what `SVI` was given.
+
+    Raises:
+        TypeError: says what to write instead.
+    """
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return
+    name = _torch_name(optimizer)
+    raise TypeError(
+        f"optimizer: expected a torch optimizer of the parameters that are to change, got {_kind(optimizer)}; write "
+        f"torch.optim.{name}([*model.parameters(), *guide.parameters()], lr=0.001)"
+    )
+
+
+def check_optimizer_class(optimizer: Any) -> None:
+    """Refuse what does not make a torch optimizer when it is called with parameters.
+
+    Args:
+        optimizer: what `TrainingOptions` was given.
+
+    Raises:
+        TypeError: says what to write instead.
+    """
+    if callable(optimizer) and not isinstance(optimizer, PyroOptim) and not _makes_pyro(optimizer):
+        return
+    name = _torch_name(optimizer)
+    raise TypeError(
+        f"optimizer: expected a class of torch.optim, or a partial of one, got {_kind(optimizer)}; write "
+        f"TrainingOptions(optimizer=torch.optim.{name}, learning_rate=0.001)"
+    )
+
+
+def _makes_pyro(optimizer: Any) -> bool:
+    """Whether it is one of the functions of `pyro.optim` that take a dictionary of options."""
+    return getattr(optimizer, "__module__", "").startswith("pyro.optim")
+
+
+def _torch_name(optimizer: Any) -> str:
+    """The class of torch.optim that is meant; Adam if there is no telling."""
+    made = getattr(optimizer, "pt_optim_constructor", optimizer)
+    name = getattr(made, "__name__", type(made).__name__)
+    return name if isinstance(getattr(torch.optim, name, None), type) else "Adam"
+
+
+def _kind(optimizer: Any) -> str:
+    """What came, in words."""
+    if isinstance(optimizer, PyroOptim) or _makes_pyro(optimizer):
+        return f"pyro.optim.{_torch_name(optimizer)}, which keeps parameters in Pyro's global store"
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return f"an instance of {type(optimizer).__name__}, which has parameters already"
+    return f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__

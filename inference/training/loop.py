@@ -25,9 +25,10 @@ from inference.svi.step import SVI, NonFiniteError
 from inference.svi.weighted_sum import WeightedSum
 from inference.training.graphs import graphs_where_worthwhile
 from inference.training.interrupts import Interrupts
+from inference.training.loggers import Logger, TensorBoard, started
 from inference.training.loss_settings import flat_loss_settings, loss_settings
 from inference.training.options import TrainingOptions, TrainingResult
-from inference.training.progress import ProgressBar, TensorBoard
+from inference.training.progress import ProgressBar
 from inference.training.reported_bound import reported_bound
 from inference.training.same_settings import check_same_settings
 from inference.training.saved_state import check_training_state, resuming_from
@@ -104,26 +105,29 @@ class TrainingLoop:
     def _take_steps(self, interrupts: Interrupts) -> None:
         ends = [sum(stage.steps for stage in self.stages[: index + 1]) for index in range(len(self.stages))]
         leads = self.processes.leads
-        board = TensorBoard(self.run.path / "tensorboard", self.step) if self.options.tensorboard and leads else None
-        try:
-            with ProgressBar(ends[-1], self.step, self.options.progress and leads) as bar:
-                for index, end in enumerate(ends):
-                    if index > self.stage and not self.ended_early:
-                        self._enter(index)
-                    while index == self.stage and self.step < end and not self.ended_early:
-                        self._take_step()
-                        record = self._measure(end)
-                        bar.advance(record)
-                        if record is not None and board is not None:
-                            board.write(record)
-                        stop = interrupts.stop(self.processes, waits=record is not None)
-                        if self.step % self.options.checkpoint_every == 0 or stop:
-                            self._write_checkpoint()
-                        if stop:
-                            raise interrupts.error(f"stopped after step {self.step}; the run can go on from there")
-        finally:
-            if board is not None:
-                board.close()
+        with (
+            started(self._loggers(), self.run, self.step) as write,
+            ProgressBar(ends[-1], self.step, self.options.progress and leads) as bar,
+        ):
+            for index, end in enumerate(ends):
+                if index > self.stage and not self.ended_early:
+                    self._enter(index)
+                while index == self.stage and self.step < end and not self.ended_early:
+                    self._take_step()
+                    record = self._measure(end)
+                    bar.advance(record)
+                    if record is not None:
+                        write(record)
+                    stop = interrupts.stop(self.processes, waits=record is not None)
+                    if self.step % self.options.checkpoint_every == 0 or stop:
+                        self._write_checkpoint()
+                    if stop:
+                        raise interrupts.error(f"stopped after step {self.step}; the run can go on from there")
+
+    def _loggers(self) -> list[Logger]:
+        """Those of the first process; no other one has any."""
+        board = [TensorBoard()] if self.options.tensorboard else []
+        return [*board, *self.options.loggers] if self.processes.leads else []
 
     def last_good(self) -> str:
         """Where the run can go on from, in words."""

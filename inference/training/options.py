@@ -1,6 +1,6 @@
 """Options of a training run, and its result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,8 @@ from inference.runtime.processes import ALONE, Processes
 from inference.svi.compiled import check_mode
 from inference.svi.mixed_precision import check_precision
 from inference.svi.schedules import Number, Schedule
+from inference.svi.update import check_optimizer_class
+from inference.training.loggers import Logger, check_loggers
 
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 
@@ -63,6 +65,7 @@ class TrainingOptions:
         precision: of networks in training steps, see `mixed_precision`; validation is in float32.
         progress: show a progress bar, if this is a terminal or a notebook.
         tensorboard: also write event files, into `<run>/tensorboard`.
+        loggers: where metrics also go: any objects with `start`, `write` and `close`, see `Logger`.
         processes: processes that train together, each on its share of each batch; see `joined_processes`. A run may be
             resumed with another number of them. All processes are given the same arguments; the first one writes.
         force: take the run from another process that trains in its folder, which then stops; see
@@ -70,6 +73,7 @@ class TrainingOptions:
 
     Raises:
         ValueError: if one of them is not as described.
+        TypeError: if the optimizer is one of Pyro's or was created already, or a logger lacks a method.
     """
 
     learning_rate: Schedule = 0.001
@@ -87,6 +91,7 @@ class TrainingOptions:
     precision: str = "float32"
     progress: bool = True
     tensorboard: bool = False
+    loggers: Sequence[Logger] = ()
     processes: Processes = ALONE
     force: bool = False
 
@@ -95,6 +100,8 @@ class TrainingOptions:
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise ValueError(f"{name}: expected at least 1, got {count}")
+        check_optimizer_class(self.optimizer)
+        check_loggers(self.loggers)
         check_mode(self.compile)
         check_precision(self.precision)
 

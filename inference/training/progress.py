@@ -1,9 +1,7 @@
-"""What a person sees while a run trains: a bar and curves."""
+"""What a person sees while a run trains: a bar."""
 
-import importlib.util
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -38,34 +36,3 @@ class ProgressBar:
             }
             self._bar.set_postfix(self._values, refresh=False)
         self._bar.update()
-
-
-class TensorBoard:
-    """Scalars as TensorBoard event files.
-
-    Args:
-        folder: where.
-        step: the step from which a resumed run continues; later events of the folder are void.
-
-    Raises:
-        ValueError: if the package tensorboard is not installed.
-    """
-
-    def __init__(self, folder: Path, step: int) -> None:
-        if importlib.util.find_spec("tensorboard") is None:
-            raise ValueError(
-                "tensorboard: expected the package tensorboard, it is not installed; pip install tensorboard"
-            )
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Write every number of a record of metrics at its step."""
-        for name, value in record.items():
-            if name != "step" and isinstance(value, int | float):
-                self._writer.add_scalar(name, value, record["step"])
-
-    def close(self) -> None:
-        """Write what is left and close the file."""
-        self._writer.close()

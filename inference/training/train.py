@@ -8,6 +8,7 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 from inference.estimators.objective import Loss, check_loss
+from inference.programs.pairs import check_pair
 from inference.runs.checkpoints import named_weights
 from inference.runs.folder import RunFolder
 from inference.runs.lock import training_in
@@ -74,8 +75,8 @@ def train(
             `frozen` matches no parameter, if a run is resumed with other settings (all are named; the last stage's
             steps may grow, stages may be added), if tensorboard is requested and not installed, or if a loss has models
             or guides of its own with learnable parameters or changing buffers that model and guide do not have.
-        TypeError: if videos are of another type, a loss is neither an ELBO nor an `Objective`, or `validation_loss` is
-            no ELBO.
+        TypeError: if model or guide is a class, a method or no callable, videos are of another type, a loss is neither
+            an ELBO nor an `Objective`, or `validation_loss` is no ELBO.
         RunInUseError: if another process trains in the run folder.
         NonFiniteError: if a loss or a gradient was not finite; names the step, the site that was the first, and the
             last good checkpoint.
@@ -83,6 +84,7 @@ def train(
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
         Terminated: after SIGTERM, when the checkpoint is written; a SystemExit with status 143.
     """
+    check_pair(model, guide)
     loss = Trace_ELBO() if loss is None else loss
     check_loss(loss, "loss")
     options = TrainingOptions() if options is None else options

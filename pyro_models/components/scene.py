@@ -31,6 +31,21 @@ class Scene:
     appearance: Tensor | None = None
     identities: Tensor | None = None
 
+    def __repr__(self) -> str:
+        return "\n".join(["Scene", *(f"  {name:10}  {words}" for name, words in self._described())])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th>{name}</th><td>{words}</td></tr>" for name, words in self._described())
+        return f"<p>Scene</p><table>{rows}</table>"
+
+    def _described(self) -> list[tuple[str, str]]:
+        """Fields that are there, in words; no value is read."""
+        return [
+            (name, f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')} on {value.device}")
+            for name, value in vars(self).items()
+            if value is not None
+        ]
+
 
 @runtime_checkable
 class PlacesObjects(Protocol):

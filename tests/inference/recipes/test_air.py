@@ -61,4 +61,4 @@ def test_train_evaluate_render(tmp_path, capsys):
     assert "counting accuracy" in capsys.readouterr().out
     assert main(["render", run]) == 0
     pictures = capsys.readouterr().out.split()
-    assert {Path(picture).name for picture in pictures} == {"scenes.png", "generated.png"}
+    assert {Path(picture).name for picture in pictures} == {"training.png", "scenes.png", "generated.png"}

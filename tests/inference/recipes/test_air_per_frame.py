@@ -101,4 +101,8 @@ def test_from_training_to_pictures(tmp_path, capsys):
     assert set(evaluation.scores) == {"counting", "visible_counting"}
     assert 0 <= evaluation.scores["counting"] <= 1
     assert main(["render", run]) == 0
-    assert {Path(line).name for line in capsys.readouterr().out.split()} == {"scenes.png", "generated.png"}
+    assert {Path(line).name for line in capsys.readouterr().out.split()} == {
+        "training.png",
+        "scenes.png",
+        "generated.png",
+    }

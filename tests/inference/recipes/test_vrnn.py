@@ -80,4 +80,4 @@ def test_from_training_to_pictures(network, tmp_path, capsys):
     assert main(["render", run]) == 0
     drawn = {Path(line).name for line in capsys.readouterr().out.split()}
     films = {f"{kind}-{index}.gif" for kind in ("reconstruction", "forecast") for index in range(4)}
-    assert drawn == {"reconstruction.png", "forecast.png", "generated.png"} | films
+    assert drawn == {"training.png", "reconstruction.png", "forecast.png", "generated.png"} | films
