@@ -31,6 +31,7 @@ suppress_warnings = [
     "mystnb.unknown_mime_type",  # widgets, which have a text beside them
 ]
 
+highlight_language = "none"  # equations in literal blocks are no Python
 default_role = "py:obj"  # `KalmanVAE` in a docstring is a link where there is something to link to
 autodoc_member_order = "bysource"
 autodoc_default_options = {"show-inheritance": True}

@@ -40,6 +40,8 @@ def escape(lines: list[str]) -> list[str]:
         indentation = len(line) - len(line.lstrip())
         if block is not None and line.strip() and indentation <= block:
             block = None
+        if line.lstrip().startswith(">>> "):
+            block = indentation - 1  # a doctest lasts while lines are indented as its first
         if block is not None or not line.strip():
             result.append(line)
             continue
