@@ -17,11 +17,13 @@ from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.particle_filter import FilterResult, FilterStep, ParticleFilter, check_stepwise
 from inference.estimators.retained_paths import Path, PathRecorder, RetainedDraws
 from inference.evidence.pilot import Pilot
+from inference.programs.given_videos import check_given
 from inference.programs.masked_latents import MaskedAnew
 from inference.programs.trace_checks import SEQUENCES
 from inference.programs.traces import evaluation_mode, find_particle_dim, local_parameters, sample_sites
 from inference.runtime.generators import seeded
 from inference.runtime.keywords import settings_of
+from inference.runtime.numbers import check_count
 
 FRAMES = "frames"
 
@@ -77,8 +79,7 @@ class _Gibbs:
 
     def __post_init__(self) -> None:
         for name, number, least in (("repeats", self.repeats, 1), ("sweeps", self.sweeps, 0)):
-            if number < least:
-                raise ValueError(f"{name}: expected at least {least}, got {number}; leave it out for the default")
+            check_count(name, number, least)
 
 
 def bracket(
@@ -136,6 +137,7 @@ def bracket(
         )
     check_stepwise(model, guide)
     check_draws_videos(model)
+    check_given(model, frames, observed, controls)
     with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide), seeded("bracket", how.seed):
         dim = find_particle_dim(model, guide, (frames, observed, controls))
         given = _Filters(model, guide, (frames, observed, controls), filtering, pilot, dim)

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from inference.runtime.numbers import check_positive
+
 Number = int | float  # a whole number is a number to the checker of annotations, too
 Schedule = Number | Callable[[int], Number]
 
@@ -19,8 +21,7 @@ def value_at(schedule: Schedule, step: int) -> float:
 
 
 def _require_positive(name: str, value: Number) -> None:
-    if not value > 0:
-        raise ValueError(f"{name}: expected a positive number, got {value}")
+    check_positive(name, value)
 
 
 def _fraction(step: int, begin: int, steps: int) -> float:
