@@ -121,8 +121,10 @@ def _fits(value: Any, kind: Any) -> bool:
         return _fits_tuple(value, get_args(kind))
     if kind is Path:
         return isinstance(value, str | os.PathLike)
-    if not isinstance(kind, type) or origin is not None:
-        return True
+    if isinstance(origin, type) and not isinstance(value, str):
+        return isinstance(value, origin)  # a mapping, a sequence or a function, whatever is in it
+    if not isinstance(kind, type):
+        return not isinstance(origin, type)  # a word is no sequence here
     return isinstance(value, kind) if getattr(kind, "_is_runtime_protocol", True) else True
 
 
@@ -158,4 +160,6 @@ def _in_words(kind: Any) -> str:
     if get_origin(kind) is tuple:
         each = [_in_words(one) for one in get_args(kind) if one is not ...]
         return f"a tuple of {', '.join(each)}" if each else "a tuple"
-    return f"a {kind.__name__}" if isinstance(kind, type) else str(kind)
+    words = {"Callable": "a function", "Mapping": "a mapping", "Sequence": "a sequence"}
+    name = getattr(get_origin(kind) or kind, "__name__", str(kind))
+    return words.get(name, f"a {name}")

@@ -24,6 +24,7 @@ from inference.programs.traces import evaluation_mode, find_particle_dim, local_
 from inference.runtime.generators import seeded
 from inference.runtime.keywords import settings_of
 from inference.runtime.numbers import check_count
+from videos.typed import check_kind
 
 FRAMES = "frames"
 
@@ -123,11 +124,13 @@ def bracket(
         seed: seed of all draws (default 0).
 
     Raises:
-        TypeError: for an unknown setting.
+        TypeError: for an unknown setting, or an argument of another kind.
         ValueError: if model or guide has no steps, a number is not positive, there is no site `frames`, or the model
             cannot draw videos without its guide.
     """
     how = settings_of(bracket, _Gibbs, settings)
+    check_kind("filtering", filtering, FIVO | None)
+    check_kind("pilot", pilot, Pilot | None)
     filtering = FIVO(256) if filtering is None else filtering
     pilot = Pilot(256, 20) if pilot is None else pilot
     if filtering.num_particles < 2:

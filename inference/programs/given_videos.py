@@ -58,6 +58,8 @@ def check_shapes(model: Program, frames: Tensor, observed: Tensor | None, contro
         ValueError: names the argument, what was expected, what came, and what to do.
     """
     number = check_batch(frames, observed, controls)
+    if frames.is_meta:
+        raise ValueError("frames: expected a tensor with values, got one on the device meta, which has none; load them")
     program: object = poutine.unwrap(model)
     shape = getattr(program, "frame_shape", None)
     if shape is not None:

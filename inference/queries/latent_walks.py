@@ -19,7 +19,7 @@ from inference.programs.traces import Program, sample_sites
 from inference.queries.ask import reconstruct
 from inference.queries.imputation import Latents, quietly
 from pyro_models.components.scene import DecomposesFrames, Decomposition
-from videos.typed import typed_fields
+from videos.typed import check_kind, typed_fields
 
 OBJECTS = "objects"
 
@@ -110,6 +110,7 @@ def walk_latent(
         TypeError: if the model has no `decompose`.
         ValueError: if there is more than one video, or no such frame, slot or site, or the site is not Gaussian.
     """
+    check_kind("walk", walk, Walk | None)
     walk = Walk() if walk is None else walk
     decomposing: Any = model
     if not isinstance(decomposing, DecomposesFrames):

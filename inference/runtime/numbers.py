@@ -42,7 +42,7 @@ def check_positive(name: str, number: Any) -> None:
         raise ValueError(f"{name}: expected a positive, finite number, got {number}")
 
 
-def check_room(name: str, number: int, bytes_each: float, what: str) -> None:
+def check_room(name: str, number: int, bytes_each: int, what: str) -> None:
     """Refuse a number whose tensors cannot fit in the memory of this machine.
 
     Args:

@@ -20,10 +20,6 @@ def value_at(schedule: Schedule, step: int) -> float:
     return float(schedule(step)) if callable(schedule) else float(schedule)
 
 
-def _require_positive(name: str, value: Number) -> None:
-    check_positive(name, value)
-
-
 def _fraction(step: int, begin: int, steps: int) -> float:
     """Completed fraction of a ramp: 0 up to `begin`, 1 from `begin + steps` on."""
     return min(max((step - begin) / steps, 0.0), 1.0)
@@ -58,8 +54,8 @@ class StaircaseDecay:
     every: int
 
     def __post_init__(self) -> None:
-        _require_positive("factor", self.factor)
-        _require_positive("every", self.every)
+        check_positive("factor", self.factor)
+        check_positive("every", self.every)
 
     def __call__(self, step: int) -> float:
         """The value at a step."""
@@ -80,7 +76,7 @@ class LinearRamp:
     begin: int = 0
 
     def __post_init__(self) -> None:
-        _require_positive("steps", self.steps)
+        check_positive("steps", self.steps)
 
     def __call__(self, step: int) -> float:
         """The value at a step."""
@@ -103,7 +99,7 @@ class CosineRamp:
     begin: int = 0
 
     def __post_init__(self) -> None:
-        _require_positive("steps", self.steps)
+        check_positive("steps", self.steps)
 
     def __call__(self, step: int) -> float:
         """The value at a step."""
@@ -125,9 +121,9 @@ class GeometricRamp:
     begin: int = 0
 
     def __post_init__(self) -> None:
-        _require_positive("start", self.start)
-        _require_positive("end", self.end)
-        _require_positive("steps", self.steps)
+        check_positive("start", self.start)
+        check_positive("end", self.end)
+        check_positive("steps", self.steps)
 
     def __call__(self, step: int) -> float:
         """The value at a step."""

@@ -34,6 +34,7 @@ ANSWER, CLEAR, OBSCURE, SILENT, NAN, HANG, GENERATORS = ANY = (
     "generators",
 )
 GOOD = ANSWER, CLEAR
+STATE_NAN = "by_frame", "pareto_k", "standard_error"  # fields of records that say where they have no number
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def numbers(answer: Any, depth: int = 4) -> Iterator[Any]:
             yield from numbers(value, depth - 1)
     elif depth and is_dataclass(answer) and not isinstance(answer, type):
         for field in fields(answer):
-            yield from numbers(getattr(answer, field.name), depth - 1)
+            if field.name not in STATE_NAN:
+                yield from numbers(getattr(answer, field.name), depth - 1)
 
 
 def _is_nan(value: Any) -> bool:

@@ -120,7 +120,8 @@ def arguments(name: str, function: Callable[..., Any]) -> dict[str, Callable[[],
             value = GOOD.get(key) or (lambda default=parameter.default: default)
         if value is not None:
             given[key] = value
-    return given
+    prefix = f"{name}."
+    return given | {key.removeprefix(prefix): build for key, build in OF_FUNCTION.items() if key.startswith(prefix)}
 
 
 def plain_targets() -> dict[str, Target]:

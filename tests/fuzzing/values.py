@@ -9,7 +9,7 @@ import torch
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 
-from inference import IWAE, Budget, Stage, Term, TrainingOptions
+from inference import FIVO, IWAE, Annealing, Budget, Pilot, Stage, Term, TrainingOptions
 from inference.runtime.numbers import memory
 from pyro_models.components.scene import Scene
 from pyro_models.distributions import LinearGaussianSSM
@@ -146,7 +146,22 @@ OF_FUNCTION: dict[str, Callable[[], Any]] = {
     "FirstFrames.frames": lambda: 2,
     "crps.truth": lambda: torch.rand(SEQUENCES, TIME),
     "energy_score.truth": lambda: torch.rand(SEQUENCES, TIME),
+    "bracket.filtering": lambda: FIVO(4),
+    "bracket.pilot": lambda: Pilot(4, 1),
+    "bracket.repeats": lambda: 1,
+    "bracket.sweeps": lambda: 1,
+    "sandwich.annealing": lambda: Annealing(2, 1, 2),
     "predictive_scores.budget": lambda: Budget(particles=32),
+    "predictive_scores.num_samples": lambda: 2,
+    "predictive_scores.num_particles": lambda: 2,
+    "generate.num_sequences": lambda: 2,
+    "forecast.num_samples": lambda: 2,
+    "impute.coverage": lambda: 0.9,
+    "impute.frames_per_chunk": lambda: 7,
+    "log_evidence.num_particles": lambda: 2,
+    "log_evidence.particles_per_chunk": lambda: 2,
+    "log_evidence.sequences_per_chunk": lambda: 2,
+    "calibrate.draws_per_chunk": lambda: 2,
     "GrowingVideos.source": lambda: _source(),
     "SingleFrames.source": lambda: _source(),
     "train.stages": lambda: [Stage(1)],
