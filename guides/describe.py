@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from guides.program import Program
 from guides.site_table import SiteTable, tabulate_trace
+from pyro_models.components.arguments import check_batch
 
 
 def describe_sites(
@@ -30,6 +31,10 @@ def describe_sites(
         One row per site: distribution, event and batch shape, support, plates, and whether it is discrete, observed or
         reparameterised. Prints as text, and as HTML in a notebook.
 
+    Raises:
+        TypeError: if an argument is no tensor.
+        ValueError: if frames, observed or controls have the wrong shape or dtype.
+
     Example:
         >>> import pyro, torch, pyro.distributions as dist
         >>> def model(frames, observed=None, controls=None):
@@ -42,6 +47,7 @@ def describe_sites(
         >>> table["speed"].support, table["speed"].batch_shape, str(table["speed"].plates[0])
         ('positive', (5,), 'sequences[5]@-1')
     """
+    check_batch(frames, observed, controls)
     with undisturbed(model, device=frames.device), torch.no_grad():
         return tabulate_trace(poutine.trace(model).get_trace(frames, observed, controls))
 

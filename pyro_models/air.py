@@ -122,7 +122,7 @@ class AttendInferRepeat(StepwiseModel):
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
         """See `StepwiseModel.prepare`."""
-        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim, self)
         return VideoContext(frames, seen, controls)
 
     def step(self, index: int, state: Sequence[Slot] | None, context: VideoContext) -> list[Slot]:

@@ -76,7 +76,7 @@ class EncoderDecoderLSTM(PyroModule):
         Returns:
             The logits of each frame given those before it, (sequences, time, channels, height, width).
         """
-        frames, _ = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        frames, _ = check_video(frames, observed, controls, self.frame_shape, self.control_dim, self)
         if observed is None:
             logits = self._predict_next(frames, controls)
         else:

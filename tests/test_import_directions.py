@@ -32,7 +32,8 @@ MODEL_FREE = [
     *("inference/metrics", "inference/predictive", "inference/queries", "inference/runs", "inference/svi"),
     *("inference/training", "inference/pictures"),
 ]
-SHARED = {"pyro_models.components.layout", "pyro_models.components.scene"}  # shapes and results that models share
+# shapes, checks and results that models share
+SHARED = {f"pyro_models.components.{name}" for name in ("arguments", "layout", "scene")}
 
 
 def imported(path: Path) -> set[str]:

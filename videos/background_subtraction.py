@@ -18,6 +18,7 @@ from torch import Tensor
 
 from videos.camera_motion import CameraMotion, reduced
 from videos.clips import Clip, frame_rate, opencv, read_frames
+from videos.typed import typed_fields
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class ForegroundFrame(NamedTuple):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class BackgroundSubtraction:
     """Subtract the background of a static camera, as Kosiorek et al. (2018), section 4.2, did with DukeMTMC.
 

@@ -14,11 +14,13 @@ from videos.batch import VideoBatch
 from videos.box_pictures import Paddles, Path, Segment, ball_masks, lit_pictures, soft_pictures
 from videos.contacts import Disc, HalfPlanes, Walls, engine_step, ideal_step
 from videos.drawing import from_y_up
+from videos.typed import typed_fields
 
 _START_MARGIN = 6.0  # pixels between the edge of the frame and the centre of a starting ball
 
 
 @dataclass(frozen=True)
+@typed_fields
 class BoxWorld:
     """A ball that bounces between four walls without loss.
 
@@ -228,6 +230,7 @@ class GravityWorld(BoxWorld):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class PolygonWorld(BoxWorld):
     """A ball in an irregular convex hexagon (start_std 2.5).
 
@@ -253,6 +256,7 @@ class PolygonWorld(BoxWorld):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class PongWorld(BoxWorld):
     """A ball between a floor, a roof and two paddles that follow it (start_std 3, speed 10, restitution 0.9 * 0.99).
 

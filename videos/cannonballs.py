@@ -11,6 +11,7 @@ from torch import Tensor
 
 from videos.batch import VideoBatch
 from videos.drawing import light
+from videos.typed import typed_fields
 from videos.visible import visible_masks
 
 TIME_STEP = 0.015  # time units from frame to frame, the paper's delta
@@ -24,6 +25,7 @@ MARGIN = 0.13  # four standard deviations of the paper's jitter, rounded up
 
 
 @dataclass(frozen=True)
+@typed_fields
 class Cannonballs:
     """One to a few balls in free flight, drawn at jittered positions (Chiappa and Paquet 2019, section 3.1).
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from videos.moving_digits import DigitScenes, Motion
+from videos.typed import typed_fields
 
 Blend = Literal["max", "sum"]
 
@@ -89,6 +90,7 @@ class _SubPixelDigits(DigitScenes):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class LinearDigits(_SubPixelDigits):
     """Digits on straight lines that bounce off the frame (Akhundov et al. 2019, the "linear" motion).
 
@@ -152,6 +154,7 @@ class LinearDigits(_SubPixelDigits):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class EllipticDigits(_SubPixelDigits):
     """Digits on ellipses inside the frame (Akhundov et al. 2019, the "elliptic" motion).
 
@@ -220,6 +223,7 @@ class EllipticDigits(_SubPixelDigits):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class DDPAEDigits(DigitScenes):
     """The moving MNIST of DDPAE: two digits that bounce with their tiles (Hsieh et al. 2018, as in their generator).
 

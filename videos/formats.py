@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from videos.arrays import CHANNELS
 from videos.batch import VideoBatch
+from videos.typed import typed_fields
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601)
 GIGABYTE = 1e9
@@ -20,6 +21,7 @@ _BETWEEN = ("controls", "velocities", "hits")  # fields that tell of what happen
 
 
 @dataclass(frozen=True, kw_only=True)
+@typed_fields
 class VideoFormat:
     """Size, channels and length of videos.
 

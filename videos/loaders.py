@@ -14,6 +14,7 @@ from torch import Tensor
 
 from videos.batch import VideoBatch
 from videos.missing import MissingPattern
+from videos.typed import typed
 
 
 @runtime_checkable
@@ -61,6 +62,7 @@ class FixedVideos:
         ValueError: if `batch_size` is not between 1 and the number of videos.
     """
 
+    @typed
     def __init__(
         self,
         videos: VideoBatch,
@@ -137,6 +139,7 @@ class EndlessVideos:
 
     steps_per_epoch: int | None = None
 
+    @typed
     def __init__(
         self,
         simulator: Simulator,
@@ -188,6 +191,7 @@ class GrowingVideos:
         ValueError: if a number is not positive.
     """
 
+    @typed
     def __init__(self, source: VideoSource, min_frames: int, every: int) -> None:
         for name, value in (("min_frames", min_frames), ("every", every)):
             if value < 1:
@@ -221,6 +225,7 @@ class SingleFrames:
         source: source of whole videos.
     """
 
+    @typed
     def __init__(self, source: VideoSource) -> None:
         self.source = source
 
@@ -260,6 +265,7 @@ def simulate_in_pieces(simulator: Simulator, num_sequences: int, piece: int, see
     return VideoBatch(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
+@typed
 def split_videos(videos: VideoBatch, fractions: Sequence[float], seed: int) -> tuple[VideoBatch, ...]:
     """Cut a set of videos into disjoint random parts, such as training, validation and test.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from videos.batch import VideoBatch
 from videos.drawing import disc_coverage, disc_insides
 from videos.elastic_balls import ElasticPath, place_apart, roll_out_elastic
+from videos.typed import typed_fields
 
 SIDE = 10.0  # of the box, units
 RADII = (0.8, 1.0)  # of light and heavy balls, units
@@ -33,6 +34,7 @@ PALETTE = (
 
 
 @dataclass(frozen=True)
+@typed_fields
 class MassiveBalls:
     """Balls of two kinds in a box, with elastic collisions (van Steenkiste et al. 2018; Zablotskaia et al. 2020).
 

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from videos.typed import typed
+
 
 @runtime_checkable
 class MissingPattern(Protocol):
@@ -20,6 +22,7 @@ class MissingPattern(Protocol):
         ...
 
 
+@typed
 def random_drop(
     num_sequences: int,
     num_frames: int,
@@ -50,6 +53,7 @@ def random_drop(
     return (draws >= probability) | first
 
 
+@typed
 def gap(
     num_sequences: int,
     num_frames: int,
@@ -80,6 +84,7 @@ def gap(
     return ((time < start) | (time >= start + length)).expand(num_sequences, num_frames).clone()
 
 
+@typed
 def tail(
     num_sequences: int,
     num_frames: int,

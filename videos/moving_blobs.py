@@ -12,9 +12,11 @@ from torch import Tensor
 
 from videos.background_subtraction import CONNECTIVITY, BackgroundSubtraction
 from videos.clips import Clip, opencv
+from videos.typed import typed_fields
 
 
 @dataclass(frozen=True)
+@typed_fields
 class MovingBlobs:
     """Boxes of the connected components of moving pixels.
 

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from videos.batch import VideoBatch
 from videos.digits import SPLITS, TILE, Digits, cropped_to_ink, load_digits
+from videos.typed import typed_fields
 from videos.visible import visible_masks
 
 CANDIDATES = (
@@ -178,6 +179,7 @@ class DigitScenes(ABC):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class MovingDigits(DigitScenes):
     """Zero to a few digits under random accelerations (Kosiorek et al. 2018, section 4.1, as in their generator).
 
@@ -259,6 +261,7 @@ class MovingDigits(DigitScenes):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class StillDigits(MovingDigits):
     """Multi-MNIST: scenes of one frame, zero to two digits on 50 x 50 pixels (Eslami et al. 2016, section 4.1).
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from videos.batch import VideoBatch
+from videos.typed import typed_fields
 
 CANVAS = 128  # height and width of the original pictures, pixels: the unit of all numbers below
 SIDE = 21  # of a sprite's template
@@ -27,6 +28,7 @@ _SHORTEST = WAIT + 20  # frames from one sprite of a slot to the next
 
 
 @dataclass(frozen=True)
+@typed_fields
 class MovingSprites:
     """Sprites-MOT of Weis et al. (2021), by the rules of its generator, which is that of He et al. (2019).
 

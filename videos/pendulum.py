@@ -11,10 +11,12 @@ from torch import Tensor
 
 from videos.batch import VideoBatch
 from videos.drawing import disc_coverage
+from videos.typed import typed_fields
 from videos.visible import visible_masks
 
 
 @dataclass(frozen=True)
+@typed_fields
 class Pendulum:
     """A damped pendulum under random torque (Karl et al. 2017, section 4.1; used by Fraccaro et al. 2017, table 1).
 

@@ -315,6 +315,7 @@ def _from_arrays(path: Path, form: VideoFormat, layout: str | None, before: set[
         if layout is not None:
             raise ValueError(f"layout: expected None for {path}, whose axes are known, got {layout!r}; leave it out")
         before.add(tuple(found.frames.shape[2:]))
+        _check_light(found, path)
         _check_size(found.frames, form, path)
         return form.shaped_batch(found)
     name, frames = _only(found, path, layout)
@@ -340,6 +341,12 @@ def _only(found: dict[str, np.ndarray], path: Path, layout: str | None) -> tuple
     ((name, array),) = found.items()
     name = f"{name} of {path}"
     return name, arranged(array, layout, name)
+
+
+def _check_light(videos: VideoBatch, path: Path) -> None:
+    """Refuse seen frames of a file whose values are no light from 0 to 1; missing ones may hold anything."""
+    frames = videos.frames if videos.observed is None else videos.frames[videos.observed]
+    white_of(frames, f"frames of {path}")
 
 
 def _check_size(frames: Float[Tensor, ...], form: VideoFormat, path: Path) -> None:

@@ -4,7 +4,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from videos.typed import typed
 
+
+@typed
 def visible_masks(
     layers: Tensor,
     background: Tensor | None = None,

@@ -72,10 +72,14 @@ def compare_scores(model: Program, guide: Program, arguments: Arguments, posteri
     gradients: Sequence[Tensor | None] = [None] * len(parameters)
     if parameters and total.requires_grad:
         gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-    for name, gradient in zip(parameters, gradients, strict=True):
-        if gradient is None:
-            mend = "use it (detach() cuts the path), freeze it by requires_grad_(False), or pass what brings it in"
-            yield Mismatch(name, "a gradient of the bound", "none", mend)
+    idle = [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+    if len(idle) > 1 and arguments[0].shape[1] == 1:
+        expected = f"at least two frames, to reach {len(idle)} parameters of the guide ({idle[0]} and others)"
+        yield Mismatch("frames", expected, "one, whose bound has no gradient for them", "pass longer videos")
+        return
+    for name in idle:
+        mend = "use it (detach() cuts the path), freeze it by requires_grad_(False), or pass what brings it in"
+        yield Mismatch(name, "a gradient of the bound", "none", mend)
 
 
 def _parameters(guide: Program, posterior: Trace) -> Iterator[tuple[str, Tensor]]:

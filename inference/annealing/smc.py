@@ -15,9 +15,12 @@ from inference.annealing.path import find_path
 from inference.annealing.population import resample
 from inference.annealing.walks import frozen
 from inference.programs.traces import Program, importance_traces
+from inference.runtime.numbers import check_count
+from videos.typed import typed_fields
 
 
 @dataclass(frozen=True)
+@typed_fields
 class SMC:
     """A sequential Monte Carlo sampler (Del Moral, Doucet and Jasra 2006) from the guide to the posterior.
 
@@ -52,8 +55,7 @@ class SMC:
         least = {"num_particles": 2, "num_leapfrog": 1, "num_tuning": 8}
         least |= {} if self.num_temperatures is None else {"num_temperatures": 1}
         for name, number in least.items():
-            if getattr(self, name) < number:
-                raise ValueError(f"{name}: expected at least {number}, got {getattr(self, name)}")
+            check_count(name, getattr(self, name), number)
         if not 0 < self.target_ess < 1:
             raise ValueError(f"target_ess: expected a share between 0 and 1, got {self.target_ess}")
         if not 0 <= self.threshold <= 1:

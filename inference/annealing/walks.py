@@ -21,9 +21,12 @@ from inference.programs.traces import (
     local_parameters,
     modules_of,
 )
+from inference.runtime.numbers import check_count, check_room
+from videos.typed import typed_fields
 
 
 @dataclass(frozen=True)
+@typed_fields
 class Annealing:
     """Settings of annealing from the guide to the posterior.
 
@@ -45,8 +48,8 @@ class Annealing:
 
     def __post_init__(self) -> None:
         for name, least in (("num_temperatures", 1), ("num_leapfrog", 1), ("num_tuning", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+            check_count(name, getattr(self, name), least)
+        check_room("num_temperatures", self.num_temperatures, 8, "inverse temperatures")
 
     def inverse_temperatures(self) -> Float[Tensor, " temperatures"]:
         """From 0 to 1, both included."""

@@ -9,6 +9,7 @@ from torch.distributions import kl_divergence
 
 from inference.estimators.multi_sample import MultiSampleELBO
 from inference.programs.traces import ImportanceTraces, Program, sample_sites
+from videos.typed import typed
 
 
 class CountBoundary(MultiSampleELBO):
@@ -38,6 +39,7 @@ class CountBoundary(MultiSampleELBO):
             such site or no latent site in such a plate, the plate is of another size, or a site in it is not masked.
     """
 
+    @typed
     def __init__(
         self, thresholds: Sequence[float], *, count: str = "count_1", plate: str = "objects", num_particles: int = 1
     ) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inference.estimators.objective import Objective, begin_step, check_objective, programs_of, scalar_loss
 from inference.programs.traces import Program
+from videos.typed import typed
 
 
 class FirstFrames:
@@ -26,6 +27,7 @@ class FirstFrames:
         ValueError: if `frames` is below 1.
     """
 
+    @typed
     def __init__(self, objective: Objective, frames: int) -> None:
         check_objective(objective, "objective")
         if frames < 1:

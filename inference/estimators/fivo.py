@@ -11,6 +11,7 @@ from inference.estimators.multi_sample import SequenceELBO
 from inference.estimators.particle_filter import FilterResult, ParticleFilter, Resampling
 from inference.estimators.twists import Twist
 from inference.programs.traces import Program
+from videos.typed import typed
 
 
 class FIVO(SequenceELBO):
@@ -44,6 +45,7 @@ class FIVO(SequenceELBO):
             of the guide is not reparameterised; and what `ParticleFilter.run` raises.
     """
 
+    @typed
     def __init__(self, num_particles: int = 4, resampling: str = "systematic", threshold: float = 0.5) -> None:
         super().__init__(num_particles)
         self.resampling = Resampling(resampling, threshold)

@@ -17,6 +17,7 @@ from inference.estimators.objective import (
     scalar_loss,
 )
 from inference.programs.traces import Program
+from videos.typed import typed
 
 
 class IntermediateBounds:
@@ -39,6 +40,7 @@ class IntermediateBounds:
         TypeError: if `estimator` is no `Objective`.
     """
 
+    @typed
     def __init__(self, estimator: Objective, weight: Callable[[int, int], int | float] | None = None) -> None:
         check_objective(estimator, "estimator")
         self.estimator = copy.copy(estimator)
@@ -94,6 +96,7 @@ class IntermediateBounds:
 class _Refined:
     """A guide that draws from given parameters."""
 
+    @typed
     def __init__(self, guide: Any) -> None:
         self.parameters: Any = None
         self._draw = guide.draw

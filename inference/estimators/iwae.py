@@ -9,6 +9,7 @@ from torch import Tensor
 from inference.estimators.multi_sample import MultiSampleELBO, log_mean_exp, shares_of
 from inference.programs.replays import traces_at_leaves
 from inference.programs.traces import ImportanceTraces, Program
+from videos.typed import typed
 
 GRADIENTS = ("standard", "stl", "dreg")
 
@@ -40,6 +41,7 @@ class IWAE(MultiSampleELBO):
             not reparameterised; and what `inference.programs.traces` raises.
     """
 
+    @typed
     def __init__(self, num_particles: int = 1, gradient: str = "standard") -> None:
         super().__init__(num_particles)
         if gradient not in GRADIENTS:

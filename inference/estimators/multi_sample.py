@@ -12,6 +12,7 @@ from pyro.util import warn_if_nan
 from torch import Tensor
 
 from inference.programs.traces import ImportanceTraces, Program, find_particle_dim, importance_traces
+from inference.runtime.numbers import check_count
 
 
 class SequenceELBO(ELBO):
@@ -28,8 +29,7 @@ class SequenceELBO(ELBO):
     """
 
     def __init__(self, num_particles: int) -> None:
-        if num_particles < 1:
-            raise ValueError(f"num_particles: expected at least 1, got {num_particles}")
+        check_count("num_particles", num_particles)
         super().__init__(num_particles=num_particles)
         # The place of the particle plate depends on model and guide: one estimator may meet several.
         self._particle_dims: WeakKeyDictionary[Program, WeakKeyDictionary[Program, int]] = WeakKeyDictionary()

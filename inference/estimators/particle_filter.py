@@ -14,7 +14,7 @@ from inference.estimators.resampling import RESAMPLING, select_particles
 from inference.estimators.twists import Twist, state_features
 from inference.estimators.vimco import leave_one_out_bounds
 from inference.programs.trace_checks import SEQUENCES
-from inference.programs.traces import ImportanceTraces, Program, find_particle_dim, run_traces
+from inference.programs.traces import ImportanceTraces, Program, check_particles_fit, find_particle_dim, run_traces
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,7 @@ class ParticleFilter:
         """
         check_stepwise(model, guide)
         kwargs = dict(kwargs or {})
+        check_particles_fit(self.num_particles, args[0])
         num_particles, resampling, particle_dim = self.num_particles, self.resampling, self.particle_dim
         if num_particles == 1:
             particle_dim = None

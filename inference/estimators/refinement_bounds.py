@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inference.estimators.objective import check_weight
 from inference.programs.traces import Program
+from videos.typed import typed
 
 Weight = int | float | Callable[[int], int | float]
 
@@ -31,6 +32,7 @@ class RefinementBounds:
         weight: called as weight(r, n), r from 1: a number >= 0.
     """
 
+    @typed
     def __init__(self, entropy: Weight = 0.0, weight: Callable[[int, int], int | float] | None = None) -> None:
         self.entropy = entropy
         self.weight = weight

@@ -10,6 +10,7 @@ from torch import Tensor
 from inference.estimators.multi_sample import MultiSampleELBO, log_mean_exp
 from inference.programs.increments import increments, step_scores
 from inference.programs.traces import ImportanceTraces, Program
+from videos.typed import typed
 
 CREDITS = ("sequence", "steps")
 
@@ -44,6 +45,7 @@ class VIMCO(MultiSampleELBO):
             raise.
     """
 
+    @typed
     def __init__(self, num_particles: int = 2, credit: str = "sequence") -> None:
         if credit not in CREDITS:
             raise ValueError(f"credit: expected one of {', '.join(CREDITS)}, got {credit!r}")

@@ -8,6 +8,7 @@ from torch import Tensor
 from inference.estimators.multi_sample import MultiSampleELBO, shares_of
 from inference.programs.replays import traces_at_leaves
 from inference.programs.traces import ImportanceTraces, Program
+from videos.typed import typed
 
 
 class WakeSleep(MultiSampleELBO):
@@ -29,6 +30,7 @@ class WakeSleep(MultiSampleELBO):
         ValueError: if K is too small, and what `inference.programs.traces` raises.
     """
 
+    @typed
     def __init__(self, num_particles: int = 2) -> None:
         super().__init__(num_particles)
 

@@ -23,6 +23,8 @@ from inference.evidence.settings import DrawSettings
 from inference.evidence.verdict import Verdict
 from inference.programs.traces import Program
 from inference.runtime.generators import child_seed
+from inference.runtime.numbers import check_count, check_positive
+from videos.typed import typed_fields
 
 REPEATS = 8
 RUNGS = (32, 128, 512, 2048, 8192)  # particles of each repeat
@@ -41,6 +43,7 @@ IMPORTANCE, FILTERS = "importance sampling", "particle filters"
 
 
 @dataclass(frozen=True)
+@typed_fields
 class Budget:
     """How much `log_evidence(method="auto")` may spend: give it as the method, `log_evidence(method=Budget(...))`.
 
@@ -62,12 +65,10 @@ class Budget:
     certify: bool = False
 
     def __post_init__(self) -> None:
-        if self.seconds is not None and not self.seconds > 0:
-            raise ValueError(f"seconds: expected a positive number or None, got {self.seconds}")
-        if self.particles < RUNGS[0]:
-            raise ValueError(f"particles: expected at least {RUNGS[0]}, got {self.particles}")
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance: expected a positive number, got {self.tolerance}")
+        if self.seconds is not None:
+            check_positive("seconds", self.seconds)
+        check_count("particles", self.particles, RUNGS[0])
+        check_positive("tolerance", self.tolerance)
 
 
 @dataclass

@@ -17,11 +17,14 @@ from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.particle_filter import FilterResult, FilterStep, ParticleFilter, check_stepwise
 from inference.estimators.retained_paths import Path, PathRecorder, RetainedDraws
 from inference.evidence.pilot import Pilot
+from inference.programs.given_videos import check_given
 from inference.programs.masked_latents import MaskedAnew
 from inference.programs.trace_checks import SEQUENCES
 from inference.programs.traces import evaluation_mode, find_particle_dim, local_parameters, sample_sites
 from inference.runtime.generators import seeded
 from inference.runtime.keywords import settings_of
+from inference.runtime.numbers import check_count
+from videos.typed import check_kind
 
 FRAMES = "frames"
 
@@ -77,8 +80,7 @@ class _Gibbs:
 
     def __post_init__(self) -> None:
         for name, number, least in (("repeats", self.repeats, 1), ("sweeps", self.sweeps, 0)):
-            if number < least:
-                raise ValueError(f"{name}: expected at least {least}, got {number}; leave it out for the default")
+            check_count(name, number, least)
 
 
 def bracket(
@@ -122,11 +124,13 @@ def bracket(
         seed: seed of all draws (default 0).
 
     Raises:
-        TypeError: for an unknown setting.
+        TypeError: for an unknown setting, or an argument of another kind.
         ValueError: if model or guide has no steps, a number is not positive, there is no site `frames`, or the model
             cannot draw videos without its guide.
     """
     how = settings_of(bracket, _Gibbs, settings)
+    check_kind("filtering", filtering, FIVO | None)
+    check_kind("pilot", pilot, Pilot | None)
     filtering = FIVO(256) if filtering is None else filtering
     pilot = Pilot(256, 20) if pilot is None else pilot
     if filtering.num_particles < 2:
@@ -136,6 +140,7 @@ def bracket(
         )
     check_stepwise(model, guide)
     check_draws_videos(model)
+    check_given(model, frames, observed, controls)
     with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide), seeded("bracket", how.seed):
         dim = find_particle_dim(model, guide, (frames, observed, controls))
         given = _Filters(model, guide, (frames, observed, controls), filtering, pilot, dim)

@@ -27,6 +27,8 @@ from inference.programs.traces import (
 )
 from inference.runtime.generators import seeded
 from inference.runtime.keywords import settings_of
+from inference.runtime.numbers import check_room
+from pyro_models.components.arguments import check_batch
 
 SIGNIFICANCE = 0.01
 
@@ -174,6 +176,7 @@ def calibrate(
     """
     chunks = settings_of(calibrate, _Chunks, settings)
     at_least_one(num_draws=num_draws)
+    check_room("num_draws", num_draws, 16 * check_batch(frames, observed, controls), "log weights and ranks")
     drawing = DrawSettings(chunks.draws_per_chunk, chunks.sequences_per_chunk, seed=chunks.seed)
     videos, truth, bits = _completed(model, guide, (frames, observed, controls), drawing)
     draws = {name: torch.empty(num_draws, *value.shape, dtype=torch.float64) for name, value in truth.items()}

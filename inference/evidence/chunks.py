@@ -18,6 +18,7 @@ from inference.programs.traces import (
     modules_of,
 )
 from inference.runtime.generators import seeded
+from pyro_models.components.arguments import check_batch
 
 
 def digests(args: tuple[Tensor | None, ...]) -> tuple[str, str]:
@@ -43,7 +44,7 @@ def particle_chunks(
     """
     device = device_of(model, guide)
     particle_dim = None
-    for particles, sequences, row, column in cells(check_arguments(args), num_particles, settings):
+    for particles, sequences, row, column in cells(check_batch(*args), num_particles, settings):
         batch = chunk_of(args, sequences, device)
         count = particles.stop - particles.start
         with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
@@ -75,22 +76,3 @@ def device_of(*programs: Program) -> torch.device | None:
     """Device of the programs' parameters; None if they have none."""
     parameters = (parameter for module in modules_of(*programs) for parameter in module.parameters(recurse=False))
     return next((parameter.device for parameter in parameters), None)
-
-
-def check_arguments(args: tuple[Tensor | None, ...]) -> int:
-    """Number of sequences of frames, mask and controls.
-
-    Raises:
-        ValueError: if they have different numbers of sequences, or none.
-    """
-    sizes = {
-        name: value.shape[0]
-        for name, value in zip(("frames", "observed", "controls"), args, strict=True)
-        if value is not None
-    }
-    for name, size in sizes.items():
-        if size != sizes["frames"]:
-            raise ValueError(f"{name}: expected as many sequences as frames, {sizes['frames']}, got {size}")
-    if sizes["frames"] < 1:
-        raise ValueError("frames: expected at least one sequence, got none")
-    return sizes["frames"]

@@ -14,6 +14,7 @@ from inference.evidence.importance import evidence_by_draws
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence
 from inference.evidence.settings import DrawSettings, EvidenceSettings, Method
+from inference.programs.given_videos import check_given
 from inference.programs.pairs import check_pair
 from inference.programs.traces import Program
 from inference.runtime.keywords import settings_of
@@ -104,6 +105,7 @@ def log_evidence(
     chosen = settings_of(log_evidence, DrawSettings, settings, FORMER)
     check_pair(model, guide)
     _check_method(method)
+    check_given(model, frames, observed, controls)
     args = (frames, observed, controls)
     if isinstance(method, str | Budget):
         _check_left_to_rungs({"num_particles": num_particles, **settings})

@@ -11,6 +11,8 @@ from torch import Tensor
 from inference.estimators.corrected_draws import CorrectedDraws, Correction, choose_corrections, find_corrections
 from inference.estimators.particle_filter import FilterStep, ParticleFilter, Resampling
 from inference.estimators.twists import FilteredStates, Twist, choose_twists, fit_twist, state_features
+from inference.runtime.numbers import check_count
+from videos.typed import typed_fields
 
 
 class Adaptation(NamedTuple):
@@ -32,6 +34,7 @@ class Adaptation(NamedTuple):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class Pilot:
     """How to adapt the proposals of a particle filter to each video.
 
@@ -57,10 +60,8 @@ class Pilot:
     looks_ahead: bool = True
 
     def __post_init__(self) -> None:
-        if self.num_particles < 2 or self.rounds < 1:
-            raise ValueError(
-                f"pilot: expected at least 2 particles and 1 round, got {self.num_particles} and {self.rounds}"
-            )
+        check_count("num_particles", self.num_particles, 2)
+        check_count("rounds", self.rounds)
         if not 1 <= self.widening < float("inf"):
             raise ValueError(f"widening: expected a finite number of at least 1, got {self.widening}")
 

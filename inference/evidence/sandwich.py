@@ -13,6 +13,8 @@ from inference.programs.simulation import FRAMES, check_frames_alone, simulated_
 from inference.programs.site_values import sequences_first
 from inference.programs.traces import Program, importance_traces, sample_sites
 from inference.runtime.generators import seeded
+from inference.runtime.numbers import check_count
+from videos.typed import check_kind
 
 LEVEL = 0.95  # of the limits that are printed
 
@@ -127,10 +129,13 @@ def sandwich(
         seed: seed of the videos and the chains.
 
     Raises:
-        ValueError: if the model observes anything but `frames`; also what `inference.programs.simulation`,
-            `inference.programs.traces` and `TemperedDensities` raise.
+        TypeError: if `num_particles` is no whole number, or `annealing` no `Annealing`.
+        ValueError: if it is not positive, or the model observes anything but `frames`; also what
+            `inference.programs.simulation`, `inference.programs.traces` and `TemperedDensities` raise.
     """
+    check_kind("annealing", annealing, Annealing | None)
     annealing = Annealing() if annealing is None else annealing
+    check_count("num_particles", num_particles)
     trace = simulated_trace(model, frames, observed, controls, seed=seed)
     check_frames_alone(trace)
     truth = sample_sites(trace)

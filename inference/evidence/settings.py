@@ -7,6 +7,7 @@ from inference.annealing.smc import SMC
 from inference.annealing.walks import Annealing
 from inference.estimators.fivo import FIVO
 from inference.evidence.pilot import Pilot
+from inference.runtime.numbers import check_count
 from inference.runtime.processes import ALONE, Processes
 
 Method = Annealing | SMC | FIVO | None
@@ -66,8 +67,9 @@ def at_least_one(**numbers: int | None) -> None:
     """Refuse numbers below 1; None stands for a number that is chosen later.
 
     Raises:
+        TypeError: if one is no whole number.
         ValueError: names the number.
     """
     for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise ValueError(f"{name}: expected at least 1, got {number}")
+        if number is not None:
+            check_count(name, number)

@@ -15,7 +15,7 @@ from inference.evidence import Evidence
 from inference.experiments.runs import TrainedRun
 from inference.predictive.estimate import predictive_scores
 from inference.predictive.record import ScoreSummary, score_table
-from inference.queries.imputation import check_frames, quietly
+from inference.queries.imputation import mask_of, quietly
 from videos import VideoBatch
 
 PREDICTIVE = "predictive"  # name of these scores in an evaluation
@@ -144,7 +144,7 @@ def summarize_predictive(
         ValueError: what `predictive_scores` raises.
     """
     start = time.monotonic()
-    seen = check_frames(videos.frames, videos.observed)
+    seen = mask_of(videos.frames, videos.observed)
     last = last_frames(seen)
     forecast = bool(last.any())
     scores = predictive_scores(

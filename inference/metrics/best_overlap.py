@@ -10,8 +10,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from inference.metrics.partitions import shared_pixels
+from videos.typed import typed
 
 
+@typed
 def mean_best_overlap(predicted: Tensor, truth: Tensor, *, over: Literal["video", "frame"] = "video") -> Tensor:
     """Largest intersection over union of each true object with any component, averaged over objects.
 

@@ -4,7 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from videos.typed import typed
 
+
+@typed
 def find_discs(
     pictures: Float[Tensor, "*batch height width"], count: int, radius: int = 2
 ) -> Float[Tensor, "*batch count 2"]:
@@ -22,10 +25,14 @@ def find_discs(
         Places (*batch, count, 2), (x, y) in pixels, the brightest first.
 
     Raises:
-        ValueError: if `count` is not positive or a disc does not fit into a picture.
+        ValueError: if pictures are not as described, `count` is not positive, or a disc does not fit into a picture.
     """
+    if pictures.dim() < 2 or 0 in pictures.shape:
+        raise ValueError(f"pictures: expected (*batch, height, width), none of them 0, got {tuple(pictures.shape)}")
+    if not bool(pictures.isfinite().all()) or bool((pictures < 0).any()):
+        raise ValueError("pictures: expected finite values that are not negative, got others; 0 is black")
     height, width = pictures.shape[-2:]
-    if count < 1 or min(height, width) <= 2 * radius:
+    if count < 1 or radius < 0 or min(height, width) <= 2 * radius:
         raise ValueError(
             f"count, radius: expected at least 1 disc that fits into {height} x {width} pixels, "
             f"got count={count}, radius={radius}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from inference.metrics.pixels import WHITE, shared_pixels, wrong_pixels
+from videos.typed import typed
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class PixelErrors:
         return self.wrong / self.total
 
 
+@typed
 def count_incorrect_pixels(
     frames: Tensor, truth: Tensor, observed: Tensor | None = None, *, threshold: float = WHITE
 ) -> PixelErrors:
@@ -63,6 +65,7 @@ def count_incorrect_pixels(
     return PixelErrors(int((wrong * counted).sum()), int(counted.sum()) * frames[0, 0].numel())
 
 
+@typed
 def incorrect_pixels_per_frame(
     frames: Tensor, truth: Tensor, observed: Tensor | None = None, *, threshold: float = WHITE
 ) -> Tensor:
@@ -84,6 +87,7 @@ def incorrect_pixels_per_frame(
     return (wrong * counted).sum(0) / counted.sum(0)
 
 
+@typed
 def intersection_over_union(
     frames: Tensor, truth: Tensor, observed: Tensor | None = None, *, threshold: float = WHITE
 ) -> float:
@@ -108,6 +112,7 @@ def intersection_over_union(
     return float(ratio[counted].mean())
 
 
+@typed
 def normalized_code_rmse(codes: Tensor, encoded: Tensor, observed: Tensor | None = None) -> float:
     """Root mean squared distance of imputed codes from the codes of the true frames, relative to the latter's spread.
 

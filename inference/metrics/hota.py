@@ -9,6 +9,7 @@ from torch import Tensor
 from inference.metrics.appearances import Appearances, ClosePairs, clip_appearances, close_pairs
 from inference.metrics.frame_matching import best_pairs
 from videos.tracks import Tracks
+from videos.typed import typed
 
 #: Minimum overlaps over which scores are averaged (Luiten et al. 2021).
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))
@@ -47,6 +48,7 @@ class HOTAScores:
         return float(self.associations.mean())
 
 
+@typed
 def score_hota(predicted: Tracks, truth: Tracks) -> HOTAScores:
     r"""HOTA of the tracks of one clip (Luiten et al. 2021).
 

@@ -4,7 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videos.typed import typed
 
+
+@typed
 def hold_last(
     positions: Float[Tensor, "sequences time objects 2"], prefix: int
 ) -> Float[Tensor, "sequences time objects 2"]:
@@ -25,6 +28,7 @@ def hold_last(
     return torch.cat([seen, seen[:, -1:].expand(-1, positions.shape[1] - prefix, -1, -1)], 1)
 
 
+@typed
 def constant_velocity(
     positions: Float[Tensor, "sequences time objects 2"],
     prefix: int,
@@ -65,6 +69,8 @@ def _mirrored(places: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
 
 
 def _check_prefix(prefix: int, least: int, positions: Tensor) -> None:
+    if positions.dim() != 4:
+        raise ValueError(f"positions: expected (sequences, time, objects, 2), got {tuple(positions.shape)}")
     num_frames = positions.shape[1]
     if not least <= prefix <= num_frames:
         raise ValueError(

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videos.typed import typed
+
 
 @dataclass(frozen=True)
 class PositionMap:
@@ -48,6 +50,7 @@ class PositionMap:
         return (guess - target).square().mean(0).sqrt()
 
 
+@typed
 def fit_position_map(codes: Tensor, positions: Tensor, degree: str = "affine") -> PositionMap:
     """Fit the map from codes to positions by least squares.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from inference.metrics.appearances import clip_appearances, close_pairs
 from inference.metrics.boxes import MIN_OVERLAP
 from videos.tracks import Tracks
+from videos.typed import typed
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class PrecisionRecall:
         return float((self.recall.diff(prepend=self.recall.new_zeros(1)) * self.precision).sum())
 
 
+@typed
 def score_confidences(predicted: Tracks, truth: Tracks, *, min_overlap: float = MIN_OVERLAP) -> PrecisionRecall:
     """Precision and recall of boxes as detections, whatever their identities.
 

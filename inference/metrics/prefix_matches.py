@@ -22,6 +22,7 @@ from inference.metrics.distance_means import DistanceCurve, MeanDistance, mean_o
 from inference.metrics.tracked_objects import NOBODY, identities_of, number_tracks, objects_of
 from pyro_models.components.scene import Scene
 from videos import VideoBatch
+from videos.typed import typed
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class PrefixMatches:
         return MeanDistance(float(mean), float(standard_error), int(num_objects))
 
 
+@typed
 def match_on_prefix(predicted: Scene, truth: VideoBatch, prefix: int) -> PrefixMatches:
     """Match inferred to true objects on the observed frames, by the assignment with the smallest summed distance.
 

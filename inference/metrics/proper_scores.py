@@ -8,7 +8,10 @@ number of draws, and scores from 10 and from 1,000 draws can be compared. A fair
 import torch
 from torch import Tensor
 
+from videos.typed import typed
 
+
+@typed
 def crps(samples: Tensor, truth: Tensor) -> Tensor:
     """Continuous ranked probability score of each number, in the units of the numbers.
 
@@ -25,7 +28,7 @@ def crps(samples: Tensor, truth: Tensor) -> Tensor:
         (*shape), float64.
 
     Raises:
-        ValueError: if shapes do not fit or there are fewer than 2 draws.
+        ValueError: if shapes do not fit, there are fewer than 2 draws, or a number is not finite.
     """
     apart = _check(samples, truth)
     count = len(apart)
@@ -35,6 +38,7 @@ def crps(samples: Tensor, truth: Tensor) -> Tensor:
     return apart.abs().mean(0) - pairs / (count * (count - 1))
 
 
+@typed
 def energy_score(samples: Tensor, truth: Tensor, event_dims: int = 1) -> Tensor:
     """Energy score of each vector: the CRPS with Euclidean distances, in the unit of the numbers.
 
@@ -52,7 +56,7 @@ def energy_score(samples: Tensor, truth: Tensor, event_dims: int = 1) -> Tensor:
         (*shape) without the event dims, float64.
 
     Raises:
-        ValueError: if shapes do not fit or there are fewer than 2 draws.
+        ValueError: if shapes do not fit, there are fewer than 2 draws, or a number is not finite.
     """
     apart = _check(samples, truth)
     if not 1 <= event_dims <= truth.dim():
@@ -64,6 +68,7 @@ def energy_score(samples: Tensor, truth: Tensor, event_dims: int = 1) -> Tensor:
     return vectors.norm(dim=-1).mean(-1) - distances.sum((-2, -1)) / (2 * count * (count - 1))
 
 
+@typed
 def brier_score(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Brier score of each binary number, (P - x)^2, P the marginal probability of a one.
 
@@ -79,7 +84,7 @@ def brier_score(probabilities: Tensor, truth: Tensor) -> Tensor:
         (*shape), float64.
 
     Raises:
-        ValueError: if shapes do not fit, there are fewer than 2 draws, or values are not as described.
+        ValueError: if shapes do not fit, there are fewer than 2 draws, or values are not finite or not as described.
     """
     apart = _check(probabilities, truth, "probabilities")
     if not bool(((truth == 0) | (truth == 1)).all()):
@@ -101,4 +106,7 @@ def _check(samples: Tensor, truth: Tensor, name: str = "samples") -> Tensor:
         raise ValueError(
             f"{name}: expected at least 2 draws, since a fair score takes pairs of them, got {len(samples)}; draw more"
         )
+    for argument, values in ((name, samples), ("truth", truth)):
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"{argument}: expected finite numbers, got NaN or infinite ones; leave those out")
     return samples.double() - truth.double()

@@ -14,8 +14,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from inference.metrics.partitions import shared_pixels
+from videos.typed import typed
 
 
+@typed
 def adjusted_rand_index(
     predicted: Tensor,
     truth: Tensor,

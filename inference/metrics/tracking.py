@@ -29,6 +29,7 @@ from inference.metrics.frame_matching import explained_frames, match_frames
 from inference.metrics.tracked_objects import NOBODY, identities_of, masks_of, objects_of
 from pyro_models.components.scene import Scene
 from videos.tracks import Tracks
+from videos.typed import typed
 
 # Shares of its frames, as in the MOTChallenge: at least, and less than
 MOSTLY_TRACKED, MOSTLY_LOST = 0.8, 0.2
@@ -121,6 +122,7 @@ class TrackingScores:
         return float((self.switches == 0).double().mean())
 
 
+@typed
 def score_tracks(
     predicted: Scene,
     truth: Scene,
@@ -175,6 +177,7 @@ def score_tracks(
     return compared.scores(torch.arange(sequences) * times)
 
 
+@typed
 def score_clip(predicted: Tracks, truth: Tracks, *, min_overlap: float = MIN_OVERLAP) -> TrackingScores:
     """Compare the tracks of one clip, of any length, with the true ones, as `score_tracks` does; one sequence.
 

@@ -19,10 +19,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from inference.metrics.positions import PositionMap, fit_position_map
+from videos.typed import typed
 
 MAX_OBJECTS = 6  # their 720 orders are all tried
 
 
+@typed
 def fit_single_object_map(inferred: Tensor, positions: Tensor, presence: Tensor) -> PositionMap:
     """The affine map from inferred to true positions, by least squares over the sequences with exactly one object.
 
@@ -44,6 +46,7 @@ def fit_single_object_map(inferred: Tensor, positions: Tensor, presence: Tensor)
     return fit_position_map(_tracks(inferred, single), _tracks(positions, single))
 
 
+@typed
 def object_order(inferred: Tensor, positions: Tensor, presence: Tensor) -> Int[Tensor, "sequences objects"]:
     """Permutation of inferred objects that matches the true ones with the least squared error over the sequence.
 
@@ -61,6 +64,7 @@ def object_order(inferred: Tensor, positions: Tensor, presence: Tensor) -> Int[T
     return orders[costs.sum(1).argmin(-1)]
 
 
+@typed
 def match_objects(
     inferred: Tensor, positions: Tensor, presence: Tensor
 ) -> Float[Tensor, "sequences time objects coordinate"]:
@@ -69,6 +73,7 @@ def match_objects(
     return inferred.gather(2, order[:, None, :, None].expand(inferred.shape))
 
 
+@typed
 def swap_rate(inferred: Tensor, positions: Tensor, presence: Tensor, apart: float = 6.0) -> Float[Tensor, ""]:
     """Share of the sequences with two or more objects in which inferred objects swap identities.
 
@@ -102,6 +107,7 @@ def swap_rate(inferred: Tensor, positions: Tensor, presence: Tensor, apart: floa
     return torch.where(costs[several].isnan().any(), torch.nan, rate)
 
 
+@typed
 def coefficient_of_determination(inferred: Tensor, positions: Tensor, presence: Tensor) -> Float[Tensor, ""]:
     """R^2 = 1 - sum |inferred - positions|^2 / sum |positions - mean|^2 over objects, frames, x and y together.
 
@@ -122,6 +128,7 @@ def coefficient_of_determination(inferred: Tensor, positions: Tensor, presence: 
     return 1 - (guess - target).square().sum() / spread
 
 
+@typed
 def root_mean_squared_error(inferred: Tensor, positions: Tensor, presence: Tensor) -> Float[Tensor, ""]:
     """Root of the mean squared error of a coordinate, x and y together, pixels; sqrt(2) times it is that of a distance.
 
@@ -137,6 +144,7 @@ def root_mean_squared_error(inferred: Tensor, positions: Tensor, presence: Tenso
     return (guess - target).square().mean().sqrt()
 
 
+@typed
 def side_accuracy(components: Tensor, labels: Tensor, presence: Tensor) -> Float[Tensor, ""]:
     """Share of objects whose mixture component has their label, under the best assignment of labels to components.
 
@@ -159,6 +167,11 @@ def side_accuracy(components: Tensor, labels: Tensor, presence: Tensor) -> Float
             "components, labels, presence: expected one shape (sequences, objects), got "
             f"{tuple(components.shape)}, {tuple(labels.shape)} and {tuple(presence.shape)}"
         )
+    for name, value in (("components", components), ("labels", labels)):
+        if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+            raise ValueError(f"{name}: expected whole numbers, got {value.dtype}; convert with .long()")
+    if presence.dtype != torch.bool:
+        raise ValueError(f"presence: expected bool, got {presence.dtype}; convert with .bool()")
     _check_present(presence)
     component, label = components[presence].long(), labels[presence].long()
     if bool((component < 0).any()) or bool((label < 0).any()):

@@ -11,7 +11,7 @@ from guides.describe import describe_sites
 from guides.site_table import SiteTable
 from inference.estimators.particle_filter import has_steps
 from inference.evidence import Verdict, log_evidence
-from inference.evidence.chunks import check_arguments, chunk_of, device_of
+from inference.evidence.chunks import chunk_of, device_of
 from inference.predictive.held_out import HeldOut, Videos
 from inference.predictive.held_out_draws import BRIER, CRPS, ENERGY, scores_of_draws
 from inference.predictive.mask_marginals import held_out_between, integrates_out
@@ -20,8 +20,9 @@ from inference.predictive.record import FrameScore, PredictiveScores
 from inference.predictive.settings import PredictiveSettings, ScoreSettings
 from inference.predictive.steps_ahead import StepsAhead
 from inference.programs.decoding import FRAMES, Arguments, check_frames_site
+from inference.programs.given_videos import check_given
 from inference.programs.traces import Program
-from inference.queries.imputation import check_frames, chunks, quietly
+from inference.queries.imputation import chunks, mask_of, quietly
 from inference.runtime.generators import child_seed
 from inference.runtime.keywords import settings_of
 
@@ -81,10 +82,11 @@ def predictive_scores(
             frames; also what `log_evidence`, `queries.impute` and the scores raise.
     """
     how = settings_of(predictive_scores, ScoreSettings, settings)
-    seen = check_frames(frames, observed).to(frames.device)
+    number = check_given(model, frames, observed, controls)
+    seen = mask_of(frames, observed)
     held_out = None if held_out is None else held_out.to(frames.device)
-    _check_count((frames, observed, controls))
-    _check_values(frames, seen, held_out)
+    _check_count(number)
+    _check_held_out(seen, held_out)
     whole = (frames, seen, controls)
     table = _table(model, whole, how.seed)
     videos = None if held_out is None else HeldOut(whole, held_out)
@@ -114,15 +116,15 @@ def predictive_scores(
     )
 
 
-def _check_count(args: Arguments) -> None:
-    if check_arguments(args) < 2:
+def _check_count(number: int) -> None:
+    if number < 2:
         raise ValueError(
             "frames: expected at least 2 sequences, since standard errors are over sequences, got 1; give more videos, "
             "or use log_evidence for a single one"
         )
 
 
-def _check_values(frames: Tensor, seen: Tensor, held_out: Tensor | None) -> None:
+def _check_held_out(seen: Tensor, held_out: Tensor | None) -> None:
     if not bool(seen.any()):
         raise ValueError(
             "observed: expected frames to score, True in the mask, got none; True means that a frame is observed"
@@ -143,12 +145,6 @@ def _check_values(frames: Tensor, seen: Tensor, held_out: Tensor | None) -> None
                 f"held_out: expected observed frames, since their values are scored, got {overlap} for which observed "
                 "is False; leave held-out frames observed, or take the missing ones out of held_out"
             )
-    wrong = ~frames.flatten(2).isfinite().all(2) & seen
-    if bool(wrong.any()):
-        raise ValueError(
-            f"frames: expected finite values in observed frames, got others in {int(wrong.sum())} of them; mark those "
-            "as missing in observed"
-        )
 
 
 def _table(model: Program, args: Videos, seed: int) -> SiteTable:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from inference.evidence import Budget
+from inference.runtime.numbers import check_count
+from videos.typed import typed_fields
 
 
 class PredictiveSettings(TypedDict, total=False):
@@ -18,6 +20,7 @@ class PredictiveSettings(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
+@typed_fields
 class ScoreSettings:
     """`PredictiveSettings` with their defaults, checked.
 
@@ -39,5 +42,4 @@ class ScoreSettings:
 
     def __post_init__(self) -> None:
         for name, number, least in (("num_samples", self.num_samples, 2), ("num_particles", self.num_particles, 1)):
-            if number < least:
-                raise ValueError(f"{name}: expected at least {least}, got {number}")
+            check_count(name, number, least)

@@ -7,6 +7,7 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from guides.incomplete_models import check_draws_videos
+from inference.programs.given_videos import check_shapes
 from inference.programs.site_values import sequences_first
 from inference.programs.traces import Program, evaluation_mode, local_parameters, modules_of, sample_sites
 from inference.runtime.generators import capture_generators, restore_generators, seeded
@@ -44,6 +45,7 @@ def simulated_trace(
     model: Program, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None, *, seed: int = 0
 ) -> Trace:
     """The trace behind `simulate`."""
+    check_shapes(model, frames, observed, controls)
     device = next((parameter.device for module in modules_of(model) for parameter in module.parameters()), None)
     args = tuple(None if value is None else value.to(device) for value in (observed, controls))
     with evaluation_mode(model), local_parameters(model), seeded("simulation", seed):

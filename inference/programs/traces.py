@@ -31,6 +31,7 @@ from inference.programs.trace_checks import (
     sequences_frame,
 )
 from inference.runtime.generators import preserved_generators
+from inference.runtime.numbers import check_count, check_room
 
 
 def modules_of(*programs: Program) -> Iterator[nn.Module]:
@@ -230,13 +231,24 @@ def importance_traces(
             plate `sequences`, or there is no site at all.
     """
     kwargs = kwargs or {}
-    if num_particles < 1:
-        raise ValueError(f"num_particles: expected at least 1, got {num_particles}")
+    check_count("num_particles", num_particles)
+    check_particles_fit(num_particles, args[0])
     if num_particles == 1:
         particle_dim = None
     else:
         particle_dim = find_particle_dim(model, guide, args, kwargs) if particle_dim is None else particle_dim
     return run_traces(model, guide, args, num_particles, kwargs, particle_dim)
+
+
+def check_particles_fit(num_particles: int, frames: Any) -> None:
+    """Refuse particles of which each decodes at least one frame of each sequence, if memory has no room for these.
+
+    Raises:
+        ValueError: with the gigabytes that they would take.
+    """
+    if isinstance(frames, Tensor) and frames.dim() > 2:
+        each = frames.element_size() * frames[:, 0].numel()
+        check_room("num_particles", num_particles, each, f"decoded frames of {len(frames)} sequences")
 
 
 def run_traces(

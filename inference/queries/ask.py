@@ -5,6 +5,7 @@ steps without a frame, or by draws), the model is conditioned on them, and the e
 distribution at its `frames` site.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from guides.describe import describe_sites
 from inference.programs.decoding import FRAMES, check_frames_site, deterministic_values, expected_frames
+from inference.programs.given_videos import check_shapes
 from inference.programs.simulation import unconditioned_trace
 from inference.programs.traces import Program, sample_sites
-from inference.queries.imputation import Imputation, Latents, Parts, Query, QuerySettings, check_frames, chunks, quietly
+from inference.queries.imputation import Imputation, Latents, Parts, Query, QuerySettings, chunks, mask_of, quietly
 from inference.runtime.keywords import split_settings
+from inference.runtime.numbers import check_count, check_room
 from inference.runtime.shown import Lines, as_html, as_text, shape_of, shortened
 
 
@@ -167,9 +170,10 @@ def forecast(
         ValueError: as for `reconstruct`, or if `num_frames` is below 1 or the controls end too early.
         TypeError: as for `reconstruct`.
     """
-    if num_frames < 1:
-        raise ValueError(f"num_frames: expected at least 1, got {num_frames}")
-    seen = check_frames(frames, observed)
+    check_count("num_frames", num_frames)
+    check_shapes(model, frames, observed, None)
+    check_room("num_frames", num_frames, frames.element_size() * frames[:, 0].numel(), "frames")
+    seen = mask_of(frames, observed)
     steps = (frames.shape[0], frames.shape[1] + num_frames)
     if controls is not None and controls.shape[:2] != steps:
         raise ValueError(
@@ -218,9 +222,9 @@ def generate(
         ("num_frames", num_frames),
         ("frames_per_chunk", frames_per_chunk),
     ):
-        if number < 1:
-            raise ValueError(f"{name}: expected at least 1, got {number}")
+        check_count(name, number)
     parameter = next(iter(getattr(model, "parameters", list)()), torch.zeros(()))
+    check_room("num_sequences", num_sequences, parameter.element_size() * num_frames * math.prod(shape), "frames")
     place = parameter.device if device is None else torch.device(device)
     parts = Parts()
     with quietly(model, seed=seed):

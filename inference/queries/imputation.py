@@ -15,11 +15,14 @@ from torch import Tensor
 from guides.describe import describe_sites
 from guides.site_table import SiteTable
 from inference.programs.decoding import SEQUENCES, Arguments, check_frames_site, decode_latents, plate_of_draws
+from inference.programs.given_videos import check_given
 from inference.programs.traces import Program, evaluation_mode, local_parameters, sample_sites
 from inference.queries.missing_draws import check_draws_at_missing
 from inference.runtime.generators import seeded
 from inference.runtime.keywords import suggestion
+from inference.runtime.numbers import check_count, check_room
 from inference.runtime.shown import Lines, as_html, as_text, shape_of, shortened
+from videos.typed import typed_fields
 
 Latents = Mapping[str, Tensor]
 
@@ -120,6 +123,7 @@ def _join(parts: list[Latents], table: SiteTable) -> Latents:
 
 
 @dataclass(frozen=True)
+@typed_fields
 class QuerySettings:
     """Keyword settings of `reconstruct`, `impute` and `forecast`, checked.
 
@@ -136,8 +140,7 @@ class QuerySettings:
     def __post_init__(self) -> None:
         if not 0 < self.coverage < 1:
             raise ValueError(f"coverage: expected a probability between 0 and 1, got {self.coverage}")
-        if self.frames_per_chunk < 1:
-            raise ValueError(f"frames_per_chunk: expected at least 1, got {self.frames_per_chunk}")
+        check_count("frames_per_chunk", self.frames_per_chunk)
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,8 @@ class Query:
     options: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if self.num_samples is not None and self.num_samples < 1:
-            raise ValueError(f"num_samples: expected None or at least 1, got {self.num_samples}")
+        if self.num_samples is not None:
+            check_count("num_samples", self.num_samples)
         kind = type(self.guide).__name__
         if not self.completes:
             given = ["method"] * (self.method is not None) + list(self.options)
@@ -202,7 +205,10 @@ class Query:
 
     def answer(self, frames: Tensor, observed: Tensor | None, controls: Tensor | None) -> Imputation:
         """Infer and decode chunk by chunk: over sequences, and over draws within them."""
-        seen = check_frames(frames, observed)
+        check_given(self.model, frames, observed, controls)
+        seen = mask_of(frames, observed)
+        if self.num_samples is not None:
+            check_room("num_samples", self.num_samples, frames.element_size() * frames.numel(), "frames")
         seed, frames_at_once = self.settings.seed, self.settings.frames_per_chunk
         draws = self.num_samples or (0 if self.completes else DRAWS_TO_AVERAGE)
         draws_at_once = max(1, min(draws, frames_at_once // frames.shape[1]))
@@ -278,18 +284,9 @@ class Query:
         return {site.name: values[site.name] for site in table.latent}
 
 
-def check_frames(frames: Tensor, observed: Tensor | None) -> Tensor:
-    """Check frames and mask; returns the mask, all True for None."""
-    if frames.dim() != 5:
-        raise ValueError(f"frames: expected (sequences, time, channels, height, width), got {tuple(frames.shape)}")
-    if observed is None:
-        return torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
-    if observed.dtype != torch.bool or observed.shape != frames.shape[:2]:
-        raise ValueError(
-            f"observed: expected bool (sequences, time) = {tuple(frames.shape[:2])}, "
-            f"got {observed.dtype} {tuple(observed.shape)}"
-        )
-    return observed
+def mask_of(frames: Tensor, observed: Tensor | None) -> Tensor:
+    """The mask of seen frames, all True for None."""
+    return torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device) if observed is None else observed
 
 
 def _average(draws: Latents, table: SiteTable) -> dict[str, Tensor]:

@@ -14,15 +14,18 @@ from guides.describe import describe_sites
 from guides.iterative_refinement.site_parameters import gaussian_of
 from guides.site_table import Site
 from inference.programs.decoding import SEQUENCES, Arguments
+from inference.programs.given_videos import check_shapes
 from inference.programs.traces import Program, sample_sites
 from inference.queries.ask import reconstruct
 from inference.queries.imputation import Latents, quietly
 from pyro_models.components.scene import DecomposesFrames, Decomposition
+from videos.typed import check_kind, typed_fields
 
 OBJECTS = "objects"
 
 
 @dataclass(frozen=True, kw_only=True)
+@typed_fields
 class Walk:
     """Where a walk starts, and how far it goes.
 
@@ -107,6 +110,7 @@ def walk_latent(
         TypeError: if the model has no `decompose`.
         ValueError: if there is more than one video, or no such frame, slot or site, or the site is not Gaussian.
     """
+    check_kind("walk", walk, Walk | None)
     walk = Walk() if walk is None else walk
     decomposing: Any = model
     if not isinstance(decomposing, DecomposesFrames):
@@ -114,6 +118,7 @@ def walk_latent(
             f"model: expected one whose slots share the pixels of a frame, with a method decompose, got "
             f"{type(model).__name__}"
         )
+    check_shapes(model, frames, observed, controls)
     if frames.dim() != 5 or len(frames) != 1:
         raise ValueError(
             f"frames: expected one video, (1, time, channels, height, width), got {tuple(frames.shape)}; select one"

@@ -14,6 +14,7 @@ from torch import nn
 
 from inference.gallery.picture import Picture
 from inference.recipes.options import OptionError, check_names, check_words
+from inference.runtime.numbers import check_count, check_positive
 from inference.scores.score import Score
 from inference.svi.schedules import Schedule
 from inference.training.options import FUSED_ADAM
@@ -192,6 +193,10 @@ class Training(Part):
         learning_rate: initial learning rate.
         clip_norm: gradients are clipped to this norm, nats per sequence; None = no clipping.
         precision: precision of networks in training: float32, or bfloat16 (see `mixed_precision`).
+
+    Raises:
+        TypeError: if a count is no whole number.
+        ValueError: if a number is not positive and finite.
     """
 
     batch_size: int = 32
@@ -199,6 +204,14 @@ class Training(Part):
     learning_rate: float = 0.007
     clip_norm: float | None = 3000.0
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("batch_size", self.batch_size)
+        check_count("epochs", self.epochs)
+        check_positive("learning_rate", self.learning_rate)
+        if self.clip_norm is not None:
+            check_positive("clip_norm", self.clip_norm)
 
     def stages(self, recipe: "Recipe[Any, Any, Any]") -> list[Stage]:
         """Stages of training: trained parameters, schedules and site weights."""

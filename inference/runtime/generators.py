@@ -53,6 +53,7 @@ def seed_generators(purpose: str, *path: int) -> None:
         path: non-negative integers, such as the user's seed and the position of a chunk.
 
     Raises:
+        TypeError: if one is no integer.
         ValueError: if there is no purpose, or an integer is negative.
     """
     _seed_all(_entropy(purpose, path))
@@ -69,6 +70,9 @@ def seed_generators_of_version_one(*seed: int) -> None:
 
 
 def _entropy(purpose: str, path: tuple[int, ...]) -> int:
+    for number in path:
+        if isinstance(number, bool) or not hasattr(number, "__index__"):
+            raise TypeError(f"seed: expected a whole number of at least 0, got {number!r} ({type(number).__name__})")
     if not purpose or any(number < 0 for number in path):
         raise ValueError(f"seed: expected a purpose and non-negative integers, got {purpose!r} and {path}")
     return int.from_bytes(sha256(f"{purpose}/{len(path)}/{'/'.join(map(str, path))}".encode()).digest())

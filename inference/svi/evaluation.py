@@ -60,8 +60,13 @@ def count_sequences(args: tuple) -> int:
 
     Raises:
         TypeError: if that is not a tensor with a dim.
+        ValueError: if it is 0.
     """
     if not args or not isinstance(args[0], Tensor) or args[0].dim() == 0:
         got = type(args[0]).__name__ if args else "no argument"
-        raise TypeError(f"args: expected a tensor (sequences, ...) as first argument, got {got}")
+        remedy = "; pass its parts, *videos.arguments" if got == "VideoBatch" else ""
+        raise TypeError(f"args: expected a tensor (sequences, ...) as first argument, got {got}{remedy}")
+    if args[0].shape[0] == 0:
+        got = tuple(args[0].shape)
+        raise ValueError(f"args: expected at least one sequence, got none in {got}; leave such a batch out")
     return args[0].shape[0]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from inference.programs.violations import violations_of
 from inference.runtime.generators import capture_generators, restore_generators
+from inference.svi.frames_watch import extremes_of, in_words, is_light
 from inference.svi.step import SVI
 
 
@@ -51,18 +52,27 @@ class NonFiniteSites(Messenger):
 
 
 def inspect_step(svi: SVI, args: tuple[Any, ...]) -> str | None:
-    """Take one step while looking at every site.
+    """Take one step while looking at every site, and at the frames.
 
     Args:
         svi: in the state (parameters, optimizer, random streams) in which the step is to be taken.
         args: the batch, as in `SVI.step`.
 
     Returns:
-        The first value that was not finite, as a sentence that starts with the site; None if all were.
+        The first value that was not finite, as a sentence that starts with the site, and what is wrong with the frames,
+        if their values are; None if all were finite.
 
     Raises:
         Exception: what the step raised, if everything was finite up to there.
     """
+    reason = _first_reason(svi, args)
+    if reason is None or (found := extremes_of(args, {})) is None:
+        return reason
+    return reason + in_words(found, is_light(svi.model))
+
+
+def _first_reason(svi: SVI, args: tuple[Any, ...]) -> str | None:
+    """The first value that was not finite, as a sentence that starts with the site; None if all were."""
     named = _named_parameters(svi)
     before = {name: parameter.detach().clone() for name, parameter in named.items()}
     generators = capture_generators()

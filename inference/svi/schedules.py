@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from inference.runtime.numbers import check_positive
+
 Number = int | float  # a whole number is a number to the checker of annotations, too
 Schedule = Number | Callable[[int], Number]
 
@@ -16,11 +18,6 @@ Schedule = Number | Callable[[int], Number]
 def value_at(schedule: Schedule, step: int) -> float:
     """The value of a number or a schedule at a step."""
     return float(schedule(step)) if callable(schedule) else float(schedule)
-
-
-def _require_positive(name: str, value: Number) -> None:
-    if not value > 0:
-        raise ValueError(f"{name}: expected a positive number, got {value}")
 
 
 def _fraction(step: int, begin: int, steps: int) -> float:
@@ -57,8 +54,8 @@ class StaircaseDecay:
     every: int
 
     def __post_init__(self) -> None:
-        _require_positive("factor", self.factor)
-        _require_positive("every", self.every)
+        check_positive("factor", self.factor)
+        check_positive("every", self.every)
 
     def __call__(self, step: int) -> float:
         """The value at a step."""
@@ -79,7 +76,7 @@ class LinearRamp:
     begin: int = 0
 
     def __post_init__(self) -> None:
-        _require_positive("steps", self.steps)
+        check_positive("steps", self.steps)
 
     def __call__(self, step: int) -> float:
         """The value at a step."""
@@ -102,7 +99,7 @@ class CosineRamp:
     begin: int = 0
 
     def __post_init__(self) -> None:
-        _require_positive("steps", self.steps)
+        check_positive("steps", self.steps)
 
     def __call__(self, step: int) -> float:
         """The value at a step."""
@@ -124,9 +121,9 @@ class GeometricRamp:
     begin: int = 0
 
     def __post_init__(self) -> None:
-        _require_positive("start", self.start)
-        _require_positive("end", self.end)
-        _require_positive("steps", self.steps)
+        check_positive("start", self.start)
+        check_positive("end", self.end)
+        check_positive("steps", self.steps)
 
     def __call__(self, step: int) -> float:
         """The value at a step."""

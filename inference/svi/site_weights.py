@@ -10,6 +10,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.svi.schedules import Number, Schedule, value_at
+from videos.typed import typed
 
 
 class SiteWeights(Messenger):
@@ -29,6 +30,7 @@ class SiteWeights(Messenger):
         ValueError: if a weight is negative or not finite.
     """
 
+    @typed
     def __init__(self, weights: Mapping[str, Number | Tensor]) -> None:
         super().__init__()
         for name, weight in weights.items():

@@ -8,6 +8,7 @@ from typing import Any
 import pyro
 import torch
 from jaxtyping import Float
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from inference.estimators.objective import (
@@ -19,11 +20,14 @@ from inference.estimators.objective import (
     programs_of,
     scalar_loss,
 )
+from inference.programs.given_videos import check_given
 from inference.programs.pairs import check_pair
 from inference.programs.traces import Program, local_parameters, modules_of
+from inference.runtime.numbers import check_positive
 from inference.runtime.processes import ALONE, Processes
 from inference.svi.compiled import CompiledStep, check_mode
 from inference.svi.evaluation import count_sequences, evaluate_loss, explained
+from inference.svi.frames_watch import FramesWatch, is_light
 from inference.svi.mixed_precision import check_precision, mixed_precision
 from inference.svi.reach import check_own_parameters, check_reach
 from inference.svi.schedules import Number, Schedule
@@ -31,6 +35,7 @@ from inference.svi.site_weights import SiteWeights
 from inference.svi.unread_values import unread_values
 from inference.svi.update import ParameterUpdate, check_optimizer
 
+ARGUMENTS = "frames", "observed", "controls"  # of every model and guide, in this order
 DECAYING_AVERAGE = "__baseline_avg_downstream_cost_"  # of Pyro's TraceGraph_ELBO, in its global store
 
 
@@ -51,8 +56,9 @@ class SVI:
 
     With an ELBO as its loss, a step draws from the guide, runs the model against it, follows the gradient of the
     negative bound per sequence, and returns that negative bound. Parameters live in the modules, and Pyro's global
-    parameter store is left as it was. Nothing is read back from the device (of Pyro's losses, `RenyiELBO` and
-    `ReweightedWakeSleep` do that), so the check for non-finite values is separate: see `check_finite`.
+    parameter store is left as it was. Without Pyro's validation nothing is read back from the device (of Pyro's losses,
+    `RenyiELBO` and `ReweightedWakeSleep` do that), so the check for non-finite values is separate: see `check_finite`.
+    With it, an eager step also refuses frames with values that are not finite or no light.
 
     Args:
         model: a callable with Pyro sites, usually a `PyroModule`.
@@ -100,8 +106,8 @@ class SVI:
         check_pair(model, guide)
         check_optimizer(optimizer)
         check_loss(loss, "loss")
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"clip_norm: expected a positive number or None, got {clip_norm}")
+        if clip_norm is not None:
+            check_positive("clip_norm", clip_norm)
         self.model = model
         self.guide = guide
         self.optimizer = optimizer
@@ -109,6 +115,7 @@ class SVI:
         self.site_weights = dict(site_weights or {})
         self.num_steps = 0
         self._update = ParameterUpdate(optimizer, clip_norm)
+        self._frames = FramesWatch(light=is_light(model))
         self.precision = precision
         self.processes = processes
         self._mode = compile
@@ -132,15 +139,16 @@ class SVI:
 
         Raises:
             TypeError: if the first argument is not a tensor with a dim of sequences, or the loss gives no tensor.
-            ValueError: if a site weight names no site, if the loss is no scalar, reaches no parameter of the optimizer
-                or one that nobody trains, if a parameter was found in Pyro's global store instead of a module, or if a
-                baseline is a decaying average.
+            ValueError: if there is no sequence, frames are refused, a site weight names no site, the loss is no scalar,
+                reaches no parameter of the optimizer or one that nobody trains, if a parameter was found in Pyro's
+                global store instead of a module, or if a baseline is a decaying average.
             SupportError: a `ValueError`, under Pyro's validation, which is on unless it is switched off: a value is
                 outside the support of its distribution, or a parameter outside its range; names the site. A compiled
                 step validates when it is traced.
         """
         num_sequences = count_sequences(args)
         weights = SiteWeights.at_step(self.site_weights, self.num_steps)
+        self._look_at_frames(args, kwargs)
         begin_step(self.loss, self.num_steps, args[0].device)
         self.optimizer.zero_grad(set_to_none=True)
         with local_parameters(*self._programs), pyro.get_param_store().scope():
@@ -152,6 +160,14 @@ class SVI:
         self._update.take(loss, self.num_steps, fixed_gradients=recorded)
         self.num_steps += 1
         return loss
+
+    def _look_at_frames(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Read the values of frames where Pyro validates values anyway; otherwise only watch them on the device."""
+        if self._mode == "off" and self._frames.light and is_validation_enabled() and args[0].dim() == 5:
+            given = (args[place] if len(args) > place else kwargs.get(name) for place, name in enumerate(ARGUMENTS))
+            check_given(self.model, *given)
+        else:
+            self._frames.look(args, kwargs, self.num_steps)
 
     @property
     def gradient_norm(self) -> Tensor | None:
@@ -251,12 +267,13 @@ class SVI:
         """Read back whether any loss or gradient norm so far was not finite; waits for the device.
 
         Raises:
-            NonFiniteError: if one was; names the first such step.
+            NonFiniteError: if one was; names the first such step, and the frames if their values are to blame.
         """
         step = self._update.first_nonfinite()
         if step is not None:
-            raise NonFiniteError(f"step {step}: loss or gradient is not finite", step)
+            raise NonFiniteError(f"step {step}: loss or gradient is not finite{self._frames.fault()}", step)
 
     def forget_nonfinite(self) -> None:
         """Forget it and watch again, after parameters were put back to an earlier state."""
         self._update.forget_nonfinite()
+        self._frames.forget()

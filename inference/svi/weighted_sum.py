@@ -19,6 +19,7 @@ from inference.estimators.objective import (
 )
 from inference.programs.traces import Program
 from inference.svi.schedules import Number, Schedule, value_at
+from videos.typed import typed
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,7 @@ class WeightedSum:
         TypeError: if a term is no `Term`.
     """
 
+    @typed
     def __init__(self, terms: Mapping[str, Term]) -> None:
         for name, term in terms.items():
             if not isinstance(term, Term):

@@ -9,12 +9,14 @@ import torch
 from pyro.infer import ELBO
 
 from inference.runs.folder import describe
+from inference.runtime.numbers import check_count, check_positive
 from inference.runtime.processes import ALONE, Processes
 from inference.svi.compiled import check_mode
 from inference.svi.mixed_precision import check_precision
 from inference.svi.schedules import Number, Schedule
 from inference.svi.update import check_optimizer_class
 from inference.training.loggers import Logger, check_loggers
+from videos.typed import typed_fields
 
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 
@@ -42,6 +44,7 @@ class TrainingResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+@typed_fields
 class TrainingOptions:
     """How `inference.train` trains, and how much of it one sees.
 
@@ -98,8 +101,12 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for name in ("batch_size", "log_every", "validate_every", "checkpoint_every", "keep_last", "patience"):
             count = getattr(self, name)
-            if count is not None and count < 1:
-                raise ValueError(f"{name}: expected at least 1, got {count}")
+            if count is not None:
+                check_count(name, count)
+        for name in ("learning_rate", "clip_norm"):
+            number = getattr(self, name)
+            if number is not None and not callable(number):
+                check_positive(name, number)
         check_optimizer_class(self.optimizer)
         check_loggers(self.loggers)
         check_mode(self.compile)

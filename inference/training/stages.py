@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 from inference.estimators.objective import Loss, check_loss
 from inference.runs.folder import describe
+from inference.runtime.numbers import check_count
 from inference.svi.schedules import Schedule, value_at
 from inference.training.loss_settings import loss_settings
+from videos.typed import typed_fields
 
 
 @dataclass(frozen=True)
+@typed_fields
 class Stage:
     """A part of a training run with its own rules.
 
@@ -44,8 +47,7 @@ class Stage:
     loss: Loss | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps: expected at least 1, got {self.steps}")
+        check_count("steps", self.steps)
         if self.loss is not None:
             check_loss(self.loss, "loss")
 

@@ -8,6 +8,7 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 from inference.estimators.objective import Loss, check_loss
+from inference.programs.given_videos import check_given
 from inference.programs.pairs import check_pair
 from inference.runs.checkpoints import named_weights
 from inference.runs.folder import RunFolder
@@ -71,7 +72,8 @@ def train(
         gives the best; without, they hold the best, or the last if there was no validation.
 
     Raises:
-        ValueError: if an argument is not as described, if several processes have no run folder, if a pattern of
+        ValueError: if an argument is not as described, frames of a `VideoBatch` or of the first batch of a source are
+            not finite or no light from 0 to 1, if several processes have no run folder, if a pattern of
             `frozen` matches no parameter, if a run is resumed with other settings (all are named; the last stage's
             steps may grow, stages may be added), if tensorboard is requested and not installed, or if a loss has models
             or guides of its own with learnable parameters or changing buffers that model and guide do not have.
@@ -92,6 +94,9 @@ def train(
     if not stages:
         raise ValueError("stages: expected at least one, got none")
     source = _source(videos, options)
+    for part in (videos if isinstance(videos, VideoBatch) else source.batch(0), validation):
+        if part is not None:
+            check_given(model, *part.arguments)
     keep_freed_memory()
 
     def trained(run: RunFolder) -> TrainingResult:

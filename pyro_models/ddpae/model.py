@@ -126,7 +126,7 @@ class DDPAE(PyroModule):
             observed: bool (sequences, time), None = all.
             controls: None.
         """
-        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim, self)
         if frames.shape[1] <= self.num_input:
             raise ValueError(
                 f"frames: expected clips of at least num_input + 1 = {self.num_input + 1} frames, got "

@@ -59,7 +59,7 @@ class StatePathPosterior(TorchDistribution):
         a: the observations, (*batch, time, obs); values at missing steps are never read.
 
     Raises:
-        TypeError: if `a` is not a floating-point tensor.
+        TypeError: if `ssm` is no state-space model, or `a` is not a floating-point tensor.
         ValueError: if its shape does not fit, or (with the model's `validate_args`) it is not finite where observed.
     """
 
@@ -68,6 +68,8 @@ class StatePathPosterior(TorchDistribution):
     has_rsample = True
 
     def __init__(self, ssm: PathModel, a: Tensor) -> None:
+        if not hasattr(ssm, "_values"):
+            raise TypeError(f"ssm: expected a LinearGaussianSSM, got {type(ssm).__name__}. Or call its `posterior`")
         self._values, batch = ssm._values(a)
         self.ssm, self.a = ssm, a
         super().__init__(batch, torch.Size([ssm.num_steps, ssm.state_dim]), validate_args=ssm._validate_args)

@@ -103,7 +103,8 @@ class DynamicsFromPixels(StepwiseModel):
         self, frames: Tensor, observed: Tensor | None, controls: Tensor | None
     ) -> tuple[Float[Tensor, "sequences time channels height width"], Bool[Tensor, "sequences time"]]:
         """The frames, zero where missing, and the mask of seen ones; see `check_video`. Controls may be left out."""
-        return check_video(frames, observed, controls, self.frame_shape, 0 if controls is None else self.control_dim)
+        control_dim = 0 if controls is None else self.control_dim
+        return check_video(frames, observed, controls, self.frame_shape, control_dim, self)
 
     def forward(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
         """Draw or score one batch.

@@ -108,7 +108,7 @@ class RecurrentCodes(PyroModule):
         Returns:
             The codes, as drawn inside the plates.
         """
-        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim, self)
         num_sequences, num_frames = frames.shape[:2]
         stage = self.stage
         with pyro.plate("sequences", num_sequences, dim=-1):

@@ -150,7 +150,7 @@ class RelationalNeuralEM(PyroModule):
         Returns:
             The logits of each frame given those before it, (sequences, time, 1, height, width).
         """
-        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim, self)
         found = self._predict(frames, None if observed is None else seen)
         logits = self._overlaid(found.logits)
         law = dist.Bernoulli(logits=to_time_plate(logits, 3)).to_event(3)
@@ -179,7 +179,7 @@ class RelationalNeuralEM(PyroModule):
             observed: bool (sequences, time), None = all.
             controls: None.
         """
-        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim, self)
         found = self._predict(frames, None if observed is None else seen)
         losses = F.softplus(found.logits) - found.assignments * frames * found.logits  # both terms, in logits
         return (losses.flatten(2).sum(2) * seen).sum(1)

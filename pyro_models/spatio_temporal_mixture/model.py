@@ -132,7 +132,7 @@ class SpatioTemporalMixture(StepwiseModel):
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoContext:
         """See `StepwiseModel.prepare`."""
-        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        frames, seen = check_video(frames, observed, controls, self.frame_shape, self.control_dim, self)
         return VideoContext(frames, seen, None)
 
     def step(self, index: int, state: SlotStates | None, context: VideoContext) -> SlotStates:

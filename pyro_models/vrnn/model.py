@@ -103,7 +103,7 @@ class VariationalRecurrentNetwork(StepwiseModel):
 
     def prepare(self, frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> VideoReadings:
         """See `StepwiseModel.prepare`."""
-        frames, _ = check_video(frames, observed, controls, self.frame_shape, self.control_dim)
+        frames, _ = check_video(frames, observed, controls, self.frame_shape, self.control_dim, self)
         return VideoReadings(frames, self.frame_encoder(frames[:, :, 0]), observed)
 
     def step(self, index: int, state: RecurrentState | None, context: VideoReadings) -> RecurrentState:

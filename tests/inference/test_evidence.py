@@ -318,7 +318,7 @@ def test_the_place_of_particles_is_looked_for_once(monkeypatch):
         ({"num_particles": 4, "sequences_per_chunk": -1}, "sequences_per_chunk: expected at least 1, got -1"),
         (
             {"num_particles": 4, "observed": torch.ones(4, 3, dtype=torch.bool)},
-            "observed: expected as many sequences as frames, 5, got 4",
+            r"observed: expected bool \(sequences, time\) = \(5, 3\), got torch.bool \(4, 3\)",
         ),
     ],
 )

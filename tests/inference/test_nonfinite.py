@@ -28,10 +28,11 @@ def only_infinite(batch):
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")  # Pyro says so as well, where it validates
-@pytest.mark.parametrize("at", [0, 1, 7])
-def test_a_bad_observation_is_reported_with_step_site_and_checkpoint(tmp_path, at):
+@pytest.mark.parametrize("at", [1, 7])
+def test_a_bad_observation_is_reported_with_step_site_frames_and_checkpoint(tmp_path, at):
     message = (
-        f"step {at}: loss or gradient is not finite; site 'z': its draw is not finite; the last good checkpoint is "
+        f"step {at}: loss or gradient is not finite; site 'z': its draw is not finite; frames: expected finite values "
+        "in observed frames, got values from inf to inf; replace them, .*; the last good checkpoint is "
         f".*checkpoints.step-0000000{at // 3 * 3}"
     )
     with pytest.raises(NonFiniteError, match=message) as caught:
@@ -39,6 +40,12 @@ def test_a_bad_observation_is_reported_with_step_site_and_checkpoint(tmp_path, a
     assert caught.value.step == at
     last = sorted((tmp_path / "run/checkpoints").iterdir())[-1]
     assert last.name == f"step-0000000{at // 3 * 3}"
+
+
+def test_a_bad_observation_in_the_first_batch_is_refused_before_training(tmp_path):
+    with pytest.raises(ValueError, match="frames: expected finite values in observed frames, got values from inf to"):
+        go(tmp_path / "run", source=Sabotage(only_infinite, 0))
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
 def test_training_after_a_bad_step_goes_on_from_the_last_good_checkpoint(tmp_path):
@@ -211,7 +218,11 @@ def test_a_good_step_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("observe", "reason"),
     [
-        (True, ", nor is the observed value"),
+        (
+            True,
+            ", nor is the observed value; frames: expected finite values in observed frames, got NaN; replace them, or "
+            "mark their frames as missing in observed",
+        ),
         (
             False,
             ": expected the parameter 'scale' of Normal to be positive, got 1 and 1 of 2 not finite; constrain what "

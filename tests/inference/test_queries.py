@@ -238,14 +238,14 @@ def test_wrong_arguments_are_named(frames):
         ValueError, match=r"method, sign: expected none, since DrawingGuide has no complete\(\), only draws"
     ):
         queries.reconstruct(model, DrawingGuide(), frames, method="looking back", sign=1.0)
-    with pytest.raises(ValueError, match="num_samples: expected None or at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_samples: expected at least 1, got 0"):
         queries.reconstruct(model, guide, frames, num_samples=0)
     with pytest.raises(ValueError, match=r"coverage: expected a probability between 0 and 1, got 1\.5"):
         queries.reconstruct(model, guide, frames, num_samples=2, coverage=1.5)
     with pytest.raises(ValueError, match="frames_per_chunk: expected at least 1, got 0"):
         queries.reconstruct(model, guide, frames, frames_per_chunk=0)
     with pytest.raises(
-        ValueError, match=r"frames: expected \(sequences, time, channels, height, width\), got \(5, 7\)"
+        ValueError, match=r"frames: expected \(sequences, time, channels, height, width\) = .*, got \(5, 7\)"
     ):
         queries.reconstruct(model, guide, frames[:, :, 0, 0, 0])
     with pytest.raises(

@@ -18,6 +18,7 @@ from videos.tabletop.motion import Clock, Table
 from videos.tabletop.pictures import Scenes, film
 from videos.tabletop.solids import Solids, half_heights
 from videos.tabletop.start import Regions
+from videos.typed import typed_fields
 
 _LAMP = (-4.0, -3.0, 9.0)  # middle of the lamp's places, units
 _ABOVE_HORIZON = 5.0  # least angle between the horizon and the frame, degrees
@@ -26,6 +27,7 @@ _PAIRS_ON_CPU, _PAIRS_ELSEWHERE = 2**17, 2**22  # rays times objects cast togeth
 
 
 @dataclass(frozen=True)
+@typed_fields
 class TabletopScenes:
     """Spheres, cubes and cylinders that enter, slide, collide and hide one another, as in CLEVRER.
 
