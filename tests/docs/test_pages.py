@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,6 @@ def run_command(line):
     words = shlex.split(line, comments=True)
     if words[0] == "cp":
         assert words[1] == "-r"
-        import shutil
-
         shutil.copytree(*words[2:])
         return
     if words[0] == "torchrun":

@@ -12,16 +12,18 @@ from urllib.parse import quote
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WIDTHS = (1280, 400)
+WIDTHS = (pytest.param(400, marks=pytest.mark.ci), 1280)
 UNREADABLE = """() => [...document.images].filter(image => !image.complete || image.naturalWidth === 0)
     .map(image => image.src)"""
 WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-pytestmark = [pytest.mark.slow, pytest.mark.ci]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site, built as the command of CONTRIBUTING.md does, where a worker may write."""
+    """The site that KINEMA_SITE names; else it is built, as by the command of CONTRIBUTING.md, where a worker may write."""
+    if os.environ.get("KINEMA_SITE"):
+        return Path(os.environ["KINEMA_SITE"])
     pytest.importorskip("sphinx", reason="needs the extra docs")
     target = tmp_path_factory.mktemp("site")
     words = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", ROOT / "docs", target / "html"]
@@ -77,6 +79,7 @@ def test_pages_load_with_their_pictures_and_fit(site, browser, width):
     assert found == {}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("words", ["VIMCO", "missing frames", "merge_particles"])
 def test_search_finds(site, browser, words):
     page = browser.new_page()
@@ -87,11 +90,13 @@ def test_search_finds(site, browser, words):
     page.close()
 
 
+@pytest.mark.ci
 def test_equations_are_set(site):
     assert "<mfrac>" in (site / "how_to" / "discrete_latents.html").read_text()
     assert "<math" in (site / "api" / "distributions.html").read_text()
 
 
+@pytest.mark.ci
 def test_every_public_name_is_in_the_reference(site):
     from sphinx.util.inventory import InventoryFile
 
