@@ -283,7 +283,7 @@ class RunFolder:
         remove_partial(self.path)
 
 
-_Sizes = TypedDict("_Sizes", {METRICS: int, TIMING: int})
+_Sizes = TypedDict("_Sizes", {"metrics.jsonl": int, "timing.jsonl": int})
 
 
 class _State(TypedDict):

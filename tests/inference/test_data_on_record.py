@@ -10,7 +10,9 @@ from inference.experiments.runs import load_run, plain_config, recipe_of, train_
 from inference.recipes import RECIPES
 from inference.runs.folder import RunFolder
 
-TINY = RECIPES["air-small"].with_options(num_train=8, batch_size=4, num_validation=2, num_test=2, epochs=1)
+TINY = RECIPES["air-small"].with_options(
+    num_train=8, batch_size=4, num_validation=2, num_test=2, epochs=2, annealing_epochs=1
+)
 
 
 @pytest.fixture
