@@ -98,7 +98,7 @@ class TrainingOptions:
         for name in ("learning_rate", "clip_norm"):
             number = getattr(self, name)
             if number is not None and not callable(number):
-                check_positive(name, number)
+                check_positive(name, number, or_zero=name == "learning_rate")
         check_mode(self.compile)
         check_precision(self.precision)
 
