@@ -34,13 +34,14 @@ def check_positive(name: str, number: Any, *, or_zero: bool = False) -> None:
         TypeError: if it is no number.
         ValueError: if it is not positive, infinite or NaN.
     """
-    kind = "finite number of at least 0" if or_zero else "positive, finite number"
+    kind = "number of at least 0" if or_zero else "positive number"
     try:
         value = float(number)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a {kind}, got {number!r} ({type(number).__name__})") from None
     if not 0 <= value < math.inf or (value == 0 and not or_zero):
-        raise ValueError(f"{name}: expected a {kind}, got {number}")
+        finite = "" if math.isfinite(value) else "finite, "
+        raise ValueError(f"{name}: expected a {finite}{kind}, got {number}")
 
 
 def check_room(name: str, number: int, bytes_each: int, what: str) -> None:

@@ -41,12 +41,7 @@ def check_video(
         ValueError: if a shape, dtype or device is not as above, or (under validation) a seen frame is not finite.
     """
     check_batch(frames, observed, controls)
-    if frames.dim() != 5 or tuple(frames.shape[2:]) != tuple(frame_shape):
-        channels, height, width = frame_shape
-        raise ValueError(
-            f"frames: expected {LAYOUT} = (..., ..., {channels}, {height}, {width}), got {tuple(frames.shape)}; "
-            + (_dims_remedy(frames) if frames.dim() != 5 else "resize them, or build the model with their frame_shape")
-        )
+    check_frame_shape(frames, frame_shape)
     steps = tuple(frames.shape[:2])
     if control_dim == 0:
         if controls is not None:
@@ -67,6 +62,24 @@ def check_video(
     if observed is None:
         return frames, torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool)
     return torch.where(observed[:, :, None, None, None], frames, frames.new_zeros(())), observed
+
+
+def check_frame_shape(frames: Tensor, frame_shape: tuple[int, int, int]) -> None:
+    """Refuse frames of another size than a model was built for.
+
+    Args:
+        frames: (sequences, time, channels, height, width).
+        frame_shape: (channels, height, width).
+
+    Raises:
+        ValueError: says what was expected and what came.
+    """
+    if frames.dim() != 5 or tuple(frames.shape[2:]) != tuple(frame_shape):
+        channels, height, width = frame_shape
+        raise ValueError(
+            f"frames: expected {LAYOUT} = (..., ..., {channels}, {height}, {width}), got {tuple(frames.shape)}; "
+            + (_dims_remedy(frames) if frames.dim() != 5 else "resize them, or build the model with their frame_shape")
+        )
 
 
 def check_batch(frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> int:
