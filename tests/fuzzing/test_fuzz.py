@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.fuzzing.cases import Case, outcome_of
-from tests.fuzzing.count import every
-from tests.fuzzing.outcomes import GOOD, run
+from tests.fuzzing.count import every, warm_up
+from tests.fuzzing.outcomes import CLEAR, GENERATORS, GOOD, HANG, NAN, OBSCURE, SILENT, run
 from tests.fuzzing.targets import NOT_CALLED, exported, first_guides, pair_targets, plain_targets
 
 CHEAP = ("describe_sites", "simulate", "reconstruct", "impute", "forecast", "generate", "model", "guide", "step")
@@ -108,4 +108,7 @@ def test_a_bad_end_is_noticed(call, kind):
 
 
 def test_an_error_of_ours_is_clear():
-    assert run(lambda: PLAIN["tail"].call(2, 3, 4), refused=True, draws=False).kind == CLEAR
+    assert (
+        run(lambda: PLAIN["tail"].call(num_sequences=2, num_frames=3, num_seen=4), refused=True, draws=False).kind
+        == CLEAR
+    )
