@@ -64,9 +64,8 @@ class GuideOf(Generic[Model]):
         self, frames: Tensor, observed: Tensor | None, controls: Tensor | None
     ) -> tuple[Float[Tensor, "sequences time channels height width"], Bool[Tensor, "sequences time"]]:
         """The frames, zero where they are missing, and which are seen; see `components.arguments.check_video`."""
-        model: Any = self.model
-        module = model if isinstance(model, nn.Module) else None
-        return check_video(frames, observed, controls, model.frame_shape, model.control_dim, module)
+        module = self.model if isinstance(self.model, nn.Module) else None
+        return check_video(frames, observed, controls, self.model.frame_shape, self.model.control_dim, module)
 
     def check_method(self, method: str) -> None:
         """Refuse a completion method that the guide does not have.

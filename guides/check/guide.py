@@ -16,7 +16,7 @@ from guides.check.sites import compare_sites
 from guides.describe import undisturbed
 from guides.program import Program
 from guides.site_table import SiteTable, html_table, tabulate_trace, text_table
-from pyro_models.components.arguments import check_batch, check_values, check_video
+from pyro_models.components.arguments import check_batch, check_video
 
 
 class GuideMismatchError(ValueError):
@@ -93,7 +93,7 @@ def check_guide(
     Raises:
         GuideMismatchError: a `ValueError` that lists every mismatch: site, what was expected, what came, how to fix it.
         TypeError: if an argument is no tensor.
-        ValueError: if frames, observed or controls have the wrong shape or dtype, or a seen frame is not finite.
+        ValueError: if frames, observed or controls have the wrong shape or dtype.
 
     Example:
         A guide for the codes of a Kalman VAE, in ten lines. The model does not score a missing frame's code, so neither
@@ -133,7 +133,6 @@ def check_guide(
     check_batch(frames, observed, controls)
     channels, height, width = getattr(poutine.unwrap(model), "frame_shape", (*frames.shape[2:], 1, 1, 1)[:3])
     frames, _ = check_video(frames, observed, None, (channels, height, width), 0)
-    check_values(frames, observed)
     arguments = (frames, observed, controls)
     with undisturbed(model, guide, device=frames.device):
         with torch.no_grad():

@@ -7,7 +7,6 @@ from pyro import poutine
 from torch import Tensor
 
 from inference.programs.traces import Program
-from videos.typed import typed
 
 
 class OwnLoss:
@@ -30,7 +29,6 @@ class OwnLoss:
         ValueError: in a run, if the result is not one number for each sequence.
     """
 
-    @typed
     def __init__(self, method: str) -> None:
         if not isinstance(method, str):
             raise TypeError(

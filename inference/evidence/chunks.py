@@ -44,7 +44,7 @@ def particle_chunks(
     """
     device = device_of(model, guide)
     particle_dim = None
-    for particles, sequences, row, column in cells(check_batch(*args), num_particles, settings):
+    for particles, sequences, row, column in cells(check_arguments(args), num_particles, settings):
         batch = chunk_of(args, sequences, device)
         count = particles.stop - particles.start
         with torch.no_grad(), evaluation_mode(model, guide), local_parameters(model, guide):
@@ -76,3 +76,10 @@ def device_of(*programs: Program) -> torch.device | None:
     """Device of the programs' parameters; None if they have none."""
     parameters = (parameter for module in modules_of(*programs) for parameter in module.parameters(recurse=False))
     return next((parameter.device for parameter in parameters), None)
+
+
+def check_arguments(args: tuple[Tensor | None, ...]) -> int:
+    """Number of sequences of frames, mask and controls; see `check_batch` for what is refused."""
+    frames, observed, controls = args
+    assert frames is not None
+    return check_batch(frames, observed, controls)

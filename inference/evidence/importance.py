@@ -14,7 +14,7 @@ from inference.annealing.smc import SMC, smc_log_estimates
 from inference.annealing.walks import Annealing, annealed_log_weights
 from inference.estimators.corrected_draws import CorrectedDraws
 from inference.estimators.fivo import FIVO
-from inference.evidence.chunks import cells, chunk_of, device_of, digests, particle_chunks
+from inference.evidence.chunks import cells, check_arguments, chunk_of, device_of, digests, particle_chunks
 from inference.evidence.pilot import Adaptation
 from inference.evidence.record import Evidence, parts, summaries
 from inference.evidence.settings import DrawSettings, Method, at_least_one
@@ -23,7 +23,6 @@ from inference.programs.trace_checks import check_latents, check_point_masses
 from inference.programs.traces import Program, evaluation_mode, local_parameters, sample_sites
 from inference.runtime.generators import preserved_generators, seeded
 from inference.runtime.numbers import check_room
-from pyro_models.components.arguments import check_batch
 
 RELIABLE_K = 0.7  # above it, importance-sampling estimates cannot be relied upon (Vehtari et al., 2024)
 
@@ -38,7 +37,7 @@ def evidence_by_draws(
 ) -> Evidence:
     """See `log_evidence`: a given number of draws, by a given method."""
     at_least_one(num_particles=num_particles)
-    num_sequences = check_batch(*args)
+    num_sequences = check_arguments(args)
     check_room("num_particles", num_particles, 16 * num_sequences, f"log weights of {num_sequences} sequences")
     sequences_per_chunk = settings.sequences_at_once(num_sequences)
     videos, mask = digests(args)
@@ -165,7 +164,7 @@ def _sampled(
     settings: DrawSettings,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Yield particles, sequences, and the log estimates of populations."""
-    for particles, sequences, row, column in cells(check_batch(*args), num_particles, settings):
+    for particles, sequences, row, column in cells(check_arguments(args), num_particles, settings):
         batch, count = chunk_of(args, sequences, device_of(model, guide)), particles.stop - particles.start
         with seeded("populations", settings.seed, column, row):
             yield particles, sequences, smc_log_estimates(model, guide, batch, sampler, count)
@@ -181,7 +180,7 @@ def _filtered(
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Yield particles, sequences, and log estimates; filters run in parallel, each on its own copy of the sequences."""
     adaptation, piloted, pilot = Adaptation({}, None), -1, settings.pilot
-    for particles, sequences, row, column in cells(check_batch(*args), num_particles, settings):
+    for particles, sequences, row, column in cells(check_arguments(args), num_particles, settings):
         count = particles.stop - particles.start
         batch = chunk_of(args, sequences, device_of(model, guide))
         copies = [None if value is None else value.repeat(count, *[1] * (value.dim() - 1)) for value in batch]

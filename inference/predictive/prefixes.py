@@ -10,12 +10,11 @@ from inference.estimators.corrected_draws import CorrectedDraws
 from inference.estimators.multi_sample import log_mean_exp
 from inference.estimators.particle_filter import FilterResult, FilterStep, ParticleFilter, Resampling, has_steps
 from inference.evidence import Pilot, log_evidence
-from inference.evidence.chunks import cells, chunk_of, device_of
+from inference.evidence.chunks import cells, check_arguments, chunk_of, device_of
 from inference.evidence.pilot import Adaptation
 from inference.evidence.settings import DrawSettings
 from inference.programs.traces import Program, evaluation_mode, find_particle_dim, local_parameters
 from inference.runtime.generators import child_seed, seeded
-from pyro_models.components.arguments import check_batch
 
 MOST_PARTICLES = 2048  # of all repeats and sequences that run together
 PILOT_PARTICLES = 128  # at most
@@ -67,7 +66,7 @@ def _by_filters(
     seed: int,
 ) -> Tensor:
     """One pilot per video; filters run in parallel, each on its own copy of the videos."""
-    num_sequences, num_steps = check_batch(*args), args[0].shape[1]
+    num_sequences, num_steps = check_arguments(args), args[0].shape[1]
     found = torch.empty(num_repeats, num_steps, num_sequences, dtype=torch.float64)
     resampling, pilot = Resampling(), Pilot(max(2, min(num_particles, PILOT_PARTICLES)), looks_ahead=False)
     rows = max(1, min(num_sequences, MOST_PARTICLES // num_particles))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from guides.describe import undisturbed
 from guides.site_table import name_support
 from inference.programs.traces import Program, evaluation_mode, local_parameters, modules_of, sample_sites
-from pyro_models.components.arguments import check_batch, check_dtype, check_values, check_video, extremes
+from pyro_models.components.arguments import check_batch, check_dtype, check_frame_shape, check_values, extremes
 
 NOISE = 8.0  # standard deviations: beyond any draw of a pixel
 
@@ -63,7 +63,7 @@ def check_shapes(model: Program, frames: Tensor, observed: Tensor | None, contro
     program: object = poutine.unwrap(model)
     shape = getattr(program, "frame_shape", None)
     if shape is not None:
-        check_video(frames, None, None, shape, 0)
+        check_frame_shape(frames, shape)
         if isinstance(program, nn.Module):
             check_dtype(program, frames=frames, controls=controls)
     return number

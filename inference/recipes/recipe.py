@@ -209,7 +209,7 @@ class Training(Part):
         super().__post_init__()
         check_count("batch_size", self.batch_size)
         check_count("epochs", self.epochs)
-        check_positive("learning_rate", self.learning_rate)
+        check_positive("learning_rate", self.learning_rate, or_zero=True)
         if self.clip_norm is not None:
             check_positive("clip_norm", self.clip_norm)
 

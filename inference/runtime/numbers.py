@@ -27,19 +27,21 @@ def check_count(name: str, number: Any, least: int = 1) -> None:
         raise ValueError(f"{name}: expected at least {least}, got {number}")
 
 
-def check_positive(name: str, number: Any) -> None:
-    """Refuse what is no positive, finite number.
+def check_positive(name: str, number: Any, *, or_zero: bool = False) -> None:
+    """Refuse what is no positive, finite number; or no number from 0 on.
 
     Raises:
         TypeError: if it is no number.
         ValueError: if it is not positive, infinite or NaN.
     """
+    kind = "number of at least 0" if or_zero else "positive number"
     try:
         value = float(number)
     except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a positive number, got {number!r} ({type(number).__name__})") from None
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name}: expected a positive, finite number, got {number}")
+        raise TypeError(f"{name}: expected a {kind}, got {number!r} ({type(number).__name__})") from None
+    if not 0 <= value < math.inf or (value == 0 and not or_zero):
+        finite = "" if math.isfinite(value) else "finite, "
+        raise ValueError(f"{name}: expected a {finite}{kind}, got {number}")
 
 
 def check_room(name: str, number: int, bytes_each: int, what: str) -> None:

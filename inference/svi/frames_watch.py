@@ -68,8 +68,9 @@ def extremes_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | No
     observed = args[1] if len(args) > 1 else kwargs.get("observed")
     if not frames.is_floating_point() or frames.numel() == 0:
         return None
-    masked = isinstance(observed, Tensor) and observed.dtype == torch.bool
-    least, most = extremes(frames, observed if masked and observed.shape == frames.shape[:2] else None)
+    if not isinstance(observed, Tensor) or observed.dtype != torch.bool or observed.shape != frames.shape[:2]:
+        observed = None
+    least, most = extremes(frames, observed)
     return torch.stack([-least, most])
 
 

@@ -164,8 +164,8 @@ class SVI:
     def _look_at_frames(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Read the values of frames where Pyro validates values anyway; otherwise only watch them on the device."""
         if self._mode == "off" and self._frames.light and is_validation_enabled() and args[0].dim() == 5:
-            given = (args[place] if len(args) > place else kwargs.get(name) for place, name in enumerate(ARGUMENTS))
-            check_given(self.model, *given)
+            given = dict(zip(ARGUMENTS, args, strict=False)) | dict(kwargs)
+            check_given(self.model, args[0], given.get("observed"), given.get("controls"))
         else:
             self._frames.look(args, kwargs, self.num_steps)
 

@@ -106,7 +106,7 @@ class TrainingOptions:
         for name in ("learning_rate", "clip_norm"):
             number = getattr(self, name)
             if number is not None and not callable(number):
-                check_positive(name, number)
+                check_positive(name, number, or_zero=name == "learning_rate")
         check_optimizer_class(self.optimizer)
         check_loggers(self.loggers)
         check_mode(self.compile)

@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 LAYOUT = "(sequences, time, channels, height, width)"
 BYTES = 255
@@ -20,7 +22,8 @@ def check_video(
 ) -> tuple[Float[Tensor, "sequences time channels height width"], Bool[Tensor, "sequences time"]]:
     """Check the arguments of a model or guide and set missing frames to zero, so that their contents are never read.
 
-    Shapes, dtypes and devices only: no value is looked at, so a call can be traced, compiled and captured.
+    Without Pyro's validation, and while a call is traced, no value is looked at, so that calls can be compiled and
+    captured. Otherwise seen frames that are not finite are refused, as Pyro refuses parameters.
 
     Args:
         frames: (sequences, time, channels, height, width), at least one sequence and one frame.
@@ -35,15 +38,10 @@ def check_video(
 
     Raises:
         TypeError: if an argument is no tensor.
-        ValueError: if a shape, dtype or device is not as above.
+        ValueError: if a shape, dtype or device is not as above, or (under validation) a seen frame is not finite.
     """
     check_batch(frames, observed, controls)
-    if frames.dim() != 5 or tuple(frames.shape[2:]) != tuple(frame_shape):
-        channels, height, width = frame_shape
-        raise ValueError(
-            f"frames: expected {LAYOUT} = (..., ..., {channels}, {height}, {width}), got {tuple(frames.shape)}; "
-            + (_dims_remedy(frames) if frames.dim() != 5 else "resize them, or build the model with their frame_shape")
-        )
+    check_frame_shape(frames, frame_shape)
     steps = tuple(frames.shape[:2])
     if control_dim == 0:
         if controls is not None:
@@ -59,9 +57,29 @@ def check_video(
     if module is not None:
         check_dtype(module, frames=frames, controls=controls)
         _check_device(module, frames=frames, controls=controls)
+    if is_validation_enabled() and _get_current_dispatch_mode() is None:
+        check_values(frames, observed)
     if observed is None:
         return frames, torch.ones_like(frames[:, :, 0, 0, 0], dtype=torch.bool)
     return torch.where(observed[:, :, None, None, None], frames, frames.new_zeros(())), observed
+
+
+def check_frame_shape(frames: Tensor, frame_shape: tuple[int, int, int]) -> None:
+    """Refuse frames of another size than a model was built for.
+
+    Args:
+        frames: (sequences, time, channels, height, width).
+        frame_shape: (channels, height, width).
+
+    Raises:
+        ValueError: says what was expected and what came.
+    """
+    if frames.dim() != 5 or tuple(frames.shape[2:]) != tuple(frame_shape):
+        channels, height, width = frame_shape
+        raise ValueError(
+            f"frames: expected {LAYOUT} = (..., ..., {channels}, {height}, {width}), got {tuple(frames.shape)}; "
+            + (_dims_remedy(frames) if frames.dim() != 5 else "resize them, or build the model with their frame_shape")
+        )
 
 
 def check_batch(frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> int:
@@ -223,4 +241,4 @@ def _place(frames: Tensor, observed: Tensor | None) -> str:
     if observed is not None:
         wrong = wrong & observed
     place = ", ".join(map(str, wrong.nonzero()[0].tolist()))
-    return f" (in {int(wrong.sum())} of them, the first is at {place} of {tuple(wrong.shape)}, from 0)"
+    return f" (found in {int(wrong.sum())} of them, the first at {place} of {tuple(wrong.shape)}, from 0)"

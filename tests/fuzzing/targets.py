@@ -12,7 +12,7 @@ from pyro.nn import PyroModule
 
 import pyro_models.distributions
 from inference import SVI
-from tests.contracts.registry import GUIDES, build_guide, guide_of
+from tests.contracts.registry import GUIDES, MODELS, build_guide, guide_of
 from tests.fuzzing.values import GOOD, OF_FUNCTION
 
 PACKAGES = (
@@ -139,7 +139,7 @@ def pair_targets() -> dict[str, Target]:
     """Functions of a model and a guide, each with every guide that there is; and calls of these."""
     found = {}
     takers = {name: thing for name, thing in exported().items() if name not in NOT_CALLED and _takes_model(thing)}
-    for case in GUIDES:
+    for case in without_controls():
         for name, function in takers.items():
             found[f"{name}, {case}"] = Target(name, function, _together(arguments(name, function)), case)
         video = _together({name: GOOD[name] for name in ("frames", "observed")})
@@ -199,6 +199,11 @@ def _is_program(thing: Any) -> bool:
     return isinstance(thing, type) and issubclass(thing, PyroModule)
 
 
+def without_controls() -> list[str]:
+    """Cases of guides whose models take none."""
+    return [name for name, case in GUIDES.items() if not MODELS[case.model].control_dim]
+
+
 def first_guides() -> list[str]:
     """One guide of each model, the first."""
-    return sorted({guide_of(case.model) for case in GUIDES.values()})
+    return sorted({guide_of(GUIDES[name].model) for name in without_controls()})

@@ -4,14 +4,14 @@ Calls are drawn by hypothesis: sensible arguments, of which up to two are change
 or `targets.NOT_CALLED` says why not. `python -m tests.fuzzing.count 10000` counts how calls end.
 """
 
-import inspect
-
 import jaxtyping
+import numpy as np
 import pytest
+import torch
 
 from tests.fuzzing.cases import Case, outcome_of
-from tests.fuzzing.count import every
-from tests.fuzzing.outcomes import GOOD, run
+from tests.fuzzing.count import every, warm_up
+from tests.fuzzing.outcomes import CLEAR, GENERATORS, GOOD, HANG, NAN, OBSCURE, SILENT, run
 from tests.fuzzing.targets import NOT_CALLED, exported, first_guides, pair_targets, plain_targets
 
 CHEAP = ("describe_sites", "simulate", "reconstruct", "impute", "forecast", "generate", "model", "guide", "step")
@@ -24,6 +24,7 @@ QUICK = PLAIN | {f"{name}, {guide}": PAIRS[f"{name}, {guide}"] for name in CHEAP
 def without_annotations():
     """Annotations are checked in tests alone; users meet the checks of the functions themselves."""
     jaxtyping.config.update("jaxtyping_disable", True)
+    warm_up()
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
 
@@ -49,6 +50,30 @@ def test_ten_thousand_drawn_calls_end_well():
 
 FOUND = [
     Case("guide, DiscoveryPropagationGuide", (("frames", "no first"),)),
+    Case("guide, PosePredictionGuide", (("frames", "no first"),)),
+    Case("guide, KalmanGuide, joint", (("frames", "NaN"), ("observed", "NaN"))),
+    Case("simulate, KalmanGuide, collapsed", (("frames", "no second"),)),
+    Case("simulate, KalmanGuide, collapsed", (("frames", "other device"),)),
+    Case("impute, DiscoveryPropagationGuide", (("frames", "bytes"),)),
+    Case("forecast, DiscoveryPropagationGuide", (("frames", "infinite"),)),
+    Case("model, KalmanGuide, collapsed", (("frames", "float64"),)),
+    Case("step, DiscoveryPropagationGuide", (("frames", "bytes"),)),
+    Case("log_evidence, KalmanGuide, collapsed", (("num_particles", "10^10"),)),
+    Case("generate, KalmanGuide, collapsed", (("num_frames", "10^10"),)),
+    Case("Pendulum", (("time_step", "inf"),)),
+    Case("BoxWorld", (("time_step", "None"),)),
+    Case("GrowingVideos", (("source", "{}"),)),
+    Case("SiteWeights", (("weights", "None"),)),
+    Case("StatePathPosterior", (("ssm", "3"),)),
+    Case("crps", (("samples", "infinite"),)),
+    Case("brier_score", (("probabilities", "numpy"),)),
+    Case("counting_confusion", (("presence", "first two swapped"),)),
+    Case("find_discs", (("pictures", "no second"), ("radius", "-1"))),
+    Case("hold_last", (("positions", "a number"),)),
+    Case("side_accuracy", (("components", "other device"),)),
+    Case("side_accuracy", (("labels", "negative"),)),
+    Case("score_clip", (("truth", "None"),)),
+    Case("tail", (("num_frames", "0.5"),)),
 ]
 """Calls that once ended otherwise: answered nonsense, NaN, or failed somewhere below."""
 
@@ -61,17 +86,30 @@ def test_what_was_found_stays_mended(case):
 # the wrong program: each way in which a call must not end is noticed
 
 
-def _below() -> None:
-    [][1]
+def _spin() -> None:
+    while True:
+        pass
 
 
 @pytest.mark.parametrize(
     ("call", "kind"),
     [
-        (lambda: [][1], "obscure"),
-        (lambda: 1.0, "silent"),
-        (lambda: inspect.getsource(_below), "silent"),
+        (lambda: [][1], OBSCURE),
+        (lambda: torch.zeros(2) @ torch.zeros(3), OBSCURE),
+        (lambda: 1.0, SILENT),
+        (lambda: {"score": torch.tensor([1.0, torch.nan])}, NAN),
+        (lambda: torch.rand(1), GENERATORS),
+        (lambda: np.random.rand(), GENERATORS),
+        (_spin, HANG),
     ],
+    ids=["IndexError", "RuntimeError of torch", "answer", "NaN", "generator of torch", "generator of numpy", "loop"],
 )
 def test_a_bad_end_is_noticed(call, kind):
-    assert run(call, refused=True, draws=False).kind == kind
+    assert run(call, refused=kind == SILENT, draws=False, seconds=0.2).kind == kind
+
+
+def test_an_error_of_ours_is_clear():
+    assert (
+        run(lambda: PLAIN["tail"].call(num_sequences=2, num_frames=3, num_seen=4), refused=True, draws=False).kind
+        == CLEAR
+    )

@@ -85,7 +85,7 @@ def test_wrong_values_are_refused_by_what_reads_them(pair, name, wrong):
 def test_wrong_shapes_and_dtypes_are_refused_by_all(pair, name, change, message):
     ask = (LOOK | DO_NOT_LOOK)[name]
     if name in LOOK and change(FRAMES).shape[:2] != FRAMES.shape[:2]:
-        message = f"{message}|observed: expected bool"  # the mask no longer fits either
+        message = f"{message}|observed: expected"  # the mask no longer fits either
     with pytest.raises((ValueError, TypeError), match=message):
         ask(*build_guide(pair), change(FRAMES))
 
@@ -155,7 +155,7 @@ def test_a_file_of_videos_is_looked_at_when_it_is_loaded(tmp_path, frames, messa
         (lambda pair: Annealing(10**13), "num_temperatures: .* GB; give fewer"),
         (
             lambda pair: TrainingOptions(learning_rate=float("inf")),
-            "learning_rate: .*finite number.*, got inf",
+            "learning_rate: expected finite numbers, got inf",
         ),
     ],
 )
