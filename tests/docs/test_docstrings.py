@@ -12,7 +12,8 @@ PATH = Path(__file__).parents[2] / "docs" / "_extensions" / "docstrings.py"
 def escape():
     pytest.importorskip("sphinx", reason="needs the extra docs")
     spec = importlib.util.spec_from_file_location("docstrings", PATH)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.escape
