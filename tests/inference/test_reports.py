@@ -130,7 +130,7 @@ def test_words_of_others_are_escaped(tmp_path):
 def test_run_without_a_recipe_has_a_page(tmp_path):
     run = RunFolder.start(tmp_path / "own", {"width": 3}, seed=0)
     for step in (10, 20):
-        run.append_metrics({"step": step, "loss": 3.0 / step}, seconds=step)
+        run.append_metrics({"step": step, "loss": 3.0 / step}, seconds=float(step))
     text = write_report([run.path], tmp_path / "page.html").read_text()
     assert "Trained without a recipe" in text
     assert "width" in text
