@@ -23,10 +23,10 @@ class ImputationPictures(Picture):
     """Test videos with a gap, filled in by each of the guide's methods, as strips and films; videos from the prior."""
 
     captions: ClassVar[Mapping[str, str]] = {
-        "imputation-*.png": "A test video, a row for each way to infer its missing frames (outlined in the first row): "
-        "smoothing uses the frames before and after the gap, filtering those before; "
-        "“generated” continues from the first frames alone. The frames shown are expected values, not draws.",
-        "imputation-*.gif": "A test video and each way to infer its missing frames, as a film. While frames are "
+        "imputation-[0-9]*.png": "A test video, a row for each way to infer its missing frames (outlined in the "
+        "first row): smoothing uses the frames before and after the gap, filtering those before; “generated” "
+        "continues from the first frames alone. The frames shown are expected values, not draws.",
+        "imputation-[0-9]*.gif": "A test video and each way to infer its missing frames, as a film. While frames are "
         "missing, the truth has an orange border and the others that of their method.",
         "generated.png": "Whole videos, all frames overlaid in one image, early ones light and late ones dark: test "
         "videos above, draws from the model's prior below. As figures 4d and 5 of Fraccaro et al. (2017).",

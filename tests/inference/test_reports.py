@@ -16,6 +16,7 @@ from inference.evidence import Budget
 from inference.evidence.importance import RELIABLE_K
 from inference.experiments.evaluate import evaluate
 from inference.experiments.evaluation import Bounds, read_evaluation, write_evaluation
+from inference.gallery.picture import caption_of
 from inference.pictures.training_curves import History, training_panels
 from inference.recipes import RECIPES
 from inference.reports.diagnosis import MEANINGS, diagnose
@@ -129,7 +130,7 @@ def test_words_of_others_are_escaped(tmp_path):
 def test_run_without_a_recipe_has_a_page(tmp_path):
     run = RunFolder.start(tmp_path / "own", {"width": 3}, seed=0)
     for step in (10, 20):
-        run.append_metrics({"step": step, "loss": 3.0 / step}, seconds=step)
+        run.append_metrics({"step": step, "loss": 3.0 / step}, seconds=float(step))
     text = write_report([run.path], tmp_path / "page.html").read_text()
     assert "Trained without a recipe" in text
     assert "width" in text
@@ -183,6 +184,11 @@ def test_every_picture_has_captions():
     pictures = {type(picture) for recipe in RECIPES.values() for picture in recipe.pictures()}
     assert pictures
     assert [kind.__name__ for kind in pictures if not kind.captions] == []
+    known = RECIPES["kvae-box"].pictures()
+    captions = {name: caption_of(known, Path(name)) for name in ("imputation-0.png", "imputation-errors.png", "x.png")}
+    assert captions["imputation-0.png"].startswith("A test video, a row for each way")
+    assert captions["imputation-errors.png"].startswith("Share of wrong pixels")
+    assert captions["x.png"] == ""
 
 
 @pytest.mark.slow

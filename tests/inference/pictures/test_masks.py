@@ -204,7 +204,7 @@ def test_scenes_have_rows_of_masks():
     frames, found, true = scenes_of(videos, truth, scene)
     figure = draw_scenes(frames, frames, found, None, true, columns=1)
     names = [axes.get_ylabel() for axes in figure.axes]
-    assert names == ["frame", "expected", "masks", "true masks"] * 2
+    assert names == ["frame", "model", "masks", "true masks"] * 2
     assert not any(axes.patches or axes.get_title() for axes in figure.axes)
     shown = [torch.as_tensor(np.asarray(axes.images[0].get_array())) for axes in figure.axes]
     for index in (0, 1):
