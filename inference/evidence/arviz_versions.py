@@ -34,7 +34,7 @@ def pareto_shapes(log_weights: Float[np.ndarray, "sequences particles"]) -> Floa
 
 
 def _shape_from_version_one(log_weights: Float[np.ndarray, " particles"]) -> float:
-    from arviz_stats.base import array_stats  # part of ArviZ from 1.0 on
+    from arviz_stats.base import array_stats  # pyright: ignore[reportMissingImports] - part of ArviZ from 1.0 on
 
     try:
         return float(array_stats.psislw(-log_weights)[1])  # it takes log likelihoods, of which weights are the inverse

@@ -24,10 +24,10 @@ from inference.evidence.tables import text_table
 from inference.experiments.evaluation import plain_numbers, read_evaluation
 from inference.recipes import RECIPES, OptionError, Recipe
 from inference.recipes.options import check_names, dashed
-from inference.runs.checkpoints import read_record
+from inference.runs.checkpoints import read_weights
 from inference.runs.folder import CONFIG, RunFolder
 
-PROGRAM = (sys.executable, "-m", "inference.cli")
+PROGRAM = (sys.executable, "-m", "kinema")
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _is_done(member: Member, words: Sequence[str]) -> bool:
 
 
 def _best(folder: RunFolder) -> Mapping[str, float]:
-    return read_record(folder.best_path) if folder.best_path.is_file() else {}
+    return read_weights(folder.best_path)[1] if folder.best_path.is_file() else {}
 
 
 def numbers_of(path: Path) -> dict[str, float]:

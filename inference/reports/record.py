@@ -11,7 +11,7 @@ from inference.experiments.render import PICTURES, TRAINING, training_history
 from inference.experiments.runs import recipe_of
 from inference.pictures.training_curves import History
 from inference.recipes import Recipe
-from inference.runs.checkpoints import DamagedCheckpointError, read_record
+from inference.runs.checkpoints import DamagedCheckpointError, read_weights
 from inference.runs.folder import RunFolder
 
 
@@ -85,6 +85,6 @@ def _best(folder: RunFolder) -> Mapping[str, Any]:
     if not folder.best_path.is_file():
         return {}
     try:
-        return read_record(folder.best_path)
+        return read_weights(folder.best_path)[1]
     except (DamagedCheckpointError, OSError):
         return {}
