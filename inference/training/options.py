@@ -15,7 +15,7 @@ from inference.svi.compiled import check_mode
 from inference.svi.mixed_precision import check_precision
 from inference.svi.schedules import Number, Schedule
 from inference.svi.update import check_optimizer_class
-from inference.training.loggers import Logger, check_loggers
+from inference.training.loggers import check_loggers
 from videos.typed import typed_fields
 
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
@@ -94,7 +94,7 @@ class TrainingOptions:
     precision: str = "float32"
     progress: bool = True
     tensorboard: bool = False
-    loggers: Sequence[Logger] = ()
+    loggers: Sequence[Any] = ()
     processes: Processes = ALONE
     force: bool = False
 
