@@ -101,7 +101,7 @@ def _check_expansion(path: Path, max_gigabytes: float) -> None:
     packed = path.stat().st_size
     if (size > max_gigabytes * 10**9 and size > _EXPANDS * packed) or (size > 10**9 and size > _EXPLODES * packed):
         raise ValueError(
-            f"path: expected packed arrays of at most {max_gigabytes:g} GB (max_gigabytes) and, beyond 1 GB, of at most "
+            f"path: expected packed arrays of at most {max_gigabytes:g} GB (max_gigabytes) and, over 1 GB, of at most "
             f"{_EXPLODES} times the size of their file, got {path}, whose {packed} bytes expand to "
             f"{size / 10**9:.1f} GB; if you trust it, save it again uncompressed, with np.savez"
         )
