@@ -16,7 +16,7 @@ from videos.drawing import from_y_up
 _log = logging.getLogger(__name__)
 
 _TIME_STEP = 0.2  # time units from frame to frame in the authors' worlds
-_MOST_EXPANSION, _ANY_EXPANSION = 500, 10**9  # more times its own size, beyond so many bytes, no video expands
+_EXPANDS, _EXPLODES = 10, 500  # times the size of the file: packed arrays; and more than videos of any size are packed
 _FIELDS = tuple(field.name for field in fields(VideoBatch))
 
 
@@ -36,7 +36,8 @@ def read_arrays(path: Path, max_gigabytes: float = 4.0) -> VideoBatch | dict[str
 
     Args:
         path: an .npz file, or an .npy file. Pickled objects in it are never loaded.
-        max_gigabytes: largest size of its arrays, as it declares them before anything is unpacked, GB of 10^9 bytes.
+        max_gigabytes: largest size of packed arrays, as the file declares it before anything is unpacked, GB of 10^9
+            bytes.
 
     Returns:
         Of the authors' files and ours, the videos; ground truth in the conventions of `VideoBatch`, `state` and its
@@ -98,10 +99,10 @@ def _check_expansion(path: Path, max_gigabytes: float) -> None:
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return  # damaged: the reader names it
     packed = path.stat().st_size
-    if size > max_gigabytes * 10**9 or (size > _ANY_EXPANSION and size > _MOST_EXPANSION * packed):
+    if (size > max_gigabytes * 10**9 and size > _EXPANDS * packed) or (size > 10**9 and size > _EXPLODES * packed):
         raise ValueError(
-            f"path: expected arrays of at most {max_gigabytes:g} GB (max_gigabytes) and, beyond 1 GB, of at most "
-            f"{_MOST_EXPANSION} times the size of their file, got {path}, whose {packed} bytes expand to "
+            f"path: expected packed arrays of at most {max_gigabytes:g} GB (max_gigabytes) and, over 1 GB, of at most "
+            f"{_EXPLODES} times the size of their file, got {path}, whose {packed} bytes expand to "
             f"{size / 10**9:.1f} GB; if you trust it, save it again uncompressed, with np.savez"
         )
 

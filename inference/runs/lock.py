@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from inference.runs.writing import writing
 from inference.runtime.processes import ALONE, Processes
 
 _log = logging.getLogger(__name__)
@@ -74,16 +75,21 @@ def _holding(path: Path, force: bool) -> Iterator[None]:
     path.mkdir(parents=True, exist_ok=True)
     lock = _acquired(path, force)
     record = _whoami()
+    before = trainer(path)
+    if before is not None:
+        _log.warning("%s: taking over from %s, which ended without cleaning up", path, _named(before))
+    ours = True
     try:
-        before = trainer(path)
-        if before is not None:
-            _log.warning("%s: taking over from %s, which ended without cleaning up", path, _named(before))
-        (path / TRAINER).write_text(json.dumps(record) + "\n")
+        with writing(path / TRAINER):
+            (path / TRAINER).write_text(json.dumps(record) + "\n")
         _held.records[path] = record
-        yield
+        try:
+            yield
+        finally:
+            del _held.records[path]
+            ours = trainer(path) == record  # otherwise somebody took the lock by force
     finally:
-        _held.records.pop(path, None)
-        if trainer(path) == record:  # otherwise somebody took the lock by force, or the folder was moved
+        if ours:
             (path / TRAINER).unlink(missing_ok=True)
             (path / LOCK).unlink(missing_ok=True)
         lock.release()

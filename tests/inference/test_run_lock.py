@@ -1,11 +1,14 @@
 """Two trainings in one folder: the second is refused by name, a dead one's place is taken, force takes a live one's."""
 
+import errno
+import fcntl
 import json
 import logging
 import os
 import signal
 import socket
 import threading
+import warnings
 from contextlib import contextmanager
 
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from inference import RunFolder
 from inference.cli import main
 from inference.runs.lock import LOCK, TRAINER, RunInUseError, check_still_ours, in_use, training_in
+from inference.runs.writing import RunWriteError
 from inference.runtime.processes import Processes
 from tests.inference.toy_training import Sabotage, go, values
 
@@ -163,3 +167,41 @@ def test_a_damaged_record_does_not_matter(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="run: expected a folder, '.*file' is a file"), training_in(tmp_path / "file"):
         pass
+
+
+def test_a_full_disk_leaves_no_half_record(tmp_path, monkeypatch):
+    def full(path, content):
+        with open(path, "w") as file:
+            file.write(content[:5])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.write_text", full)
+        with (
+            pytest.raises(RunWriteError, match="training.json: cannot be written .No space left"),
+            training_in(tmp_path),
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    with training_in(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_systems_without_locks_have_a_file_in_their_place(tmp_path, monkeypatch):
+    def missing(descriptor, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # filelock says that it does so
+        with training_in(tmp_path):
+            with pytest.raises(RunInUseError, match=f"process {os.getpid()} on"), threading_hold(tmp_path):
+                pass
+        with another_process(tmp_path) as child:
+            with pytest.raises(RunInUseError, match=f"process {child} on"), training_in(tmp_path):
+                pass
+            kill(child)
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        with training_in(tmp_path):  # its process is gone
+            pass
