@@ -21,6 +21,7 @@ from inference.programs.traces import Program, sample_sites
 from inference.queries.imputation import Imputation, Latents, Parts, Query, QuerySettings, chunks, mask_of, quietly
 from inference.runtime.keywords import split_settings
 from inference.runtime.numbers import check_count, check_room
+from videos.typed import check_kind
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def forecast(
     check_room("num_frames", num_frames, frames.element_size() * frames[:, 0].numel(), "frames")
     seen = mask_of(frames, observed)
     steps = (frames.shape[0], frames.shape[1] + num_frames)
+    check_kind("controls", controls, Tensor | None)
     if controls is not None and controls.shape[:2] != steps:
         raise ValueError(
             f"controls: expected (sequences, time + num_frames, control) = ({steps[0]}, {steps[1]}, ...), got "
