@@ -132,9 +132,9 @@ def check_guide(
     """
     check_batch(frames, observed, controls)
     channels, height, width = getattr(poutine.unwrap(model), "frame_shape", (*frames.shape[2:], 1, 1, 1)[:3])
-    frames, _ = check_video(frames, observed, None, (channels, height, width), 0)
-    arguments = (frames, observed, controls)
-    with undisturbed(model, guide, device=frames.device):
+    with undisturbed(model, guide, device=frames.device):  # values are mismatches like others: validation is off
+        frames, _ = check_video(frames, observed, None, (channels, height, width), 0)
+        arguments = (frames, observed, controls)
         with torch.no_grad():
             prior = poutine.trace(model).get_trace(*arguments)
         wanted = tabulate_trace(prior)

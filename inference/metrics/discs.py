@@ -29,8 +29,8 @@ def find_discs(
     """
     if pictures.dim() < 2 or 0 in pictures.shape:
         raise ValueError(f"pictures: expected (*batch, height, width), none of them 0, got {tuple(pictures.shape)}")
-    if not bool(pictures.isfinite().all()) or bool((pictures < 0).any()):
-        raise ValueError("pictures: expected finite values that are not negative, got others; 0 is black")
+    if not bool(pictures.isfinite().all()):
+        raise ValueError("pictures: expected finite values, got NaN or infinite ones; leave those pictures out")
     height, width = pictures.shape[-2:]
     if count < 1 or radius < 0 or min(height, width) <= 2 * radius:
         raise ValueError(

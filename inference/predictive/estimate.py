@@ -25,6 +25,7 @@ from inference.programs.traces import Program
 from inference.queries.imputation import chunks, mask_of, quietly
 from inference.runtime.generators import child_seed
 from inference.runtime.keywords import settings_of
+from videos.typed import check_kind
 
 NUM_REPEATS = 8
 VIDEOS_AT_ONCE = 4  # minimum; the progress bar moves after each such chunk
@@ -76,13 +77,14 @@ def predictive_scores(
         progress: show bars (default False).
 
     Raises:
-        TypeError: for an unknown setting.
+        TypeError: for an unknown setting, or an argument that is no tensor.
         ValueError: if a shape or number is wrong, there is a single sequence, the mask holds out no frame or one that
             is not observed, an observed frame is not finite, or the model has other observed sites or scores missing
             frames; also what `log_evidence`, `queries.impute` and the scores raise.
     """
     how = settings_of(predictive_scores, ScoreSettings, settings)
     number = check_given(model, frames, observed, controls)
+    check_kind("held_out", held_out, Tensor | None)
     seen = mask_of(frames, observed)
     held_out = None if held_out is None else held_out.to(frames.device)
     _check_count(number)

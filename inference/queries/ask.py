@@ -22,6 +22,7 @@ from inference.queries.imputation import Imputation, Latents, Parts, Query, Quer
 from inference.runtime.keywords import split_settings
 from inference.runtime.numbers import check_count, check_room
 from inference.runtime.shown import Lines, as_html, as_text, shape_of, shortened
+from videos.typed import check_kind
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def forecast(
     check_room("num_frames", num_frames, frames.element_size() * frames[:, 0].numel(), "frames")
     seen = mask_of(frames, observed)
     steps = (frames.shape[0], frames.shape[1] + num_frames)
+    check_kind("controls", controls, Tensor | None)
     if controls is not None and controls.shape[:2] != steps:
         raise ValueError(
             f"controls: expected (sequences, time + num_frames, control) = ({steps[0]}, {steps[1]}, ...), got "
