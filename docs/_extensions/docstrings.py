@@ -5,28 +5,29 @@ equations in indented blocks are to keep their lines.
 """
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:  # the tests of this file run without Sphinx
+    from sphinx.application import Sphinx
 
 NAME = re.compile(r"[A-Za-z_][\w.]*\Z")
 CODE = re.compile(r"(``[^`]+``|:[\w:]+:`[^`]+`|`[^`]+`)")
 SECTION = re.compile(r"(Args|Raises|Returns|Yields|Attributes|Example|Examples|Note|Notes):\Z")
 
 
-def setup(app: Sphinx) -> dict[str, Any]:
+def setup(app: "Sphinx") -> dict[str, Any]:
     """Run before napoleon, which takes the sections apart."""
     app.connect("autodoc-process-docstring", escape_docstring, priority=100)
     app.connect("autodoc-skip-member", skip_fields_of_tuples)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def skip_fields_of_tuples(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
+def skip_fields_of_tuples(app: "Sphinx", what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
     """Leave out "Alias for field number 0": the docstring of the tuple explains its fields."""
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
-def escape_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+def escape_docstring(app: "Sphinx", what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Escape the lines of a docstring in place."""
     lines[:] = escape(lines)
 
