@@ -2,6 +2,7 @@
 
 import re
 
+import jaxtyping
 import pyro.optim
 import pytest
 import torch
@@ -15,6 +16,12 @@ from pyro_models import KalmanVAE
 from videos import VideoBatch
 
 FRAMES = torch.zeros(2, 3, 1, 32, 32)
+
+
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch):
+    """Without the checks of annotations, which only the tests have."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import textwrap
 
+import jaxtyping
 import pytest
 
 from inference import NonFiniteError, Stage, TrainingOptions, train
@@ -74,7 +75,8 @@ def test_example_of_the_documentation(tmp_path):
         ([], "got list, which has no start, write, close; see Logger"),
     ],
 )
-def test_what_is_no_logger_is_refused(logger, message):
+def test_what_is_no_logger_is_refused(logger, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # checks of annotations, which only tests have
     with pytest.raises(TypeError, match=re.escape(message)):
         TrainingOptions(loggers=[logger])
 
