@@ -38,7 +38,7 @@ def run_command(line):
         shutil.copytree(*words[2:])
         return
     if words[0] == "torchrun":
-        assert words[1:6] == ["--nproc-per-node", "2", "-m", "--", "inference.cli"]
+        assert words[1:6] == ["--nproc-per-node", "2", "-m", "--", "kinema"]
         words = ["kinema", *words[6:]]
     assert words[:2] == ["kinema", "train"], line
     more = zip(SMALLER[::2], SMALLER[1::2], strict=True)
