@@ -89,6 +89,7 @@ class GlimpseAttentionGuide(GuideOf[AttendInferRepeat], PyroModule):
             observed: bool (sequences, time), None = all.
             controls: None.
         """
+        self.check_video(frames, observed, controls)  # before plates take sizes from it
         with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("time", frames.shape[1], dim=-2):
             self._sample(frames, observed, controls)
 

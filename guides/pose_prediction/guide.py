@@ -76,7 +76,7 @@ class PosePredictionGuide(GuideOf[DDPAE], PyroModule):
             with pyro.plate(TIME_PLATES[name], distribution.batch_shape[0], dim=-3):
                 return pyro.sample(name, distribution)
 
-        self.check_video(frames, observed, controls)
+        self.check_video(frames, observed, controls)  # before plates take sizes from it
         with pyro.plate("sequences", frames.shape[0], dim=-1), pyro.plate("objects", self.model.num_objects, dim=-2):
             self._infer(frames, observed, controls, sample)
 

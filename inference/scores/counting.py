@@ -63,4 +63,6 @@ def _share(evaluated: Evaluated, visible: Tensor | None) -> float | None:
     if visible is not None:
         frames = (visible.cpu() | ~truth).all(-1)
         found, truth = found[frames], truth[frames]
+        if len(truth) == 0:
+            return None  # every frame has an object that is there and not visible
     return counting_accuracy(found, truth).item()

@@ -51,6 +51,7 @@ def test_ten_thousand_drawn_calls_end_well():
 FOUND = [
     Case("guide, DiscoveryPropagationGuide", (("frames", "no first"),)),
     Case("guide, PosePredictionGuide", (("frames", "no first"),)),
+    Case("guide, GlimpseAttentionGuide", (("frames", "a number"),)),
     Case("guide, KalmanGuide, joint", (("frames", "NaN"), ("observed", "NaN"))),
     Case("simulate, KalmanGuide, collapsed", (("frames", "no second"),)),
     Case("simulate, KalmanGuide, collapsed", (("frames", "other device"),)),
