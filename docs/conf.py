@@ -59,6 +59,7 @@ html_title = "Kinema"
 html_static_path = ["_static"]
 html_css_files = ["kinema.css"]
 html_show_sphinx = False
+html_show_search_summary = False  # fetched by a script, which browsers refuse to pages opened from a folder
 html_copy_source = False
 html_show_sourcelink = False
 html_sidebars = {name: [] for name in ("index", "write_a_model", "glossary", "architecture", "results")}
