@@ -83,7 +83,7 @@ def _limits(model: Program, frames: Tensor, observed: Tensor | None, controls: T
         site = sample_sites(poutine.trace(model).get_trace(blank, seen, given)).get("frames")
     if site is None or name_support(site["fn"].support) != "real":
         return 0.0, 1.0
-    law = site["fn"]
-    dark, bright = (float(mean) for mean in torch.aminmax(law.mean))
-    reach = NOISE * (float(law.variance.max().sqrt()) + max(0.0, -dark, bright - 1))
+    pixels = site["fn"]
+    dark, bright = (float(mean) for mean in torch.aminmax(pixels.mean))
+    reach = NOISE * (float(pixels.variance.max().sqrt()) + max(0.0, -dark, bright - 1))
     return -reach, 1 + reach

@@ -30,36 +30,36 @@ class MaskedAnew(Messenger):
         value = self.values.get(msg["name"])
         if value is None or msg["is_observed"] or msg["value"] is not None:
             return
-        law = msg["fn"]
+        distribution = msg["fn"]
         if is_masked(msg):
-            present = kept(law, msg["mask"])
-            value = torch.where(present, value, unmasked(law).sample())
+            present = kept(distribution, msg["mask"])
+            value = torch.where(present, value, unmasked(distribution).sample())
         msg["value"], msg["done"] = value, True
 
 
 def is_masked(site: Mapping[str, Any]) -> bool:
     """Whether some of a site's values may be masked."""
-    law = site["fn"]
-    while isinstance(law, dist.Independent):
-        law = law.base_dist
-    return isinstance(law, dist.MaskedDistribution) or site["mask"] is not None
+    distribution = site["fn"]
+    while isinstance(distribution, dist.Independent):
+        distribution = distribution.base_dist
+    return isinstance(distribution, dist.MaskedDistribution) or site["mask"] is not None
 
 
-def unmasked(law: Any) -> Any:
+def unmasked(distribution: Any) -> Any:
     """The distribution with nothing masked."""
-    if isinstance(law, dist.MaskedDistribution):
-        return unmasked(law.base_dist)
-    if isinstance(law, dist.Independent):
-        return unmasked(law.base_dist).to_event(law.reinterpreted_batch_ndims)
-    return law
+    if isinstance(distribution, dist.MaskedDistribution):
+        return unmasked(distribution.base_dist)
+    if isinstance(distribution, dist.Independent):
+        return unmasked(distribution.base_dist).to_event(distribution.reinterpreted_batch_ndims)
+    return distribution
 
 
-def kept(law: Any, mask: Tensor | bool | None) -> Tensor:
+def kept(distribution: Any, mask: Tensor | bool | None) -> Tensor:
     """Unmasked entries under an outer mask and masks within a distribution, shaped to broadcast with its values."""
-    event = (..., *[None] * len(law.event_shape))
+    event = (..., *[None] * len(distribution.event_shape))
     outside = torch.as_tensor(True if mask is None else mask)[event]
-    if isinstance(law, dist.MaskedDistribution):
-        return outside & torch.as_tensor(law._mask)[event] & kept(law.base_dist, None)
-    if isinstance(law, dist.Independent):
-        return outside & kept(law.base_dist, None)
+    if isinstance(distribution, dist.MaskedDistribution):
+        return outside & torch.as_tensor(distribution._mask)[event] & kept(distribution.base_dist, None)
+    if isinstance(distribution, dist.Independent):
+        return outside & kept(distribution.base_dist, None)
     return outside
