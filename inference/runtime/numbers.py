@@ -40,7 +40,7 @@ def check_positive(name: str, number: Any, *, or_zero: bool = False) -> None:
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a {kind}, got {number!r} ({type(number).__name__})") from None
     if not 0 <= value < math.inf or (value == 0 and not or_zero):
-        finite = "" if math.isfinite(value) else "finite, "
+        finite = "" if math.isfinite(value) else "finite " if or_zero else "finite, "
         raise ValueError(f"{name}: expected a {finite}{kind}, got {number}")
 
 
