@@ -115,7 +115,7 @@ def test_what_cannot_be_walked_is_refused():
         (FRAMES, {"slot": -1}, "slot: expected 0 to 2, got -1"),
         (FRAMES, {"site": "a"}, "site: expected a latent of single slots .* got 'a_1' where the latents are z_1$"),
         (FRAMES.expand(2, 3, 1, 8, 8), {}, r"frames: expected one video, .* got \(2, 3, 1, 8, 8\); select one"),
-        (FRAMES[0], {}, r"frames: expected one video, .* got \(3, 1, 8, 8\); select one"),
+        (FRAMES[0], {}, r"frames: expected \(sequences, .* got \(3, 1, 8, 8\); a single video needs"),
     ):
         with pytest.raises(ValueError, match=message):
             walk_latent(model, guide, frames, walk=Walk(**walk))
