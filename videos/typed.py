@@ -109,6 +109,8 @@ def _alternatives(kind: Any) -> Iterator[Any]:
 
 def _fits(value: Any, kind: Any) -> bool:
     origin = get_origin(kind)
+    if kind is Any:  # a class from Python 3.11 on, without instances
+        return True
     if _is_tensor(kind):
         return isinstance(value, torch.Tensor)
     if kind is int:
@@ -162,4 +164,4 @@ def _in_words(kind: Any) -> str:
         return f"a tuple of {', '.join(each)}" if each else "a tuple"
     words = {"Callable": "a function", "Mapping": "a mapping", "Sequence": "a sequence"}
     name = getattr(get_origin(kind) or kind, "__name__", str(kind))
-    return words.get(name, f"a {name}")
+    return words.get(name, f"{'an' if name[0] in 'AEIO' else 'a'} {name}")

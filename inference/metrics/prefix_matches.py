@@ -12,6 +12,7 @@ that moves to another object later is in error from then on; `score_tracks` matc
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,7 +138,7 @@ class PrefixMatches:
 
 
 @typed
-def match_on_prefix(predicted: Scene, truth: VideoBatch, prefix: int) -> PrefixMatches:
+def match_on_prefix(predicted: Scene, truth: Any, prefix: int) -> PrefixMatches:
     """Match inferred to true objects on the observed frames, by the assignment with the smallest summed distance.
 
     min(n, m) of n inferred and m true objects are matched, the others ignored (Akhundov et al. 2019 do not say what

@@ -1,12 +1,11 @@
 """Options of a training run, and its result."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from pyro.infer import ELBO
 
 from inference.runs.folder import describe
 from inference.runtime.numbers import check_count, check_positive
@@ -81,14 +80,14 @@ class TrainingOptions:
 
     learning_rate: Schedule = 0.001
     batch_size: int = 32
-    optimizer: Callable[..., torch.optim.Optimizer] = FUSED_ADAM
+    optimizer: Any = FUSED_ADAM
     clip_norm: Number | None = None
     log_every: int = 50
     validate_every: int = 500
     checkpoint_every: int = 500
     keep_last: int = 2
     patience: int | None = None
-    validation_loss: ELBO | None = None
+    validation_loss: Any = None
     seed: int = 0
     compile: str = "off"
     precision: str = "float32"

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from inference.estimators.objective import Loss, check_loss
+from inference.estimators.objective import check_loss
 from inference.runs.folder import describe
 from inference.runtime.numbers import check_count
 from inference.svi.schedules import Schedule, value_at
@@ -44,7 +44,7 @@ class Stage:
     prepare: Callable[[nn.Module, nn.Module], None] | None = None
     fresh_optimizer: bool = True
     buffers: Mapping[str, Schedule] = field(default_factory=dict)
-    loss: Loss | None = None
+    loss: Any = None
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)

@@ -2,6 +2,7 @@
 
 import json
 
+import jaxtyping
 import pytest
 
 import inference.experiments.runs
@@ -28,7 +29,8 @@ def digits(monkeypatch):
 
 @pytest.fixture
 def started(monkeypatch):
-    """Training begins, and ends at once: what is recorded is there."""
+    """Training begins, and ends at once: what is recorded is there. Annotations are not checked: it is no result."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     monkeypatch.setattr(inference.experiments.runs, "train", lambda *args, run, **options: run.config)
     return train_recipe
 

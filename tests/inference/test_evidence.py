@@ -99,7 +99,7 @@ def test_the_reference_measure_is_recorded(distribution, reference):
 
 def test_pilots_of_nothing_are_refused():
     for options in ({"num_particles": 1}, {"rounds": 0}, {"widening": 0.9}):
-        with pytest.raises(ValueError, match="pilot: expected|widening: expected"):
+        with pytest.raises(ValueError, match="num_particles: expected at least 2|rounds: expected|widening: expected"):
             Pilot(**options)
 
 

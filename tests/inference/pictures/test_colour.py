@@ -82,7 +82,7 @@ PIXELS = {
     "shaded": "ad60e7b5d53dfac0",
     "tracks": "6974247d4dad953f",
     "tracks without objects": "1696d1f4fe430a61",
-    "scenes": "5d0ab036c28c384d",
+    "scenes": "97d638fa37af9790",
     "trajectories": "a13fc22e2884ba2f",
     "overlays": "666f72d4d668d44c",
 }
