@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 import numpy as np
 import torch
@@ -17,26 +17,36 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Kind = TypeVar("Kind", bound=type)
 
 
-def typed(function: Function) -> Function:
+@overload
+def typed(function: Function) -> Function: ...
+@overload
+def typed(*, left: tuple[str, ...]) -> Callable[[Function], Function]: ...
+def typed(function: Any = None, *, left: tuple[str, ...] = ()) -> Any:
     """Check the kinds of a function's arguments before it runs: whole and finite numbers, words, tensors, classes.
 
-    Annotations that are none of these, such as protocols and mappings, are left to the function.
+    What else annotations say, such as what is in a mapping, is left to the function.
+
+    Args:
+        function: the function.
+        left: arguments whose kind the function checks by itself, since it knows what to write instead.
 
     Raises:
         TypeError: by the function, if an argument is of another kind; names it, and what it got.
         ValueError: by the function, if a number is NaN or infinite, or tensors are on different devices.
     """
+    if function is None:
+        return functools.partial(typed, left=left)
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         given = _signature(function).bind(*args, **kwargs).arguments
         for name, kind in _hints(function).items():
-            if name in given:
+            if name in given and name not in left:
                 check_kind(name, given[name], kind)
         _check_devices(given)
         return function(*args, **kwargs)
 
-    return checked  # pyright: ignore[reportReturnType]
+    return checked
 
 
 def _check_devices(given: dict[str, Any]) -> None:
@@ -49,16 +59,29 @@ def _check_devices(given: dict[str, Any]) -> None:
             raise ValueError(f"{name}: expected a tensor on {there}, as {first}, got one on {value.device}; move it")
 
 
-def typed_fields(kind: Kind) -> Kind:
-    """The same for the fields of a dataclass, before its own checks run."""
+@overload
+def typed_fields(kind: Kind) -> Kind: ...
+@overload
+def typed_fields(*, left: tuple[str, ...]) -> Callable[[Kind], Kind]: ...
+def typed_fields(kind: Any = None, *, left: tuple[str, ...] = ()) -> Any:
+    """The same for the fields of a dataclass: kinds before its own checks run, finite numbers after them.
+
+    Args:
+        kind: the dataclass.
+        left: fields whose kind the class checks by itself, since it knows what to write instead.
+    """
+    if kind is None:
+        return functools.partial(typed_fields, left=left)
     own = getattr(kind, "__post_init__", None)
 
     def checked(self: Any) -> None:
-        for name, hint in _hints(type(self)).items():
-            if hasattr(self, name):
-                check_kind(name, getattr(self, name), hint)
+        given = {name: getattr(self, name) for name in _hints(type(self)) if hasattr(self, name) and name not in left}
+        for name, value in given.items():
+            _check_fits(name, value, _hints(type(self))[name])
         if own is not None:
             own(self)
+        for name, value in given.items():
+            _check_finite(name, value)
 
     kind.__post_init__ = checked  # pyright: ignore[reportAttributeAccessIssue]
     return kind
@@ -76,11 +99,19 @@ def check_kind(name: str, value: Any, kind: Any) -> None:
         TypeError: names the argument, what was expected, and what came.
         ValueError: if a number is NaN or infinite.
     """
+    _check_fits(name, value, kind)
+    _check_finite(name, value)
+
+
+def _check_fits(name: str, value: Any, kind: Any) -> None:
     kinds = tuple(_alternatives(kind))
     if not any(_fits(value, one) for one in kinds):
         words = " or ".join(dict.fromkeys(map(_in_words, kinds)))
         got = f"{value!r:.60} ({type(value).__name__})" if isinstance(value, _PLAIN) else type(value).__name__
         raise TypeError(f"{name}: expected {words}, got {got}")
+
+
+def _check_finite(name: str, value: Any) -> None:
     numbers = value if isinstance(value, tuple | list) else (value,)
     if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
         raise ValueError(f"{name}: expected finite numbers, got {value}")
@@ -109,7 +140,7 @@ def _alternatives(kind: Any) -> Iterator[Any]:
 
 def _fits(value: Any, kind: Any) -> bool:
     origin = get_origin(kind)
-    if kind is Any:  # a class from Python 3.11 on, without instances
+    if kind is Any:  # a class from Python 3.11 on, of which nothing is an instance
         return True
     if _is_tensor(kind):
         return isinstance(value, torch.Tensor)

@@ -40,7 +40,7 @@ class IntermediateBounds:
         TypeError: if `estimator` is no `Objective`.
     """
 
-    @typed
+    @typed(left=("estimator",))
     def __init__(self, estimator: Objective, weight: Callable[[int, int], int | float] | None = None) -> None:
         check_objective(estimator, "estimator")
         self.estimator = copy.copy(estimator)

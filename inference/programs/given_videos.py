@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from guides.describe import undisturbed
 from guides.site_table import name_support
 from inference.programs.traces import Program, evaluation_mode, local_parameters, modules_of, sample_sites
-from pyro_models.components.arguments import check_batch, check_dtype, check_frame_shape, check_values, extremes
+from pyro_models.components.arguments import check_batch, check_dtype, check_values, extremes
 
 NOISE = 8.0  # standard deviations: beyond any draw of a pixel
 
@@ -57,15 +57,13 @@ def check_shapes(model: Program, frames: Tensor, observed: Tensor | None, contro
         TypeError: if an argument is no tensor.
         ValueError: names the argument, what was expected, what came, and what to do.
     """
-    number = check_batch(frames, observed, controls)
-    if frames.is_meta:
-        raise ValueError("frames: expected a tensor with values, got one on the device meta, which has none; load them")
     program: object = poutine.unwrap(model)
     shape = getattr(program, "frame_shape", None)
-    if shape is not None:
-        check_frame_shape(frames, shape)
-        if isinstance(program, nn.Module):
-            check_dtype(program, frames=frames, controls=controls)
+    number = check_batch(frames, observed, controls, shape)
+    if frames.is_meta:
+        raise ValueError("frames: expected a tensor with values, got one on the device meta, which has none; load them")
+    if shape is not None and isinstance(program, nn.Module):
+        check_dtype(program, frames=frames, controls=controls)
     return number
 
 

@@ -1,11 +1,12 @@
 """Options of a training run, and its result."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from pyro.infer import ELBO
 
 from inference.runs.folder import describe
 from inference.runtime.numbers import check_count, check_positive
@@ -14,7 +15,7 @@ from inference.svi.compiled import check_mode
 from inference.svi.mixed_precision import check_precision
 from inference.svi.schedules import Number, Schedule
 from inference.svi.update import check_optimizer_class
-from inference.training.loggers import check_loggers
+from inference.training.loggers import Logger, check_loggers
 from videos.typed import typed_fields
 
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
@@ -43,7 +44,7 @@ class TrainingResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-@typed_fields
+@typed_fields(left=("optimizer", "validation_loss", "loggers"))
 class TrainingOptions:
     """How `inference.train` trains, and how much of it one sees.
 
@@ -80,20 +81,20 @@ class TrainingOptions:
 
     learning_rate: Schedule = 0.001
     batch_size: int = 32
-    optimizer: Any = FUSED_ADAM
+    optimizer: Callable[..., torch.optim.Optimizer] = FUSED_ADAM
     clip_norm: Number | None = None
     log_every: int = 50
     validate_every: int = 500
     checkpoint_every: int = 500
     keep_last: int = 2
     patience: int | None = None
-    validation_loss: Any = None
+    validation_loss: ELBO | None = None
     seed: int = 0
     compile: str = "off"
     precision: str = "float32"
     progress: bool = True
     tensorboard: bool = False
-    loggers: Sequence[Any] = ()
+    loggers: Sequence[Logger] = ()
     processes: Processes = ALONE
     force: bool = False
 

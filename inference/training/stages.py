@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from inference.estimators.objective import check_loss
+from inference.estimators.objective import Loss, check_loss
 from inference.runs.folder import describe
 from inference.runtime.numbers import check_count
 from inference.svi.schedules import Schedule, value_at
@@ -17,7 +17,7 @@ from videos.typed import typed_fields
 
 
 @dataclass(frozen=True)
-@typed_fields
+@typed_fields(left=("loss",))
 class Stage:
     """A part of a training run with its own rules.
 
@@ -44,7 +44,7 @@ class Stage:
     prepare: Callable[[nn.Module, nn.Module], None] | None = None
     fresh_optimizer: bool = True
     buffers: Mapping[str, Schedule] = field(default_factory=dict)
-    loss: Any = None
+    loss: Loss | None = None
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)

@@ -40,8 +40,7 @@ def check_video(
         TypeError: if an argument is no tensor.
         ValueError: if a shape, dtype or device is not as above, or (under validation) a seen frame is not finite.
     """
-    check_batch(frames, observed, controls)
-    check_frame_shape(frames, frame_shape)
+    check_batch(frames, observed, controls, frame_shape)
     steps = tuple(frames.shape[:2])
     if control_dim == 0:
         if controls is not None:
@@ -64,16 +63,7 @@ def check_video(
     return torch.where(observed[:, :, None, None, None], frames, frames.new_zeros(())), observed
 
 
-def check_frame_shape(frames: Tensor, frame_shape: tuple[int, int, int]) -> None:
-    """Refuse frames of another size than a model was built for.
-
-    Args:
-        frames: (sequences, time, channels, height, width).
-        frame_shape: (channels, height, width).
-
-    Raises:
-        ValueError: says what was expected and what came.
-    """
+def _check_frame_shape(frames: Tensor, frame_shape: tuple[int, int, int]) -> None:
     if frames.dim() != 5 or tuple(frames.shape[2:]) != tuple(frame_shape):
         channels, height, width = frame_shape
         raise ValueError(
@@ -82,13 +72,19 @@ def check_frame_shape(frames: Tensor, frame_shape: tuple[int, int, int]) -> None
         )
 
 
-def check_batch(frames: Tensor, observed: Tensor | None = None, controls: Tensor | None = None) -> int:
+def check_batch(
+    frames: Tensor,
+    observed: Tensor | None = None,
+    controls: Tensor | None = None,
+    frame_shape: tuple[int, int, int] | None = None,
+) -> int:
     """Check what the arguments of every model have in common, whatever its frames are.
 
     Args:
         frames: floating point (sequences, time, ...), neither of them 0; models of single numbers may have no time.
         observed: bool (sequences, time), or None.
         controls: floating point (sequences, time, control), or None.
+        frame_shape: (channels, height, width) that the model was built for; None = any.
 
     Returns:
         The number of sequences.
@@ -106,6 +102,8 @@ def check_batch(frames: Tensor, observed: Tensor | None = None, controls: Tensor
     for size, word in zip(steps, ("sequence", "frame in each sequence"), strict=False):
         if size == 0:
             raise ValueError(f"frames: expected at least one {word}, got none in {tuple(frames.shape)}; give some")
+    if frame_shape is not None:
+        _check_frame_shape(frames, frame_shape)
     if observed is not None:
         _check_tensor("observed", observed, "bool (sequences, time)")
         if observed.dtype != torch.bool or tuple(observed.shape) != steps:

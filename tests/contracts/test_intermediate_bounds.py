@@ -53,5 +53,5 @@ def test_intermediate_bounds_refuse_weights_and_estimators_that_cannot_be_added(
     loss = IntermediateBounds(Trace_ELBO(), lambda number, count: 1.5 - number)
     with pytest.raises(ValueError, match="weight: expected a finite number >= 0 for refinement 2 of 3, got -0.5"):
         svi_of(model, guide, loss).step(FRAMES, OBSERVED)
-    with pytest.raises(TypeError, match="estimator: expected an Objective, got RenyiELBO"):
+    with pytest.raises(TypeError, match="estimator: expected one with differentiable_loss, RenyiELBO has none"):
         IntermediateBounds(RenyiELBO(num_particles=2))

@@ -149,6 +149,6 @@ def test_networks_by_name():
 def test_wrong_arguments_are_refused():
     frames, _, controls = arguments()
     with pytest.raises(ValueError, match="frames: expected"):
-        small_model()(frames[0])
+        small_model()(frames[0], None, controls)
     with pytest.raises(ValueError, match="controls: expected"):
         small_model()(frames, None, None)

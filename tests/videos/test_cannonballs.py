@@ -260,7 +260,7 @@ def test_wrong_settings_and_calls_are_named():
         ({"min_balls": 0}, "min_balls: expected a positive number, got 0"),
         ({"min_balls": 4}, "min_balls: expected at most max_balls = 3, got 4"),
         ({"jitter": -0.001}, "jitter: expected a variance, a finite number of at least 0, got -0.001"),
-        ({"jitter": math.nan}, "jitter: expected finite numbers, got nan"),
+        ({"jitter": math.nan}, "jitter: expected a variance, a finite number of at least 0, got nan"),
         ({"size": 5}, "size: expected more than a disc's width, at least 6 pixels, got 5"),
     ):
         with pytest.raises(ValueError, match=message):

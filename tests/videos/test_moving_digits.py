@@ -228,7 +228,7 @@ def test_visibility_needs_ground_truth_of_this_frame_size():
         ({"min_digits": 3}, "min_digits: expected 0 to max_digits = 2, got 3"),
         ({"max_speed": -1.0}, "max_speed: expected at least 0, got -1.0"),
         ({"max_acceleration": -3.0}, "max_acceleration: expected at least 0, got -3.0"),
-        ({"jitter": float("nan")}, "jitter: expected finite numbers, got nan"),
+        ({"jitter": float("nan")}, "jitter: expected at least 0, got nan"),
         ({"num_frames": 0}, "num_frames: expected a positive number, got 0"),
     ],
 )
