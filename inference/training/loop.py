@@ -25,7 +25,7 @@ from inference.svi.step import SVI, NonFiniteError
 from inference.svi.weighted_sum import WeightedSum
 from inference.training.graphs import graphs_where_worthwhile
 from inference.training.interrupts import Interrupts
-from inference.training.loggers import Logger, TensorBoard, started
+from inference.training.loggers import started
 from inference.training.loss_settings import flat_loss_settings, loss_settings
 from inference.training.options import TrainingOptions, TrainingResult
 from inference.training.progress import ProgressBar
@@ -106,7 +106,7 @@ class TrainingLoop:
         ends = [sum(stage.steps for stage in self.stages[: index + 1]) for index in range(len(self.stages))]
         leads = self.processes.leads
         with (
-            started(self._loggers(), self.run, self.step) as write,
+            started(self.options.all_loggers() if leads else [], self.run, self.step) as write,
             ProgressBar(ends[-1], self.step, self.options.progress and leads) as bar,
         ):
             for index, end in enumerate(ends):
@@ -123,11 +123,6 @@ class TrainingLoop:
                         self._write_checkpoint()
                     if stop:
                         raise interrupts.error(f"stopped after step {self.step}; the run can go on from there")
-
-    def _loggers(self) -> list[Logger]:
-        """Those of the first process; no other one has any."""
-        board = [TensorBoard()] if self.options.tensorboard else []
-        return [*board, *self.options.loggers] if self.processes.leads else []
 
     def last_good(self) -> str:
         """Where the run can go on from, in words."""

@@ -15,7 +15,7 @@ from inference.svi.compiled import check_mode
 from inference.svi.mixed_precision import check_precision
 from inference.svi.schedules import Number, Schedule
 from inference.svi.update import check_optimizer_class
-from inference.training.loggers import Logger, check_loggers
+from inference.training.loggers import Logger, TensorBoard, check_loggers
 from videos.typed import typed_fields
 
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
@@ -111,6 +111,10 @@ class TrainingOptions:
         check_loggers(self.loggers)
         check_mode(self.compile)
         check_precision(self.precision)
+
+    def all_loggers(self) -> list[Logger]:
+        """TensorBoard's, if it is wanted, and those that were given."""
+        return [*([TensorBoard()] if self.tensorboard else []), *self.loggers]
 
     def settings(self) -> dict[str, Any]:
         """What the numbers of a run depend on, as plain values."""
