@@ -88,7 +88,7 @@ def card_of(options: argparse.Namespace, run: RunFolder, target: Path) -> str:
             "",
             f"- Trained by {origin(run.provenance[0])}.",
             f"- Data: {data}. Licence of the data: {options.data_licence}.",
-            f"- Weights: step {after.step}, {options.precision}, {size / 2**20:.1f} MiB, Apache-2.0.",
+            f"- Weights: step {after.step}, {options.precision}, {size / 2**10:.0f} KiB, Apache-2.0.",
             f"- Bad at: {options.bad_at}",
             "",
             "Scores of these weights on test videos:",
