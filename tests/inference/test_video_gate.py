@@ -155,7 +155,7 @@ def test_a_file_of_videos_is_looked_at_when_it_is_loaded(tmp_path, frames, messa
         (lambda pair: Annealing(10**13), "num_temperatures: .* GB; give fewer"),
         (
             lambda pair: TrainingOptions(learning_rate=float("inf")),
-            "learning_rate: expected finite numbers, got inf",
+            "learning_rate: expected a finite number of at least 0, got inf",
         ),
     ],
 )
