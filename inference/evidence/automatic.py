@@ -19,7 +19,8 @@ from inference.evidence.chunks import chunk_of, device_of
 from inference.evidence.importance import evidence_by_draws
 from inference.evidence.pilot import Pilot
 from inference.evidence.record import Evidence, summaries
-from inference.evidence.settings import DrawSettings
+from inference.evidence.room import ELEMENTS_AT_ONCE, elements_of_a_draw
+from inference.evidence.settings import DrawSettings, Method
 from inference.evidence.verdict import Verdict
 from inference.programs.traces import Program
 from inference.runtime.generators import child_seed
@@ -179,12 +180,13 @@ Run = Callable[[int, tuple[Tensor | None, ...], DrawSettings], Evidence]
 
 def _methods(model: Program, guide: Program) -> dict[str, Run]:
     def importance(particles: int, args: Any, settings: DrawSettings) -> Evidence:
-        settings = replace(settings, **_chunks(args[0], particles, 1))
+        settings = replace(settings, **_chunks(args[0], None, particles, 1))
         return evidence_by_draws(model, guide, args, None, REPEATS * particles, settings)
 
     def filters(particles: int, args: Any, settings: DrawSettings) -> Evidence:
-        settings = replace(settings, pilot=_pilot(particles), **_chunks(args[0], REPEATS, particles))
-        return evidence_by_draws(model, guide, args, FIVO(particles), REPEATS, settings)
+        method = FIVO(particles)
+        settings = replace(settings, pilot=_pilot(particles), **_chunks(args[0], method, REPEATS, particles))
+        return evidence_by_draws(model, guide, args, method, REPEATS, settings)
 
     return {IMPORTANCE: importance} | ({FILTERS: filters} if has_steps(model, guide) else {})
 
@@ -195,12 +197,14 @@ def _pilot(particles: int) -> Pilot:
     return Pilot(number, FIRST_ROUNDS * 2 ** RUNGS.index(particles), looks_ahead=number == PILOT_PARTICLES)
 
 
-def _chunks(frames: Tensor, draws: int, particles: int) -> dict[str, int]:
-    """Chunk sizes with at most `DRAWS_AT_ONCE` particles, from one or several repeats."""
-    sequences = max(1, min(frames.shape[0], DRAWS_AT_ONCE // particles))
+def _chunks(frames: Tensor, method: Method, draws: int, particles: int) -> dict[str, int]:
+    """Chunk sizes with at most `DRAWS_AT_ONCE` particles, from one or several repeats, fewer where frames are large."""
+    room = ELEMENTS_AT_ONCE * particles // elements_of_a_draw(frames, method)
+    at_once = max(1, min(DRAWS_AT_ONCE, room))
+    sequences = max(1, min(frames.shape[0], at_once // particles))
     return {
         "sequences_per_chunk": sequences,
-        "particles_per_chunk": max(1, min(draws, DRAWS_AT_ONCE // (particles * sequences))),
+        "particles_per_chunk": max(1, min(draws, at_once // (particles * sequences))),
     }
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from inference.evidence.bit_calibration import BitCalibration
 from inference.evidence.chunks import chunk_of, particle_chunks
+from inference.evidence.room import with_room
 from inference.evidence.settings import DrawSettings, at_least_one
 from inference.programs.latent_coordinates import is_boolean
 from inference.programs.masked_latents import MaskedAnew
@@ -119,7 +120,7 @@ class Calibration:
 class CalibrationSettings(TypedDict, total=False):
     """Keyword settings of `calibrate`, which says what they are and their defaults."""
 
-    draws_per_chunk: int
+    draws_per_chunk: int | None
     sequences_per_chunk: int | None
     seed: int
     progress: bool
@@ -129,7 +130,7 @@ class CalibrationSettings(TypedDict, total=False):
 class _Chunks:
     """`CalibrationSettings` with their defaults, checked."""
 
-    draws_per_chunk: int = 50
+    draws_per_chunk: int | None = None
     sequences_per_chunk: int | None = None
     seed: int = 0
     progress: bool = False
@@ -164,8 +165,8 @@ def calibrate(
         settings: see below.
 
     Keyword Args:
-        draws_per_chunk: draws made at once (default 50).
-        sequences_per_chunk: simulated videos processed at once (default None: all).
+        draws_per_chunk: draws made at once (default None: 50, or as many as some 2 GB of memory hold).
+        sequences_per_chunk: simulated videos processed at once (default None: as many as that memory holds).
         seed: seed of simulation, draws and ties (default 0).
         progress: show a bar (default False).
 
@@ -177,7 +178,8 @@ def calibrate(
     chunks = settings_of(calibrate, _Chunks, settings)
     at_least_one(num_draws=num_draws)
     check_room("num_draws", num_draws, 16 * check_batch(frames, observed, controls), "log weights and ranks")
-    drawing = DrawSettings(chunks.draws_per_chunk, chunks.sequences_per_chunk, seed=chunks.seed)
+    chosen = DrawSettings(chunks.draws_per_chunk, chunks.sequences_per_chunk, seed=chunks.seed)
+    drawing = with_room(chosen, frames, None, num_draws)
     videos, truth, bits = _completed(model, guide, (frames, observed, controls), drawing)
     draws = {name: torch.empty(num_draws, *value.shape, dtype=torch.float64) for name, value in truth.items()}
     log_weights = torch.empty(num_draws, frames.shape[0], dtype=torch.float64)
@@ -217,7 +219,8 @@ def _completed(
     sites = sample_sites(trace)
     videos = sequences_first(sites.pop(FRAMES), None)[0][0]
     truth, bits = defaultdict(list), []
-    at_once = settings.sequences_at_once(len(videos))
+    at_once = settings.sequences_per_chunk
+    assert at_once is not None
     for row, start in enumerate(range(0, len(videos), at_once)):
         sequences = slice(start, start + at_once)
         batch = chunk_of((videos, observed, controls), sequences, videos.device)

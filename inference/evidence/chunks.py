@@ -57,7 +57,9 @@ def particle_chunks(
 
 def cells(num_sequences: int, num_particles: int, settings: DrawSettings) -> Iterator[tuple[slice, slice, int, int]]:
     """Slices of particles and sequences of each of this process's chunks, and the chunk's row and column."""
-    particles_at_once, sequences_at_once = settings.particles_per_chunk, settings.sequences_at_once(num_sequences)
+    particles_at_once, sequences_at_once = settings.particles_per_chunk, settings.sequences_per_chunk
+    assert particles_at_once is not None  # `with_room` chose both
+    assert sequences_at_once is not None
     number = 0
     for row, start in enumerate(range(0, num_sequences, sequences_at_once)):
         sequences = slice(start, min(start + sequences_at_once, num_sequences))

@@ -17,6 +17,7 @@ from inference.estimators.fivo import FIVO
 from inference.evidence.chunks import cells, check_arguments, chunk_of, device_of, digests, particle_chunks
 from inference.evidence.pilot import Adaptation
 from inference.evidence.record import Evidence, parts, summaries
+from inference.evidence.room import with_room
 from inference.evidence.settings import DrawSettings, Method, at_least_one
 from inference.evidence.verdict import Verdict
 from inference.programs.trace_checks import check_latents, check_point_masses
@@ -39,11 +40,13 @@ def evidence_by_draws(
     at_least_one(num_particles=num_particles)
     num_sequences = check_arguments(args)
     check_room("num_particles", num_particles, 16 * num_sequences, f"log weights of {num_sequences} sequences")
-    sequences_per_chunk = settings.sequences_at_once(num_sequences)
+    assert args[0] is not None
+    settings = with_room(settings, args[0], method, num_particles)
+    assert settings.particles_per_chunk is not None
+    assert settings.sequences_per_chunk is not None
     videos, mask = digests(args)
-    draws_latents, reference = _look(
-        model, guide, chunk_of(args, slice(0, sequences_per_chunk), device_of(model, guide))
-    )
+    some = chunk_of(args, slice(0, settings.sequences_per_chunk), device_of(model, guide))
+    draws_latents, reference = _look(model, guide, some)
     num_different = num_particles if draws_latents else 1
     terms = torch.zeros(2 if method is None else 1, num_different, num_sequences, dtype=torch.float64)
     processes, total = settings.processes, terms[0].numel() // settings.processes.size
@@ -59,7 +62,7 @@ def evidence_by_draws(
         **(parts(weights, *likelihoods) if method is None else {}),
         seed=settings.seed,
         particles_per_chunk=settings.particles_per_chunk,
-        sequences_per_chunk=sequences_per_chunk,
+        sequences_per_chunk=settings.sequences_per_chunk,
         annealing=method if isinstance(method, Annealing) else None,
         sampler=method if isinstance(method, SMC) else None,
         filtering=method if isinstance(method, FIVO) else None,

@@ -18,8 +18,8 @@ class EvidenceSettings(TypedDict, total=False):
     """Keyword settings of `log_evidence`; `DrawSettings` has their defaults.
 
     Attributes:
-        particles_per_chunk: particles drawn at once; 50 by default. Trades memory for speed.
-        sequences_per_chunk: sequences run at once; None, the default, = all.
+        particles_per_chunk: particles drawn at once; None, the default, = 50, or as many as some 2 GB of memory hold.
+        sequences_per_chunk: sequences run at once; None, the default, = as many as that memory holds.
         pilot: filters that first adapt the guide's draws to each video, with `method=FIVO(...)`; None, the default, =
             the guide as it is.
         seed: seed of the particles; 0 by default.
@@ -27,7 +27,7 @@ class EvidenceSettings(TypedDict, total=False):
         processes: processes that share the chunks; this process alone by default. All get the whole result.
     """
 
-    particles_per_chunk: int
+    particles_per_chunk: int | None
     sequences_per_chunk: int | None
     pilot: Pilot | None
     seed: int
@@ -40,15 +40,15 @@ class DrawSettings:
     """`EvidenceSettings` with their defaults, checked: how draws are made.
 
     Attributes:
-        particles_per_chunk: particles drawn at once.
-        sequences_per_chunk: sequences run at once; None = all.
+        particles_per_chunk: particles drawn at once; None = not chosen yet (`with_room`).
+        sequences_per_chunk: sequences run at once; None = not chosen yet.
         pilot: filters that adapt the guide's draws to each video before particle filters are run, or None.
         seed: seed of the particles.
         progress: show a bar.
         processes: processes that share the chunks.
     """
 
-    particles_per_chunk: int = 50
+    particles_per_chunk: int | None = None
     sequences_per_chunk: int | None = None
     pilot: Pilot | None = None
     seed: int = 0
@@ -57,10 +57,6 @@ class DrawSettings:
 
     def __post_init__(self) -> None:
         at_least_one(particles_per_chunk=self.particles_per_chunk, sequences_per_chunk=self.sequences_per_chunk)
-
-    def sequences_at_once(self, num_sequences: int) -> int:
-        """`sequences_per_chunk`, or all of them."""
-        return num_sequences if self.sequences_per_chunk is None else self.sequences_per_chunk
 
 
 def at_least_one(**numbers: int | None) -> None:

@@ -101,6 +101,7 @@ RECIPES = (
         clip_norm=1000.0,
         epochs=60,
         residual=True,
+        search="map",
         check_epochs=20,
     ),
     SQAIR.named("sqair-conv", network="conv", units=128),
