@@ -53,7 +53,8 @@ def training_in(path: str | Path, *, force: bool = False, processes: Processes =
 
     Args:
         path: the folder of the run.
-        force: take the lock from the process that holds it; that process stops before it next writes to the folder.
+        force: take the lock from the process that holds it; that process stops before it next writes to the folder. A
+            file that it is writing at this very moment it may still finish: better stop it first.
         processes: processes that train together; the leading one holds the lock for all.
 
     Raises:

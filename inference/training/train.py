@@ -12,7 +12,7 @@ from inference.programs.given_videos import check_given
 from inference.programs.pairs import check_pair
 from inference.runs.checkpoints import named_weights
 from inference.runs.folder import RunFolder
-from inference.runs.lock import training_in
+from inference.runs.lock import check_still_ours, training_in
 from inference.runs.writing import RunWriteError
 from inference.runtime.generators import preserved_generators
 from inference.runtime.host_memory import keep_freed_memory
@@ -109,6 +109,7 @@ def train(
             try:
                 return loop.run_stages(interrupts)
             except RunWriteError as error:
+                check_still_ours(run.path)  # files that another process cleaned up are no fault of the disk
                 raise RunWriteError(f"{error}; {loop.last_good()}") from error
             finally:
                 loop.unfreeze()

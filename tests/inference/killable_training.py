@@ -3,6 +3,7 @@
     python killable_training.py LOSSES FOLDER whole                   train without interruption; print the number of
                                                                       moments
     python killable_training.py LOSSES FOLDER killed MOMENT [MOMENT]  die at each moment in turn, then finish
+    python killable_training.py LOSSES FOLDER chaos COUNT SEED [SEED] something befalls it at random moments of COUNT
 
 LOSSES is "one" for a run with one loss, "two" for one whose second stage has its own.
 
@@ -10,10 +11,12 @@ One process imports everything and forks one child per attempt. A moment is a ca
 or touches the disk: the child dies before it, or halfway through what it writes.
 """
 
+import errno
 import os
 import random
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +29,10 @@ from torch import nn
 from inference import IWAE, RunFolder, Stage, Term, TrainingOptions, WeightedSum, train
 from inference.runs import checkpoints
 from inference.runs import folder as runs
+from inference.runs.lock import RunInUseError
+from inference.runs.writing import RunWriteError
 from inference.svi.schedules import LinearRamp, StaircaseDecay
+from inference.training.interrupts import Terminated
 from videos import FixedVideos, VideoBatch
 
 
@@ -79,7 +85,7 @@ def second_loss(guide):
     )
 
 
-def train_once(path: Path, losses: str = "one") -> None:
+def train_once(path: Path, losses: str = "one", *, force: bool = False) -> None:
     torch.manual_seed(0)
     model, guide = Model(), Guide()
     second = second_loss(guide) if losses == "two" else None
@@ -102,95 +108,159 @@ def train_once(path: Path, losses: str = "one") -> None:
             validate_every=4,
             checkpoint_every=3,
             seed=2,
+            force=force,
         ),
     )
 
 
-class Moments:
-    """Counts the moments of a process; dies at one of them."""
+LOCKED = 10  # moments; before it, a run is prepared, and its lock not taken yet
+SIGNALS = {"stopped": signal.SIGSTOP, "terminated": signal.SIGTERM}
 
-    def __init__(self, last: int | None) -> None:
-        self.count, self.last = 0, last
+
+class Moments:
+    """Counts the moments of a process; at one of them something befalls it."""
+
+    def __init__(self, last: int | None, how: str) -> None:
+        self.count, self.last, self.how, self.full = 0, last, how, False
+        self.waits = False  # for the next batch, to be stopped there
 
     def pass_by(self) -> bool:
+        """Whether what is being written stops halfway: the process is killed, or the disk is full from now on."""
         self.count += 1
-        return self.count - 1 == self.last
+        if self.count - 1 == self.last:
+            if self.how in SIGNALS:
+                os.kill(os.getpid(), SIGNALS[self.how])
+            self.waits, self.full = self.how == "stopped at a batch", self.how == "full"
+            return self.how == "killed" or self.full
+        return self.full
 
-    def die(self) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def end(self) -> None:
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def watch(self, owner, name: str) -> None:
+    def watch(self, owner, name: str, *, writes: bool) -> None:
         original = getattr(owner, name)
 
         def watched(*args, **kwargs):
-            if self.pass_by():
-                self.die()
+            if self.pass_by() and (writes or not self.full):
+                self.end()
+            if self.waits and name == "batch":
+                self.waits = False
+                os.kill(os.getpid(), signal.SIGSTOP)
             return original(*args, **kwargs)
 
         setattr(owner, name, watched)
 
     def watch_everything(self) -> None:
-        for owner, name in (
-            (os, "fsync"),
-            (os, "replace"),
-            (os, "rename"),
-            (checkpoints.shutil, "rmtree"),
-            (FixedVideos, "batch"),
-            (torch, "save"),
+        for owner, name, writes in (
+            (os, "fsync", True),
+            (os, "replace", False),
+            (os, "rename", False),
+            (checkpoints.shutil, "rmtree", False),
+            (FixedVideos, "batch", False),
+            (torch, "save", True),
         ):
-            self.watch(owner, name)
+            self.watch(owner, name, writes=writes)
         write_through, append_line = checkpoints._write_through, runs.append_line
 
         def half_written(path, content):
             if self.pass_by():
                 path.write_bytes(content[: len(content) // 2])
-                self.die()
+                self.end()
             write_through(path, content)
 
         def half_appended(path, record):
             if self.pass_by():
+                if self.full:  # lines are written whole or not at all (test_full_disks.py)
+                    raise RunWriteError(f"{path}: cannot be written (No space left on device)")
                 with open(path, "a") as file:
                     file.write('{"step": 1, "los')
-                self.die()
+                self.end()
             append_line(path, record)
 
         checkpoints._write_through, runs.append_line = half_written, half_appended
 
 
-def attempt(losses: str, path: Path, last: int | None) -> int:
-    """Train in a forked child that dies at its moment `last`; returns how many moments it had, -1 if it was killed."""
-    read, write = os.pipe()
+ENDS = {Terminated: 143, RunWriteError: 28, RunInUseError: 75}
+KILLED = -signal.SIGKILL
+
+
+def begin(losses: str, path: Path, last: int | None = None, how: str = "killed", *, force: bool = False) -> int:
+    """Train in a forked child that something befalls at its moment `last`; returns its process."""
     child = os.fork()
     if child == 0:
-        moments = Moments(last)
+        moments = Moments(last, how)
         moments.watch_everything()
-        train_once(path, losses)
-        os.write(write, str(moments.count).encode())
-        os._exit(0)
-    os.close(write)
-    _, status = os.waitpid(child, 0)
-    count = os.read(read, 20)
-    os.close(read)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return -1
-    assert os.WEXITSTATUS(status) == 0
-    return int(count)
+        status = 0
+        try:
+            train_once(path, losses, force=force)
+        except tuple(ENDS) as error:
+            status = ENDS[type(error)]
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        (path.parent / f"{path.name} count").write_text(str(moments.count))
+        sys.stderr.flush()
+        os._exit(status)
+    return child
+
+
+def end(child: int) -> int:
+    """Status with which a child ended, negative if a signal ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def attempt(losses: str, path: Path, last: int | None, how: str = "killed") -> int:
+    """Train in a child; see `begin` and `end`."""
+    return end(begin(losses, path, last, how))
+
+
+def stopped(losses: str, path: Path, moment: int, *, force: bool) -> str:
+    """A training is stopped, a second one started; then the first goes on. Returns what became of both.
+
+    By force a run is taken between two writes: a write that has begun would go on.
+    """
+    first = begin(losses, path, moment, "stopped at a batch" if force else "stopped")
+    if not os.WIFSTOPPED(os.waitpid(first, os.WUNTRACED)[1]):
+        return "ended before"
+    second = end(begin(losses, path, force=force))
+    os.kill(first, signal.SIGCONT)
+    return f"second {second}, first {end(first)}"
+
+
+def chaos(losses: str, path: Path, count: int, seed: int) -> str:
+    """Up to four things befall a training, one after the other; then it finishes. Returns what became of each."""
+    draw, words = random.Random(seed), []
+    for _ in range(draw.randint(1, 4)):
+        how, moment = draw.choice(("killed", "terminated", "full", "refused", "forced")), draw.randrange(count)
+        if how in ("refused", "forced"):
+            moment = max(moment, LOCKED)
+            words.append(f"{how}: {stopped(losses, path, moment, force=how == 'forced')}")
+        else:
+            words.append(f"{how}: {attempt(losses, path, moment, how)}")
+    words.append(f"last: {attempt(losses, path, None)}")
+    return "; ".join(words)
 
 
 def main() -> None:
     torch.optim.Adam([nn.Parameter(torch.zeros(()))])  # imports half of torch: once here instead of in each child
-    losses, path, what, *moments = sys.argv[1:]
+    losses, path, what, *numbers = sys.argv[1:]
     if what == "whole":
-        print(attempt(losses, Path(path), None))
+        assert attempt(losses, Path(path), None) == 0
+        print(Path(f"{path} count").read_text())
         return
-    for number, moment in enumerate(map(int, moments)):
+    if what == "chaos":
+        count, *seeds = map(int, numbers)
+        for seed in seeds:
+            print(chaos(losses, Path(path) / str(seed), count, seed), flush=True)
+        return
+    for number, moment in enumerate(map(int, numbers)):
         folder = Path(path) / str(number)
-        survived = attempt(losses, folder, moment)
-        again = attempt(losses, folder, moment % 5)  # and once more, while it resumes
-        if survived >= 0 or again >= 0:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        statuses = attempt(losses, folder, moment), attempt(losses, folder, moment % 5)  # again, while it resumes
+        if statuses != (KILLED, KILLED) or attempt(losses, folder, None) != 0:
             print(f"not killed at {moment}")
-        attempt(losses, folder, None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""A run that is killed by SIGKILL, at any moment, resumes and ends with the same bits as one that was not.
+"""A run that is killed by SIGKILL, at any moment, resumes and ends with the same bits as one that was not; and so does
+one that is killed, terminated, stopped while another starts, and runs out of disk, in any order.
 
 Once with one loss, once with another loss in the second stage. Weights of the last checkpoint, the best weights and
 metrics.jsonl are compared byte by byte with an uninterrupted run. The moments are every access to the disk, halfway
@@ -36,6 +37,16 @@ def whole(request, tmp_path_factory):
     return request.param, results(folder), int(count)
 
 
+OUTCOMES = {
+    "killed": {"-9", "0"},  # 0: the run had fewer moments left
+    "terminated": {"143", "0"},
+    "full": {"28", "0"},
+    "refused": {"second 75, first 0", "ended before"},
+    "forced": {"second 0, first 75", "second 0, first 0", "ended before"},  # first 0: it found the run finished
+    "last": {"0"},
+}
+
+
 def compare_killed(folder, whole, moments):
     losses, expected, _ = whole
     output = run_script(losses, folder, "killed", *moments)
@@ -55,3 +66,30 @@ def test_killed_at_moments_spread_over_the_run(tmp_path, whole):
 @pytest.mark.ci
 def test_killed_at_every_moment(tmp_path, whole):
     compare_killed(tmp_path, whole, range(whole[2]))
+
+
+def compare_chaos(folder, whole, seeds):
+    """What becomes of each training is said by its exit status, and the bits at the end are those of a whole run."""
+    losses, expected, count = whole
+    lines = run_script(losses, folder, "chaos", count, *seeds)
+    seen = set()
+    for seed, line in zip(seeds, lines, strict=False):
+        for event in line.split("; "):
+            how, outcome = event.split(": ")
+            assert outcome in OUTCOMES[how], f"seed {seed}: {line}"
+            seen.add((how, outcome))
+        assert results(folder / str(seed)) == expected, f"seed {seed}: {line}"
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_few_trainings_in_chaos(tmp_path, whole):
+    compare_chaos(tmp_path, whole, range(5))
+
+
+@pytest.mark.slow
+def test_a_hundred_trainings_in_chaos(tmp_path, whole):
+    seen = compare_chaos(tmp_path, whole, range(100, 200))
+    rare = {("forced", "second 0, first 0"), ("terminated", "0")}
+    assert seen | rare == {(how, outcome) for how, outcomes in OUTCOMES.items() for outcome in outcomes}
