@@ -53,7 +53,7 @@ def test_it_trains_and_is_judged_and_drawn(repository):
     assert "\npixels of flicker " in printed
     assert "--threshold {None}|FLOAT" in run(repository, "-m", "kinema", "evaluate", "--help")
     drawn = run(repository, "-m", "kinema", "render", "runs/flicker-0").split()
-    assert [Path(path).name for path in drawn] == ["flicker.png"]
+    assert [Path(path).name for path in drawn] == ["training.png", "flicker.png"]
 
 
 @pytest.mark.slow

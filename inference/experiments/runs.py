@@ -198,4 +198,5 @@ def _built(recipe: Recipe, folder: RunFolder) -> tuple[nn.Module, nn.Module]:
     try:
         return recipe.build()
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError) as error:
-        raise ValueError(f"{folder.path / CONFIG}: no model can be built from its fields ({error})") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)  # torch adds its C++ stack below
+        raise ValueError(f"{folder.path / CONFIG}: no model can be built from its fields ({reason})") from error
