@@ -42,8 +42,8 @@ def test_a_wheel_has_every_module_and_nothing_else(built):
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     others = {name for name in names if not re.match(r"(.*\.py|.*/py\.typed|kinema-.*\.dist-info/.*)$", name)}
     files = {path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()}
-    data = {path for path in files if path.suffix not in (".py", ".pyc") and path.name != "py.typed"}
-    assert others == {str(path.relative_to(ROOT)) for path in data}
+    code = {path for path in files if path.suffix == ".py" or path.name == "py.typed" or "__pycache__" in path.parts}
+    assert others == {str(path.relative_to(ROOT)) for path in files - code}
     (metadata,) = [name for name in names if name.endswith("/entry_points.txt")]
     assert "kinema = kinema.__main__:main" in zipfile.ZipFile(built[0]).read(metadata).decode()
 
