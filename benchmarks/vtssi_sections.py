@@ -13,7 +13,7 @@ from horizon_pictures import draw
 from judged import Judged, by_smallest, claims_table
 from records import EVIDENCE, Run, evidence_cells, origin, table
 
-from inference.scores.horizons import Horizons
+from inference.scores.horizons import ErrorCurve, Horizons
 
 LABELS = {"air": "AIR", "find": "FIND", "rect-find": "RECT/FIND", "find-mot": "FIND/MOT", "vtssi": "VTSSI"}
 FOUND = ("find", "rect-find", "find-mot", "vtssi")  # variants with a finder
@@ -126,17 +126,14 @@ def horizons_section(paths: Sequence[Path], document: Path) -> list[str]:
         for row in record["rows"]:
             errors, cells = Horizons().read(row["errors"]), []
             for curve in (errors.tracked_curve, errors.predicted_curve):
-                for frame in FRAMES:
-                    known = curve is not None and record["prefix"] < frame <= len(curve.means)
-                    cells.append(
-                        f"{curve.means[frame - 1]:.2f} ± {curve.standard_errors[frame - 1]:.2f}" if known else ""
-                    )
+                known = curve is not None
+                cells += [_error(curve, frame) if known and record["prefix"] < frame else "" for frame in FRAMES]
             rows.append((f"{row['label']}: {row['run']}", f"{100 * errors.counting:.1f}", f"{row['frames']}", *cells))
         header = ["", "counted", "frames in training"]
         header += [f"{kind}, frame {frame}" for kind in ("tracked", "predicted") for frame in FRAMES]
         lines += [
             "Percent of videos counted correctly, and distances in pixels, with all frames seen and after",
-            f"{record['prefix']} frames, on `{record['world']}`.",
+            f"{record['prefix']} frames, on `{record['world']}`; – where no track was left in any video.",
             "",
         ]
         for picture in draw(record["rows"], path):
@@ -145,6 +142,14 @@ def horizons_section(paths: Sequence[Path], document: Path) -> list[str]:
         lines += [*table(header, rows), *claims_table(horizon_claims(record), explained)]
         lines += [origin(record["provenance"]), ""]
     return lines
+
+
+def _error(curve: ErrorCurve, frame: int) -> str:
+    """Mean and standard error in a frame, counted from 1."""
+    if frame > len(curve.means):
+        return ""
+    mean, error = curve.means[frame - 1], curve.standard_errors[frame - 1]
+    return "–" if math.isnan(mean) else f"{mean:.2f} ± {error:.2f}"
 
 
 def overlaps_section(path: Path, document: Path) -> list[str]:
