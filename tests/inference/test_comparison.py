@@ -121,7 +121,7 @@ def test_monte_carlo_error_of_a_difference_is_its_spread_over_draws(seeds):
     assert second.difference_monte_carlo == pytest.approx(second.difference_error, rel=margin)
     apart = math.hypot(*(model.monte_carlo_error for model in table.models))  # as if draws were independent
     if seeds == "shared":
-        assert abs(apart / second.difference_error - 1) > 2 * margin
+        assert apart > 1.15 * second.difference_monte_carlo  # 1.157 to 1.159 with ten seeds: beyond the margin above
     else:
         assert second.difference_monte_carlo == pytest.approx(apart, rel=0.02)
 
