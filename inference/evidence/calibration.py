@@ -179,7 +179,7 @@ def calibrate(
     at_least_one(num_draws=num_draws)
     check_room("num_draws", num_draws, 16 * check_batch(frames, observed, controls), "log weights and ranks")
     chosen = DrawSettings(chunks.draws_per_chunk, chunks.sequences_per_chunk, seed=chunks.seed)
-    drawing = with_room(chosen, frames, None, num_draws)
+    drawing = with_room(chosen, frames, None, num_draws, guide)
     videos, truth, bits = _completed(model, guide, (frames, observed, controls), drawing)
     draws = {name: torch.empty(num_draws, *value.shape, dtype=torch.float64) for name, value in truth.items()}
     log_weights = torch.empty(num_draws, frames.shape[0], dtype=torch.float64)

@@ -87,7 +87,8 @@ def log_evidence(
 
     Keyword Args:
         particles_per_chunk: particles drawn at once (default None: 50, or as many as some 2 GB of memory hold).
-        sequences_per_chunk: sequences run at once (default None: as many as that memory holds).
+        sequences_per_chunk: sequences run at once (default None: as many as that memory holds; all of them with one of
+            Pyro's automatic guides, whose parameters are those of all sequences).
         pilot: a `Pilot`: filters that first adapt the guide's draws to each video, for `method=FIVO(...)` (default
             None: the guide as it is).
         seed: seed of the particles (default 0).

@@ -41,7 +41,7 @@ def evidence_by_draws(
     num_sequences = check_arguments(args)
     check_room("num_particles", num_particles, 16 * num_sequences, f"log weights of {num_sequences} sequences")
     assert args[0] is not None
-    settings = with_room(settings, args[0], method, num_particles)
+    settings = with_room(settings, args[0], method, num_particles, guide)
     assert settings.particles_per_chunk is not None
     assert settings.sequences_per_chunk is not None
     videos, mask = digests(args)

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from math import prod
 
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
 from inference.annealing.smc import SMC
 from inference.annealing.walks import Annealing
 from inference.estimators.fivo import FIVO
 from inference.evidence.settings import DrawSettings, Method
+from inference.programs.traces import Program, modules_of
 
 ELEMENTS_AT_ONCE = 10_000_000
 """Elements of frames (pixels times channels) in all draws of a chunk. Models of this library were measured to take 20
@@ -19,7 +21,9 @@ SMALLEST_FRAME = 100  # elements; a smaller frame takes no less, since networks 
 CHAIN = 5  # draws whose memory a chain with gradients takes
 
 
-def with_room(settings: DrawSettings, frames: Tensor, method: Method, num_draws: int) -> DrawSettings:
+def with_room(
+    settings: DrawSettings, frames: Tensor, method: Method, num_draws: int, guide: Program | None = None
+) -> DrawSettings:
     """The settings with the chunk sizes that were left open: as many draws and sequences as a bounded memory holds.
 
     They depend on the shape of the frames, the method and the number of draws alone, never on the machine.
@@ -29,12 +33,14 @@ def with_room(settings: DrawSettings, frames: Tensor, method: Method, num_draws:
         frames: (sequences, time, ...).
         method: what each draw is.
         num_draws: number of them in all.
+        guide: one of Pyro's automatic guides has parameters for each sequence, so it runs all sequences at once.
     """
     held = elements_of_a_draw(frames, method)
-    draws = settings.particles_per_chunk
+    draws, sequences = settings.particles_per_chunk, settings.sequences_per_chunk
+    if sequences is None and guide is not None and any(isinstance(part, AutoGuide) for part in modules_of(guide)):
+        sequences = frames.shape[0]
     if draws is None:
-        draws = max(1, min(DRAWS_AT_ONCE, ELEMENTS_AT_ONCE // held))
-    sequences = settings.sequences_per_chunk
+        draws = max(1, min(DRAWS_AT_ONCE, ELEMENTS_AT_ONCE // (held * (sequences or 1))))
     if sequences is None:
         sequences = max(1, min(frames.shape[0], ELEMENTS_AT_ONCE // (held * min(draws, num_draws))))
     return replace(settings, particles_per_chunk=draws, sequences_per_chunk=sequences)

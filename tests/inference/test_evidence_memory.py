@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyro.infer.autoguide import AutoNormal
 
 from guides import PriorCorrectionGuide
 from inference import FIVO, SMC, Annealing, calibrate, log_evidence
@@ -11,6 +12,7 @@ from inference.evidence import room
 from inference.evidence.automatic import _chunks
 from inference.evidence.settings import DrawSettings
 from pyro_models import VariationalRecurrentNetwork
+from tests.oracles.closed_form_bounds import ToyModel, ToyParameters, toy_data
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -40,6 +42,19 @@ def test_sizes_that_were_given_are_kept():
     assert room.with_room(given, frames, None, 500) == given
     found = room.with_room(DrawSettings(particles_per_chunk=4), frames, None, 500)
     assert (found.particles_per_chunk, found.sequences_per_chunk) == (4, 2)
+
+
+def test_an_automatic_guide_runs_all_sequences_at_once():
+    """Its parameters are those of the sequences that it has seen."""
+    frames = toy_data(sequences=5, time=3)
+    model = ToyModel(ToyParameters.make())
+    guide = AutoNormal(model)
+    guide(frames)
+    large = torch.empty(2000, 100, 1, 32, 32, device="meta")
+    found = room.with_room(DrawSettings(), large, None, 100, guide)
+    assert (found.particles_per_chunk, found.sequences_per_chunk) == (1, 2000)
+    found = log_evidence(model, guide, frames, num_particles=20_000, particles_per_chunk=20_000)
+    assert found.sequences_per_chunk == 5
 
 
 def test_rungs_run_fewer_particles_where_frames_are_large():
