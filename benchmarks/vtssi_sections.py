@@ -126,8 +126,7 @@ def horizons_section(paths: Sequence[Path], document: Path) -> list[str]:
         for row in record["rows"]:
             errors, cells = Horizons().read(row["errors"]), []
             for curve in (errors.tracked_curve, errors.predicted_curve):
-                known = curve is not None
-                cells += [_error(curve, frame) if known and record["prefix"] < frame else "" for frame in FRAMES]
+                cells += [_error(curve, frame, record["prefix"]) for frame in FRAMES]
             rows.append((f"{row['label']}: {row['run']}", f"{100 * errors.counting:.1f}", f"{row['frames']}", *cells))
         header = ["", "counted", "frames in training"]
         header += [f"{kind}, frame {frame}" for kind in ("tracked", "predicted") for frame in FRAMES]
@@ -144,9 +143,9 @@ def horizons_section(paths: Sequence[Path], document: Path) -> list[str]:
     return lines
 
 
-def _error(curve: ErrorCurve, frame: int) -> str:
-    """Mean and standard error in a frame, counted from 1."""
-    if frame > len(curve.means):
+def _error(curve: ErrorCurve | None, frame: int, prefix: int) -> str:
+    """Mean and standard error in a frame after the prefix, counted from 1."""
+    if curve is None or not prefix < frame <= len(curve.means):
         return ""
     mean, error = curve.means[frame - 1], curve.standard_errors[frame - 1]
     return "–" if math.isnan(mean) else f"{mean:.2f} ± {error:.2f}"

@@ -12,6 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("kinema", "videos", "pyro_models", "guides", "inference")
+DATA = (
+    r"inference/reports/templates/page\.(css|html\.jinja)"
+    r"|inference/experiments/trained/[\w-]+/(CARD\.md|config\.json|provenance\.json|checkpoints/best\.safetensors)"
+)
 PROGRAM = """
 import kinema
 from kinema.guides import KalmanGuide
@@ -44,6 +48,7 @@ def test_a_wheel_has_every_module_and_nothing_else(built):
     files = {path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()}
     code = {path for path in files if path.suffix == ".py" or path.name == "py.typed" or "__pycache__" in path.parts}
     assert others == {str(path.relative_to(ROOT)) for path in files - code}
+    assert {name for name in others if not re.fullmatch(DATA, name)} == set()
     (metadata,) = [name for name in names if name.endswith("/entry_points.txt")]
     assert "kinema = kinema.__main__:main" in zipfile.ZipFile(built[0]).read(metadata).decode()
 

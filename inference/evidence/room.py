@@ -13,8 +13,8 @@ from inference.evidence.settings import DrawSettings, Method
 from inference.programs.traces import Program, modules_of
 
 ELEMENTS_AT_ONCE = 10_000_000
-"""Elements of frames (pixels times channels) in all draws of a chunk. Models of this library were measured to take 20
-to 200 bytes for each, so 2 GB at most."""
+"""Elements of frames (pixels times channels) in all draws of a chunk. A Kalman VAE, SQAIR, VTSSI and AIR were measured
+to take 20 to 200 bytes for each, so 2 GB at most."""
 
 DRAWS_AT_ONCE = 50
 SMALLEST_FRAME = 100  # elements; a smaller frame takes no less, since networks take more than it

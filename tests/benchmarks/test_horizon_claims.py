@@ -62,6 +62,14 @@ def test_curves_like_the_papers_satisfy_its_claims():
     assert margin == pytest.approx(23 - 2 * 3)  # percent of the width
 
 
+def test_sqair_with_its_objects_kept_is_judged_wherever_it_stands():
+    rows = curves()
+    plain = row("MLP-SQAIR", lost, constant(math.nan))
+    expected = judged([rows["VTSSI"], rows["SQAIR"]], "MovingDigits")
+    assert judged([rows["VTSSI"], plain, rows["SQAIR"]], "MovingDigits") == expected
+    assert judged([rows["SQAIR"], plain, rows["VTSSI"]], "MovingDigits") == expected
+
+
 @pytest.mark.parametrize(
     ("name", "curve", "value", "world", "claim"),
     [

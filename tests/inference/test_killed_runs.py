@@ -71,9 +71,10 @@ def test_killed_at_every_moment(tmp_path, whole):
 def compare_chaos(folder, whole, seeds):
     """What becomes of each training is said by its exit status, and the bits at the end are those of a whole run."""
     losses, expected, count = whole
-    lines = run_script(losses, folder, "chaos", count, *seeds)
+    *lines, end = run_script(losses, folder, "chaos", count, *seeds)
+    assert end == ""
     seen = set()
-    for seed, line in zip(seeds, lines, strict=False):
+    for seed, line in zip(seeds, lines, strict=True):
         for event in line.split("; "):
             how, outcome = event.split(": ")
             assert outcome in OUTCOMES[how], f"seed {seed}: {line}"
