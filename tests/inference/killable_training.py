@@ -113,7 +113,7 @@ def train_once(path: Path, losses: str = "one", *, force: bool = False) -> None:
     )
 
 
-LOCKED = 10  # moments; before it, a run is prepared, and its lock not taken yet
+LOCKED = 10  # moments; before it, a run is prepared: its lock is not taken yet, and SIGTERM ends it at once
 SIGNALS = {"stopped": signal.SIGSTOP, "terminated": signal.SIGTERM}
 
 
@@ -159,7 +159,7 @@ class Moments:
             (os, "rename", False),
             (checkpoints.shutil, "rmtree", False),
             (FixedVideos, "batch", False),
-            (torch, "save", True),
+            (torch, "save", False),  # into memory
         ):
             self.watch(owner, name, writes=writes)
         write_through, append_line = checkpoints._write_through, runs.append_line
@@ -234,8 +234,9 @@ def chaos(losses: str, path: Path, count: int, seed: int) -> str:
     draw, words = random.Random(seed), []
     for _ in range(draw.randint(1, 4)):
         how, moment = draw.choice(("killed", "terminated", "full", "refused", "forced")), draw.randrange(count)
-        if how in ("refused", "forced"):
+        if how in ("refused", "forced", "terminated"):
             moment = max(moment, LOCKED)
+        if how in ("refused", "forced"):
             words.append(f"{how}: {stopped(losses, path, moment, force=how == 'forced')}")
         else:
             words.append(f"{how}: {attempt(losses, path, moment, how)}")
