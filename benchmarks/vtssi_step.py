@@ -30,6 +30,7 @@ MODES = ("off", "trace", "inductor")
 FRAMES = (5, 10, 20, 40)
 OBJECTS = (1, 2, 4, 8)
 PAPER_FRAMES = (6, 20)
+UNMATCHED = {"matched": False, "finder_start": "nowhere"}  # all permutations of eight objects would be tried
 KINDS = {
     "convolutions": ("conv",),
     "pooling": ("max_pool",),
@@ -37,6 +38,16 @@ KINDS = {
     "LSTM": ("lstm", "_thnn"),
     "optimizer": ("Optimizer", "_fused_adam"),
 }
+
+
+def cases() -> dict[str, tuple[str, int, str, dict[str, Any]]]:
+    """Recipe, frames, compile mode and other options of each row."""
+    return {
+        **{f"small, compile={mode}": (SMALL, 10, mode, {}) for mode in MODES},
+        **{f"small, {frames} frames": (SMALL, frames, "off", {}) for frames in FRAMES},
+        **{f"small, {num} objects": (SMALL, 10, "off", {"num_objects": num, **UNMATCHED}) for num in OBJECTS},
+        **{f"the paper's size, {frames} frames": ("vtssi", frames, "off", {}) for frames in PAPER_FRAMES},
+    }
 
 
 def prepared(name: str, frames: int, compile: str, options: argparse.Namespace, **changes: Any) -> Callable[[], Any]:
@@ -95,14 +106,8 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     pyro.enable_validation(False)
-    cases: dict[str, tuple[str, int, str, dict[str, Any]]] = {
-        **{f"small, compile={mode}": (SMALL, 10, mode, {}) for mode in MODES},
-        **{f"small, {frames} frames": (SMALL, frames, "off", {}) for frames in FRAMES},
-        **{f"small, {num} objects": (SMALL, 10, "off", {"num_objects": num, "matched": False}) for num in OBJECTS},
-        **{f"the paper's size, {frames} frames": ("vtssi", frames, "off", {}) for frames in PAPER_FRAMES},
-    }
     rows = {}
-    for name, (recipe, frames, mode, changes) in cases.items():
+    for name, (recipe, frames, mode, changes) in cases().items():
         rows[name] = milliseconds(prepared(recipe, frames, mode, options, **changes), options)
         print(f"{name:32} {rows[name]['median']:8.0f} ms, minimum {rows[name]['minimum']:.0f}", flush=True)
     exchanged = {}
