@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyro_models.components.frame_networks import frame_encoder
 from pyro_models.components.initial_weights import glorot
+from videos.typed import Count, FrameShape, PositiveOrZero, typed
 
 
 class FrameEncoder(nn.Module):
@@ -36,17 +37,16 @@ class FrameEncoder(nn.Module):
 
     noise: Tensor
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 32, 32),
-        code_dim: int = 2,
+        frame_shape: FrameShape = (1, 32, 32),
+        code_dim: Count = 2,
         network: str | nn.Module = "conv",
-        variance_limit: float | None = None,
+        variance_limit: PositiveOrZero | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
-        if variance_limit is not None and variance_limit < 0:
-            raise ValueError(f"variance_limit: expected a number that is not negative, or None, got {variance_limit}")
         self.variance_limit = variance_limit
         self.network = frame_encoder(network, frame_shape, **options) if isinstance(network, str) else network
         features = cast(int, self.network.feature_dim)

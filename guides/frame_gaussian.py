@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from guides.encoders import FrameEncoder
 from guides.guide_of import GuideOf, VideoModel
 from pyro_models.recurrent_codes.code_predictors import CodePredictor
+from videos.typed import typed
 
 
 class FrameCodesModel(VideoModel, Protocol):
@@ -41,6 +42,7 @@ class FrameGaussianGuide(GuideOf[Any], PyroModule):
 
     serves = FrameCodesModel
 
+    @typed(left=("model",))
     def __init__(self, model: PyroModule, *, point: bool = False, encoder: nn.Module | None = None) -> None:
         super().__init__(model)
         self.point = point

@@ -20,6 +20,7 @@ from pyro_models.components.layout import concatenate
 from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.recurrent_cells import step_lstm
 from pyro_models.components.scales import scale_of
+from videos.typed import Count, Positive, typed
 
 
 class GlimpseAttentionGuide(GuideOf[AttendInferRepeat], PyroModule):
@@ -54,16 +55,17 @@ class GlimpseAttentionGuide(GuideOf[AttendInferRepeat], PyroModule):
     serves = AttendInferRepeat
     completion_methods = ("modes",)
 
+    @typed(left=("model",))
     def __init__(
         self,
         model: AttendInferRepeat,
         *,
-        hidden_dim: int = 256,
+        hidden_dim: Count = 256,
         baseline: bool = False,
         enumerate_presence: bool = False,
         presence_bias: float = 2.0,
         where_offset: float = -1.0,
-        baseline_scale: float = 100.0,
+        baseline_scale: Positive = 100.0,
     ) -> None:
         super().__init__(model)
         _, height, width = model.frame_shape

@@ -15,6 +15,7 @@ from pyro_models.components.markov_video import VideoContext
 from pyro_models.distributions import LinearGaussianSSM
 from pyro_models.distributions.gaussian_steps import product_of_gaussians
 from pyro_models.kalman_vae.mixed_linear_dynamics import CodePrediction, MixedLinearDynamics
+from videos.typed import Positive, typed
 
 POSTERIORS = ("collapsed", "joint", "marginals")
 FILTER_INFLATION = 2.0  # of the encoder's variance in the product with the prediction, which it partly contains
@@ -79,13 +80,14 @@ class KalmanGuide(GuideOf[MixedDynamicsModel], PyroModule):
     completion_methods = ("smoothing", "filtering")
     follows_model_state = True
 
+    @typed(left=("model",))
     def __init__(
         self,
         model: MixedDynamicsModel,
         posterior: str = "collapsed",
         *,
         encoder: nn.Module | None = None,
-        variance_limit: float = 0.03,
+        variance_limit: Positive = 0.03,
     ) -> None:
         super().__init__(model)
         if posterior not in POSTERIORS:

@@ -14,6 +14,7 @@ from pyro_models.components.frame_networks import mlp
 from pyro_models.components.layout import concatenate
 from pyro_models.components.scales import scale_of
 from pyro_models.vrnn.model import RecurrentState, VariationalRecurrentNetwork, VideoReadings
+from videos.typed import typed
 
 SCALE_OFFSET = 0.25  # added to raw standard deviations, as in the reference
 
@@ -38,6 +39,7 @@ class PriorCorrectionGuide(GuideOf[VariationalRecurrentNetwork], StepwiseGuide):
     serves = VariationalRecurrentNetwork
     completion_methods = ("filtering",)
 
+    @typed(left=("model",))
     def __init__(self, model: VariationalRecurrentNetwork) -> None:
         super().__init__(model)
         inputs, hidden = model.units + model.feature_dim, (model.units,) * model.layers

@@ -18,6 +18,7 @@ from pyro_models.components.frame_networks import MLPEncoder
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.markov_video import MarkovVideo
 from pyro_models.components.stepwise import State
+from videos.typed import Count, Positive, typed
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,14 @@ class RecurrentGuide(GuideOf[MarkovVideo], StepwiseGuide):
     serves = MarkovVideo
     completion_methods = ("smoothing",)
 
+    @typed(left=("model",))
     def __init__(
         self,
         model: MarkovVideo,
         *,
         network: nn.Module | None = None,
-        hidden_dim: int = 128,
-        minimum_scale: float = 1e-4,
+        hidden_dim: Count = 128,
+        minimum_scale: Positive = 1e-4,
     ) -> None:
         super().__init__(model)
         transition = model.transition

@@ -14,6 +14,7 @@ from torch.distributions import constraints
 from guides.encoders import FrameEncoder
 from guides.guide_of import GuideOf
 from guides.kalman import MixedDynamicsModel
+from videos.typed import Count, Positive, typed
 
 
 class StateCombiner(nn.Module):
@@ -118,13 +119,14 @@ class RecurrentStateGuide(GuideOf[MixedDynamicsModel], PyroModule):
     serves = MixedDynamicsModel
     completion_methods = ("smoothing",)
 
+    @typed(left=("model",))
     def __init__(
         self,
         model: MixedDynamicsModel,
         *,
         encoder: nn.Module | None = None,
-        hidden_dim: int = 64,
-        variance_limit: float = 0.03,
+        hidden_dim: Count = 64,
+        variance_limit: Positive = 0.03,
     ) -> None:
         super().__init__(model)
         if model.marginalize_state:

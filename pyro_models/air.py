@@ -16,6 +16,7 @@ from pyro_models.components.isotropic_gaussian import IsotropicGaussian
 from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.scene import Scene
 from pyro_models.components.stepwise import StepwiseModel
+from videos.typed import Count, FrameShape, Positive, typed
 
 DARKNESS = 2.0  # subtracted from the logits of a patch: initially bright squares would be worse than no object
 
@@ -67,22 +68,25 @@ class AttendInferRepeat(StepwiseModel):
     where_mean: Tensor
     where_scale: Tensor
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 50, 50),
+        frame_shape: FrameShape = (1, 50, 50),
         *,
-        num_slots: int = 3,
-        what_dim: int = 50,
-        glimpse_size: int = 20,
-        hidden: tuple[int, ...] = (200,),
+        num_slots: Count = 3,
+        what_dim: Count = 50,
+        glimpse_size: Count = 20,
+        hidden: tuple[Count, ...] = (200,),
         another: float = 0.01,
         where_mean: tuple[float, float, float] = (-0.4, 0.0, 0.0),
-        where_scale: tuple[float, float, float] = (0.3, 1.0, 1.0),
-        frame_scale: float = 0.3,
+        where_scale: tuple[Positive, Positive, Positive] = (0.3, 1.0, 1.0),
+        frame_scale: Positive = 0.3,
     ) -> None:
         super().__init__()
         if frame_shape[0] != 1:
             raise ValueError(f"frame_shape: expected 1 channel, got {frame_shape[0]}")
+        if not 0 <= another <= 1:
+            raise ValueError(f"another: expected the probability of one more object, from 0 to 1, got {another}")
         self.frame_shape = frame_shape
         self.control_dim = 0
         self.num_slots = num_slots

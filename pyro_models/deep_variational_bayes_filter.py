@@ -5,6 +5,7 @@ from torch import nn
 from pyro_models.components.frame_networks import MLPDecoder, frame_decoder
 from pyro_models.components.markov_video import MarkovVideo
 from pyro_models.components.transitions import LocallyLinearTransition
+from videos.typed import Count, CountOrZero, FrameShape, typed
 
 
 class DeepVariationalBayesFilter(MarkovVideo):
@@ -34,15 +35,16 @@ class DeepVariationalBayesFilter(MarkovVideo):
         ValueError: if a name is unknown, or frames, observed or controls have the wrong shape.
     """
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 16, 16),
+        frame_shape: FrameShape = (1, 16, 16),
         *,
-        state_dim: int = 3,
-        noise_dim: int | None = None,
-        num_matrices: int = 16,
-        control_dim: int = 0,
-        hidden_dim: int = 128,
+        state_dim: Count = 3,
+        noise_dim: Count | None = None,
+        num_matrices: Count = 16,
+        control_dim: CountOrZero = 0,
+        hidden_dim: Count = 128,
         decoder: str | nn.Module = "mlp",
         likelihood: str = "gaussian",
     ) -> None:

@@ -15,6 +15,7 @@ from pyro_models.components.frame_networks import MLPDecoder, mlp
 from pyro_models.components.initial_weights import normal_by_size
 from pyro_models.components.layout import to_time_plate
 from pyro_models.components.likelihoods import BernoulliFrames
+from videos.typed import Count, CountOrZero, FrameShape, typed
 
 
 class EncoderDecoderLSTM(PyroModule):
@@ -47,14 +48,15 @@ class EncoderDecoderLSTM(PyroModule):
         ValueError: if frames, observed or controls have the wrong shape.
     """
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 48, 48),
+        frame_shape: FrameShape = (1, 48, 48),
         *,
-        state_dim: int = 2048,
-        code_dim: int = 1024,
-        hidden: Sequence[int] = (1024,),
-        control_dim: int = 0,
+        state_dim: Count = 2048,
+        code_dim: Count = 1024,
+        hidden: Sequence[Count] = (1024,),
+        control_dim: CountOrZero = 0,
     ) -> None:
         super().__init__()
         self.frame_shape = frame_shape

@@ -5,13 +5,27 @@ import inspect
 import math
 import operator
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
+from typing_extensions import TypeAliasType
+
+from videos.memory import check_room
+
+Count = TypeAliasType("Count", Annotated[int, Ge(1)])
+"""A number of things: 1, 2, 3, ..."""
+CountOrZero = TypeAliasType("CountOrZero", Annotated[int, Ge(0)])
+Positive = TypeAliasType("Positive", Annotated[float, Gt(0.0)])
+PositiveOrZero = TypeAliasType("PositiveOrZero", Annotated[float, Ge(0.0)])
+FrameShape = TypeAliasType("FrameShape", tuple[Count, Count, Count])
+"""Channels, height and width."""
+SMALLEST = 8
+"""Bytes that a size takes at the very least: a weight and its gradient, or two numbers, for each of its elements."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Kind = TypeVar("Kind", bound=type)
@@ -22,9 +36,11 @@ def typed(function: Function) -> Function: ...
 @overload
 def typed(*, left: tuple[str, ...]) -> Callable[[Function], Function]: ...
 def typed(function: Any = None, *, left: tuple[str, ...] = ()) -> Any:
-    """Check the kinds of a function's arguments before it runs: whole and finite numbers, words, tensors, classes.
+    """Check a function's arguments by its annotations before it runs.
 
-    What else annotations say, such as what is in a mapping, is left to the function.
+    These are whole and finite numbers and their bounds (`Count`, `Positive`), words, tensors, classes. What else
+    annotations say, such as what is in a mapping, is left to the function. A whole number is handed on as a float where
+    one is annotated, so that a buffer made of it holds floats.
 
     Args:
         function: the function.
@@ -32,19 +48,21 @@ def typed(function: Any = None, *, left: tuple[str, ...] = ()) -> Any:
 
     Raises:
         TypeError: by the function, if an argument is of another kind; names it, and what it got.
-        ValueError: by the function, if a number is NaN or infinite, or tensors are on different devices.
+        ValueError: by the function, if a number is NaN, infinite or out of bounds, a size does not fit into memory, or
+            tensors are on different devices.
     """
     if function is None:
         return functools.partial(typed, left=left)
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        given = _signature(function).bind(*args, **kwargs).arguments
+        bound = _signature(function).bind(*args, **kwargs)
         for name, kind in _hints(function).items():
-            if name in given and name not in left:
-                check_kind(name, given[name], kind)
-        _check_devices(given)
-        return function(*args, **kwargs)
+            if name in bound.arguments and name not in left:
+                check_kind(name, bound.arguments[name], kind)
+                bound.arguments[name] = _as_floats(bound.arguments[name], kind)
+        _check_devices(bound.arguments)
+        return function(*bound.args, **bound.kwargs)
 
     return checked
 
@@ -97,18 +115,18 @@ def check_kind(name: str, value: Any, kind: Any) -> None:
 
     Raises:
         TypeError: names the argument, what was expected, and what came.
-        ValueError: if a number is NaN or infinite.
+        ValueError: if a number is NaN, infinite or out of bounds, or a size does not fit into memory.
     """
     _check_fits(name, value, kind)
     _check_finite(name, value)
+    _check_bounds(name, value, kind)
 
 
 def _check_fits(name: str, value: Any, kind: Any) -> None:
     kinds = tuple(_alternatives(kind))
     if not any(_fits(value, one) for one in kinds):
-        words = " or ".join(dict.fromkeys(map(_in_words, kinds)))
         got = f"{value!r:.60} ({type(value).__name__})" if isinstance(value, _PLAIN) else type(value).__name__
-        raise TypeError(f"{name}: expected {words}, got {got}")
+        raise TypeError(f"{name}: expected {_either(kinds)}, got {got}")
 
 
 def _check_finite(name: str, value: Any) -> None:
@@ -117,14 +135,54 @@ def _check_finite(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected finite numbers, got {value}")
 
 
+def _check_bounds(name: str, value: Any, kind: Any) -> None:
+    """Refuse numbers out of the bounds of their annotation, also in a tuple."""
+    kinds = tuple(_alternatives(kind))
+    kind = next(one for one in kinds if _fits(value, one))
+    if get_origin(kind) in (tuple, Sequence):
+        for one, its in zip(value, _kinds_inside(value, kind), strict=True):
+            _check_bounds(name, one, its)
+    elif get_origin(kind) is Annotated:
+        least = _least(kind)
+        if not (value > least.gt if isinstance(least, Gt) else value >= least.ge):
+            raise ValueError(f"{name}: expected {_either(kinds)}, got {value}")
+        if kind.__origin__ is int:
+            check_room(name, value, SMALLEST, "numbers")
+
+
+def _as_floats(value: Any, kind: Any) -> Any:
+    """The value, with whole numbers as floats where floats are annotated."""
+    kind = next(one for one in _alternatives(kind) if _fits(value, one))
+    if get_origin(kind) is tuple:
+        return (list if isinstance(value, list) else tuple)(map(_as_floats, value, _kinds_inside(value, kind)))
+    plain = kind.__origin__ if get_origin(kind) is Annotated else kind
+    return float(value) if plain is float else value
+
+
+def _least(kind: Any) -> Ge | Gt:
+    return next(one for one in kind.__metadata__ if isinstance(one, Ge | Gt))
+
+
 _PLAIN = (bool, int, float, str, bytes, NoneType, list, tuple, dict)
 
 
 @functools.cache
 def _hints(thing: Any) -> dict[str, Any]:
-    hints = get_type_hints(thing)
+    hints = get_type_hints(thing, include_extras=True)
     hints.pop("return", None)
-    return hints
+    return {name: _without_aliases(kind) for name, kind in hints.items()}
+
+
+def _without_aliases(kind: Any) -> Any:
+    """An annotation with `Count` and the like written out."""
+    if isinstance(kind, TypeAliasType):
+        return _without_aliases(kind.__value__)
+    inside = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):
+        return Union[tuple(map(_without_aliases, inside))]  # noqa: UP007 - made of what was found
+    if get_origin(kind) in (tuple, Sequence):
+        return get_origin(kind)[tuple(one if one is ... else _without_aliases(one) for one in inside)]
+    return kind
 
 
 _signature = functools.cache(inspect.signature)
@@ -140,6 +198,8 @@ def _alternatives(kind: Any) -> Iterator[Any]:
 
 def _fits(value: Any, kind: Any) -> bool:
     origin = get_origin(kind)
+    if origin is Annotated:
+        return _fits(value, kind.__origin__)
     if kind is Any:  # a class from Python 3.11 on, of which nothing is an instance
         return True
     if _is_tensor(kind):
@@ -150,8 +210,9 @@ def _fits(value: Any, kind: Any) -> bool:
         return not isinstance(value, bool | np.bool_) and (isinstance(value, float | np.floating) or _is_whole(value))
     if origin is Literal:
         return isinstance(value, str) or value in get_args(kind)  # the function lists the words
-    if origin is tuple:
-        return _fits_tuple(value, get_args(kind))
+    if origin is tuple or (origin is Sequence and get_origin(get_args(kind)[0]) is Annotated):
+        inside = _kinds_inside(value, kind) if isinstance(value, tuple | list) else ()
+        return isinstance(value, tuple | list) and len(value) == len(inside) and all(map(_fits, value, inside))
     if kind is Path:
         return isinstance(value, str | os.PathLike)
     if isinstance(origin, type) and not isinstance(value, str):
@@ -161,12 +222,10 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) if getattr(kind, "_is_runtime_protocol", True) else True
 
 
-def _fits_tuple(value: Any, kinds: tuple[Any, ...]) -> bool:
-    if not isinstance(value, tuple | list):
-        return False
-    if kinds[-1:] == (...,):
-        return all(_fits(one, kinds[0]) for one in value)
-    return len(value) == len(kinds) and all(map(_fits, value, kinds))
+def _kinds_inside(value: Any, kind: Any) -> tuple[Any, ...]:
+    """Annotations of the elements of a tuple or a sequence; as many as there are, if it may be of any length."""
+    kinds = get_args(kind)
+    return kinds[:1] * len(value) if get_origin(kind) is Sequence or kinds[-1:] == (...,) else kinds
 
 
 def _is_tensor(kind: Any) -> bool:
@@ -184,15 +243,30 @@ def _is_whole(value: Any) -> bool:
     return True
 
 
+def _either(kinds: tuple[Any, ...]) -> str:
+    return " or ".join(dict.fromkeys(map(_in_words, kinds)))
+
+
 def _in_words(kind: Any) -> str:
     if _is_tensor(kind):
         return "a torch.Tensor"
+    if get_origin(kind) is Annotated:
+        least = _least(kind)
+        if isinstance(least, Gt):
+            return "a positive number"
+        return f"{_in_words(kind.__origin__)} of at least {least.ge:g}"
     words = {int: "a whole number", float: "a number", str: "a word", bool: "True or False", NoneType: "None"}
     if kind in words:
         return words[kind]
+    if get_origin(kind) is Literal:
+        return " or ".join(map(repr, get_args(kind)))
     if get_origin(kind) is tuple:
         each = [_in_words(one) for one in get_args(kind) if one is not ...]
+        if len(each) > 1 and len(set(each)) == 1:
+            return f"a tuple of {len(each)}, each {each[0]}"
         return f"a tuple of {', '.join(each)}" if each else "a tuple"
+    if get_origin(kind) is Sequence and get_origin(get_args(kind)[0]) is Annotated:
+        return f"a sequence of {_in_words(get_args(kind)[0])}"
     words = {"Callable": "a function", "Mapping": "a mapping", "Sequence": "a sequence"}
     name = getattr(get_origin(kind) or kind, "__name__", str(kind))
     return words.get(name, f"{'an' if name[0] in 'AEIO' else 'a'} {name}")

@@ -15,8 +15,10 @@ from guides.guide_of import GuideOf
 from guides.stepwise import StepwiseGuide
 from pyro_models.sqair.model import SequentialAttendInferRepeat, TrackedObjects, join_slots
 from pyro_models.sqair.object_slots import take_slots
+from videos.typed import Count, typed
 
 SEARCHES = ("network", "map")
+LARGEST_OFFSET = 50.0
 
 
 class FrameReadings(NamedTuple):
@@ -76,12 +78,13 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
     serves = SequentialAttendInferRepeat
     completion_methods = ("modes", "kept")
 
+    @typed(left=("model",))
     def __init__(
         self,
         model: SequentialAttendInferRepeat,
         *,
         order: str = "last",
-        glance_units: int = 128,
+        glance_units: Count = 128,
         masked: bool = True,
         correlated: bool = False,
         propagation_bias: float = 5.0,
@@ -96,6 +99,11 @@ class DiscoveryPropagationGuide(GuideOf[SequentialAttendInferRepeat], StepwiseGu
             raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
         if search not in SEARCHES:
             raise ValueError(f"search: expected one of {', '.join(SEARCHES)}, got {search!r}")
+        if not abs(where_offset) <= LARGEST_OFFSET:
+            raise ValueError(
+                f"where_offset: expected from -{LARGEST_OFFSET:g} to {LARGEST_OFFSET:g}, beyond which windows "
+                f"spread nowhere or everywhere, got {where_offset}"
+            )
         shapes = (model.shape_of(model.frame_shape[1:]), model.shape_of(model.glimpse_size))
         self.image_encoder, glimpse_encoder = model.networks.encoders(*shapes)
         self.reader = GlimpseReader(

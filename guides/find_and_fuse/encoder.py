@@ -14,6 +14,7 @@ from pyro_models.components.glimpses import read_glimpses
 from pyro_models.vtssi.gaussians import Gaussian, floored_scale, raw_scale
 from pyro_models.vtssi.geometry import edge_windows
 from pyro_models.vtssi.object_scenes import ObjectScenes
+from videos.typed import Count, typed
 
 MARGIN = 3  # zeros around a frame before objects are counted, pixels
 COUNT_LAYERS = (Convolution(16, 5, 2), Convolution(16, 4, 2), Convolution(16, 3))
@@ -54,14 +55,15 @@ class AIREncoder(nn.Module):
         TypeError: if `places` does not say whether it counts.
     """
 
+    @typed
     def __init__(
         self,
         scenes: ObjectScenes,
         places: nn.Module | None = None,
         *,
         count_layers: Sequence[Convolution] = COUNT_LAYERS,
-        count_units: tuple[int, ...] = (256, 128),
-        glimpse_units: tuple[int, ...] = (256, 128),
+        count_units: tuple[Count, ...] = (256, 128),
+        glimpse_units: tuple[Count, ...] = (256, 128),
     ) -> None:
         super().__init__()
         if places is not None and not isinstance(getattr(places, "counts", None), bool):

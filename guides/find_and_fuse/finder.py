@@ -12,6 +12,7 @@ from pyro_models.components.frame_networks import mlp
 from pyro_models.components.layout import concatenate
 from pyro_models.vtssi.gaussians import Gaussian, GaussianNetwork
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
+from videos.typed import Count, typed
 
 KERNELS = Convolution(8, 10, 2)
 LAYERS = (Convolution(16, 5, 2), Convolution(32, 3))
@@ -40,17 +41,18 @@ class Finder(nn.Module):
         ValueError: if a frame is too small for the convolutions.
     """
 
+    @typed
     def __init__(
         self,
         model: DisentangledStateSpaceModel,
         *,
         kernels: Convolution = KERNELS,
-        kernel_units: tuple[int, ...] = (128, 256),
+        kernel_units: tuple[Count, ...] = (128, 256),
         layers: Sequence[Convolution] = LAYERS,
-        feature_units: tuple[int, ...] = (128, 64),
-        features: int = 50,
-        hidden: tuple[int, ...] = (64, 64),
-        head_units: int = 32,
+        feature_units: tuple[Count, ...] = (128, 64),
+        features: Count = 50,
+        hidden: tuple[Count, ...] = (64, 64),
+        head_units: Count = 32,
         gain: float | None = None,
     ) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ from guides.missing_frames import where_seen
 from pyro_models.components.layout import TIME_OF_OBJECTS
 from pyro_models.vtssi.gaussians import Gaussian
 from pyro_models.vtssi.per_frame import ContinuousAttendInferRepeat
+from videos.typed import typed
 
 
 class ProposedFrames(NamedTuple):
@@ -44,6 +45,7 @@ class FrameProposalGuide(GuideOf[ContinuousAttendInferRepeat], PyroModule):
     serves = ContinuousAttendInferRepeat
     completion_methods = ("modes",)
 
+    @typed(left=("model",))
     def __init__(self, model: ContinuousAttendInferRepeat, encoder: AIREncoder) -> None:
         super().__init__(model)
         check_encoder(encoder, model.scenes)

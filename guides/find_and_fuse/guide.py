@@ -20,6 +20,7 @@ from guides.missing_frames import where_seen
 from guides.stepwise import StepwiseGuide
 from pyro_models.vtssi.gaussians import Gaussian
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
+from videos.typed import typed
 
 FINDER_INPUTS = ("found", "fused", "predicted")
 FINDER_STARTS = ("nowhere", "proposed")
@@ -126,6 +127,7 @@ class FindAndFuseGuide(GuideOf[DisentangledStateSpaceModel], StepwiseGuide):
     serves = DisentangledStateSpaceModel
     completion_methods = ("modes", "finder")
 
+    @typed(left=("model",))
     def __init__(
         self,
         model: DisentangledStateSpaceModel,

@@ -11,6 +11,7 @@ from pyro_models.components.layout import concatenate
 from pyro_models.components.recurrent_cells import step_lstm
 from pyro_models.vtssi.gaussians import Gaussian, GaussianHeads
 from pyro_models.vtssi.model import DisentangledStateSpaceModel
+from videos.typed import Count, typed
 
 EVALUATION_WEIGHT = 0.5
 UNIT = 10.0  # displacements of a tenth of half a frame are 1
@@ -39,12 +40,13 @@ class MotionFuser(nn.Module):
         ValueError: if the model has no motion, or weights are not in [0, 1] and in order.
     """
 
+    @typed
     def __init__(
         self,
         model: DisentangledStateSpaceModel,
         *,
-        units: int = 64,
-        head_units: int = 32,
+        units: Count = 64,
+        head_units: Count = 32,
         weights: tuple[float, float] = (0.01, 0.99),
         displacements: bool = False,
     ) -> None:

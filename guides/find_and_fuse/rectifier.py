@@ -9,6 +9,7 @@ from pyro_models.components.frame_networks import mlp
 from pyro_models.components.initial_weights import glorot
 from pyro_models.vtssi.gaussians import Gaussian
 from pyro_models.vtssi.object_scenes import ObjectScenes
+from videos.typed import Count, typed
 
 MOST_MATCHED = 5  # objects: 120 permutations
 UNSEEN = -1e4  # logit of a frame that is missing, finite so that gradients are finite
@@ -36,13 +37,14 @@ class Rectifier(nn.Module):
         ValueError: if `frames` is below 1, or too many objects are to be matched.
     """
 
+    @typed
     def __init__(
         self,
         scenes: ObjectScenes,
-        frames: int = 5,
+        frames: Count = 5,
         *,
-        units: int = 128,
-        hidden: tuple[int, ...] = (64, 64),
+        units: Count = 128,
+        hidden: tuple[Count, ...] = (64, 64),
         matched: bool = False,
         spread: bool = False,
     ) -> None:
@@ -51,10 +53,6 @@ class Rectifier(nn.Module):
             raise ValueError(
                 f"matched: expected at most {MOST_MATCHED} objects, whose permutations are all tried, got "
                 f"{scenes.num_objects}; leave them unmatched"
-            )
-        if frames < 1:
-            raise ValueError(
-                f"frames: expected at least 1, got {frames}; 1 takes the proposals of one frame as they are"
             )
         self.frames = frames
         self.matched = matched

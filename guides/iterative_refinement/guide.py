@@ -24,6 +24,7 @@ from guides.iterative_refinement.walk import RefinementWalk
 from guides.program import Arguments
 from guides.refining import RefiningGuide
 from guides.site_table import Site, SiteTable
+from videos.typed import Count, CountOrZero, typed
 
 
 class Refined(NamedTuple):
@@ -86,25 +87,23 @@ class IterativeRefinementGuide(GuideOf[Any], RefiningGuide):
 
     serves = VideoModel
 
+    @typed
     def __init__(
         self,
         model: Any,
         base: Any = None,
         *,
         start: StartName | None = None,
-        steps: int = 5,
+        steps: CountOrZero = 5,
         gradients: GradientMode = "first_order",
         sites: Collection[str] | None = None,
         taps: Taps | None = None,
-        hidden_dim: int = 64,
+        hidden_dim: Count = 64,
         update: Callable[[int, int], nn.Module] | None = None,
-        inner_draws: int = 1,
-        example_frames: int = 3,
+        inner_draws: Count = 1,
+        example_frames: Count = 3,
     ) -> None:
         super().__init__(model)
-        for name, number, least in (("steps", steps, 0), ("inner_draws", inner_draws, 1)):
-            if number < least:
-                raise ValueError(f"{name}: expected at least {least}, got {number}; give a larger one")
         self.steps, self.inner_draws = steps, inner_draws
         self.differentiated = gradient_mode(gradients)
         self.noise = InnerNoise()

@@ -20,6 +20,7 @@ from pyro_models.distributions.gaussian_steps import Moments, product_of_gaussia
 from pyro_models.dynamics_from_pixels.ballistic_mixture import COORDINATES
 from pyro_models.dynamics_from_pixels.model import DynamicsFromPixels, PositionContext, PositionState
 from pyro_models.dynamics_from_pixels.position_steps import position_moments
+from videos.typed import Count, typed
 
 LOG_SCALES = (-7.0, 3.0)
 READINGS = ("linear", "keypoints", "tracking")
@@ -55,11 +56,12 @@ class ObjectGuide(GuideOf[DynamicsFromPixels], PyroModule):
     completion_methods = ("smoothing", "first frames")
     follows_model_state = True
 
+    @typed(left=("model",))
     def __init__(
         self,
         model: DynamicsFromPixels,
         *,
-        state_dim: int = 1024,
+        state_dim: Count = 1024,
         bidirectional: bool = False,
         reading: str = "linear",
         first_log_scale: float = 0.0,

@@ -12,6 +12,7 @@ from guides.objects.guide import LOG_SCALES
 from pyro_models.components.initial_weights import normal_by_size
 from pyro_models.dynamics_from_pixels.ballistic_mixture import STATE, BallisticMixture
 from pyro_models.dynamics_from_pixels.model import DynamicsFromPixels
+from videos.typed import typed
 
 POSTERIORS = ("exact", "learned")
 
@@ -34,6 +35,7 @@ class ObjectStatesGuide(ObjectFilterGuide):
         ValueError: if `posterior` is unknown or the model integrates out.
     """
 
+    @typed(left=("model",))
     def __init__(
         self,
         model: DynamicsFromPixels,

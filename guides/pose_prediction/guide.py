@@ -15,6 +15,7 @@ from guides.pose_prediction.pose_network import PoseNetwork
 from pyro_models.components.glimpses import read_glimpses
 from pyro_models.ddpae.model import DDPAE
 from pyro_models.ddpae.poses import windows_of
+from videos.typed import Count, typed
 
 TIME_PLATES = {"input_beta": "input_time", "pred_beta": "output_time"}
 
@@ -51,7 +52,10 @@ class PosePredictionGuide(GuideOf[DDPAE], PyroModule):
     serves = DDPAE
     completion_methods = ("means",)
 
-    def __init__(self, model: DDPAE, *, units: int = 64, image_dim: int = 256, released_weights: bool = False) -> None:
+    @typed(left=("model",))
+    def __init__(
+        self, model: DDPAE, *, units: Count = 64, image_dim: Count = 256, released_weights: bool = False
+    ) -> None:
         super().__init__(model)
         self.poses = PoseNetwork(model.frame_shape[-1], image_dim, units, model.num_objects, model.channels)
         self.contents = ContentNetwork(model.glimpse_size, model.what_dim, units, model.channels)

@@ -22,6 +22,7 @@ from guides.stepwise import StepwiseGuide
 from pyro_models.walking_people import WalkingPeople
 from pyro_models.walking_people.model import walkers
 from pyro_models.walking_people.motion import Walkers, first_free, nobody, place_mixture
+from videos.typed import Count, typed
 
 DEFENCE = 0.01  # share of the prior in the guide's probabilities
 DEFENCE_OF_PLACES = 0.1  # and in the distributions of places
@@ -76,10 +77,9 @@ class SilhouetteTrackingGuide(GuideOf[WalkingPeople], StepwiseGuide):
     serves = WalkingPeople
     completion_methods = ("smoother", "filter")
 
-    def __init__(self, model: WalkingPeople, *, refinements: int = 4, pixel_weight: float = 1.0) -> None:
+    @typed(left=("model",))
+    def __init__(self, model: WalkingPeople, *, refinements: Count = 4, pixel_weight: float = 1.0) -> None:
         super().__init__(model)
-        if refinements < 1:
-            raise ValueError(f"refinements: expected at least 1 Gauss-Newton step, got {refinements}")
         if not 0 < pixel_weight <= 1:
             raise ValueError(f"pixel_weight: expected a share in (0, 1], got {pixel_weight}")
         self.refinements = refinements

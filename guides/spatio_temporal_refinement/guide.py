@@ -22,9 +22,11 @@ from guides.spatio_temporal_refinement.terms import RefinementTerm, term_of
 from guides.stepwise import StepwiseGuide
 from pyro_models.components.markov_video import VideoContext
 from pyro_models.spatio_temporal_mixture.model import SlotStates, SpatioTemporalMixture
+from videos.typed import Count, PositiveOrZero, typed
 
 LOG_VARIANCES = (-10.0, 5.0)  # of the guide
 FEWEST_DECODES = 2  # of a frame
+LARGEST_WEIGHT = 1e6  # beyond which its gradients leave float32
 UNITS = 128  # of the cell, where the model has no memory
 COMPLETION = ("prior", "start")
 SCATTER = 0.3  # standard deviation of its mean at first
@@ -108,18 +110,19 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
     serves = SpatioTemporalMixture
     divergence_weight: Tensor
 
+    @typed(left=("model",))
     def __init__(
         self,
         model: SpatioTemporalMixture,
         *,
-        refinements: int = 5,
+        refinements: Count = 5,
         start: Start = "prediction",
         grid: Grid = "triangle",
         scattered: bool = True,
-        starts: int = 1,
+        starts: Count = 1,
         gradients: Gradients = "first_order",
         network: RefinementNetwork | None = None,
-        divergence_weight: float = 1.0,
+        divergence_weight: PositiveOrZero = 1.0,
     ) -> None:
         super().__init__(model)
         if refinements < FEWEST_DECODES:
@@ -127,6 +130,8 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         for name, word, known in (("start", start, Start), ("grid", grid, Grid), ("gradients", gradients, Gradients)):
             if word not in get_args(known):
                 raise ValueError(f"{name}: expected one of {', '.join(get_args(known))}, got {word!r}")
+        if divergence_weight > LARGEST_WEIGHT:
+            raise ValueError(f"divergence_weight: expected at most {LARGEST_WEIGHT:g}, got {divergence_weight}")
         units = model.units or UNITS
         network = RefinementNetwork(model.frame_shape, model.latent_dim, units) if network is None else network
         if (model.units or network.units, 2 * model.latent_dim) != (network.units, network.step.out_features):
@@ -134,8 +139,6 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
                 f"network: expected units and latent_dim of the model, {model.units} and {model.latent_dim}, got "
                 f"{network.units} and {network.step.out_features // 2}"
             )
-        if starts < 1:
-            raise ValueError(f"starts: expected at least 1, got {starts}")
         self.refinements = refinements
         self.starts = starts
         self.grid = grid if model.units else "full"
@@ -143,7 +146,7 @@ class SpatioTemporalRefinementGuide(GuideOf[SpatioTemporalMixture], StepwiseGuid
         self.start = start if model.units else "constant"
         self.differentiated = gradient_mode(gradients)
         self.network = network
-        self.register_buffer("divergence_weight", torch.tensor(float(divergence_weight)))
+        self.register_buffer("divergence_weight", torch.tensor(divergence_weight))
         self.start_mean = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
         self.start_log_variance = nn.Parameter(torch.empty(model.latent_dim).uniform_(-0.5, 0.5))
         self.log_scatter = nn.Parameter(torch.full((model.latent_dim,), math.log(SCATTER))) if scattered else None

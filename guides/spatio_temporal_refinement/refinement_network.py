@@ -8,6 +8,7 @@ from guides.spatio_temporal_refinement.auxiliary_inputs import num_channels
 from guides.spatio_temporal_refinement.two_axis_cell import TwoAxisCell
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.recurrent_cells import step_lstm
+from videos.typed import Count, FrameShape, typed
 
 LARGEST_STEP = 5.0
 POOL = 4  # pixels, of images that are read at their full size
@@ -34,14 +35,15 @@ class RefinementNetwork(nn.Module):
         ValueError: if images are smaller than what convolutions or pooling take together.
     """
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (3, 64, 64),
-        latent_dim: int = 64,
-        units: int = 128,
+        frame_shape: FrameShape = (3, 64, 64),
+        latent_dim: Count = 64,
+        units: Count = 128,
         *,
-        channels: int = 64,
-        layers: int = 4,
+        channels: Count = 64,
+        layers: Count = 4,
         strided: bool = True,
         leave_one_out: bool = True,
         norms: bool = True,

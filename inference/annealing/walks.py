@@ -21,7 +21,8 @@ from inference.programs.traces import (
     local_parameters,
     modules_of,
 )
-from inference.runtime.numbers import check_count, check_room
+from inference.runtime.numbers import check_count
+from videos.memory import check_room
 from videos.typed import typed_fields
 
 

@@ -28,8 +28,8 @@ from inference.programs.traces import (
 )
 from inference.runtime.generators import seeded
 from inference.runtime.keywords import settings_of
-from inference.runtime.numbers import check_room
 from pyro_models.components.arguments import check_batch
+from videos.memory import check_room
 
 SIGNIFICANCE = 0.01
 

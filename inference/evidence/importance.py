@@ -23,7 +23,7 @@ from inference.evidence.verdict import Verdict
 from inference.programs.trace_checks import check_latents, check_point_masses
 from inference.programs.traces import Program, evaluation_mode, local_parameters, sample_sites
 from inference.runtime.generators import preserved_generators, seeded
-from inference.runtime.numbers import check_room
+from videos.memory import check_room
 
 RELIABLE_K = 0.7  # above it, importance-sampling estimates cannot be relied upon (Vehtari et al., 2024)
 

@@ -31,7 +31,8 @@ from inference.programs.trace_checks import (
     sequences_frame,
 )
 from inference.runtime.generators import preserved_generators
-from inference.runtime.numbers import check_count, check_room
+from inference.runtime.numbers import check_count
+from videos.memory import check_room
 
 
 def modules_of(*programs: Program) -> Iterator[nn.Module]:

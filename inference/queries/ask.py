@@ -20,8 +20,9 @@ from inference.programs.simulation import unconditioned_trace
 from inference.programs.traces import Program, sample_sites
 from inference.queries.imputation import Imputation, Latents, Parts, Query, QuerySettings, chunks, mask_of, quietly
 from inference.runtime.keywords import split_settings
-from inference.runtime.numbers import check_count, check_room
+from inference.runtime.numbers import check_count
 from inference.runtime.shown import Lines, as_html, as_text, shape_of, shortened
+from videos.memory import check_room
 from videos.typed import check_kind
 
 

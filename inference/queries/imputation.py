@@ -20,8 +20,9 @@ from inference.programs.traces import Program, evaluation_mode, local_parameters
 from inference.queries.missing_draws import check_draws_at_missing
 from inference.runtime.generators import seeded
 from inference.runtime.keywords import suggestion
-from inference.runtime.numbers import check_count, check_room
+from inference.runtime.numbers import check_count
 from inference.runtime.shown import Lines, as_html, as_text, shape_of, shortened
+from videos.memory import check_room
 from videos.typed import typed_fields
 
 Latents = Mapping[str, Tensor]

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from pyro_models.components.convolutions import ConvDecoder, ConvEncoder
 from pyro_models.components.initial_weights import glorot
-
-FrameShape = tuple[int, int, int]
+from videos.typed import Count, FrameShape, typed
 
 
 def mlp(
@@ -50,10 +49,11 @@ class MLPEncoder(nn.Module):
         hidden: units of each layer; the last is the size of the features.
     """
 
-    def __init__(self, frame_shape: FrameShape = (1, 32, 32), hidden: Sequence[int] = (50, 50)) -> None:
+    @typed
+    def __init__(self, frame_shape: FrameShape = (1, 32, 32), hidden: Sequence[Count] = (50, 50)) -> None:
         super().__init__()
         self.frame_shape = tuple(frame_shape)
-        self.feature_dim = hidden[-1]
+        self.feature_dim = (prod(frame_shape), *hidden)[-1]
         self.network = mlp(prod(frame_shape), hidden)
 
     def forward(self, frames: Float[Tensor, "*batch channels height width"]) -> Float[Tensor, "*batch feature"]:
@@ -70,7 +70,10 @@ class MLPDecoder(nn.Module):
         hidden: units of each hidden layer.
     """
 
-    def __init__(self, code_dim: int, frame_shape: FrameShape = (1, 32, 32), hidden: Sequence[int] = (50, 50)) -> None:
+    @typed
+    def __init__(
+        self, code_dim: Count, frame_shape: FrameShape = (1, 32, 32), hidden: Sequence[Count] = (50, 50)
+    ) -> None:
         super().__init__()
         self.code_dim = code_dim
         self.frame_shape = tuple(frame_shape)

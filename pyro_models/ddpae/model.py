@@ -16,6 +16,7 @@ from pyro_models.components.isotropic_gaussian import IsotropicGaussian
 from pyro_models.components.scene import Scene
 from pyro_models.ddpae.networks import StridedDecoder, check_side, dcgan_weights
 from pyro_models.ddpae.poses import MARGIN, POSE_DIM, SCALE_RANGE, bound_poses, middles, sum_changes, windows_of
+from videos.typed import Count, FrameShape, Positive, typed
 
 SMALLEST_FRAME = 8
 
@@ -70,30 +71,25 @@ class DDPAE(PyroModule):
     initial_mean: Tensor
     initial_scale: Tensor
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 64, 64),
+        frame_shape: FrameShape = (1, 64, 64),
         *,
-        num_objects: int = 2,
-        num_input: int = 10,
-        what_dim: int = 128,
+        num_objects: Count = 2,
+        num_input: Count = 10,
+        what_dim: Count = 128,
         object_scale: float = 2.0,
-        glimpse_size: int | None = None,
-        channels: int = 8,
+        glimpse_size: Count | None = None,
+        channels: Count = 8,
         score_input: bool = True,
-        beta_scale: float = 0.1,
-        initial_scale: tuple[float, float, float] = (0.2, 1.0, 1.0),
-        frame_scale: float = 0.3,
+        beta_scale: Positive = 0.1,
+        initial_scale: tuple[Positive, Positive, Positive] = (0.2, 1.0, 1.0),
+        frame_scale: Positive = 0.3,
         released_weights: bool = False,
     ) -> None:
         super().__init__()
         _check_frame_shape(frame_shape)
-        if num_objects < 1:
-            raise ValueError(f"num_objects: expected at least 1, got {num_objects}; the authors use 2 for digits")
-        if num_input < 1:
-            raise ValueError(
-                f"num_input: expected at least 1 frame to infer objects from, got {num_input}; the authors use 10"
-            )
         smallest = SCALE_RANGE + MARGIN
         if object_scale < smallest:
             raise ValueError(

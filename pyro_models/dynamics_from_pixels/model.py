@@ -22,6 +22,7 @@ from pyro_models.dynamics_from_pixels.position_steps import (
     next_prediction,
     position_distribution,
 )
+from videos.typed import Count, FrameShape, typed
 
 
 class PositionContext(NamedTuple):
@@ -76,10 +77,11 @@ class DynamicsFromPixels(StepwiseModel):
 
     prior: PositionPrior
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 48, 48),
-        num_objects: int = 3,
+        frame_shape: FrameShape = (1, 48, 48),
+        num_objects: Count = 3,
         *,
         prior: PositionPrior | None = None,
         renderer: nn.Module | None = None,

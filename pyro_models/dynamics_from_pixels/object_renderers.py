@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from pyro_models.components.glimpses import Windows, paste_glimpses
 from pyro_models.components.initial_weights import normal_by_size
-
-FrameShape = tuple[int, int, int]
+from videos.typed import Count, FrameShape, typed
 
 UNITS_ACROSS = 6.0  # width of a frame in units of metric position: about that of N(0, I)
 LOGIT_UNIT = 10.0  # of a glyph's weights
@@ -32,8 +31,9 @@ class RecurrentRenderer(nn.Module):
         base_rate: share of white pixels that initialises b_v; None = 0.5, as in the paper.
     """
 
+    @typed
     def __init__(
-        self, frame_shape: FrameShape = (1, 48, 48), hidden_dim: int = 1024, base_rate: float | None = None
+        self, frame_shape: FrameShape = (1, 48, 48), hidden_dim: Count = 1024, base_rate: float | None = None
     ) -> None:
         super().__init__()
         self.frame_shape = frame_shape
@@ -80,10 +80,11 @@ class GlyphRenderer(nn.Module):
         ValueError: if frames have more than one channel.
     """
 
+    @typed
     def __init__(
         self,
         frame_shape: FrameShape = (1, 48, 48),
-        glyph_size: int = 9,
+        glyph_size: Count = 9,
         reach: float | None = None,
         base_rate: float = 0.01,
     ) -> None:

@@ -19,6 +19,7 @@ from pyro_models.components.markov_video import VideoContext
 from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.distributions.argument_checks import expanded_batch_shape
 from pyro_models.kalman_vae.mixed_linear_dynamics import CodePrediction, MixedLinearDynamics
+from videos.typed import Count, CountOrZero, FrameShape, typed
 
 
 class CodePrior(TorchDistribution):
@@ -120,14 +121,15 @@ class KalmanVAE(StepwiseModel):
         ValueError: if frames, observed or controls have the wrong shape.
     """
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 32, 32),
+        frame_shape: FrameShape = (1, 32, 32),
         *,
-        code_dim: int = 2,
-        state_dim: int = 4,
-        num_components: int = 3,
-        control_dim: int = 0,
+        code_dim: Count = 2,
+        state_dim: Count = 4,
+        num_components: Count = 3,
+        control_dim: CountOrZero = 0,
         mixture: str = "lstm",
         decoder: str | nn.Module = "conv",
         likelihood: str = "bernoulli",

@@ -13,6 +13,7 @@ from pyro_models.components.frame_networks import frame_decoder
 from pyro_models.components.layout import merge_particles, to_time_plate
 from pyro_models.components.likelihoods import frame_likelihood
 from pyro_models.recurrent_codes.code_predictors import CODE_PREDICTORS, CodePredictor
+from videos.typed import Count, CountOrZero, FrameShape, typed
 
 RecurrentCodesStage = Literal["frames", "codes", "whole"]
 
@@ -53,12 +54,13 @@ class RecurrentCodes(PyroModule):
         ValueError: if a name is unknown, or frames, observed or controls have the wrong shape.
     """
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 32, 32),
+        frame_shape: FrameShape = (1, 32, 32),
         *,
-        code_dim: int = 2,
-        control_dim: int = 0,
+        code_dim: Count = 2,
+        control_dim: CountOrZero = 0,
         predictor: str | CodePredictor = "forward",
         decoder: str | nn.Module = "conv",
         likelihood: str = "bernoulli",

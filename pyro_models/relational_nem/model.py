@@ -18,6 +18,7 @@ from pyro_models.components.scene import Decomposition, Scene
 from pyro_models.relational_nem.assignments import binarised, composed, expectation_step, fixed_normal, normalised
 from pyro_models.relational_nem.networks import SlotDecoder, SlotEncoder
 from pyro_models.relational_nem.relational_cell import RelationalCell
+from videos.typed import Count, FrameShape, typed
 
 Overlay = Literal["union", "mixture"]
 CERTAIN = 1e-30  # smallest probability of a pixel; its logit is finite in single precision
@@ -83,15 +84,16 @@ class RelationalNeuralEM(PyroModule):
         ValueError: if an argument is out of range, or frames, observed or controls have the wrong shape.
     """
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 64, 64),
+        frame_shape: FrameShape = (1, 64, 64),
         *,
-        num_slots: int = 5,
-        state_dim: int = 250,
-        hidden: int = 512,
-        channels: Sequence[int] = (16, 32, 64),
-        attention_dim: int = 100,
+        num_slots: Count = 5,
+        state_dim: Count = 250,
+        hidden: Count = 512,
+        channels: Sequence[Count] = (16, 32, 64),
+        attention_dim: Count = 100,
         flip_probability: float = 0.2,
         evaluation_noise: bool = False,
         overlay: Overlay = "union",

@@ -9,6 +9,7 @@ from torch.nn.functional import conv2d, linear
 
 from pyro_models.components.frame_networks import mlp
 from pyro_models.components.initial_weights import glorot
+from videos.typed import Count, CountOrZero, FrameShape, typed
 
 
 class SlotPictures(NamedTuple):
@@ -53,15 +54,16 @@ class BroadcastDecoder(nn.Module):
     code: nn.Sequential | None
     places: Tensor
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (3, 64, 64),
-        latent_dim: int = 64,
-        memory_dim: int = 128,
+        frame_shape: FrameShape = (3, 64, 64),
+        latent_dim: Count = 64,
+        memory_dim: CountOrZero = 128,
         *,
-        channels: int = 64,
-        layers: int = 4,
-        halvings: int = 0,
+        channels: Count = 64,
+        layers: Count = 4,
+        halvings: CountOrZero = 0,
         bounded: bool = True,
     ) -> None:
         super().__init__()

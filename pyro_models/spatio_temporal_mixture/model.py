@@ -21,6 +21,7 @@ from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.distributions.pixel_mixture import PixelMixture
 from pyro_models.spatio_temporal_mixture.broadcast_decoder import BroadcastDecoder
 from pyro_models.spatio_temporal_mixture.slot_memory import SlotMemory
+from videos.typed import Count, FrameShape, Positive, typed
 
 LOG_VARIANCES = (-6.0, 4.0)  # of the prior
 FIRST_GAIN = 0.1  # of its last layers: it is nearly standard normal at first
@@ -82,22 +83,21 @@ class SpatioTemporalMixture(StepwiseModel):
 
     frame_scale: Tensor
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (3, 64, 64),
+        frame_shape: FrameShape = (3, 64, 64),
         *,
-        num_slots: int = 5,
+        num_slots: Count = 5,
         decoder: BroadcastDecoder | None = None,
         memory: SlotMemory | Literal["guide"] | None = None,
-        units: int = 128,
+        units: Count = 128,
         conditional_prior: bool = True,
         log_variance: Literal["free", "softplus"] = "free",
-        frame_scale: float = 0.3,
+        frame_scale: Positive = 0.3,
         per_channel: bool = False,
     ) -> None:
         super().__init__()
-        if num_slots < 1:
-            raise ValueError(f"num_slots: expected at least 1, got {num_slots}; the background needs a slot too")
         if not (memory is None or memory == "guide" or isinstance(memory, SlotMemory)):
             raise ValueError(f"memory: expected a SlotMemory, 'guide' or None, got {memory!r}")
         if log_variance not in ("free", "softplus"):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyro_models.components.initial_weights import glorot
 from pyro_models.components.recurrent_cells import step_lstm
+from videos.typed import Count, CountOrZero, typed
 
 
 class SlotMemory(nn.Module):
@@ -23,7 +24,8 @@ class SlotMemory(nn.Module):
         relations: size of r; 0 = none.
     """
 
-    def __init__(self, latent_dim: int = 64, units: int = 128, *, relations: int = 0) -> None:
+    @typed
+    def __init__(self, latent_dim: Count = 64, units: Count = 128, *, relations: CountOrZero = 0) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.units = units

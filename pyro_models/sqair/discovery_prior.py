@@ -59,8 +59,6 @@ class DiscoveryPrior(nn.Module):
                     f"where_scale: expected None for chained windows, whose spread is learned, got {where_scale}; set "
                     "chained=False"
                 )
-            if len(where_scale) != where_dim or not min(where_scale) > 0:
-                raise ValueError(f"where_scale: expected {where_dim} positive numbers, got {where_scale}")
         self.num_slots = num_slots
         self.count = nn.Parameter(torch.zeros(num_slots + 1))
         self.later_count = nn.Parameter(torch.tensor([later_offset, *[0.0] * num_slots]))

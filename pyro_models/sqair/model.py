@@ -22,6 +22,7 @@ from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.sqair.discovery_prior import DiscoveryPrior
 from pyro_models.sqair.object_slots import EMPTY, Identities, ObjectSlots, packed_order, take_slots
 from pyro_models.sqair.propagation_prior import PropagatedLaws, PropagationPrior
+from videos.typed import Count, FrameShape, Positive, typed
 
 LIT = 0.5  # light from which on a pixel shows an object; white is 1
 Draw = Callable[[str, Any, Tensor], Tensor]
@@ -84,25 +85,26 @@ class SequentialAttendInferRepeat(StepwiseModel):
             positive, or frames, observed or controls have the wrong shape.
     """
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 50, 50),
+        frame_shape: FrameShape = (1, 50, 50),
         *,
-        num_slots: int = 3,
-        what_dim: int = 50,
-        glimpse_size: tuple[int, int] = (20, 20),
+        num_slots: Count = 3,
+        what_dim: Count = 50,
+        glimpse_size: tuple[Count, Count] = (20, 20),
         networks: GlimpseNetworks | None = None,
-        units: int = 256,
-        context_units: int = 128,
+        units: Count = 256,
+        context_units: Count = 128,
         where_mean: tuple[float, float, float, float] = (-2.0, -2.0, 0.0, 0.0),
         chained: bool = True,
-        where_scale: tuple[float, float, float, float] | None = None,
+        where_scale: tuple[Positive, Positive, Positive, Positive] | None = None,
         residual: bool = False,
         propagation_offset: float = 10.0,
         later_offset: float = 10.0,
         mean_image: bool = True,
-        patch_gain: float = 0.25,
-        frame_scale: float = 0.3,
+        patch_gain: Positive = 0.25,
+        frame_scale: Positive = 0.3,
     ) -> None:
         super().__init__()
         if frame_shape[0] not in (1, 3):

@@ -17,6 +17,7 @@ from pyro_models.components.recurrent_cells import step_lstm
 from pyro_models.components.scales import scale_of
 from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.vrnn.mirrored_convolutions import MirroredConvolutions
+from videos.typed import Count, FrameShape, Positive, typed
 
 
 class VideoReadings(NamedTuple):
@@ -65,15 +66,16 @@ class VariationalRecurrentNetwork(StepwiseModel):
         ValueError: if frames have more than one channel, or frames, observed or controls have the wrong shape.
     """
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 50, 50),
+        frame_shape: FrameShape = (1, 50, 50),
         *,
-        latent_dim: int = 165,
-        units: int = 192,
-        layers: int = 2,
+        latent_dim: Count = 165,
+        units: Count = 192,
+        layers: Count = 2,
         networks: MirroredConvolutions | None = None,
-        frame_scale: float = 0.3,
+        frame_scale: Positive = 0.3,
     ) -> None:
         super().__init__()
         if frame_shape[0] != 1:

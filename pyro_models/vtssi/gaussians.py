@@ -43,8 +43,15 @@ def floored_scale(raw: Tensor) -> Tensor:
 
 
 def raw_scale(scale: float) -> float:
-    """The number that `floored_scale` turns into `scale`."""
-    return math.log(math.expm1(scale - SMALLEST_SCALE))
+    """The number that `floored_scale` turns into `scale`.
+
+    Raises:
+        ValueError: if the scale is at the floor or below.
+    """
+    above = scale - SMALLEST_SCALE
+    if not above > 0:
+        raise ValueError(f"standard deviation: expected above {SMALLEST_SCALE}, the floor of all scales, got {scale}")
+    return above + math.log(-math.expm1(-above))
 
 
 class GaussianHeads(nn.Module):
@@ -103,7 +110,7 @@ class GaussianNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.body = mlp(inputs, hidden, activation=nn.Tanh)
-        self.heads = GaussianHeads(hidden[-1], head_units, outputs, nn.Tanh, initial_scale=initial_scale)
+        self.heads = GaussianHeads((inputs, *hidden)[-1], head_units, outputs, nn.Tanh, initial_scale=initial_scale)
 
     def forward(self, inputs: Float[Tensor, "*batch input"]) -> Gaussian:
         """Means, unbounded, and standard deviations."""

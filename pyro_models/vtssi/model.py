@@ -17,6 +17,7 @@ from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.vtssi.frame_scenes import emit_frames, scene_of
 from pyro_models.vtssi.object_scenes import ObjectScenes
 from pyro_models.vtssi.transition import MotionTransition
+from videos.typed import Count, Positive, typed
 
 
 class MovingObjects(NamedTuple):
@@ -67,13 +68,14 @@ class DisentangledStateSpaceModel(StepwiseModel):
         TypeError: if `scenes` is of another kind.
     """
 
+    @typed
     def __init__(
         self,
         scenes: ObjectScenes | None = None,
         *,
-        first_motion: int | None = 5,
+        first_motion: Count | None = 5,
         transition: MotionTransition | None = None,
-        position_step: float = 0.1,
+        position_step: Positive = 0.1,
         detach_previous: bool = True,
     ) -> None:
         super().__init__()
@@ -82,10 +84,6 @@ class DisentangledStateSpaceModel(StepwiseModel):
             raise ValueError(
                 "transition: expected None for a model without motion, got one; give first_motion the number of the "
                 "frame from which on objects have a motion, or leave the transition out"
-            )
-        if first_motion is not None and first_motion < 1:
-            raise ValueError(
-                f"first_motion: expected None or at least 1, got {first_motion}; frames are counted from 1"
             )
         self.scenes = ObjectScenes() if scenes is None else scenes
         self.frame_shape = self.scenes.frame_shape

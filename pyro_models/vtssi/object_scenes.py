@@ -16,6 +16,7 @@ from pyro_models.components.frame_networks import mlp
 from pyro_models.components.glimpses import paste_and_add
 from pyro_models.components.isotropic_gaussian import IsotropicGaussian
 from pyro_models.vtssi.geometry import edge_windows
+from videos.typed import Count, FrameShape, Positive, typed
 
 COUNTING = ("masked", "always_on")
 SMALLEST_SIZE = 0.05  # of a rendered window: a Gaussian size may be negative
@@ -68,29 +69,26 @@ class ObjectScenes(nn.Module):
     size_mean: Tensor
     size_scale: Tensor
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 50, 50),
+        frame_shape: FrameShape = (1, 50, 50),
         *,
-        num_objects: int = 2,
-        what_dim: int = 20,
-        glimpse_size: int = 25,
-        hidden: tuple[int, ...] = (128, 256),
+        num_objects: Count = 2,
+        what_dim: Count = 20,
+        glimpse_size: Count = 25,
+        hidden: tuple[Count, ...] = (128, 256),
         counting: str = "masked",
         count_mean: float = -2.0,
         bell_offset: float = math.inf,
         size_mean: tuple[float, float] = (0.3, 0.4),
-        size_scale: float = 0.1,
-        frame_scale: float = 0.3,
+        size_scale: Positive = 0.1,
+        frame_scale: Positive = 0.3,
     ) -> None:
         super().__init__()
         if frame_shape[0] != 1:
             raise ValueError(
                 f"frame_shape: expected 1 channel, got {frame_shape[0]}; glimpses are grey, so average colours first"
-            )
-        if num_objects < 1:
-            raise ValueError(
-                f"num_objects: expected at least 1, got {num_objects}; give the largest number of objects in a video"
             )
         if counting not in COUNTING:
             raise ValueError(

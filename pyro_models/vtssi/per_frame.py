@@ -16,6 +16,7 @@ from pyro_models.components.stepwise import StepwiseModel
 from pyro_models.vtssi.frame_scenes import emit_frames, scene_of
 from pyro_models.vtssi.model import check_scenes
 from pyro_models.vtssi.object_scenes import ObjectScenes
+from videos.typed import typed
 
 
 class StillObjects(NamedTuple):
@@ -41,6 +42,7 @@ class ContinuousAttendInferRepeat(StepwiseModel):
         TypeError: if `scenes` is of another kind.
     """
 
+    @typed
     def __init__(self, scenes: ObjectScenes | None = None) -> None:
         super().__init__()
         check_scenes(scenes)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyro_models.components.layout import concatenate
 from pyro_models.vtssi.gaussians import Gaussian, GaussianNetwork
+from videos.typed import Count, Positive, typed
 
 
 class Prediction(NamedTuple):
@@ -33,15 +34,16 @@ class MotionTransition(nn.Module):
         motion_scale: initial standard deviations of m.
     """
 
+    @typed
     def __init__(
         self,
-        motion_dim: int = 10,
-        hidden: tuple[int, ...] = (64, 64),
-        head_units: int = 32,
+        motion_dim: Count = 10,
+        hidden: tuple[Count, ...] = (64, 64),
+        head_units: Count = 32,
         *,
         gain: float = 1.0,
         residual: bool = False,
-        motion_scale: float = 0.5,
+        motion_scale: Positive = 0.5,
     ) -> None:
         super().__init__()
         inputs = 2 + motion_dim

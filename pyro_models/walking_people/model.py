@@ -20,6 +20,7 @@ from pyro_models.walking_people.foreground import ForegroundPixels, union
 from pyro_models.walking_people.heights import blobs_like_people, fit_heights
 from pyro_models.walking_people.motion import Walkers, WalkingMotion, nobody
 from pyro_models.walking_people.silhouette import Silhouette
+from videos.typed import Count, FrameShape, typed
 
 _NARROWER = 0.7  # a person's mean half width over that of the box around arms and legs
 
@@ -53,11 +54,12 @@ class WalkingPeople(StepwiseModel):
             the wrong shape.
     """
 
+    @typed
     def __init__(
         self,
-        frame_shape: tuple[int, int, int] = (1, 144, 192),
+        frame_shape: FrameShape = (1, 144, 192),
         *,
-        num_slots: int = 12,
+        num_slots: Count = 12,
         silhouette: Silhouette | None = None,
         pixels: ForegroundPixels | None = None,
     ) -> None:
@@ -66,8 +68,6 @@ class WalkingPeople(StepwiseModel):
             raise ValueError(
                 f"frame_shape: expected 1 channel, got {frame_shape[0]}; frames are masks of the foreground"
             )
-        if num_slots < 1:
-            raise ValueError(f"num_slots: expected at least 1, got {num_slots}; give the largest number of people")
         self.frame_shape = frame_shape
         self.control_dim = 0
         self.num_slots = num_slots

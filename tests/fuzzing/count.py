@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as seeded
 
 from tests.fuzzing.cases import Case, cases, outcome_of
+from tests.fuzzing.constructors import constructor_targets
 from tests.fuzzing.outcomes import GOOD
 from tests.fuzzing.targets import Target, pair_targets, plain_targets
 from tests.fuzzing.values import state_space
@@ -27,8 +28,9 @@ def main(number: int, seed: int = 0, kind: str = "all") -> Counter[str]:
     """Print a table of outcomes, and each fault with the call that shows it."""
     pooch.retrieve = _refuse  # scikit-learn's digits instead, as in the tests
     warm_up()
-    targets = {} if kind == "plain" else pair_targets()
-    targets |= {} if kind == "pairs" else plain_targets()
+    made = {"pairs": pair_targets, "plain": plain_targets, "constructors": constructor_targets}
+    chosen = [make() for name, make in made.items() if kind in (name, "all")]
+    targets = {name: target for targets in chosen for name, target in targets.items()}
     counts: Counter[str] = Counter()
     faults: Counter[tuple[str, str, str]] = Counter()
     shown: dict[tuple[str, str, str], Case] = {}

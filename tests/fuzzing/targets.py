@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from pyro.infer import Trace_ELBO
-from pyro.nn import PyroModule
 
 import pyro_models.distributions
 from inference import SVI
@@ -56,10 +55,7 @@ NOT_CALLED: dict[str, str] = {
         ),
         "reads or writes files, which have tests of their own",
     ),
-    **dict.fromkeys(
-        ("AIREncoder", "Finder", "FrameEncoder", "MotionFuser", "Rectifier", "RefinementNetwork", "fit_silhouettes"),
-        "a part of a guide, which is called with it",
-    ),
+    "fit_silhouettes": "learns from a clip",
     "SVI": "called as its step",
     **dict.fromkeys(("keep_freed_memory", "mixed_precision", "SIMULATORS", "queries"), "takes no numbers"),
     **dict.fromkeys(("inner_gradients", "log_joint", "compare"), "takes functions, or records of other calls"),
@@ -75,17 +71,19 @@ class Target:
         call: takes its arguments by name.
         build: sensible arguments by name.
         pair: name of the guide's case, for what takes a model and a guide; these two are not changed.
+        constructs: whether it makes a model or a guide.
     """
 
     name: str
     call: Callable[..., Any]
     build: Callable[[], dict[str, Any]]
     pair: str | None = None
+    constructs: bool = False
 
     @property
     def draws(self) -> bool:
         """Whether it may draw from the global generators."""
-        return self.name in DRAWS
+        return self.constructs or self.name in DRAWS
 
     @property
     def blind(self) -> bool:
@@ -94,12 +92,12 @@ class Target:
 
 
 def exported() -> dict[str, Any]:
-    """Every export by its name, models and guides apart, which are found by their contract cases."""
+    """Every export by its name, models, guides and their parts apart: see `constructors.py`."""
     found: dict[str, Any] = {}
     for package in map(importlib.import_module, PACKAGES):
         for name in package.__all__:
             found[name] = getattr(package, name)
-    return {name: thing for name, thing in found.items() if not _is_program(thing)}
+    return {name: thing for name, thing in found.items() if not _is_network(thing)}
 
 
 def arguments(name: str, function: Callable[..., Any]) -> dict[str, Callable[[], Any]]:
@@ -196,8 +194,8 @@ def _takes_model(thing: Any) -> bool:
     return inspect.isfunction(thing) and "model" in inspect.signature(thing).parameters
 
 
-def _is_program(thing: Any) -> bool:
-    return isinstance(thing, type) and issubclass(thing, PyroModule)
+def _is_network(thing: Any) -> bool:
+    return isinstance(thing, type) and issubclass(thing, torch.nn.Module)
 
 
 def without_controls() -> list[str]:

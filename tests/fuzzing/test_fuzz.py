@@ -10,14 +10,18 @@ import pytest
 import torch
 
 from tests.fuzzing.cases import Case, outcome_of
+from tests.fuzzing.constructors import KINDS, constructor_targets
 from tests.fuzzing.count import every, warm_up
 from tests.fuzzing.outcomes import CLEAR, GENERATORS, GOOD, HANG, NAN, OBSCURE, SILENT, run
 from tests.fuzzing.targets import NOT_CALLED, exported, first_guides, pair_targets, plain_targets
+from tests.fuzzing.values import changes_of
 
 CHEAP = ("describe_sites", "simulate", "reconstruct", "impute", "forecast", "generate", "model", "guide", "step")
-PLAIN, PAIRS = plain_targets(), pair_targets()
-TARGETS = PLAIN | PAIRS
-QUICK = PLAIN | {f"{name}, {guide}": PAIRS[f"{name}, {guide}"] for name in CHEAP for guide in first_guides()}
+PLAIN, PAIRS, CONSTRUCTORS = plain_targets(), pair_targets(), constructor_targets()
+TARGETS = PLAIN | PAIRS | CONSTRUCTORS
+QUICK = (
+    PLAIN | CONSTRUCTORS | {f"{name}, {guide}": PAIRS[f"{name}, {guide}"] for name in CHEAP for guide in first_guides()}
+)
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +41,7 @@ def judge(case: Case) -> None:
 def test_every_export_is_called_or_it_is_said_why_not():
     called = {target.name for target in TARGETS.values()}
     assert {name for name in exported() if name not in called} == set(NOT_CALLED)
+    assert {kind.__name__ for kind in KINDS} == set(CONSTRUCTORS)
 
 
 def test_drawn_calls_end_well():
@@ -46,6 +51,15 @@ def test_drawn_calls_end_well():
 @pytest.mark.slow
 def test_ten_thousand_drawn_calls_end_well():
     every(TARGETS, 10_000, judge)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("name", sorted(CONSTRUCTORS))
+def test_each_change_of_each_argument_of_a_constructor_ends_well(name):
+    for argument, value in CONSTRUCTORS[name].build().items():
+        for change in changes_of(value):
+            judge(Case(name, ((argument, change.name),)))
 
 
 FOUND = [
@@ -75,6 +89,14 @@ FOUND = [
     Case("side_accuracy", (("labels", "negative"),)),
     Case("score_clip", (("truth", "None"),)),
     Case("tail", (("num_frames", "0.5"),)),
+    Case("SequentialAttendInferRepeat", (("patch_gain", "2"),)),
+    Case("DiscoveryPropagationGuide", (("where_offset", "-1"),)),
+    Case("MotionTransition", (("hidden", "()"),)),
+    Case("MotionTransition", (("motion_scale", "1e+30"),)),
+    Case("AttendInferRepeat", (("another", "2.5"),)),
+    Case("KalmanVAE", (("code_dim", "10^10"),)),
+    Case("KalmanVAE", (("frame_shape", "first 0"),)),
+    Case("Finder", (("model", "None"),)),
 ]
 """Calls that once ended otherwise: answered nonsense, NaN, or failed somewhere below."""
 

@@ -10,12 +10,12 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 from inference import FIVO, IWAE, Annealing, Budget, Pilot, Stage, Term, TrainingOptions
-from inference.runtime.numbers import memory
 from pyro_models.components.scene import Scene
 from pyro_models.distributions import LinearGaussianSSM
 from tests.contracts.cases import FRAME_SHAPE
 from tests.oracles.random_state_space import random_parameters
 from videos import SIMULATORS, FixedVideos, Tracks, VideoBatch
+from videos.memory import memory
 
 SEQUENCES, TIME, OBJECTS = 3, 5, 2
 BATCH = SEQUENCES, TIME, OBJECTS
@@ -230,6 +230,16 @@ NUMBERS = tuple(
     for number in (0, -1, 1, 2, 0.5, 2.5, 1e-30, 1e30, float("nan"), float("inf"), -float("inf"), True, "2", None, [1])
 )
 COUNTS = (*NUMBERS, Change("10^10", lambda _: MANY))
+TUPLES = (
+    *(
+        Change(f"first {one!r}", lambda value, one=one: (one, *value[1:]))
+        for one in (0, -1, 0.5, float("nan"), "2", None)
+    ),
+    Change("last 10^10", lambda value: (*value[:-1], MANY)),
+    Change("one more", lambda value: (*value, value[-1])),
+    Change("one less", lambda value: value[:-1]),
+    Change("list", list),
+)
 WORDS = tuple(Change(f"{word!r}", lambda _, word=word: word) for word in ("", "nonsense", 3, None, b"x", ["a"]))
 THINGS = tuple(
     Change(f"{thing!r}", lambda _, thing=thing: thing) for thing in (None, 3, "nonsense", (), {}, float("nan"))
@@ -240,6 +250,8 @@ def changes_of(value: Any) -> tuple[Change, ...]:
     """What a user may give instead of a value of this kind."""
     if isinstance(value, Tensor):
         return TENSORS
+    if isinstance(value, tuple) and value and all(isinstance(one, int | float) for one in value):
+        return (*TUPLES, *THINGS)
     if isinstance(value, bool) or callable(value):
         return THINGS
     if isinstance(value, int):

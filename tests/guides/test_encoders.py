@@ -63,7 +63,7 @@ def test_a_network_of_ones_own():
 
 
 def test_messages():
-    with pytest.raises(ValueError, match="variance_limit: expected a number that is not negative, or None, got -0.1"):
+    with pytest.raises(ValueError, match="variance_limit: expected a number of at least 0 or None, got -0.1"):
         FrameEncoder(variance_limit=-0.1)
     with pytest.raises(ValueError, match="frame encoder: expected one of conv, mlp, got 'cnn'"):
         FrameEncoder(network="cnn")

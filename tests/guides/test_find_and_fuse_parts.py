@@ -218,7 +218,7 @@ def test_parts_of_another_model_are_refused():
         ),
         (
             lambda: Rectifier(ObjectScenes(), 0),
-            "frames: expected at least 1, got 0; 1 takes the proposals of one frame",
+            "frames: expected a whole number of at least 1, got 0$",
         ),
         (lambda: Finder(moving()), "kernels: expected an image that holds its kernel of 10 x 10 .* got 8 x 8 left of"),
         (

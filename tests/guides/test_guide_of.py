@@ -17,9 +17,9 @@ from tests.contracts.registry import FRAME_SHAPE, GUIDES, MODELS, build_guide
 
 WRONG = {
     "DiscoveryPropagationGuide": "AttendInferRepeat()",
-    "FindAndFuseGuide": "ContinuousAttendInferRepeat(), None, None",
+    "FindAndFuseGuide": "ContinuousAttendInferRepeat(), AIREncoder(ObjectScenes()), BroadcastDecoder()",
     "FrameGaussianGuide": "KalmanVAE()",
-    "FrameProposalGuide": "DisentangledStateSpaceModel(), None",
+    "FrameProposalGuide": "DisentangledStateSpaceModel(), AIREncoder(ObjectScenes())",
     "GlimpseAttentionGuide": "KalmanVAE()",
     "IterativeRefinementGuide": "None",
     "KalmanGuide": "RecurrentCodes()",

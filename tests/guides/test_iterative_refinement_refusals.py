@@ -42,9 +42,9 @@ def test_starts_that_do_not_fit_are_refused(unchecked):
 
 def test_numbers_and_modes_are_checked(unchecked):
     model = MODELS["DeepMarkovModel"].build()
-    with pytest.raises(ValueError, match="steps: expected at least 0, got -1; give a larger one"):
+    with pytest.raises(ValueError, match="steps: expected a whole number of at least 0, got -1$"):
         IterativeRefinementGuide(model, steps=-1)
-    with pytest.raises(ValueError, match="inner_draws: expected at least 1, got 0; give a larger one"):
+    with pytest.raises(ValueError, match="inner_draws: expected a whole number of at least 1, got 0$"):
         IterativeRefinementGuide(model, inner_draws=0)
     with pytest.raises(
         ValueError, match="gradients: expected one of 'first_order', .* got 'third_order'; 'first_order' is"

@@ -330,7 +330,7 @@ def test_silhouettes_are_learned_without_labels():
 
 def test_wrong_settings_are_refused():
     model = street()
-    with pytest.raises(ValueError, match="refinements: expected at least 1 Gauss-Newton step, got 0"):
+    with pytest.raises(ValueError, match="refinements: expected a whole number of at least 1, got 0$"):
         SilhouetteTrackingGuide(model, refinements=0)
     with pytest.raises(ValueError, match=r"pixel_weight: expected a share in \(0, 1\], got 0"):
         SilhouetteTrackingGuide(model, pixel_weight=0.0)

@@ -284,7 +284,7 @@ def test_more_particles_are_no_worse():
     ("make", "message"),
     [
         (lambda: pair(refinements=1), "refinements: expected at least 2, got 1"),
-        (lambda: pair(starts=0), "starts: expected at least 1, got 0"),
+        (lambda: pair(starts=0), "starts: expected a whole number of at least 1, got 0$"),
         (
             lambda: SpatioTemporalRefinementGuide(pair()[0], network=RefinementNetwork((1, 8, 8), 5, 6, layers=2)),
             "network: expected units and latent_dim of the model, 6 and 3, got 6 and 5",
@@ -292,7 +292,7 @@ def test_more_particles_are_no_worse():
         (lambda: RefinementNetwork((1, 8, 8), layers=4), "layers: expected frames of at least 16 pixels, got 8 x 8"),
         (lambda: BroadcastDecoder((1, 9, 9), halvings=1), "halvings: expected sides of 9 x 9 to be multiples of 2"),
         (lambda: BroadcastDecoder(layers=2, halvings=2), "halvings: expected 0 to 1, fewer than layers, got 2"),
-        (lambda: SpatioTemporalMixture(num_slots=0), "num_slots: expected at least 1, got 0"),
+        (lambda: SpatioTemporalMixture(num_slots=0), "num_slots: expected a whole number of at least 1, got 0$"),
         (
             lambda: SpatioTemporalMixture((1, 8, 8), decoder=BroadcastDecoder((1, 16, 16))),
             r"decoder: expected one of frames \(1, 8, 8\), got \(1, 16, 16\)",

@@ -309,8 +309,8 @@ def test_each_particle_has_its_own_batch_statistics():
         ({"frame_shape": (1, 48, 48)}, r"frame_shape: expected a side of 4 \* 2\^n pixels .*got 48; pad, crop"),
         ({"frame_shape": (1, 4, 4)}, "frame_shape: expected a side of at least 8 pixels, got 4"),
         ({"glimpse_size": 20}, r"glimpse_size: expected a side of 4 \* 2\^n pixels .*got 20"),
-        ({"num_input": 0}, "num_input: expected at least 1 frame to infer objects from, got 0; "),
-        ({"num_objects": 0}, "num_objects: expected at least 1, got 0; "),
+        ({"num_input": 0}, "num_input: expected a whole number of at least 1, got 0$"),
+        ({"num_objects": 0}, "num_objects: expected a whole number of at least 1, got 0$"),
         ({"object_scale": 1.0}, "object_scale: expected at least 1.5, .*got 1.0; 2 is half the frame"),
     ],
 )

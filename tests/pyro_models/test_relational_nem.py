@@ -458,8 +458,10 @@ def test_wrong_arguments_are_refused():
         ({"frame_shape": (3, 32, 32)}, "frame_shape: expected 1 channel, got 3; the E-step is for binary pixels"),
         ({"frame_shape": (1, 32, 36)}, r"frame_shape: expected height and width divisible by .* = 8, got 32 x 36; pad"),
         ({"channels": ()}, "channels, of which there is at least one"),
-        ({"num_slots": 0}, "num_slots: expected at least 1, got 0; give one per object"),
+        ({"num_slots": 0}, "^num_slots: expected a whole number of at least 1, got 0$"),
         ({"flip_probability": 20.0}, "flip_probability: expected from 0 to below 1, got 20.0; 0 leaves"),
     ):
         with pytest.raises(ValueError, match=message):
             RelationalNeuralEM(**options)
+    with pytest.raises(ValueError, match="num_slots: expected at least 1, got 0; give one per object"):
+        small_model().num_slots = 0

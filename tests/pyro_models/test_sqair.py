@@ -246,7 +246,9 @@ def test_dynamics_carry_their_memory_with_the_object():
 
 
 def test_other_numbers_of_channels_and_kinds_of_networks_are_refused():
-    for shape in ((2, 12, 12), (12, 12, 3), (0, 12, 12)):
+    with pytest.raises(ValueError, match="^frame_shape: expected a whole number of at least 1, got 0$"):
+        SequentialAttendInferRepeat((0, 12, 12))
+    for shape in ((2, 12, 12), (12, 12, 3)):
         with pytest.raises(ValueError, match=r"frame_shape: expected 1 channel \(grey\) or 3 \(colour\) before"):
             SequentialAttendInferRepeat(shape)
     with pytest.raises(ValueError, match="kind: expected one of mlp, conv, got 'cnn'"):

@@ -240,7 +240,11 @@ def test_single_frames_share_the_scenes():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: DisentangledStateSpaceModel(first_motion=0), ValueError, "first_motion: expected None or at least 1"),
+        (
+            lambda: DisentangledStateSpaceModel(first_motion=0),
+            ValueError,
+            "^first_motion: expected a whole number of at least 1 or None, got 0$",
+        ),
         (
             lambda: DisentangledStateSpaceModel(first_motion=None, transition=MotionTransition()),
             ValueError,

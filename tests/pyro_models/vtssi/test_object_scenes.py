@@ -171,7 +171,7 @@ def test_parameter_counts():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_objects": 0}, "num_objects: expected at least 1, got 0; give the largest number"),
+        ({"num_objects": 0}, "num_objects: expected a whole number of at least 1, got 0$"),
         (
             {"counting": "boundary"},
             "counting: expected one of masked, always_on, got 'boundary'; the gradient of",

@@ -146,7 +146,7 @@ def test_a_slot_that_is_filled_again_has_a_new_identity():
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="frame_shape: expected 1 channel, got 3"):
         WalkingPeople((3, 20, 24))
-    with pytest.raises(ValueError, match="num_slots: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_slots: expected a whole number of at least 1, got 0$"):
         WalkingPeople((1, 20, 24), num_slots=0)
     with pytest.raises(ValueError, match=r"miss_rate: expected a share of pixels in \(0, 0.5\), got 0.7"):
         ForegroundPixels((20, 24), miss_rate=0.7)
