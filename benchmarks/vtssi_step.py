@@ -45,7 +45,7 @@ def cases() -> dict[str, tuple[str, int, str, dict[str, Any]]]:
     return {
         **{f"small, compile={mode}": (SMALL, 10, mode, {}) for mode in MODES},
         **{f"small, {frames} frames": (SMALL, frames, "off", {}) for frames in FRAMES},
-        **{f"small, {num} objects": (SMALL, 10, "off", {"num_objects": num, **UNMATCHED}) for num in OBJECTS},
+        **{f"small, objects: {num}": (SMALL, 10, "off", {"num_objects": num, **UNMATCHED}) for num in OBJECTS},
         **{f"the paper's size, {frames} frames": ("vtssi", frames, "off", {}) for frames in PAPER_FRAMES},
     }
 

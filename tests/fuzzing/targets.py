@@ -37,7 +37,7 @@ NOT_CALLED: dict[str, str] = {
         ),
         "a record that the library makes",
     ),
-    **dict.fromkeys(("MissingPattern", "Simulator", "VideoSource", "Objective"), "a protocol"),
+    **dict.fromkeys(("Logger", "MissingPattern", "Objective", "Simulator", "VideoSource"), "a protocol"),
     **dict.fromkeys(("register", "train_recipe"), "takes a recipe, and changes a registry or trains"),
     **dict.fromkeys(("CompileWarning", "GuideMismatchError", "NonFiniteError"), "an error or a warning"),
     **dict.fromkeys(
