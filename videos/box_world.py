@@ -16,6 +16,7 @@ from videos.contacts import Disc, HalfPlanes, Walls, engine_step, ideal_step
 from videos.drawing import from_y_up
 from videos.typed import typed_fields
 
+SHORTEST_PADDLE = 0.5
 _START_MARGIN = 6.0  # pixels between the edge of the frame and the centre of a starting ball
 
 
@@ -278,6 +279,13 @@ class PongWorld(BoxWorld):
     paddle_speed: float = 2.0
 
     _first_frame_moved: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.paddle_half_length >= SHORTEST_PADDLE:
+            raise ValueError(
+                f"paddle_half_length: expected at least {SHORTEST_PADDLE} pixels, got {self.paddle_half_length}"
+            )
 
     def _outline(self) -> tuple[Segment, ...]:
         side = float(self.size)

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
+from videos.typed import typed_fields
+
 _FIELDS = (
     ("frames", torch.int64, ()),
     ("identities", torch.int64, ()),
@@ -25,6 +27,7 @@ _HINT = "expected rows of frame,identity,left,top,width,height[,confidence,x,y,z
 
 
 @dataclass(frozen=True, eq=False)
+@typed_fields
 class Tracks:
     """Objects of one clip, one row for each object and frame, sorted by frame, then by identity.
 

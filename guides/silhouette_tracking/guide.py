@@ -19,6 +19,7 @@ from guides.silhouette_tracking.explanation import EMPTY, HIDDEN, SEEN, Predicti
 from guides.silhouette_tracking.refinement import Effort
 from guides.silhouette_tracking.tracking import Beliefs, Following, smooth
 from guides.stepwise import StepwiseGuide
+from pyro_models.distributions.gaussian_numerics import factor_definite
 from pyro_models.walking_people import WalkingPeople
 from pyro_models.walking_people.model import walkers
 from pyro_models.walking_people.motion import Walkers, first_free, nobody, place_mixture
@@ -244,7 +245,7 @@ class _Proposal(NamedTuple):
         chances = torch.where(free[..., None], given_frame(prior, gain), old.chances)
         mean = torch.where(free[..., None], new.mean[..., None, :], old.refined.mean)
         covariance = torch.where(free[..., None, None], new.covariance[..., None, :, :], old.refined.covariance)
-        scale = torch.linalg.cholesky(covariance)
+        scale = factor_definite(covariance)  # NaN where a trajectory of annealing diverges, which is then rejected
         return cls(chances.transpose(-2, -3), mean.transpose(-2, -3), scale.transpose(-3, -4))
 
     def place_distribution(

@@ -28,6 +28,7 @@ from inference.programs.traces import (
 )
 from inference.runtime.generators import seeded
 from inference.runtime.keywords import settings_of
+from inference.runtime.numbers import check_count
 from pyro_models.components.arguments import check_batch
 from videos.memory import check_room
 
@@ -176,7 +177,7 @@ def calibrate(
             `inference.programs.traces` raise.
     """
     chunks = settings_of(calibrate, _Chunks, settings)
-    at_least_one(num_draws=num_draws)
+    check_count("num_draws", num_draws)
     check_room("num_draws", num_draws, 16 * check_batch(frames, observed, controls), "log weights and ranks")
     chosen = DrawSettings(chunks.draws_per_chunk, chunks.sequences_per_chunk, seed=chunks.seed)
     drawing = with_room(chosen, frames, None, num_draws, guide)

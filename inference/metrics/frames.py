@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inference.metrics.pixels import WHITE, shared_pixels, wrong_pixels
+from inference.metrics.pixels import WHITE, shared_pixels, wrong_pixels, wrong_share
 from videos.typed import typed
 
 
@@ -83,7 +83,7 @@ def incorrect_pixels_per_frame(
         ValueError: if shapes differ.
     """
     counted = _check(frames, truth, observed)
-    wrong = wrong_pixels(frames, truth, threshold).double().mean((-3, -2, -1))
+    wrong = wrong_share(frames, truth, threshold)
     return (wrong * counted).sum(0) / counted.sum(0)
 
 

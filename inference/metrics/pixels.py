@@ -1,6 +1,8 @@
 """When a predicted pixel is on, and when it is wrong; used by every score of frames."""
 
-from jaxtyping import Bool, Int, Shaped
+import math
+
+from jaxtyping import Bool, Float64, Int, Shaped
 from torch import Tensor
 
 WHITE = 0.5  # grey value, or probability, above which a pixel is on
@@ -19,6 +21,15 @@ def wrong_pixels(
         threshold: grey value above which a pixel is on.
     """
     return (frames > threshold) != (truth > threshold)
+
+
+def wrong_share(
+    frames: Shaped[Tensor, "*batch channels height width"],
+    truth: Shaped[Tensor, "*batch channels height width"],
+    threshold: float = WHITE,
+) -> Float64[Tensor, "*batch"]:
+    """Share of a frame's pixels that are on in exactly one of two videos; counted, so that no pixel becomes a float."""
+    return wrong_pixels(frames, truth, threshold).sum((-3, -2, -1)).double() / math.prod(frames.shape[-3:])
 
 
 def shared_pixels(

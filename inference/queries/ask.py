@@ -229,7 +229,7 @@ def generate(
     parameter = next(iter(getattr(model, "parameters", list)()), torch.zeros(()))
     check_room("num_sequences", num_sequences, parameter.element_size() * num_frames * math.prod(shape), "frames")
     place = parameter.device if device is None else torch.device(device)
-    parts = Parts()
+    parts = Parts(num_sequences)
     with quietly(model, seed=seed):
         for rows in chunks(num_sequences, max(1, frames_per_chunk // num_frames)):
             blank = torch.zeros(rows.stop - rows.start, num_frames, *shape, dtype=parameter.dtype, device=place)
@@ -240,4 +240,4 @@ def generate(
             sites = sample_sites(trace)
             latents = {site.name: sites[site.name]["value"] for site in table.latent}
             parts.add(expected_frames(sites[FRAMES]), latents, deterministic_values(trace))
-    return Generation(parts.join_frames(), parts.join_latents(table), parts.join_deterministic(table))
+    return Generation(parts.frames, parts.join_latents(table), parts.join_deterministic(table))

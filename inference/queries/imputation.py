@@ -90,21 +90,30 @@ class Imputation:
 
 @dataclass
 class Parts:
-    """Frames, latents and deterministic values collected over chunks of sequences."""
+    """Frames, latents and deterministic values collected over chunks of sequences.
 
-    frames: list[Tensor] = field(default_factory=list)
+    Frames are by far the largest: each chunk is put into its place, so that none is held twice.
+
+    Attributes:
+        num_sequences: sequences of all chunks together.
+        frames: of all chunks, (*draws, sequences, time, channels, height, width).
+    """
+
+    num_sequences: int
     latents: list[Latents] = field(default_factory=list)
     deterministic: list[Latents] = field(default_factory=list)
+    frames: Tensor = field(init=False)
+    _filled: int = field(default=0, init=False)
 
     def add(self, frames: Tensor, latents: Latents, deterministic: Latents) -> None:
         """Add the next chunk."""
-        self.frames.append(frames)
+        draws, number, frame = frames.shape[:-5], frames.shape[-5], frames.shape[-4:]
+        if self._filled == 0:
+            self.frames = frames.new_empty(*draws, self.num_sequences, *frame)
+        self.frames.narrow(-5, self._filled, number).copy_(frames)
+        self._filled += number
         self.latents.append(latents)
         self.deterministic.append(deterministic)
-
-    def join_frames(self) -> Tensor:
-        """The frames of all chunks, (*draws, sequences, time, channels, height, width)."""
-        return torch.cat(self.frames, -5)
 
     def join_latents(self, table: SiteTable) -> Latents:
         """The latents of all chunks, concatenated along the dim of their plate `sequences`."""
@@ -214,7 +223,7 @@ class Query:
         draws = self.num_samples or (0 if self.completes else DRAWS_TO_AVERAGE)
         draws_at_once = max(1, min(draws, frames_at_once // frames.shape[1]))
         sequences_at_once = max(1, frames_at_once // (frames.shape[1] * draws_at_once))
-        points, drawn = Parts(), Parts()
+        points, drawn = Parts(len(frames)), Parts(len(frames))
         with quietly(self.model, self.guide, seed=seed):
             first = _rows(slice(1), frames, observed, controls)
             table = describe_sites(self.model, *first)
@@ -238,7 +247,7 @@ class Query:
                     points.add(*self._infer(arguments, table, nesting, None))
         method = self.method or next(iter(self.methods), None)
         expected = Imputation(
-            frames=points.join_frames(),
+            frames=points.frames,
             observed=seen,
             latents=points.join_latents(table),
             method=method,
@@ -246,7 +255,7 @@ class Query:
         )
         if self.num_samples is None:
             return expected
-        spread = drawn.join_frames()
+        spread = drawn.frames
         lower, upper = _interval(spread, self.settings.coverage)
         return replace(expected, samples=spread, lower=lower, upper=upper, latent_samples=drawn.join_latents(table))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from inference.metrics.pixels import wrong_pixels
+from inference.metrics.pixels import wrong_share
 from inference.queries.ask import impute
 from inference.runs.records import with_tuples
 from inference.scores.score import Evaluated, Score
@@ -85,7 +85,8 @@ def imputation_curve(
         for _ in range(num_masks if draw is random_drop else 1):
             observed = draw(videos.num_sequences, videos.num_frames, **{argument: level}, generator=generator)
             completed = complete(mine.with_observed(observed[places].to(videos.frames.device)))
-            incorrect = wrong_pixels(completed, mine.frames).double().mean((-3, -2, -1)).cpu()
+            incorrect = wrong_share(completed, mine.frames).cpu()
+            del completed  # before the next one is made
             wrong[places] += (incorrect * ~observed[places]).sum(-1)
             counted[places] += (~observed[places]).sum(-1)
         wrong, counted = processes.total(wrong), processes.total(counted)

@@ -71,6 +71,20 @@ class Stage:
         }
 
 
+def check_stages(stages: Any) -> None:
+    """Refuse what is no stages.
+
+    Raises:
+        TypeError: if it is no sequence of `Stage`.
+        ValueError: if it is empty.
+    """
+    if not isinstance(stages, Sequence) or not all(isinstance(stage, Stage) for stage in stages):
+        got = f"{stages!r:.60}"
+        raise TypeError(f"stages: expected a number of steps or a list of Stage, got {got}; write [Stage(1000)]")
+    if not stages:
+        raise ValueError("stages: expected at least one, got none")
+
+
 def first_steps(stages: Sequence[Stage], steps: int) -> list[Stage]:
     """The same stages, cut after so many steps in all.
 

@@ -21,7 +21,7 @@ from inference.training.disk_room import needed_bytes, warn_of_little_room
 from inference.training.interrupts import Interrupts, Terminated
 from inference.training.loop import TrainingLoop
 from inference.training.options import TrainingOptions, TrainingResult
-from inference.training.stages import Stage
+from inference.training.stages import Stage, check_stages
 from videos import FixedVideos, VideoBatch, VideoSource
 
 __all__ = ["Stage", "TrainingOptions", "TrainingResult", "train"]
@@ -91,8 +91,7 @@ def train(
     check_loss(loss, "loss")
     options = TrainingOptions() if options is None else options
     stages = [Stage(stages)] if isinstance(stages, int) else stages
-    if not stages:
-        raise ValueError("stages: expected at least one, got none")
+    check_stages(stages)
     source = _source(videos, options)
     for part in (videos if isinstance(videos, VideoBatch) else source.batch(0), validation):
         if part is not None:

@@ -72,7 +72,11 @@ class PixelMixture(TorchDistribution):
             raise ValueError(f"scale: expected one number for all pixels, got shape {tuple(self.scale.shape)}")
         if isinstance(scale, float | int) and not scale > 0:
             raise ValueError(f"scale: expected a positive number, got {scale}")
-        batch = torch.broadcast_shapes(means.shape[:-4], logits.shape[:-3])
+        try:
+            batch = torch.broadcast_shapes(means.shape[:-4], logits.shape[:-3])
+        except RuntimeError:
+            shapes = f"{tuple(means.shape[:-4])} and {tuple(logits.shape[:-3])}"
+            raise ValueError(f"means, logits: expected batch shapes that broadcast, got {shapes}") from None
         self.logits = logits.expand(*batch, *logits.shape[-3:])
         self.means = means.expand(*batch, *means.shape[-4:])
         self.per_channel = per_channel

@@ -179,7 +179,8 @@ class Silhouette(nn.Module):
         place = up * knots - 0.5
         steps = (curve[1:] - curve[:-1]) * knots
         within = (place > 0) & (place < knots - 1)
-        return torch.where(within, steps[place.clamp(0, knots - 1.5).long().clamp(max=knots - 2)], 0.0)
+        below = place.clamp(0, knots - 1.5).long().clamp(0, knots - 2)  # NaN has no knot below, and is not within
+        return torch.where(within, steps[below], 0.0)
 
 
 def _blunt(across: Tensor) -> Tensor:

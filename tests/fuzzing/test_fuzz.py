@@ -97,6 +97,11 @@ FOUND = [
     Case("KalmanVAE", (("code_dim", "10^10"),)),
     Case("KalmanVAE", (("frame_shape", "first 0"),)),
     Case("Finder", (("model", "None"),)),
+    Case("PongWorld", (("paddle_half_length", "1e-30"),)),
+    Case("Tracks", (("frames", "text"), ("boxes", "other device"))),
+    Case("PixelMixture", (("means", "no first"), ("per_channel", "'nonsense'"))),
+    Case("train, PosePredictionGuide, large glimpses", (("stages", "'nonsense'"),)),
+    Case("calibrate, IterativeRefinementGuide of the prior", (("num_draws", "None"),)),
 ]
 """Calls that once ended otherwise: answered nonsense, NaN, or failed somewhere below."""
 

@@ -38,6 +38,17 @@ def test_slopes_are_the_derivatives_of_silhouettes():
         torch.testing.assert_close(slope, own)
 
 
+def test_a_place_that_is_no_number_spoils_its_own_silhouette_alone():
+    """Trajectories of annealing may diverge; they are rejected by their density."""
+    made = silhouette()
+    lost = PLACE.clone()
+    lost[0, 1] = torch.nan
+    found, whole = made.with_slopes(lost), made.with_slopes(PLACE)
+    for slope, expected in zip(found, whole, strict=True):
+        assert slope[0].isnan().any()
+        assert torch.equal(slope[1], expected[1])
+
+
 def test_a_silhouette_is_as_tall_and_wide_as_is_said():
     made = Silhouette((60, 60), intercept=10.0, slope=0.5, half_width=0.2)
     with torch.no_grad():
