@@ -51,9 +51,10 @@ class Run:
 
 
 def keep_records(path: Path, kept: Path) -> None:
-    """Copy the parts of a run that RESULTS.md needs, or the file of a measurement, replacing an older record."""
+    """Copy the parts of a run that RESULTS.md needs, or a measurement and its pictures, replacing an older record."""
     if path.is_file():
-        write_bytes(kept / path.name, path.read_bytes())
+        for file in (path, *sorted(path.parent.glob(f"{path.stem}-*.png"))):
+            write_bytes(kept / file.name, file.read_bytes())
     elif (path / EVALUATION).is_file():
         folder = kept / path.name
         folder.mkdir(parents=True, exist_ok=True)

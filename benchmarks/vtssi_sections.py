@@ -173,7 +173,8 @@ def overlaps_section(path: Path, document: Path) -> list[str]:
     ]
     for way in ways:
         picture = path.with_name(f"{path.stem}-{way.split()[-1]}.png")
-        lines += [f"![Tracks {way}]({os.path.relpath(picture, document.parent)})", ""]
+        if picture.is_file():
+            lines += [f"![Tracks {way}]({os.path.relpath(picture, document.parent)})", ""]
     header = ["", *(f"counted {way}" for way in ways), *(f"error {way}" for way in ways)]
     return [*lines, *table(header, rows), origin(record["provenance"]), ""]
 

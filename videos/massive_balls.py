@@ -11,6 +11,7 @@ from torch import Tensor
 from videos.batch import VideoBatch
 from videos.drawing import disc_coverage, disc_insides
 from videos.elastic_balls import ElasticPath, place_apart, roll_out_elastic
+from videos.memory import check_room
 from videos.typed import typed_fields
 
 SIDE = 10.0  # of the box, units
@@ -87,6 +88,7 @@ class MassiveBalls:
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"{name}: expected a positive number, got {value}; leave it out for the default")
+        check_room("size", self.size, self.size * self.num_frames, "pixels of a video")
         if self.max_balls > MOST_BALLS:
             raise ValueError(
                 f"max_balls: expected at most {MOST_BALLS}, since placements without overlap are then too rare to be "

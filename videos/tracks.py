@@ -59,6 +59,8 @@ class Tracks:
                 raise ValueError(f"{name}: expected {dtype} {(rows, *tail)}, got {value.dtype} {tuple(value.shape)}")
         for name in ("frames", "identities"):
             value = getattr(self, name)
+            if value.is_meta:
+                raise ValueError(f"{name}: expected numbers, got a tensor without any, on the device 'meta'")
             if bool((value < 0).any()):
                 raise ValueError(f"{name}: expected numbers from 0, got {int(value.min())}")
         order = self._order()

@@ -139,7 +139,7 @@ def _check_bounds(name: str, value: Any, kind: Any) -> None:
     """Refuse numbers out of the bounds of their annotation, also in a tuple."""
     kinds = tuple(_alternatives(kind))
     kind = next(one for one in kinds if _fits(value, one))
-    if get_origin(kind) in (tuple, Sequence):
+    if _states_elements(kind):
         for one, its in zip(value, _kinds_inside(value, kind), strict=True):
             _check_bounds(name, one, its)
     elif get_origin(kind) is Annotated:
@@ -210,9 +210,11 @@ def _fits(value: Any, kind: Any) -> bool:
         return not isinstance(value, bool | np.bool_) and (isinstance(value, float | np.floating) or _is_whole(value))
     if origin is Literal:
         return isinstance(value, str) or value in get_args(kind)  # the function lists the words
-    if origin is tuple or (origin is Sequence and get_origin(get_args(kind)[0]) is Annotated):
-        inside = _kinds_inside(value, kind) if isinstance(value, tuple | list) else ()
-        return isinstance(value, tuple | list) and len(value) == len(inside) and all(map(_fits, value, inside))
+    if _states_elements(kind):
+        if not isinstance(value, (tuple, list) if origin is tuple else Sequence) or isinstance(value, str | bytes):
+            return False
+        inside = _kinds_inside(value, kind)
+        return len(value) == len(inside) and all(map(_fits, value, inside))
     if kind is Path:
         return isinstance(value, str | os.PathLike)
     if isinstance(origin, type) and not isinstance(value, str):
@@ -220,6 +222,14 @@ def _fits(value: Any, kind: Any) -> bool:
     if not isinstance(kind, type):
         return not isinstance(origin, type)  # a word is no sequence here
     return isinstance(value, kind) if getattr(kind, "_is_runtime_protocol", True) else True
+
+
+def _states_elements(kind: Any) -> bool:
+    """Whether elements are looked at: those of tuples, and of sequences of numbers."""
+    if get_origin(kind) is not Sequence:
+        return get_origin(kind) is tuple
+    (element,) = get_args(kind)
+    return element in (int, float) or get_origin(element) is Annotated
 
 
 def _kinds_inside(value: Any, kind: Any) -> tuple[Any, ...]:
@@ -265,7 +275,7 @@ def _in_words(kind: Any) -> str:
         if len(each) > 1 and len(set(each)) == 1:
             return f"a tuple of {len(each)}, each {each[0]}"
         return f"a tuple of {', '.join(each)}" if each else "a tuple"
-    if get_origin(kind) is Sequence and get_origin(get_args(kind)[0]) is Annotated:
+    if get_origin(kind) is Sequence and _states_elements(kind):
         return f"a sequence of {_in_words(get_args(kind)[0])}"
     words = {"Callable": "a function", "Mapping": "a mapping", "Sequence": "a sequence"}
     name = getattr(get_origin(kind) or kind, "__name__", str(kind))

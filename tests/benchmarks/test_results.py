@@ -1,6 +1,8 @@
 """Records of runs are copied into `results/`, and RESULTS.md is written from them."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +18,7 @@ from inference.scores.imputation_curves import PATTERNS, ImputationCurve
 from inference.scores.trajectories import TrajectoryScores
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "results.py"
+RECORDS = Path(__file__).parents[2] / "results"
 
 
 OLD = Bounds(-80.0, 1.0, -60.0, 1.0, 1000, 100, 0.5)  # of version 0.1.0
@@ -173,3 +176,21 @@ def test_a_run_that_was_not_evaluated_is_left_out(tmp_path, write_results):
     (tmp_path / "results").mkdir()
     assert "| run |" in write_results(run.path)
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["commands.md"]
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_pictures_of_a_measurement_come_along(tmp_path, write_results):
+    shutil.copy(RECORDS / "overlaps.json", tmp_path)
+    for way in ("frame", "overlap"):
+        (tmp_path / f"overlaps-{way}.png").write_bytes(way.encode())
+    text = write_results(tmp_path / "overlaps.json")
+    assert "![Tracks from the overlap](overlaps-overlap.png)" in text
+    assert (tmp_path / "results" / "overlaps-overlap.png").read_bytes() == b"overlap"
+
+
+def test_pictures_of_the_pages_are_there():
+    pages = [RECORDS.parent / "RESULTS.md", *RECORDS.glob("*.md")]
+    linked = [page.parent / name for page in pages for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text())]
+    assert len(linked) > 10
+    assert [str(path) for path in linked if not path.is_file()] == []

@@ -31,6 +31,7 @@ def answered(
     shape: FrameShape = (1, 8, 8),
     hidden: tuple[Count, ...] = (),
     channels: Sequence[Count] = (4,),
+    shares: Sequence[float] = (0.5, 0.5),
     where: tuple[float, float] = (0.0, 0.0),
     memory: Count | Literal["guide"] = "guide",
     frames: Tensor | None = None,
@@ -44,7 +45,7 @@ def answered(
         {},
         {"count": torch.Size([3])[0], "none": 0, "some": 2, "scale": 1e-30, "weight": 0},
         {"shape": [3, 1, 5], "hidden": [2, 3], "channels": [1], "where": [0, -1.5]},
-        {"hidden": (), "channels": (), "memory": 3, "frames": torch.ones(2)},
+        {"hidden": (), "channels": range(1, 3), "shares": [1], "memory": 3, "frames": torch.ones(2)},
     ],
 )
 def test_what_fits_is_answered(given):
@@ -71,6 +72,8 @@ def test_what_fits_is_answered(given):
         ({"hidden": 3}, TypeError, "hidden: expected a tuple of a whole number of at least 1, got 3 (int)"),
         ({"channels": [2.5]}, TypeError, "channels: expected a sequence of a whole number of at least 1, got [2.5]"),
         ({"channels": "12"}, TypeError, "channels: expected a sequence of a whole number of at least 1, got '12'"),
+        ({"shares": ["2", 0.5]}, TypeError, "shares: expected a sequence of a number, got ['2', 0.5] (list)"),
+        ({"shares": (float("inf"), 0.5)}, ValueError, "shares: expected finite numbers, got (inf, 0.5)"),
         ({"where": (0.0,)}, TypeError, "where: expected a tuple of 2, each a number, got (0.0,)"),
         ({"where": (0.0, float("nan"))}, ValueError, "where: expected finite numbers, got (0.0, nan)"),
         ({"memory": 0}, ValueError, "memory: expected a whole number of at least 1 or 'guide', got 0"),
