@@ -14,7 +14,7 @@ from torch import Tensor
 
 from videos.batch import VideoBatch
 from videos.missing import MissingPattern
-from videos.typed import typed
+from videos.typed import device_of, typed
 
 
 @runtime_checkable
@@ -156,7 +156,7 @@ class EndlessVideos:
         self.batch_size = batch_size
         self.seed = seed
         self.missing = missing
-        self.device = device
+        self.device = device_of(device)
         self.steps_at_once = steps_at_once
         self._drawn: tuple[int, VideoBatch] | None = None
 

@@ -77,6 +77,18 @@ def _check_devices(given: dict[str, Any]) -> None:
             raise ValueError(f"{name}: expected a tensor on {there}, as {first}, got one on {value.device}; move it")
 
 
+def device_of(device: torch.device | str) -> torch.device:
+    """The device of an argument `device`.
+
+    Raises:
+        ValueError: if torch knows none of this name.
+    """
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device: expected cpu, cuda, cuda:1 or another device of torch, got {device!r}") from None
+
+
 @overload
 def typed_fields(kind: Kind) -> Kind: ...
 @overload

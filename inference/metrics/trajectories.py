@@ -223,6 +223,9 @@ def _check(inferred: Tensor, positions: Tensor, presence: Tensor) -> None:
             "inferred, positions: expected one shape (sequences, time, objects, 2), "
             f"got {tuple(inferred.shape)} and {tuple(positions.shape)}"
         )
+    for name, value in (("inferred", inferred), ("positions", positions)):
+        if value.dtype == torch.bool:
+            raise ValueError(f"{name}: expected pixels, got {value.dtype}; swapped with presence?")
     expected = (inferred.shape[0], inferred.shape[2])
     if presence.dtype != torch.bool or tuple(presence.shape) != expected:
         raise ValueError(

@@ -23,7 +23,7 @@ from inference.runtime.keywords import split_settings
 from inference.runtime.numbers import check_count
 from inference.runtime.shown import Lines, as_html, as_text, shape_of, shortened
 from videos.memory import check_room
-from videos.typed import check_kind
+from videos.typed import check_kind, device_of
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def generate(
         check_count(name, number)
     parameter = next(iter(getattr(model, "parameters", list)()), torch.zeros(()))
     check_room("num_sequences", num_sequences, parameter.element_size() * num_frames * math.prod(shape), "frames")
-    place = parameter.device if device is None else torch.device(device)
+    place = parameter.device if device is None else device_of(device)
     parts = Parts(num_sequences)
     with quietly(model, seed=seed):
         for rows in chunks(num_sequences, max(1, frames_per_chunk // num_frames)):
