@@ -197,6 +197,6 @@ def _built(recipe: Recipe, folder: RunFolder) -> tuple[nn.Module, nn.Module]:
     """Model and guide of a configuration from a file, which may hold any numbers."""
     try:
         return recipe.build()
-    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError) as error:
+    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)  # torch adds its C++ stack below
         raise ValueError(f"{folder.path / CONFIG}: no model can be built from its fields ({reason})") from error
