@@ -63,11 +63,15 @@ def fit_position_map(codes: Tensor, positions: Tensor, degree: str = "affine") -
         degree: "affine" or "quadratic".
 
     Raises:
-        ValueError: if batch shapes differ, there are fewer frames than coefficients, or the degree is unknown.
+        ValueError: if batch shapes differ, numbers are not finite, there are fewer frames than coefficients, or the
+            degree is unknown.
     """
     if degree not in ("affine", "quadratic"):
         raise ValueError(f"degree: expected 'affine' or 'quadratic', got {degree!r}")
     source, target = _flatten(codes, positions)
+    for name, value in (("codes", source), ("positions", target)):
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"{name}: expected finite numbers, got {int((~value.isfinite()).sum())} that are not")
     features = _features(source, degree)
     if features.shape[0] < features.shape[1]:
         raise ValueError(

@@ -105,6 +105,7 @@ FOUND = [
     Case("EndlessVideos", (("device", "'nonsense'"),)),
     Case("mean_best_overlap", (("predicted", "no second"), ("truth", "no second"))),
     Case("object_order", (("positions", "bool"),)),
+    Case("fit_position_map", (("codes", "NaN"),)),
     Case("PongWorld", (("paddle_half_length", "1e-30"),)),
     Case("Tracks", (("frames", "text"), ("boxes", "other device"))),
     Case("PixelMixture", (("means", "no first"), ("per_channel", "'nonsense'"))),
