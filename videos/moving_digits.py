@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
@@ -78,7 +79,7 @@ class DigitScenes(ABC):
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "size", "max_digits", "digit_scale"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
         if not 0 <= self.min_digits <= self.max_digits:
             raise ValueError(f"min_digits: expected 0 to max_digits = {self.max_digits}, got {self.min_digits}")

@@ -28,7 +28,7 @@ from videos.typed import check_kind
 
 FRAMES = "frames"
 
-MOST_SWEEPS = 1_000_000
+MOST = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +83,8 @@ class _Gibbs:
     def __post_init__(self) -> None:
         for name, number, least in (("repeats", self.repeats, 1), ("sweeps", self.sweeps, 0)):
             check_count(name, number, least)
-        if self.sweeps > MOST_SWEEPS:
-            raise ValueError(f"sweeps: expected at most {MOST_SWEEPS:,}, which take days, got {self.sweeps:,}")
+            if number > MOST:
+                raise ValueError(f"{name}: expected at most {MOST:,}, which take days, got {number:,}")
 
 
 def bracket(

@@ -107,6 +107,8 @@ def _check(samples: Tensor, truth: Tensor, name: str = "samples") -> Tensor:
             f"{name}: expected at least 2 draws, since a fair score takes pairs of them, got {len(samples)}; draw more"
         )
     for argument, values in ((name, samples), ("truth", truth)):
+        if values.is_meta:
+            raise ValueError(f"{argument}: expected numbers, got a tensor without any, on the device 'meta'")
         if not bool(values.isfinite().all()):
             raise ValueError(f"{argument}: expected finite numbers, got NaN or infinite ones; leave those out")
     return samples.double() - truth.double()

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
+from videos.typed import typed
+
 SMALLEST_LOG = -100.0  # of a mask, in its entropy: 0 log 0 is 0
 
 
@@ -48,6 +50,7 @@ class PixelMixture(TorchDistribution):
     support = constraints.independent(constraints.real, 3)  # pyright: ignore[reportAssignmentType]
     has_rsample = False
 
+    @typed
     def __init__(
         self,
         logits: Tensor,

@@ -52,6 +52,7 @@ def cases(targets: dict[str, Target]) -> strategies.SearchStrategy[Case]:
 def outcome_of(case: Case, targets: dict[str, Target]) -> Outcome:
     """Make the call of a case and say how it ended."""
     target = targets[case.target]
+    pyro.clear_param_store()  # a call that was stopped in time may have left it half written
     pyro.set_rng_seed(case.seed)
     given: dict[str, Any] = target.build()
     refused = False
