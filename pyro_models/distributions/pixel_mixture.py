@@ -60,6 +60,8 @@ class PixelMixture(TorchDistribution):
         per_channel: bool = False,
         validate_args: bool | None = None,
     ) -> None:
+        if not (means.is_floating_point() and logits.is_floating_point()):
+            raise ValueError(f"means, logits: expected floating point numbers, got {means.dtype} and {logits.dtype}")
         if means.dim() < 4 or logits.dim() < 3:
             raise ValueError(
                 "means, logits: expected (*batch, components, channels, height, width) and (*batch, components, "

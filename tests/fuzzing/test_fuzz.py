@@ -107,6 +107,7 @@ FOUND = [
     Case("object_order", (("positions", "bool"),)),
     Case("fit_position_map", (("codes", "NaN"),)),
     Case("PixelMixture", (("means", "list"), ("scale", "0"))),
+    Case("PixelMixture", (("means", "integers"), ("logits", "bool"))),
     Case("energy_score", (("samples", "other device"), ("truth", "other device"))),
     Case("StillDigits", (("jitter", "2.5"), ("digit_scale", "inf"))),
     Case("bracket, PriorCorrectionGuide, convolutions", (("repeats", "10^10"),)),
