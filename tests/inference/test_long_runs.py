@@ -17,7 +17,6 @@ pytestmark = [
 ]
 ROOT = Path(__file__).parents[2]
 STEPS, WARM = 20_000, 5_000
-TIMES = 8  # the test videos' size: what is expected of them, its errors, copies of both
 BYTES_A_STEP = 200  # less than a kept float tensor, whose Python object and storage take more
 
 READ = """
@@ -86,9 +85,9 @@ print(json.dumps({"videos": before, "grown": megabytes("VmHWM") - before, "bytes
 DIGITS = os.environ.get("KINEMA_DATA") and str(Path(os.environ["KINEMA_DATA"]) / "mnist")
 TINY = {"num_train": 4, "num_validation": 2, "batch_size": 4, "epochs": 1}
 EPOCHS = {"frame_epochs": 0, "count_epochs": [1, 2], "epochs": 4}
-EVALUATED = {  # options, settings of the evaluation, numbers of test videos
-    "kvae-demo": (TINY | {"channels": 2, "frozen_epochs": 0}, {"num_masks": 1}, 200, 800),
-    "vtssi-find-small": (TINY | EPOCHS | {"num_frames": 6, "first_frames": 6, "data": DIGITS}, {}, 1000, 10_000),
+EVALUATED = {  # options, settings of the evaluation, numbers of test videos, growth in units of their size
+    "kvae-demo": (TINY | {"channels": 2, "frozen_epochs": 0}, {"num_masks": 1}, 200, 800, 8),
+    "vtssi-find-small": (TINY | EPOCHS | {"num_frames": 6, "first_frames": 6, "data": DIGITS}, {}, 1000, 10_000, 3),
 }
 
 
@@ -110,8 +109,10 @@ def test_memory_is_flat_over_twenty_thousand_steps(compile, tmp_path):
 @pytest.mark.parametrize("name", sorted(EVALUATED))
 def test_memory_of_an_evaluation_grows_by_what_is_computed_of_all_videos(name, tmp_path):
     """What models expect of all test videos is kept for scores and pictures, a few times their size in all."""
-    *settings, less, more = EVALUATED[name]
+    *settings, less, more, times = EVALUATED[name]
+    if "data" in settings[0] and DIGITS is None:
+        pytest.skip("KINEMA_DATA names no folder with the real data")
     words = [json.dumps(setting) for setting in settings]
     few, many = (run(EVALUATE, name, number, tmp_path / str(number), *words) for number in (less, more))
     grown = (many["grown"] - few["grown"]) * 2**20
-    assert grown < TIMES * (many["bytes"] - few["bytes"]), (few, many)
+    assert grown < times * (many["bytes"] - few["bytes"]), (few, many)
